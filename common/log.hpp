@@ -1,0 +1,37 @@
+// log.hpp -- what a server says while it runs: one line on stderr for each event.
+//
+// Every line is one write(), so lines of several threads never mix. Writing never throws: a server
+// whose terminal has gone serves on.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+namespace ground {
+
+namespace log_detail {
+void write_line(std::string line) noexcept;
+}
+
+// Turns connection_log() off (--quiet). Call before the first thread is started.
+void silence_connection_log() noexcept;
+[[nodiscard]] bool connection_log_is_silent() noexcept;
+
+// For what concerns the whole server.
+template <typename... Args>
+void log(fmt::format_string<Args...> format, Args&&... args)
+{
+    log_detail::write_line(fmt::format(format, std::forward<Args>(args)...));
+}
+
+// For what concerns one connection.
+template <typename... Args>
+void connection_log(fmt::format_string<Args...> format, Args&&... args)
+{
+    if (!connection_log_is_silent()) {
+        log_detail::write_line(fmt::format(format, std::forward<Args>(args)...));
+    }
+}
+
+}  // namespace ground

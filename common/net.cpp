@@ -1,0 +1,219 @@
+#include "common/net.hpp"
+
+#include "common/log.hpp"
+
+#include <asio/buffer.hpp>
+#include <asio/write.hpp>
+#include <fmt/format.h>
+
+#include <signal.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+
+namespace ground {
+
+namespace {
+
+// One line that says what to do, and the end.
+template <typename... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args)
+{
+    log(format, std::forward<Args>(args)...);
+    std::exit(EXIT_FAILURE);
+}
+
+tcp::endpoint resolve(asio::io_context& context, const Options& options)
+{
+    asio::error_code error;
+    tcp::resolver resolver(context);
+    const auto found =
+        resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
+    if (error || found.empty()) {
+        fail("{}: no such host '{}'; give --host an address of this machine", options.stage,
+             options.host);
+    }
+    return found.begin()->endpoint();
+}
+
+std::string to_string(const tcp::endpoint& endpoint)
+{
+    std::ostringstream text;
+    text << endpoint;
+    return text.str();
+}
+
+}  // namespace
+
+tcp::acceptor listen(asio::io_context& context, const Options& options)
+{
+    const tcp::endpoint endpoint = resolve(context, options);
+    if (!endpoint.address().is_loopback()) {
+        log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
+            options.stage, to_string(endpoint));
+    }
+    try {
+        // SO_REUSEADDR is set: a restart need not wait for old connections to time out.
+        tcp::acceptor acceptor(context, endpoint);
+        const tcp::endpoint bound = acceptor.local_endpoint();
+        fmt::print("{} listening on {}\n", options.stage, to_string(bound));
+        std::fflush(stdout);
+        return acceptor;
+    } catch (const asio::system_error& error) {
+        if (error.code() == asio::error::address_in_use) {
+            fail("{}: port {} is in use; stop the other server or choose another --port",
+                 options.stage, options.port);
+        }
+        if (error.code() == asio::error::access_denied) {
+            fail("{}: port {} is reserved; choose a --port of 1024 or more", options.stage,
+                 options.port);
+        }
+        fail("{}: can't listen on {}: {}; give --host an address of this machine", options.stage,
+             to_string(endpoint), error.code().message());
+    }
+}
+
+bool is_exhausted(const asio::error_code& error) noexcept
+{
+    return error == std::errc::too_many_files_open ||
+           error == std::errc::too_many_files_open_in_system ||
+           error == std::errc::no_buffer_space || error == std::errc::not_enough_memory;
+}
+
+Listener::Listener(const Options& options)
+    : acceptor_(listen(context_, options)),
+      timer_(check(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), "timerfd_create"))
+{
+}
+
+tcp::socket Listener::accept()
+{
+    for (;;) {
+        if (auto client = accept_one()) {
+            return std::move(*client);
+        }
+        if (paused_) {
+            std::uint64_t expirations = 0;
+            [[maybe_unused]] const auto size =
+                ::read(timer_.get(), &expirations, sizeof expirations);
+        }
+    }
+}
+
+std::optional<tcp::socket> Listener::try_accept()
+{
+    acceptor_.non_blocking(true);
+    auto client = accept_one();
+    if (client) {
+        client->non_blocking(true);
+    }
+    return client;
+}
+
+int Listener::native_handle() { return paused_ ? timer_.get() : acceptor_.native_handle(); }
+
+std::optional<tcp::socket> Listener::accept_one()
+{
+    asio::error_code error;
+    tcp::socket client(context_);
+    acceptor_.accept(client, error);
+    paused_ = is_exhausted(error);
+    if (paused_) {
+        pause();
+    }
+    if (error) {
+        return std::nullopt;  // would block, or the client has gone again: nobody is there
+    }
+    told_ = false;
+    // A reply is one small packet: it must not wait for the acknowledgement of the one before.
+    client.set_option(tcp::no_delay(true), error);
+    return client;
+}
+
+void Listener::pause()
+{
+    if (!told_) {
+        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
+        told_ = true;
+    }
+    const itimerspec tenth_of_a_second{{0, 0}, {0, 100'000'000}};
+    check(::timerfd_settime(timer_.get(), 0, &tenth_of_a_second, nullptr), "timerfd_settime");
+}
+
+std::size_t recv(tcp::socket& socket, std::span<char> buffer)
+{
+    asio::error_code error;
+    const std::size_t size = socket.receive(asio::buffer(buffer.data(), buffer.size()), 0, error);
+    if (error && error != asio::error::eof) {
+        throw asio::system_error(error);
+    }
+    return size;
+}
+
+void send(tcp::socket& socket, std::string_view text) { asio::write(socket, asio::buffer(text)); }
+
+std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer)
+{
+    asio::error_code error;
+    const std::size_t size = socket.receive(asio::buffer(buffer.data(), buffer.size()), 0, error);
+    if (error == asio::error::would_block) {
+        return std::nullopt;
+    }
+    if (error && error != asio::error::eof) {
+        throw asio::system_error(error);
+    }
+    return size;
+}
+
+std::size_t try_send(tcp::socket& socket, std::string_view text)
+{
+    asio::error_code error;
+    const std::size_t size = socket.send(asio::buffer(text), 0, error);
+    if (error && error != asio::error::would_block) {
+        throw asio::system_error(error);
+    }
+    return size;
+}
+
+void refuse(tcp::socket& socket, std::string_view reason) noexcept
+{
+    try {
+        connection_log("Refused a client: {}", reason);
+        socket.non_blocking(true);
+        static_cast<void>(try_send(socket, format_error(reason)));
+    } catch (const std::exception&) {
+        // The client has not waited for the answer.
+    }
+}
+
+ConnectionLog::ConnectionLog(const tcp::socket& socket)
+{
+    asio::error_code gone;
+    peer_ = socket.remote_endpoint(gone);
+    connection_log("Connection {}", to_string(peer_));
+}
+
+ConnectionLog::~ConnectionLog()
+{
+    try {
+        connection_log("Closed {}", to_string(peer_));
+    } catch (const std::exception&) {
+        // No memory for a log line is no reason to end.
+    }
+}
+
+void exit_on_signals()
+{
+    struct sigaction action = {};
+    action.sa_handler = [](int) { ::_exit(EXIT_SUCCESS); };
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+    action.sa_handler = SIG_IGN;
+    ::sigaction(SIGPIPE, &action, nullptr);
+}
+
+}  // namespace ground

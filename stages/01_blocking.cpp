@@ -1,0 +1,56 @@
+// 01_blocking.cpp -- one client at a time.
+//
+// Changed since nothing: this is where the talk begins.
+// Buys:   the whole program in two short functions, read from top to bottom.
+// Costs:  everybody else waits, in silence, until the one client leaves.
+// Leaves: how can a second client be served? 02_threads starts a thread for it.
+
+#include "common/log.hpp"
+#include "common/net.hpp"
+#include "common/options.hpp"
+#include "common/protocol.hpp"
+
+using namespace ground;
+
+namespace {
+
+// The conversation with one client. It owns the client's socket: leaving closes it.
+void handle(tcp::socket client, Rules rules)
+try {
+    const ConnectionLog log(client);
+    Requests requests(rules);
+    while (!requests.ended()) {
+        requests.received(recv(client, requests.buffer()));
+        while (auto request = requests.next()) {
+            std::string reply = request->error;
+            if (request->valid()) {
+                reply = format_reply(rules.fib(request->n));
+            }
+            send(client, reply);
+        }
+    }
+} catch (const std::exception& error) {
+    // The boundary: what goes wrong with one client, a reset for one, ends here.
+    connection_log("Lost a client: {}", error.what());
+}
+
+// The next accept() has to wait for handle() to return. The kernel completes the connections of
+// those who come meanwhile and keeps them in the backlog: they can send, but nobody reads.
+void serve(Listener& listener, Rules rules)
+{
+    for (;;) {
+        handle(listener.accept(), rules);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const Options options = parse_options(argc, argv, {"01_blocking",
+        "One client at a time: accept, talk until it leaves, accept the next.\n"
+        "Watch a second client wait, in silence, until the first one leaves."});
+    exit_on_signals();
+    Listener listener(options);
+    serve(listener, options.rules);
+}

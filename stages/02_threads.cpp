@@ -1,0 +1,64 @@
+// 02_threads.cpp -- one thread per client.
+//
+// Changed since 01_blocking: serve() starts a thread per client and goes back to accept().
+// Buys:   a silent client no longer stalls the others; big requests use all cores.
+// Costs:  a stack and a kernel task per client, busy or idle; no upper bound on the computing.
+// Leaves: who limits the computing? 03_process_pool does.
+
+#include "common/log.hpp"
+#include "common/net.hpp"
+#include "common/options.hpp"
+#include "common/protocol.hpp"
+
+#include <memory>
+#include <thread>
+
+using namespace ground;
+
+namespace {
+
+// The conversation with one client. It owns the client's socket: leaving closes it.
+void handle(tcp::socket client, Rules rules)
+try {
+    const ConnectionLog log(client);
+    Requests requests(rules);
+    while (!requests.ended()) {
+        requests.received(recv(client, requests.buffer()));
+        while (auto request = requests.next()) {
+            std::string reply = request->error;
+            if (request->valid()) {
+                reply = format_reply(rules.fib(request->n));
+            }
+            send(client, reply);
+        }
+    }
+} catch (const std::exception& error) {
+    // The boundary: what goes wrong with one client, a reset for one, ends here.
+    connection_log("Lost a client: {}", error.what());
+}
+
+// Nobody joins these threads: each ends with its client, or with the process. The socket is shared
+// with the new thread only so that it is still here to say no if there is no new thread.
+void serve(Listener& listener, Rules rules)
+{
+    for (;;) {
+        auto client = std::make_shared<tcp::socket>(listener.accept());
+        try {
+            std::thread([client, rules] { handle(std::move(*client), rules); }).detach();
+        } catch (const std::system_error&) {
+            refuse(*client, "server full, no more threads");
+        }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const Options options = parse_options(argc, argv, {"02_threads",
+        "One thread per client: everyone is served, and several big requests use all cores.\n"
+        "Watch two clients at once, then two big requests on two cores."});
+    exit_on_signals();
+    Listener listener(options);
+    serve(listener, options.rules);
+}
