@@ -4,6 +4,8 @@
 #include "common/process_pool.hpp"
 #include "common/thread_pool.hpp"
 
+#include <signal.h>
+
 #include <cstdlib>
 #include <system_error>
 
@@ -29,6 +31,24 @@ class InlinePool final : public Pool {
     FibFunction fib_;
 };
 
+// Threads that are started while this lives take no signals: those are for the main thread, or for
+// whom it has told to wait for them.
+class SignalsBlocked {
+  public:
+    SignalsBlocked() noexcept
+    {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+  private:
+    sigset_t before_;
+};
+
 }  // namespace
 
 std::string format_reply(const Future<Number>& future)
@@ -40,6 +60,7 @@ try {
 
 std::unique_ptr<Pool> make_pool(const Options& options)
 try {
+    const SignalsBlocked blocked;
     switch (options.pool) {
         case PoolKind::processes:
             return std::make_unique<ProcessPool>(options.workers, options.rules.fib);
