@@ -127,9 +127,12 @@ class Histogram {
     {
         return std::uint64_t{1} << shift_of(index);
     }
-    [[nodiscard]] static constexpr double middle(std::size_t index) noexcept
+    // What stands for all values of a bucket.
+    [[nodiscard]] double middle(std::size_t index) const noexcept
     {
-        return static_cast<double>(lowest(index)) + static_cast<double>(width(index) - 1) / 2;
+        const double value =
+            static_cast<double>(lowest(index)) + static_cast<double>(width(index) - 1) / 2;
+        return std::clamp(value, static_cast<double>(min()), static_cast<double>(max()));
     }
 
     std::vector<std::uint64_t> counts_ = std::vector<std::uint64_t>(index(none) + 1);
