@@ -47,9 +47,10 @@ void be_silent(Peer& peer)
 
 TEST_CASE("perf: -n sends exactly so many requests, whatever the connections and the pipeline")
 {
-    for (const auto& [connections, pipeline] : {std::pair{"1", "1"}, {"7", "1"}, {"3", "16"}}) {
-        CAPTURE(connections);
-        CAPTURE(pipeline);
+    using Options = std::vector<std::string>;
+    for (const Options& options : {Options{"-c", "1", "-P", "1"}, Options{"-c", "7", "-P", "1"},
+                                   Options{"-c", "3", "-P", "16"}}) {
+        CAPTURE(options);
         std::atomic<int> requests = 0;
         {
             ScriptedServer server([&](Peer& peer) {
@@ -58,8 +59,9 @@ TEST_CASE("perf: -n sends exactly so many requests, whatever the connections and
                     peer.send("1\n");
                 }
             });
-            const Outcome outcome =
-                run(perf(server, {"-n", "500", "-c", connections, "-P", pipeline}));
+            auto command = perf(server, {"-n", "500"});
+            command.insert(command.end(), options.begin(), options.end());
+            const Outcome outcome = run(command);
             CHECK(outcome.status == 0);
             CHECK(contains(outcome.out, "  500 requests in "));
             CHECK(outcome.err.empty());
@@ -202,9 +204,13 @@ TEST_CASE("perf: a mix is asked for by its weights")
 
 TEST_CASE("perf: --terminator chooses the end of a request")
 {
-    for (const auto& [name, end] :
-         {std::pair{"none", ""}, {"lf", "\n"}, {"crlf", "\r\n"}, {"cr", "\r"}}) {
-        CAPTURE(name);
+    struct Case {
+        std::string name;
+        std::string end;
+    };
+    for (const Case& terminator :
+         {Case{"none", ""}, Case{"lf", "\n"}, Case{"crlf", "\r\n"}, Case{"cr", "\r"}}) {
+        CAPTURE(terminator.name);
         std::string all;
         {
             ScriptedServer server([&](Peer& peer) {
@@ -213,9 +219,10 @@ TEST_CASE("perf: --terminator chooses the end of a request")
                     peer.send("832040\n");
                 }
             });
-            CHECK(run(perf(server, {"-n", "2", "--fib", "30", "--terminator", name})).status == 0);
+            CHECK(run(perf(server, {"-n", "2", "--fib", "30", "--terminator", terminator.name}))
+                      .status == 0);
         }
-        CHECK(all == std::string("30") + end + "30" + end);
+        CHECK(all == "30" + terminator.end + "30" + terminator.end);
     }
 }
 

@@ -115,7 +115,10 @@ void ScriptedServer::serve()
 void answer(Peer& peer)
 {
     while (const auto line = peer.line()) {
-        peer.send(std::to_string(fib_fast(static_cast<unsigned>(std::stoul(*line)))) + "\n");
+        const bool blank = line->find_first_not_of(" \r") == std::string::npos;
+        if (!blank) {
+            peer.send(std::to_string(fib_fast(static_cast<unsigned>(std::stoul(*line)))) + "\n");
+        }
     }
 }
 

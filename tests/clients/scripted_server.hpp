@@ -66,7 +66,7 @@ class ScriptedServer {
     std::thread thread_;
 };
 
-// Answers every line rightly, as a stage does.
+// Answers every number rightly and ignores blank lines, as a stage does. Sends no [Error]s.
 void answer(Peer& peer);
 
 // A port on which nothing listens: taken, so that nobody else can either.
