@@ -22,8 +22,11 @@ namespace {
 using Time = Clock::time_point;
 
 constexpr auto sample_length = std::chrono::milliseconds(100);
-// Not all at once: what does not fit into the server's backlog is only tried again a second later.
+// Not all at once: whom the server's backlog has no room for is only tried again a second later. A
+// connection is there before the server has accepted it, so nothing but time tells when it has.
 constexpr std::size_t connects_at_once = 64;
+constexpr auto connect_pause = std::chrono::milliseconds(2);
+// Without a single new connection.
 constexpr auto connect_patience = std::chrono::seconds(3);
 // How long the replies that are on their way at the end may still take. They are checked, but not
 // part of the figures.
@@ -160,6 +163,7 @@ class Load {
     bool stopped_ = false;
     Phase phase_ = Phase::connecting;
     Time now_;                // when epoll_wait returned: one reading for all its events
+    Time next_batch_{};       // when more connections may be begun
     Time phase_end_;          // when the phase is over at the latest
     Time measuring_since_{};  // requests sent earlier are not measured
     Time last_reply_{};
@@ -238,7 +242,10 @@ void Load::wait()
 void Load::arm_timer()
 {
     const bool running = phase_ == Phase::warming_up || phase_ == Phase::measuring;
-    const Time next = running ? std::min({phase_end_, interval_end_, sample_end_}) : phase_end_;
+    Time next = running ? std::min({phase_end_, interval_end_, sample_end_}) : phase_end_;
+    if (phase_ == Phase::connecting && connecting_ == 0) {
+        next = std::min(next, next_batch_);
+    }
     if (next == timer_armed_for_) {
         return;
     }
@@ -279,7 +286,12 @@ void Load::dispatch(const epoll_event& event)
 
 void Load::open_more()
 {
-    while (opened_ < connections_.size() && connecting_ < connects_at_once) {
+    if (connecting_ > 0 || now_ < next_batch_) {
+        return;
+    }
+    next_batch_ = now_ + connect_pause;
+    const std::size_t batch_end = std::min(opened_ + connects_at_once, connections_.size());
+    while (opened_ < batch_end) {
         try {
             const std::size_t number = opened_++;
             adopt(number, start_connect(address_), EPOLLOUT);
@@ -310,6 +322,7 @@ void Load::finish_connecting(std::size_t number)
         return;
     }
     watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN, number);
+    phase_end_ = now_ + connect_patience;
 }
 
 void Load::connect_failed(int error)
