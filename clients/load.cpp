@@ -160,7 +160,6 @@ class Load {
     std::uint64_t outstanding_ = 0;
     std::uint64_t lost_ = 0;  // unanswered because their connection broke
 
-    bool stopped_ = false;
     Phase phase_ = Phase::connecting;
     Time now_;                // when epoll_wait returned: one reading for all its events
     Time next_batch_{};       // when more connections may be begun
@@ -265,7 +264,7 @@ void Load::dispatch(const epoll_event& event)
         return;
     }
     if (event.data.u64 == stop_event) {
-        stopped_ = true;
+        result_.stopped = true;
         watch(EPOLL_CTL_DEL, stop_fd_, 0, stop_event);  // it stays readable: once is enough
         return;
     }
@@ -479,7 +478,7 @@ void Load::advance()
     if (phase_ == Phase::connecting) {
         open_more();
         const bool all_there = opened_ == connections_.size() && connecting_ == 0;
-        if (stopped_) {
+        if (result_.stopped) {
             start_draining();
         } else if (all_there || now_ >= phase_end_) {
             start();
@@ -498,7 +497,7 @@ void Load::advance()
         const bool all_sent = options_.requests && issued_ >= *options_.requests;
         const bool finished =
             phase_ == Phase::measuring && (now_ >= phase_end_ || (all_sent && outstanding_ == 0));
-        if (finished || stopped_ || alive_ == 0) {
+        if (finished || result_.stopped || alive_ == 0) {
             start_draining();
         }
     }

@@ -56,6 +56,7 @@ struct LoadResult {
     LoadErrors errors;
     std::uint64_t starved = 0;  // connections that sent a request and never had a reply
     double client_cpu_s = 0;    // user and system time of this process
+    bool stopped = false;       // by stop_fd
 
     [[nodiscard]] double rate_mean() const noexcept
     {

@@ -88,6 +88,9 @@ int run(const PerfOptions& options)
     LiveView view(options, out, Style::of(out));
     const LoadResult result = run_load(options, std::move(first), stop.get(), view);
     if (talkative) {
+        if (result.stopped && ::isatty(::fileno(out)) != 0) {
+            fmt::print(out, "\n");  // the terminal has echoed ^C
+        }
         fmt::print(out, "{}", format_report(options, result));
         std::fflush(out);
     }

@@ -563,6 +563,7 @@ TEST_CASE("perf: on a terminal the bar is coloured, and Ctrl-C ends with the rep
     REQUIRE(process.shows("\x1b[32m█"));
     process.type("\x03");
     CHECK(process.wait() == 0);
+    CHECK(contains(process.out(), "^C\r\n  Stats "));
     CHECK(contains(process.out(), "Requests/sec:"));
 }
 
