@@ -3,21 +3,34 @@
 #include "common/log.hpp"
 
 #include <asio/buffer.hpp>
+#include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
 #include <fmt/format.h>
 
-#include <signal.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <charconv>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
+#include <utility>
 
 namespace ground {
 
 namespace {
+
+constexpr auto retry_interval = std::chrono::milliseconds(100);
+
+// Says so once in the life of the process, for it may come to this again and again.
+void say_no_descriptors_left()
+{
+    static std::atomic_flag said;
+    if (!said.test_and_set()) {
+        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
+    }
+}
 
 // One line that says what to do, and the end.
 template <typename... Args>
@@ -52,14 +65,14 @@ std::string to_string(const tcp::endpoint& endpoint)
 tcp::acceptor listen(asio::io_context& context, const Options& options)
 {
     const tcp::endpoint endpoint = resolve(context, options);
-    if (!endpoint.address().is_loopback()) {
-        log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
-            options.stage, to_string(endpoint));
-    }
     try {
         // SO_REUSEADDR is set: a restart need not wait for old connections to time out.
         tcp::acceptor acceptor(context, endpoint);
         const tcp::endpoint bound = acceptor.local_endpoint();
+        if (!endpoint.address().is_loopback()) {
+            log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
+                options.stage, to_string(bound));
+        }
         fmt::print("{} listening on {}\n", options.stage, to_string(bound));
         std::fflush(stdout);
         return acceptor;
@@ -79,9 +92,10 @@ tcp::acceptor listen(asio::io_context& context, const Options& options)
 
 bool is_exhausted(const asio::error_code& error) noexcept
 {
-    return error == std::errc::too_many_files_open ||
-           error == std::errc::too_many_files_open_in_system ||
-           error == std::errc::no_buffer_space || error == std::errc::not_enough_memory;
+    // By value: Asio's category does not translate its codes to those of std::errc.
+    return error.category() == asio::error::get_system_category() &&
+           (error.value() == EMFILE || error.value() == ENFILE || error.value() == ENOBUFS ||
+            error.value() == ENOMEM);
 }
 
 Listener::Listener(const Options& options)
@@ -128,7 +142,6 @@ std::optional<tcp::socket> Listener::accept_one()
     if (error) {
         return std::nullopt;  // would block, or the client has gone again: nobody is there
     }
-    told_ = false;
     // A reply is one small packet: it must not wait for the acknowledgement of the one before.
     client.set_option(tcp::no_delay(true), error);
     return client;
@@ -136,18 +149,29 @@ std::optional<tcp::socket> Listener::accept_one()
 
 void Listener::pause()
 {
-    if (!told_) {
-        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
-        told_ = true;
+    say_no_descriptors_left();
+    const itimerspec once{{0, 0}, {0, std::chrono::nanoseconds(retry_interval).count()}};
+    check(::timerfd_settime(timer_.get(), 0, &once, nullptr), "timerfd_settime");
+}
+
+awaitable<void> after_failed_accept(tcp::acceptor& acceptor, asio::error_code error)
+{
+    using Clock = std::chrono::steady_clock;
+    using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
+    if (!acceptor.is_open()) {
+        throw asio::system_error(error);
     }
-    const itimerspec tenth_of_a_second{{0, 0}, {0, 100'000'000}};
-    check(::timerfd_settime(timer_.get(), 0, &tenth_of_a_second, nullptr), "timerfd_settime");
+    if (is_exhausted(error)) {
+        say_no_descriptors_left();
+        Timer timer(acceptor.get_executor(), retry_interval);
+        co_await timer.async_wait(use_awaitable);
+    }
 }
 
 std::size_t recv(tcp::socket& socket, std::span<char> buffer)
 {
     asio::error_code error;
-    const std::size_t size = socket.receive(asio::buffer(buffer.data(), buffer.size()), 0, error);
+    const std::size_t size = socket.receive(as_buffer(buffer), 0, error);
     if (error && error != asio::error::eof) {
         throw asio::system_error(error);
     }
@@ -159,7 +183,7 @@ void send(tcp::socket& socket, std::string_view text) { asio::write(socket, asio
 std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer)
 {
     asio::error_code error;
-    const std::size_t size = socket.receive(asio::buffer(buffer.data(), buffer.size()), 0, error);
+    const std::size_t size = socket.receive(as_buffer(buffer), 0, error);
     if (error == asio::error::would_block) {
         return std::nullopt;
     }
@@ -204,16 +228,6 @@ ConnectionLog::~ConnectionLog()
     } catch (const std::exception&) {
         // No memory for a log line is no reason to end.
     }
-}
-
-void exit_on_signals()
-{
-    struct sigaction action = {};
-    action.sa_handler = [](int) { ::_exit(EXIT_SUCCESS); };
-    ::sigaction(SIGINT, &action, nullptr);
-    ::sigaction(SIGTERM, &action, nullptr);
-    action.sa_handler = SIG_IGN;
-    ::sigaction(SIGPIPE, &action, nullptr);
 }
 
 }  // namespace ground
