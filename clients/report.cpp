@@ -250,7 +250,7 @@ std::vector<std::string> warnings(const LoadResult& result)
             fmt::format("perf itself was busy for {:.0f}% of the time: the server may be faster",
                         100 * result.client_cpu_s / result.duration_s));
     }
-    if (result.errors.unanswered > 0 && result.errors.read == 0) {
+    if (result.errors.unanswered > 0 && result.errors.read == 0 && result.starved == 0) {
         sentences.push_back(fmt::format("{} had no reply yet at the end",
                                         plural(result.errors.unanswered, "request")));
     }

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <stdexcept>
@@ -157,7 +158,10 @@ bool Process::read_some()
     if (out_end_.get() < 0 && err_end_.get() < 0) {
         return false;
     }
-    if (check(::poll(watched.data(), watched.size(), patience_ms), "poll") == 0) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        until_ - std::chrono::steady_clock::now());
+    const int limit = static_cast<int>(std::max(left, std::chrono::milliseconds(0)).count());
+    if (limit == 0 || check(::poll(watched.data(), watched.size(), limit), "poll") == 0) {
         throw std::runtime_error("the program hangs; it has shown: " + out_ + err_);
     }
     std::array<char, 4096> buffer;

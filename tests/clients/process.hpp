@@ -5,14 +5,15 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace ground {
 
-// Nothing in here waits longer than this. It is no part of any test, but the end of one that hangs.
-inline constexpr int patience_ms = 60'000;
+// No program may run longer than this. It is no part of any test, but the end of one that hangs.
+inline constexpr std::chrono::seconds patience{60};
 
 class Process {
   public:
@@ -45,6 +46,7 @@ class Process {
     bool read_some();  // false once there is nothing more to come
 
     pid_t pid_ = -1;
+    std::chrono::steady_clock::time_point until_ = std::chrono::steady_clock::now() + patience;
     Descriptor in_;
     Descriptor out_end_;
     Descriptor err_end_;
