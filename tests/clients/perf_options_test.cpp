@@ -1,0 +1,58 @@
+#include "clients/perf_options.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace ground;
+using namespace std::chrono_literals;
+
+TEST_CASE("duration: a number and its unit")
+{
+    CHECK(parse_duration("2s") == 2s);
+    CHECK(parse_duration("500ms") == 500ms);
+    CHECK(parse_duration("3m") == 3min);
+    CHECK(parse_duration("1h") == 1h);
+    CHECK(parse_duration("1.5s") == 1500ms);
+    CHECK(parse_duration("2") == 2s);
+    CHECK(parse_duration("0s") == 0s);
+    for (const char* const text : {"", "s", "x", "2x", "2 s", "-2s", "1e3s", "1..5s", ".", "2ss",
+                                   "inf", "nan", "99999999999999h"}) {
+        CAPTURE(text);
+        CHECK(parse_duration(text) == std::nullopt);
+    }
+}
+
+TEST_CASE("duration: is printed as it would be typed")
+{
+    for (const char* const text : {"2s", "500ms", "3m", "90s", "1.5s", "250ms", "0s"}) {
+        CHECK(to_string(*parse_duration(text)) == text);
+    }
+}
+
+TEST_CASE("mix: a number, or numbers with weights")
+{
+    const auto parsed = [](const char* text) {
+        const auto mix = parse_mix(text);
+        std::string result = mix ? "" : "none";
+        for (const Share& share : mix.value_or(Mix{})) {
+            result += std::to_string(share.n) + "x" + std::to_string(share.weight) + " ";
+        }
+        return result;
+    };
+    CHECK(parsed("30") == "30x1 ");
+    CHECK(parsed("0") == "0x1 ");
+    CHECK(parsed("1:99,30:1") == "1x99 30x1 ");
+    CHECK(parsed("1,30") == "1x1 30x1 ");
+    CHECK(parsed("1:0,30:5") == "30x5 ");
+    for (const char* const text :
+         {"", ",", "1,", "x", "-1", "94", "1:", "1:x", ":1", "1:0", "1:1:1", "1 :2", "1:-1"}) {
+        CAPTURE(text);
+        CHECK(parsed(text) == "none");
+    }
+}
+
+TEST_CASE("mix: is described by its shares")
+{
+    CHECK(describe(*parse_mix("30")) == "fib(30)");
+    CHECK(describe(*parse_mix("1:99,30:1")) == "99% fib(1), 1% fib(30)");
+    CHECK(describe(*parse_mix("1:3,2:1")) == "75% fib(1), 25% fib(2)");
+}

@@ -1,0 +1,579 @@
+#include "clients/load.hpp"
+#include "common/fib.hpp"
+#include "process.hpp"
+#include "scripted_server.hpp"
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <map>
+
+using namespace ground;
+using nlohmann::json;
+
+namespace {
+
+std::vector<std::string> perf(const ScriptedServer& server, std::vector<std::string> options)
+{
+    options.insert(options.begin(), {PERF_PATH, server.target()});
+    return options;
+}
+
+bool contains(const std::string& text, std::string_view part)
+{
+    return text.find(part) != std::string::npos;
+}
+
+// Without the control characters, and with something to see if there was one.
+bool is_plain(const std::string& text)
+{
+    return std::all_of(text.begin(), text.end(),
+                       [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); });
+}
+
+// The script of a server that says nothing and waits for the client to leave.
+void be_silent(Peer& peer)
+{
+    while (!peer.bytes().empty()) {
+    }
+}
+
+}  // namespace
+
+TEST_CASE("perf: -n sends exactly so many requests, whatever the connections and the pipeline")
+{
+    using Options = std::vector<std::string>;
+    for (const Options& options : {Options{"-c", "1", "-P", "1"}, Options{"-c", "7", "-P", "1"},
+                                   Options{"-c", "3", "-P", "16"}}) {
+        CAPTURE(options);
+        std::atomic<int> requests = 0;
+        {
+            ScriptedServer server([&](Peer& peer) {
+                while (peer.line()) {
+                    ++requests;
+                    peer.send("1\n");
+                }
+            });
+            auto command = perf(server, {"-n", "500"});
+            command.insert(command.end(), options.begin(), options.end());
+            const Outcome outcome = run(command);
+            CHECK(outcome.status == 0);
+            CHECK(contains(outcome.out, "  500 requests in "));
+            CHECK(outcome.err.empty());
+        }
+        CHECK(requests == 500);
+    }
+}
+
+TEST_CASE("perf: opens as many connections as it says")
+{
+    std::atomic<int> clients = 0;
+    ScriptedServer server([&](Peer& peer) {
+        ++clients;
+        answer(peer);
+    });
+    CHECK(run(perf(server, {"-n", "300", "-c", "300", "-q"})).status == 0);
+    CHECK(clients == 300);
+}
+
+TEST_CASE("perf: keeps as many requests in flight as the pipeline is deep")
+{
+    ScriptedServer server([](Peer& peer) {
+        for (;;) {
+            for (int i = 0; i < 5; ++i) {  // without an answer to any: fewer would be a deadlock
+                if (!peer.line()) {
+                    return;
+                }
+            }
+            peer.send("1\n1\n1\n1\n1\n");
+        }
+    });
+    CHECK(run(perf(server, {"-n", "600", "-P", "5", "-d", "30s"})).status == 0);
+}
+
+TEST_CASE("perf: never has more requests outstanding than the pipeline allows")
+{
+    std::atomic<std::size_t> most = 0;
+    ScriptedServer server([&](Peer& peer) {
+        // Whatever a read brings is in flight, because all that came before has been answered.
+        for (std::string some = peer.bytes(); !some.empty(); some = peer.bytes()) {
+            const auto waiting =
+                static_cast<std::size_t>(std::count(some.begin(), some.end(), '\n'));
+            most = std::max(most.load(), waiting);
+            for (std::size_t i = 0; i < waiting; ++i) {
+                peer.send("1\n");
+            }
+        }
+    });
+    CHECK(run(perf(server, {"-n", "2000", "-P", "8"})).status == 0);
+    CHECK(most <= 8);
+    CHECK(most > 1);
+}
+
+TEST_CASE("perf: -d ends by itself and reports in the order that wrk's users know")
+{
+    ScriptedServer server(answer);
+    const Outcome outcome =
+        run(perf(server, {"-d", "300ms", "-i", "100ms", "-c", "2", "-L", "-w", "100ms"}));
+    CHECK(outcome.status == 0);
+    CHECK(outcome.err.empty());
+    std::size_t at = 0;
+    for (const std::string& part :
+         {"Running 300ms after a warm-up of 100ms @ " + server.target(),
+          std::string("closed loop, 2 connections, fib(1)"), std::string("reqs/sec   p50 "),
+          std::string("Avg      Stdev        Max   +/- Stdev"), std::string("    Latency"),
+          std::string("    Req/Sec"), std::string("Latency Distribution"), std::string("50%"),
+          std::string("99.99%"), std::string(" requests in 0.3"), std::string(" read\n"),
+          std::string("Requests/sec:"), std::string("Transfer/sec:")}) {
+        CAPTURE(part);
+        const std::size_t found = outcome.out.find(part, at);
+        REQUIRE_MESSAGE(found != std::string::npos, outcome.out);
+        at = found;
+    }
+    CHECK_FALSE(contains(outcome.out, "Failed"));
+}
+
+TEST_CASE("perf: a live line begins with the rate, and has no control characters in a pipe")
+{
+    ScriptedServer server(answer);
+    const Outcome outcome = run(perf(server, {"-d", "250ms", "-i", "50ms"}));
+    int count = 0;
+    for (const std::string& line : lines(outcome.out)) {
+        if (contains(line, "reqs/sec")) {
+            ++count;
+            const std::size_t digits = line.find_first_not_of("0123456789");
+            CHECK(digits > 0);
+            CHECK(line.substr(digits).starts_with(" reqs/sec   "));
+            CHECK(line.ends_with("#"));
+        }
+    }
+    CHECK(count >= 2);
+    CHECK(is_plain(outcome.out));
+}
+
+TEST_CASE("perf: -q prints the report only")
+{
+    ScriptedServer server(answer);
+    const Outcome outcome = run(perf(server, {"-d", "200ms", "-i", "50ms", "-q"}));
+    CHECK(outcome.status == 0);
+    CHECK_FALSE(contains(outcome.out, "reqs/sec"));
+    CHECK(contains(outcome.out, "Requests/sec:"));
+}
+
+TEST_CASE("perf: --each prints the time of every request")
+{
+    ScriptedServer server(answer);
+    const Outcome outcome = run(perf(server, {"-n", "3", "--fib", "30", "--each"}));
+    CHECK(outcome.status == 0);
+    const auto printed = lines(outcome.out);
+    CHECK(std::count_if(printed.begin(), printed.end(), [](const std::string& line) {
+              return line.ends_with(" s   fib(30) = 832040") && line.starts_with("0.");
+          }) == 3);
+}
+
+TEST_CASE("perf: --each in a mix prints the big ones")
+{
+    ScriptedServer server(answer);
+    const Outcome outcome = run(perf(server, {"-n", "200", "--fib", "1:9,30:1", "--each"}));
+    CHECK(outcome.status == 0);
+    CHECK(contains(outcome.out, "fib(30) = 832040\n"));
+    CHECK_FALSE(contains(outcome.out, "fib(1) = 1\n"));
+}
+
+TEST_CASE("perf: a mix is asked for by its weights")
+{
+    std::map<std::string, int> asked;
+    {
+        ScriptedServer server([&](Peer& peer) {
+            while (const auto line = peer.line()) {
+                ++asked[*line];
+                peer.send(*line == "1" ? "1\n" : "832040\n");
+            }
+        });
+        CHECK(run(perf(server, {"-n", "2000", "--fib", "1:3,30:1"})).status == 0);
+    }
+    CHECK(asked["1"] + asked["30"] == 2000);
+    CHECK(asked["30"] > 400);
+    CHECK(asked["30"] < 600);
+}
+
+TEST_CASE("perf: --terminator chooses the end of a request")
+{
+    struct Case {
+        std::string name;
+        std::string end;
+    };
+    for (const Case& terminator :
+         {Case{"none", ""}, Case{"lf", "\n"}, Case{"crlf", "\r\n"}, Case{"cr", "\r"}}) {
+        CAPTURE(terminator.name);
+        std::string all;
+        {
+            ScriptedServer server([&](Peer& peer) {
+                for (std::string some = peer.bytes(); !some.empty(); some = peer.bytes()) {
+                    all += some;
+                    peer.send("832040\n");
+                }
+            });
+            CHECK(run(perf(server, {"-n", "2", "--fib", "30", "--terminator", terminator.name}))
+                      .status == 0);
+        }
+        CHECK(all == "30" + terminator.end + "30" + terminator.end);
+    }
+}
+
+TEST_CASE("perf: a reply may come in pieces, and several in one")
+{
+    ScriptedServer server([](Peer& peer) {
+        while (peer.line()) {
+            peer.send("8320");
+            peer.send("40\r");
+            if (!peer.line()) {
+                return;
+            }
+            peer.send("\n832040\n");
+        }
+    });
+    const Outcome outcome = run(perf(server, {"-n", "100", "-P", "2", "--fib", "30"}));
+    CHECK(outcome.status == 0);
+    CHECK(contains(outcome.out, "  100 requests in "));
+}
+
+TEST_CASE("perf: a wrong number is counted, shown and a failure")
+{
+    ScriptedServer server([](Peer& peer) {
+        for (int i = 0; peer.line(); ++i) {
+            peer.send(i == 7 ? "832041\n" : "832040\n");
+        }
+    });
+    const Outcome outcome = run(perf(server, {"-n", "20", "--fib", "30"}));
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.out, "[Error] replies 0, wrong 1, unanswered 0"));
+    CHECK(contains(outcome.out, "fib(30) was answered with '832041'"));
+    CHECK(contains(outcome.out, "only 19 of 20 requests were answered rightly"));
+}
+
+TEST_CASE("perf: more digits than the right number has, or fewer, are wrong")
+{
+    for (const char* const reply : {"8320400\n", "83204\n", "\n", " 832040\n", "832040 \n"}) {
+        CAPTURE(reply);
+        ScriptedServer server([&](Peer& peer) {
+            while (peer.line()) {
+                peer.send(reply);
+            }
+        });
+        const Outcome outcome = run(perf(server, {"-n", "1", "--fib", "30"}));
+        CHECK(outcome.status == 1);
+        CHECK(contains(outcome.out, "wrong 1,"));
+    }
+}
+
+TEST_CASE("perf: an [Error] is counted, shown and a failure")
+{
+    ScriptedServer server([](Peer& peer) {
+        while (peer.line()) {
+            peer.send("[Error] worker died\n");
+        }
+    });
+    const Outcome outcome = run(perf(server, {"-n", "5"}));
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.out, "[Error] replies 5, wrong 0, unanswered 0"));
+    CHECK(contains(outcome.out, "5 requests got an [Error]"));
+    CHECK(contains(outcome.out, "[Error] worker died"));
+    CHECK(contains(outcome.out, "  0 requests in "));
+}
+
+TEST_CASE("perf: what a server says unasked is shown, too")
+{
+    ScriptedServer server([](Peer& peer) {
+        peer.send("[Error] server full\n");
+        static_cast<void>(peer.bytes());
+    });
+    const Outcome outcome = run(perf(server, {"-d", "10s"}));
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.out, "[Error] server full"));
+}
+
+TEST_CASE("perf: a connection that the server closes early is counted; the others go on")
+{
+    std::atomic<int> client = 0;
+    ScriptedServer server([&](Peer& peer) {
+        if (client++ == 0) {
+            static_cast<void>(peer.line());
+            peer.send("1");  // half a reply, even
+            return;
+        }
+        answer(peer);
+    });
+    const Outcome outcome = run(perf(server, {"-d", "200ms", "-c", "4"}));
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.out, "read 1, [Error] replies 0, wrong 0, unanswered 1"));
+    CHECK(contains(outcome.out, "1 of 4 connections broke off or were closed by the server"));
+    CHECK_FALSE(contains(outcome.out, "  0 requests in"));
+}
+
+TEST_CASE("perf: ends at once when no connection is left, without -n or -d, too")
+{
+    ScriptedServer server([](Peer& peer) {
+        static_cast<void>(peer.line());
+        peer.reset();
+    });
+    const Outcome outcome = run(perf(server, {"-c", "2"}));
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.out, "read 2,"));
+    CHECK(contains(outcome.out, "Connection reset by peer"));
+    CHECK(contains(outcome.out, "not a single request was answered rightly"));
+}
+
+TEST_CASE("perf: -n that can't be reached is a failure")
+{
+    ScriptedServer server([](Peer& peer) {
+        for (int i = 0; i < 3 && peer.line(); ++i) {
+            peer.send("1\n");
+        }
+    });
+    const Outcome outcome = run(perf(server, {"-n", "10"}));
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.out, "only 3 of 10 requests were answered rightly"));
+}
+
+TEST_CASE("perf: -d ends the run of a server that never answers, and says what is missing")
+{
+    ScriptedServer server(be_silent);
+    const Outcome outcome = run(perf(server, {"-d", "200ms", "-i", "100ms", "-c", "3"}));
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.out, "0 reqs/sec       no reply for 0.1 s"));
+    CHECK(contains(outcome.out, "unanswered 3"));
+    CHECK(contains(outcome.out, "3 of 3 connections never had a reply"));
+    CHECK(contains(outcome.out, "not a single request was answered rightly"));
+}
+
+TEST_CASE("perf: one starved client among happy ones is a failure")
+{
+    std::atomic<int> client = 0;
+    ScriptedServer server([&](Peer& peer) { client++ == 0 ? be_silent(peer) : answer(peer); });
+    const Outcome outcome = run(perf(server, {"-d", "200ms", "-c", "4"}));
+    CHECK(outcome.status == 1);
+    CHECK(contains(outcome.out, "1 of 4 connections never had a reply"));
+    CHECK_FALSE(contains(outcome.out, "not a single"));
+}
+
+TEST_CASE("perf: a request that is only cut off by the end is no failure")
+{
+    ScriptedServer server([](Peer& peer) {
+        static_cast<void>(peer.line());
+        peer.send("1\n");
+        be_silent(peer);
+    });
+    const Outcome outcome = run(perf(server, {"-d", "100ms"}));
+    CHECK(outcome.status == 0);
+    CHECK(contains(outcome.out, "unanswered 1"));
+    CHECK(contains(outcome.out, "Note: 1 request had no reply yet at the end"));
+}
+
+TEST_CASE("perf: says what to do when nothing listens")
+{
+    const DeafPort port;
+    const Outcome outcome = run({PERF_PATH, "127.0.0.1:" + port.number()});
+    CHECK(outcome.status == 1);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err == "perf: nothing listens on 127.0.0.1:" + port.number() +
+                             "; start a stage first, for example build/stages/02_threads\n");
+}
+
+TEST_CASE("perf: Ctrl-C ends with the report, and well if all was well")
+{
+    ScriptedServer server(answer);
+    Process process(perf(server, {"-i", "20ms"}));
+    REQUIRE(process.shows(" reqs/sec   p50 "));
+    process.signal(SIGINT);
+    CHECK(process.wait() == 0);
+    CHECK(contains(process.out(), "Requests/sec:"));
+    CHECK(process.err().empty());
+}
+
+TEST_CASE("perf: Ctrl-C ends with the report although the server is silent")
+{
+    ScriptedServer server(be_silent);
+    Process process(perf(server, {"-n", "10", "-i", "20ms"}));
+    REQUIRE(process.shows("no reply for"));
+    process.signal(SIGINT);
+    CHECK(process.wait() == 1);
+    CHECK(contains(process.out(), "Requests/sec:"));
+}
+
+TEST_CASE("perf: warm-up is not part of the figures")
+{
+    std::atomic<int> requests = 0;
+    {
+        ScriptedServer server([&](Peer& peer) {
+            while (peer.line()) {
+                ++requests;
+                peer.send("1\n");
+            }
+        });
+        const Outcome outcome = run(perf(server, {"-n", "50", "-w", "200ms", "-i", "50ms"}));
+        CHECK(outcome.status == 0);
+        CHECK(contains(outcome.out, "  50 requests in "));
+        CHECK(contains(outcome.out, "(warm-up)"));
+    }
+    CHECK(requests > 50);
+}
+
+TEST_CASE("perf: --json prints one object and nothing else")
+{
+    ScriptedServer server(answer);
+    const Outcome outcome =
+        run(perf(server, {"-d", "300ms", "-i", "100ms", "-c", "3", "-P", "2", "--json", "--fib",
+                          "1:99,30:1", "--percentiles", "10,99.5"}));
+    CHECK(outcome.status == 0);
+    CHECK(contains(outcome.err, "reqs/sec"));
+    const json report = json::parse(outcome.out);
+    CHECK(report["target"] == server.target());
+    CHECK(report["mode"] == "closed");
+    CHECK(report["connections"] == 3);
+    CHECK(report["pipeline"] == 2);
+    CHECK(report["mix"] == json::parse(R"([{"n":1,"weight":99},{"n":30,"weight":1}])"));
+    CHECK(report["duration_s"].get<double>() >= 0.3);
+    CHECK(report["warmup_s"] == 0.0);
+    const double requests = report["requests"];
+    CHECK(requests > 0);
+    CHECK(report["rate"].get<double>() ==
+          doctest::Approx(requests / report["duration_s"].get<double>()));
+    for (const char* const kind : {"connect", "read", "reply", "wrong", "unanswered"}) {
+        CHECK(report["errors"][kind] == 0);
+    }
+    double before = 0;
+    for (const char* const name : {"min", "p10", "p50", "p90", "p99", "p99.5", "p99.9", "max"}) {
+        CAPTURE(name);
+        CHECK(report["latency_us"][name].get<double>() >= before);
+        before = report["latency_us"][name];
+    }
+    CHECK(before > 0);
+    CHECK(report["latency_us"]["mean"].get<double>() > 0);
+    CHECK(report["latency_us"]["stdev"].get<double>() >= 0);
+    REQUIRE(report["intervals"].size() >= 2);
+    CHECK(report["intervals"][0]["at_s"].get<double>() >= 0.1);
+    CHECK(report["intervals"][1]["at_s"] > report["intervals"][0]["at_s"]);
+    for (const char* const name : {"rate", "p50_us", "p99_us"}) {
+        CHECK(report["intervals"][0][name].get<double>() > 0);
+    }
+    CHECK(report["client_cpu_s"].get<double>() > 0);
+}
+
+TEST_CASE("perf: --json tells of failures, too")
+{
+    ScriptedServer server([](Peer& peer) {
+        while (peer.line()) {
+            peer.send("\xff\n");  // not even UTF-8
+        }
+    });
+    const Outcome outcome = run(perf(server, {"-n", "4", "--json", "-q"}));
+    CHECK(outcome.status == 1);
+    CHECK(outcome.err.empty());
+    const json report = json::parse(outcome.out);
+    CHECK(report["errors"]["wrong"] == 4);
+    CHECK(report["requests"] == 0);
+    CHECK(report["rate"] == 0.0);
+}
+
+TEST_CASE("perf: --json=FILE writes the file beside the usual report")
+{
+    ScriptedServer server(answer);
+    const std::string path = "perf_test." + std::to_string(::getpid()) + ".json";
+    const Outcome outcome = run(perf(server, {"-n", "10", "--json=" + path}));
+    CHECK(outcome.status == 0);
+    CHECK(contains(outcome.out, "Requests/sec:"));
+    std::ifstream file(path);
+    CHECK(json::parse(file)["requests"] == 10);
+    file.close();
+    CHECK(::unlink(path.c_str()) == 0);
+}
+
+TEST_CASE("perf: mistakes in the options are told in one line, before anything is connected")
+{
+    std::atomic<int> clients = 0;
+    using Arguments = std::vector<std::string>;
+    {
+        ScriptedServer server([&](Peer&) { ++clients; });
+        for (const Arguments& mistake :
+             {Arguments{"-d", "soon"}, Arguments{"-d", "0s"}, Arguments{"-c", "0"},
+              Arguments{"-n", "0"}, Arguments{"-n", "3", "-c", "4"}, Arguments{"--fib", "94"},
+              Arguments{"--fib", "1:"}, Arguments{"--terminator", "lfcr"},
+              Arguments{"--terminator", "none", "-P", "2"}, Arguments{"-i", "1ms"},
+              Arguments{"--percentiles", "101"}, Arguments{"--each", "-q"}, Arguments{"--nonsense"},
+              Arguments{"second:target"}, Arguments{"-P"}}) {
+            CAPTURE(mistake);
+            const Outcome outcome = run(perf(server, mistake));
+            CHECK(outcome.status == 2);
+            CHECK(outcome.out.empty());
+            CHECK(lines(outcome.err).size() == 1);
+            CHECK(outcome.err.starts_with("perf: "));
+        }
+    }
+    CHECK(clients == 0);
+}
+
+TEST_CASE("perf: more connections than descriptors are refused with one line")
+{
+    ScriptedServer server(answer);
+    const Outcome outcome =
+        run({"/bin/sh", "-c", "ulimit -n 100; exec " PERF_PATH " -c 200 " + server.target()});
+    CHECK(outcome.status == 1);
+    CHECK(outcome.err ==
+          "perf: 200 connections need 216 descriptors and the limit is 100; choose "
+          "fewer, or raise the limit: ulimit -Hn (as root)\n");
+}
+
+TEST_CASE("perf: raises the soft limit of descriptors by itself")
+{
+    ScriptedServer server(answer);
+    const Outcome outcome =
+        run({"/bin/sh", "-c",
+             "ulimit -Sn 100; exec " PERF_PATH " -q -c 200 -n 200 " + server.target()});
+    CHECK(outcome.status == 0);
+}
+
+TEST_CASE("perf: --help names every option and fits a projector")
+{
+    const Outcome outcome = run({PERF_PATH, "--help"});
+    CHECK(outcome.status == 0);
+    for (const char* const option :
+         {"-c, --connections", "-P, --pipeline", "--fib N", "--terminator", "-n, --requests",
+          "-d, --duration", "-w, --warmup", "-i, --interval", "--each", "-L, --latency",
+          "--percentiles", "-q, --quiet", "-j, --json", "--json=FILE", "-h, --help"}) {
+        CAPTURE(option);
+        CHECK(contains(outcome.out, option));
+    }
+    for (const std::string& line : lines(outcome.out)) {
+        CAPTURE(line);
+        CHECK(line.size() <= 80);
+    }
+}
+
+TEST_CASE("perf: on a terminal the bar is coloured, and Ctrl-C ends with the report")
+{
+    ScriptedServer server(answer);
+    Process process(perf(server, {"-i", "20ms"}), Process::Stdio::terminal, {"LC_ALL=C.UTF-8"});
+    REQUIRE(process.shows(" reqs/sec   p50 "));
+    REQUIRE(process.shows("\x1b[32m█"));
+    process.type("\x03");
+    CHECK(process.wait() == 0);
+    CHECK(contains(process.out(), "^C\r\n  Stats "));
+    CHECK(contains(process.out(), "Requests/sec:"));
+}
+
+TEST_CASE("perf: on a terminal without UTF-8 or colours it draws with what there is")
+{
+    ScriptedServer server(answer);
+    Process process(perf(server, {"-i", "20ms", "-d", "100ms"}), Process::Stdio::terminal,
+                    {"NO_COLOR=1"});
+    CHECK(process.wait() == 0);
+    CHECK(contains(process.out(), "  ####"));
+    CHECK_FALSE(contains(process.out(), "\x1b"));
+    CHECK_FALSE(contains(process.out(), "█"));
+}

@@ -1,0 +1,68 @@
+// process.hpp -- a program that is being tested, run as its user would run it.
+#pragma once
+
+#include "common/descriptor.hpp"
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ground {
+
+// No program may run longer than this. It is no part of any test, but the end of one that hangs.
+inline constexpr std::chrono::seconds patience{60};
+
+class Process {
+  public:
+    enum class Stdio {
+        pipes,
+        terminal,  // a pseudo-terminal for all three; what is shown is in out()
+    };
+
+    // Variables are "NAME=VALUE", instead of those of the test.
+    explicit Process(std::vector<std::string> arguments, Stdio stdio = Stdio::pipes,
+                     std::vector<std::string> variables = {});
+    ~Process();  // kills it, should it still run
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+
+    void type(std::string_view text);
+    void end_input();  // of pipes; on a terminal type("\x04")
+    void signal(int number);
+
+    // Reads on until the output contains the text. False if it ends before that.
+    [[nodiscard]] bool shows(std::string_view text);
+
+    // Reads all output. The exit status, or 128 and the number of the signal that ended it.
+    [[nodiscard]] int wait();
+
+    [[nodiscard]] const std::string& out() const noexcept { return out_; }
+    [[nodiscard]] const std::string& err() const noexcept { return err_; }
+
+  private:
+    bool read_some();  // false once there is nothing more to come
+
+    pid_t pid_ = -1;
+    std::chrono::steady_clock::time_point until_ = std::chrono::steady_clock::now() + patience;
+    Descriptor in_;
+    Descriptor out_end_;
+    Descriptor err_end_;
+    std::string out_;
+    std::string err_;
+};
+
+// Runs it to its end, with this on its standard input.
+struct Outcome {
+    int status;
+    std::string out;
+    std::string err;
+};
+[[nodiscard]] Outcome run(std::vector<std::string> arguments, std::string_view input = {});
+
+// The lines of a text, without their ends.
+[[nodiscard]] std::vector<std::string> lines(std::string_view text);
+
+}  // namespace ground

@@ -1,0 +1,83 @@
+// scripted_server.hpp -- a server that does what a test tells it to, right or wrong.
+#pragma once
+
+#include "common/descriptor.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+
+namespace ground {
+
+// One connection, seen from the server. Everything blocks.
+class Peer {
+  public:
+    explicit Peer(Descriptor socket) : socket_(std::move(socket)) {}
+
+    // The next line, without its LF; nothing at the end.
+    [[nodiscard]] std::optional<std::string> line();
+
+    // Whatever comes next; empty at the end.
+    [[nodiscard]] std::string bytes();
+
+    void send(std::string_view text);
+    void reset();  // lets the connection end with RST, not FIN, when the script returns
+
+  private:
+    friend class ScriptedServer;
+
+    Descriptor socket_;
+    std::string buffer_;
+};
+
+// Runs the script for each connection, in a thread of its own; when it returns, the connection is
+// closed. The script must not assert: it is not on the test's thread.
+class ScriptedServer {
+  public:
+    using Script = std::function<void(Peer&)>;
+
+    explicit ScriptedServer(Script script);
+    ~ScriptedServer();
+    ScriptedServer(const ScriptedServer&) = delete;
+    ScriptedServer& operator=(const ScriptedServer&) = delete;
+
+    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+    [[nodiscard]] std::string target() const { return "127.0.0.1:" + std::to_string(port_); }
+
+  private:
+    struct Client {
+        Peer peer;
+        std::thread thread;
+    };
+
+    void serve();
+
+    Script script_;
+    Descriptor listener_;
+    std::uint16_t port_ = 0;
+    std::mutex mutex_;
+    bool stopping_ = false;      // guarded by mutex_
+    std::list<Client> clients_;  // guarded by mutex_, as is the closing of their sockets
+    std::thread thread_;
+};
+
+// Answers every number rightly and ignores blank lines, as a stage does. Sends no [Error]s.
+void answer(Peer& peer);
+
+// A port on which nothing listens: taken, so that nobody else can either.
+class DeafPort {
+  public:
+    DeafPort();
+    [[nodiscard]] std::string number() const { return std::to_string(port_); }
+
+  private:
+    Descriptor socket_;
+    std::uint16_t port_;
+};
+
+}  // namespace ground
