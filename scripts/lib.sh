@@ -1,0 +1,104 @@
+# lib.sh -- what the scripts share. Sourced by them, not run.
+# shellcheck shell=bash
+
+# shellcheck disable=SC2034  # what is set here is used by those who source it
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+program=${0##*/}
+
+# What it takes to configure and build, tests included: configuring asks for all of it.
+build_packages=(
+    g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev doctest-dev
+)
+# The clients that nobody here wrote, which the tests let talk to every stage.
+test_packages=(netcat-openbsd netcat-traditional telnet socat)
+# The sanitizer presets.
+clang_packages=(clang libclang-rt-14-dev)
+
+if [[ -t 1 ]]; then
+    bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'
+else
+    bold='' dim='' plain=''
+fi
+
+die() {
+    printf '%s: %s\n' "$program" "$*" >&2
+    exit 1
+}
+
+step() { printf '%s==> %s%s\n' "$bold" "$*" "$plain"; }
+
+# need_packages PACKAGE...: installs what is missing of these Debian packages, or says what is
+# missing and ends.
+need_packages() {
+    if ! command -v dpkg-query >/dev/null; then
+        # Not Debian. CMake names whatever it then cannot find.
+        return
+    fi
+    local missing=() package
+    for package; do
+        if [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then
+            missing+=("$package")
+        fi
+    done
+    if ((${#missing[@]} == 0)); then
+        return
+    fi
+    local as_root=()
+    if ((EUID != 0)); then
+        # sudo may ask for a password if there is somebody to ask.
+        if command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
+            as_root=(sudo)
+        else
+            die "packages are missing; as root, run: apt-get install ${missing[*]}"
+        fi
+    fi
+    step "Installing: ${missing[*]}"
+    as_root+=(env DEBIAN_FRONTEND=noninteractive)
+    # A fresh machine may still be busy with its own first update: wait for the lock.
+    local apt=("${as_root[@]}" apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
+    "${apt[@]}" update </dev/null | apt_progress ||
+        die "apt-get update failed (see above); is this machine online?"
+    "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" </dev/null | apt_progress ||
+        die "apt-get could not install all of: ${missing[*]} (see above)"
+}
+
+# Condenses what apt-get says: on a terminal to one line that is written over, elsewhere to a dot
+# for every ten lines.
+apt_progress() {
+    local line count=0
+    while IFS= read -r line; do
+        if [[ -t 1 ]]; then
+            printf '\r\e[K%s%s%s' "$dim" "${line:0:$((${COLUMNS:-80} - 1))}" "$plain"
+        elif ((++count % 10 == 0)); then
+            printf .
+        fi
+    done
+    if [[ -t 1 ]]; then
+        printf '\r\e[K'
+    elif ((count >= 10)); then
+        printf '\n'
+    fi
+}
+
+# build PRESET [TARGET...]: configures and builds, everything if no target is named.
+build() {
+    local preset=$1 log
+    shift
+    cd "$root"
+    step "Configuring (preset $preset)"
+    log=$(mktemp)
+    if ! cmake --preset "$preset" >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        die "CMake could not configure (see above); removing build/$preset helps if it is stale"
+    fi
+    rm -f "$log"
+    step "Building into build/$preset"
+    if (($# > 0)); then
+        set -- --target "$@"
+    fi
+    cmake --build "build/$preset" --parallel "$(nproc)" "$@" ||
+        die "the build failed (see above)"
+}
