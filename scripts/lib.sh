@@ -27,6 +27,9 @@ die() {
     exit 1
 }
 
+# The comment at the head of the script is its help.
+usage() { sed -n '2,/^# shellcheck/{/^# shellcheck/d;s/^# \{0,1\}//p}' "$0"; }
+
 step() { printf '%s==> %s%s\n' "$bold" "$*" "$plain"; }
 
 # need_packages PACKAGE...: installs what is missing of these Debian packages, or says what is
@@ -101,4 +104,20 @@ build() {
     fi
     cmake --build "build/$preset" --parallel "$(nproc)" "$@" ||
         die "the build failed (see above)"
+}
+
+# find_stage NAME: the source file, seen from the root, of the stage that a name or the beginning of
+# one means. 02 is 02_threads, not 02b_threads_gil.
+find_stage() {
+    local name=${1##*/} pattern found
+    for pattern in "$name" "${name}_*" "0${name}_*" "$name*"; do
+        mapfile -t found < <(cd "$root" && compgen -G "stages/${pattern%.cpp}.cpp")
+        if ((${#found[@]} == 1)); then
+            printf '%s\n' "${found[0]}"
+            return
+        fi
+    done
+    found=("$root"/stages/[0-9]*.cpp)
+    found=("${found[@]##*/}")
+    die "no single stage is called '$1'; there are ${found[*]%.cpp}"
 }
