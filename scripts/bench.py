@@ -113,8 +113,10 @@ def measure(contestant, clients, seconds, server_cpu, client_cpu):
             result = json.loads(Path(report.name).read_text())
         except ValueError:
             raise Failed(f"{contestant.name}, {clients} clients: {complaint.strip()}") from None
-        if result["errors"] or not result["requests"]:
-            raise Failed(f"{contestant.name}, {clients} clients: {result['errors']} errors, "
+        # 01 leaves all clients but one without an answer; that is its lesson and no error.
+        broken = {k: v for k, v in result["errors"].items() if v and k != "unanswered"}
+        if broken or not result["requests"]:
+            raise Failed(f"{contestant.name}, {clients} clients: errors {broken}, "
                          f"{result['requests']} requests")
         return {"rate": result["rate"], "cpu": (after - before) / result["requests"],
                 "client_busy": result["client_cpu_s"] / seconds}

@@ -17,9 +17,11 @@ test_packages=(netcat-openbsd netcat-traditional telnet socat)
 clang_packages=(clang libclang-rt-14-dev)
 
 if [[ -t 1 ]]; then
-    bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'
+    bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
+    width=$(tput cols 2>/dev/null || printf 80)
 else
-    bold='' dim='' plain=''
+    bold='' dim='' red='' green='' plain=''
+    width=80
 fi
 
 die() {
@@ -73,7 +75,7 @@ apt_progress() {
     local line count=0
     while IFS= read -r line; do
         if [[ -t 1 ]]; then
-            printf '\r\e[K%s%s%s' "$dim" "${line:0:$((${COLUMNS:-80} - 1))}" "$plain"
+            printf '\r\e[K%s%s%s' "$dim" "${line:0:$((width - 1))}" "$plain"
         elif ((++count % 10 == 0)); then
             printf .
         fi
