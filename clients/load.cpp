@@ -1,0 +1,616 @@
+#include "clients/load.hpp"
+
+#include <fmt/format.h>
+
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <random>
+#include <string_view>
+#include <utility>
+
+namespace ground {
+
+namespace {
+
+using Time = Clock::time_point;
+
+constexpr auto sample_length = std::chrono::milliseconds(100);
+// Not all at once: what does not fit into the server's backlog is only tried again a second later.
+constexpr std::size_t connects_at_once = 64;
+constexpr auto connect_patience = std::chrono::seconds(3);
+// How long the replies that are on their way at the end may still take. They are checked, but not
+// part of the figures.
+constexpr auto drain_patience = std::chrono::milliseconds(100);
+// No reply is nearly as long. Whoever sends this is not speaking our protocol.
+constexpr std::size_t longest_reply = 1024;
+
+double seconds(Nanoseconds duration) { return static_cast<double>(duration.count()) / 1e9; }
+
+double cpu_seconds()
+{
+    rusage usage{};
+    check(::getrusage(RUSAGE_SELF, &usage), "getrusage");
+    const auto value = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+    };
+    return value(usage.ru_utime) + value(usage.ru_stime);
+}
+
+// A number as a request and as the reply that is right.
+struct Question {
+    std::string request;
+    std::string reply;  // without its LF
+};
+
+std::vector<Question> questions_of(const PerfOptions& options)
+{
+    constexpr std::array<std::string_view, 4> ends{"", "\n", "\r\n", "\r"};
+    const auto end = ends[static_cast<std::size_t>(options.terminator)];
+    std::vector<Question> questions;
+    for (const Share& share : options.mix) {
+        questions.push_back({fmt::format("{}{}", share.n, end), std::to_string(fib_fast(share.n))});
+    }
+    return questions;
+}
+
+// A request that waits for its reply.
+struct Pending {
+    Time since;  // what its latency counts from
+    std::size_t share = 0;
+};
+
+struct Connection {
+    Descriptor socket;  // closed once the connection is over
+    bool connecting = false;
+    bool answered = false;         // has had a reply
+    std::vector<Pending> pending;  // a ring, as large as the pipeline is deep
+    std::size_t oldest = 0;
+    std::size_t outstanding = 0;
+    std::string unsent;   // what the socket would not take yet
+    std::string partial;  // the beginning of a reply whose end has not come yet
+
+    [[nodiscard]] bool is_open() const noexcept { return socket.get() >= 0; }
+
+    void push(Pending request) noexcept
+    {
+        pending[(oldest + outstanding++) % pending.size()] = request;
+    }
+    [[nodiscard]] Pending pop() noexcept
+    {
+        const Pending request = pending[oldest];
+        oldest = (oldest + 1) % pending.size();
+        --outstanding;
+        return request;
+    }
+};
+
+enum class Phase { connecting, warming_up, measuring, draining, over };
+
+class Load {
+  public:
+    Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer);
+
+    LoadResult run();
+
+  private:
+    // What an event is about, beside the connections, which are numbered from 0.
+    static constexpr std::uint64_t timer_event = ~std::uint64_t{0};
+    static constexpr std::uint64_t stop_event = timer_event - 1;
+
+    void watch(int operation, int fd, std::uint32_t events, std::uint64_t data);
+    void wait();
+    void arm_timer();
+    void dispatch(const epoll_event& event);
+
+    // Connections.
+    void open_more();
+    void adopt(std::size_t number, Descriptor socket, std::uint32_t events);
+    void finish_connecting(std::size_t number);
+    void connect_failed(int error);
+    void close(Connection& connection);
+
+    // Requests and replies.
+    [[nodiscard]] bool may_issue() const noexcept;
+    void fill(std::size_t number);
+    void send(std::size_t number, std::string_view text);
+    void send_unsent(std::size_t number);
+    void receive(std::size_t number);
+    void take_reply(Connection& connection, std::string_view reply);
+    void note(std::string example);
+
+    // The course of the run.
+    void advance();
+    void start();
+    void start_measuring();
+    void start_draining();
+    void start_interval();
+    void end_sample();
+    void end_interval();
+    void finish();
+
+    const PerfOptions& options_;
+    const Address address_;
+    const int stop_fd_;
+    LoadObserver& observer_;
+    const std::vector<Question> questions_;
+    unsigned biggest_ = 0;  // the largest number in the mix
+    std::mt19937 random_;   // seeded as it comes: the same requests in each run
+    std::discrete_distribution<std::size_t> draw_;
+
+    Descriptor epoll_;
+    Descriptor timer_;
+    Time timer_armed_for_{};
+    std::array<char, 65536> buffer_;
+    std::string requests_text_;
+    std::vector<Connection> connections_;
+    std::size_t opened_ = 0;      // how many were begun
+    std::size_t connecting_ = 0;  // how many of these are still on their way
+    std::size_t alive_ = 0;
+    std::uint64_t issued_ = 0;  // in this phase
+    std::uint64_t outstanding_ = 0;
+    std::uint64_t lost_ = 0;  // unanswered because their connection broke
+
+    bool stopped_ = false;
+    Phase phase_ = Phase::connecting;
+    Time now_;                // when epoll_wait returned: one reading for all its events
+    Time phase_end_;          // when the phase is over at the latest
+    Time measuring_since_{};  // requests sent earlier are not measured
+    Time last_reply_{};
+    Time interval_begin_{};
+    Time interval_end_{};
+    Time sample_begin_{};
+    Time sample_end_{};
+    std::uint64_t sample_requests_ = 0;
+    Histogram interval_latency_;
+    double cpu_before_ = 0;
+    LoadResult result_;
+};
+
+Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer)
+    : options_(options),
+      address_(first.address),
+      stop_fd_(stop_fd),
+      observer_(observer),
+      questions_(questions_of(options)),
+      epoll_(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
+      timer_(
+          check(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "timerfd_create")),
+      connections_(options.connections),
+      now_(Clock::now()),
+      phase_end_(now_ + connect_patience)
+{
+    std::vector<double> weights;
+    for (const Share& share : options.mix) {
+        weights.push_back(share.weight);
+        biggest_ = std::max(biggest_, share.n);
+    }
+    draw_ = std::discrete_distribution<std::size_t>(weights.begin(), weights.end());
+    watch(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, timer_event);
+    watch(EPOLL_CTL_ADD, stop_fd_, EPOLLIN, stop_event);
+    opened_ = 1;
+    adopt(0, std::move(first.socket), EPOLLIN);
+}
+
+LoadResult Load::run()
+{
+    advance();
+    while (phase_ != Phase::over) {
+        wait();
+        advance();
+    }
+    return std::move(result_);
+}
+
+// ---- Waiting
+
+void Load::watch(int operation, int fd, std::uint32_t events, std::uint64_t data)
+{
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = data;
+    check(::epoll_ctl(epoll_.get(), operation, fd, &event), "epoll_ctl");
+}
+
+void Load::wait()
+{
+    arm_timer();
+    std::array<epoll_event, 64> events;
+    const int count =
+        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+    if (count == -1 && errno != EINTR) {
+        check(count, "epoll_wait");
+    }
+    now_ = Clock::now();
+    for (int i = 0; i < count; ++i) {
+        dispatch(events[static_cast<std::size_t>(i)]);
+    }
+}
+
+// The timer only wakes; advance() looks at the clock. So nothing is armed more often than a
+// deadline changes, where a timeout of epoll_wait would be armed for every wait.
+void Load::arm_timer()
+{
+    const bool running = phase_ == Phase::warming_up || phase_ == Phase::measuring;
+    const Time next = running ? std::min({phase_end_, interval_end_, sample_end_}) : phase_end_;
+    if (next == timer_armed_for_) {
+        return;
+    }
+    timer_armed_for_ = next;
+    const auto since_boot = std::max(next.time_since_epoch(), Nanoseconds(1));  // 0 would disarm
+    itimerspec at{};
+    at.it_value.tv_sec = since_boot / std::chrono::seconds(1);
+    at.it_value.tv_nsec = (since_boot % std::chrono::seconds(1)).count();
+    check(::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &at, nullptr), "timerfd_settime");
+}
+
+void Load::dispatch(const epoll_event& event)
+{
+    if (event.data.u64 == timer_event) {
+        std::uint64_t expirations = 0;
+        [[maybe_unused]] const auto size = ::read(timer_.get(), &expirations, sizeof expirations);
+        return;
+    }
+    if (event.data.u64 == stop_event) {
+        stopped_ = true;
+        watch(EPOLL_CTL_DEL, stop_fd_, 0, stop_event);  // it stays readable: once is enough
+        return;
+    }
+    const std::size_t number = event.data.u64;
+    if (connections_[number].connecting) {
+        finish_connecting(number);
+        return;
+    }
+    if ((event.events & EPOLLOUT) != 0) {
+        send_unsent(number);
+    }
+    if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+        receive(number);
+    }
+}
+
+// ---- Connections
+
+void Load::open_more()
+{
+    while (opened_ < connections_.size() && connecting_ < connects_at_once) {
+        try {
+            const std::size_t number = opened_++;
+            adopt(number, start_connect(address_), EPOLLOUT);
+            connections_[number].connecting = true;
+            ++connecting_;
+        } catch (const std::system_error& error) {
+            connect_failed(error.code().value());
+        }
+    }
+}
+
+void Load::adopt(std::size_t number, Descriptor socket, std::uint32_t events)
+{
+    watch(EPOLL_CTL_ADD, socket.get(), events, number);
+    connections_[number].socket = std::move(socket);
+    connections_[number].pending.resize(options_.pipeline);
+    ++alive_;
+}
+
+void Load::finish_connecting(std::size_t number)
+{
+    Connection& connection = connections_[number];
+    connection.connecting = false;
+    --connecting_;
+    if (const int error = connect_result(connection.socket); error != 0) {
+        connect_failed(error);
+        close(connection);
+        return;
+    }
+    watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN, number);
+}
+
+void Load::connect_failed(int error)
+{
+    ++result_.errors.connect;
+    note(explain_connect(options_.target, error));
+}
+
+void Load::close(Connection& connection)
+{
+    connection.socket.reset();  // which also takes it out of the epoll set
+    outstanding_ -= connection.outstanding;
+    lost_ += connection.outstanding;
+    --alive_;
+}
+
+// ---- Requests and replies
+
+bool Load::may_issue() const noexcept
+{
+    return phase_ == Phase::warming_up ||
+           (phase_ == Phase::measuring && (!options_.requests || issued_ < *options_.requests));
+}
+
+// Brings a connection's requests in flight up to the pipeline's depth, with one send.
+void Load::fill(std::size_t number)
+{
+    Connection& connection = connections_[number];
+    requests_text_.clear();
+    // Read anew for each send: the batch may have been long, and latency must not include it.
+    const Time since = Clock::now();
+    while (connection.outstanding < options_.pipeline && may_issue()) {
+        const std::size_t share = questions_.size() == 1 ? 0 : draw_(random_);
+        connection.push({since, share});
+        requests_text_ += questions_[share].request;
+        ++issued_;
+        ++outstanding_;
+    }
+    if (!requests_text_.empty()) {
+        send(number, requests_text_);
+    }
+}
+
+// A failure shows again when the socket is read, and there it is dealt with: the server may have
+// said why before it hung up.
+void Load::send(std::size_t number, std::string_view text)
+{
+    Connection& connection = connections_[number];
+    if (!connection.unsent.empty()) {
+        connection.unsent += text;
+        return;
+    }
+    const ssize_t sent = ::send(connection.socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
+    if (sent == -1 && errno != EAGAIN) {
+        return;
+    }
+    text.remove_prefix(sent == -1 ? 0 : static_cast<std::size_t>(sent));
+    if (!text.empty()) {
+        connection.unsent = text;
+        watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN | EPOLLOUT, number);
+    }
+}
+
+void Load::send_unsent(std::size_t number)
+{
+    Connection& connection = connections_[number];
+    const std::string text = std::exchange(connection.unsent, {});
+    watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN, number);
+    send(number, text);
+}
+
+void Load::receive(std::size_t number)
+{
+    Connection& connection = connections_[number];
+    const ssize_t size = ::recv(connection.socket.get(), buffer_.data(), buffer_.size(), 0);
+    if (size == -1 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (size <= 0) {
+        ++result_.errors.read;
+        note(size == 0 ? "the server closed a connection"
+                       : fmt::format("a connection broke: {}", std::strerror(errno)));
+        close(connection);
+        return;
+    }
+    if (phase_ == Phase::measuring) {
+        result_.bytes_read += static_cast<std::uint64_t>(size);
+    }
+    std::string_view text(buffer_.data(), static_cast<std::size_t>(size));
+    for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+        if (connection.partial.empty()) {
+            take_reply(connection, text.substr(0, end));
+        } else {
+            connection.partial += text.substr(0, end);
+            take_reply(connection, connection.partial);
+            connection.partial.clear();
+        }
+        text.remove_prefix(end + 1);
+    }
+    if (!text.empty()) {
+        connection.partial += text;
+        if (connection.partial.size() > longest_reply) {
+            ++result_.errors.wrong;
+            note(fmt::format("a reply of more than {} bytes", longest_reply));
+            close(connection);
+            return;
+        }
+    }
+    fill(number);
+}
+
+void Load::take_reply(Connection& connection, std::string_view reply)
+{
+    if (reply.ends_with('\r')) {
+        reply.remove_suffix(1);
+    }
+    if (connection.outstanding == 0) {
+        ++(reply.starts_with("[Error]") ? result_.errors.reply : result_.errors.wrong);
+        note(fmt::format("'{}', without having been asked", reply));
+        return;
+    }
+    const Pending request = connection.pop();
+    --outstanding_;
+    connection.answered = true;
+    last_reply_ = now_;
+    const unsigned n = options_.mix[request.share].n;
+    if (reply != questions_[request.share].reply) {
+        ++(reply.starts_with("[Error]") ? result_.errors.reply : result_.errors.wrong);
+        note(fmt::format("fib({}) was answered with '{}'", n, reply));
+        return;
+    }
+    const Nanoseconds latency = std::max(now_ - request.since, Nanoseconds(0));
+    if (phase_ == Phase::warming_up ||
+        (phase_ == Phase::measuring && request.since >= measuring_since_)) {
+        interval_latency_.record(static_cast<std::uint64_t>(latency.count()));
+        ++sample_requests_;
+        if (options_.each && n == biggest_) {
+            observer_.on_reply(n, fib_fast(n), latency);
+        }
+    }
+}
+
+void Load::note(std::string example)
+{
+    if (result_.errors.example.empty()) {
+        result_.errors.example = std::move(example);
+    }
+}
+
+// ---- The course of the run
+
+void Load::advance()
+{
+    if (phase_ == Phase::connecting) {
+        open_more();
+        const bool all_there = opened_ == connections_.size() && connecting_ == 0;
+        if (stopped_) {
+            start_draining();
+        } else if (all_there || now_ >= phase_end_) {
+            start();
+        }
+    }
+    if (phase_ == Phase::warming_up || phase_ == Phase::measuring) {
+        if (now_ >= sample_end_) {
+            end_sample();
+        }
+        if (now_ >= interval_end_) {
+            end_interval();
+        }
+        if (phase_ == Phase::warming_up && now_ >= phase_end_) {
+            start_measuring();
+        }
+        const bool all_sent = options_.requests && issued_ >= *options_.requests;
+        const bool finished =
+            phase_ == Phase::measuring && (now_ >= phase_end_ || (all_sent && outstanding_ == 0));
+        if (finished || stopped_ || alive_ == 0) {
+            start_draining();
+        }
+    }
+    if (phase_ == Phase::draining && (outstanding_ == 0 || now_ >= phase_end_)) {
+        finish();
+    }
+}
+
+// Every connection that could be made is there. The others have failed.
+void Load::start()
+{
+    for (Connection& connection : connections_) {
+        if (connection.connecting) {
+            connection.connecting = false;
+            connect_failed(ETIMEDOUT);
+            close(connection);
+        }
+    }
+    last_reply_ = now_;
+    if (options_.warmup.count() > 0) {
+        phase_ = Phase::warming_up;
+        phase_end_ = now_ + options_.warmup;
+        start_interval();
+    } else {
+        start_measuring();
+    }
+    for (std::size_t number = 0; number < connections_.size(); ++number) {
+        if (connections_[number].is_open()) {
+            fill(number);
+        }
+    }
+}
+
+void Load::start_measuring()
+{
+    phase_ = Phase::measuring;
+    issued_ = 0;
+    cpu_before_ = cpu_seconds();
+    now_ = Clock::now();
+    measuring_since_ = now_;
+    phase_end_ = options_.duration ? now_ + *options_.duration : Time::max();
+    start_interval();
+}
+
+void Load::start_interval()
+{
+    interval_latency_.clear();
+    interval_begin_ = now_;
+    interval_end_ = now_ + options_.interval;
+    sample_requests_ = 0;
+    sample_begin_ = now_;
+    sample_end_ = now_ + sample_length;
+}
+
+// From now on nothing is sent; what is on its way may still come.
+void Load::start_draining()
+{
+    if (phase_ == Phase::measuring) {
+        // What is left of an interval counts, but is a line of its own only if it is not too short
+        // to tell a rate.
+        if (now_ - interval_begin_ >= options_.interval / 2) {
+            end_interval();
+        }
+        result_.latency_ns += interval_latency_;
+        if (result_.rate.count() == 0) {
+            end_sample();
+        }
+        result_.duration_s = seconds(now_ - measuring_since_);
+        result_.requests = result_.latency_ns.count();
+        result_.client_cpu_s = cpu_seconds() - cpu_before_;
+    }
+    phase_ = Phase::draining;
+    phase_end_ = now_ + drain_patience;
+}
+
+void Load::end_sample()
+{
+    const double length = seconds(now_ - sample_begin_);
+    if (phase_ == Phase::measuring && length > 0) {
+        const double rate = static_cast<double>(sample_requests_) / length;
+        result_.rate.record(static_cast<std::uint64_t>(std::llround(rate)));
+    }
+    sample_requests_ = 0;
+    sample_begin_ = now_;
+    sample_end_ = now_ + sample_length;
+}
+
+void Load::end_interval()
+{
+    Interval interval;
+    interval.warmup = phase_ == Phase::warming_up;
+    interval.length_s = seconds(now_ - interval_begin_);
+    interval.requests = interval_latency_.count();
+    interval.p50_ns = interval_latency_.percentile(50);
+    interval.p99_ns = interval_latency_.percentile(99);
+    interval.silence_s = seconds(now_ - last_reply_);
+    if (phase_ == Phase::measuring) {
+        interval.at_s = seconds(now_ - measuring_since_);
+        result_.intervals.push_back(interval);
+        result_.latency_ns += interval_latency_;
+    }
+    interval_latency_.clear();
+    interval_begin_ = now_;
+    // In step with the beginning; but after a long pause (Ctrl-Z) not once for each one missed.
+    interval_end_ = std::max(interval_end_ + options_.interval, now_ + options_.interval / 2);
+    observer_.on_interval(interval);
+}
+
+void Load::finish()
+{
+    phase_ = Phase::over;
+    result_.errors.unanswered = outstanding_ + lost_;
+    for (const Connection& connection : connections_) {
+        if (connection.outstanding > 0 && !connection.answered) {
+            ++result_.starved;
+        }
+    }
+}
+
+}  // namespace
+
+LoadResult run_load(const PerfOptions& options, Connected first, int stop_fd,
+                    LoadObserver& observer)
+{
+    return Load(options, std::move(first), stop_fd, observer).run();
+}
+
+}  // namespace ground

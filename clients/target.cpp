@@ -1,0 +1,156 @@
+#include "clients/target.hpp"
+
+#include <fmt/format.h>
+
+#include <netdb.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <memory>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+namespace ground {
+
+namespace {
+
+bool is_number(std::string_view text)
+{
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    return !text.empty() && std::all_of(text.begin(), text.end(), is_digit);
+}
+
+std::vector<Address> resolve(const Target& target)
+{
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* first = nullptr;
+    const std::string port = std::to_string(target.port);
+    if (::getaddrinfo(target.host.c_str(), port.c_str(), &hints, &first) != 0) {
+        throw ClientError(fmt::format("no such host '{}'; try localhost", target.host));
+    }
+    const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(first, ::freeaddrinfo);
+    std::vector<Address> addresses;
+    for (const addrinfo* info = first; info != nullptr; info = info->ai_next) {
+        Address& address = addresses.emplace_back();
+        std::memcpy(&address.storage, info->ai_addr, info->ai_addrlen);
+        address.size = info->ai_addrlen;
+    }
+    return addresses;
+}
+
+}  // namespace
+
+std::optional<std::uint16_t> parse_port(std::string_view text)
+{
+    std::uint16_t port = 0;
+    const auto [stop, problem] = std::from_chars(text.data(), text.data() + text.size(), port);
+    if (problem != std::errc() || stop != text.data() + text.size() || port == 0) {
+        return std::nullopt;
+    }
+    return port;
+}
+
+std::optional<Target> parse_target(std::string_view text)
+{
+    Target target;
+    std::string_view host;
+    std::string_view port;
+    if (is_number(text)) {
+        port = text;
+    } else if (text.starts_with('[')) {  // brackets tell an IPv6 address's colons from the port's
+        const std::size_t end = text.find(']');
+        if (end == std::string_view::npos) {
+            return std::nullopt;
+        }
+        host = text.substr(1, end - 1);
+        port = text.substr(end + 1);
+        if (!port.empty() && !port.starts_with(':')) {
+            return std::nullopt;
+        }
+        port.remove_prefix(port.empty() ? 0 : 1);
+    } else if (std::count(text.begin(), text.end(), ':') == 1) {
+        host = text.substr(0, text.find(':'));
+        port = text.substr(text.find(':') + 1);
+    } else {
+        host = text;
+    }
+    if (!host.empty()) {
+        target.host = host;
+    }
+    if (!port.empty()) {
+        const auto number = parse_port(port);
+        if (!number) {
+            return std::nullopt;
+        }
+        target.port = *number;
+    }
+    return host.empty() && port.empty() ? std::nullopt : std::optional(target);
+}
+
+std::string to_string(const Target& target)
+{
+    if (target.host.find(':') != std::string::npos) {
+        return fmt::format("[{}]:{}", target.host, target.port);
+    }
+    return fmt::format("{}:{}", target.host, target.port);
+}
+
+Descriptor start_connect(const Address& address)
+{
+    Descriptor socket(check(::socket(address.storage.ss_family,
+                                     SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP),
+                            "socket"));
+    const int on = 1;
+    check(::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), "setsockopt");
+    if (::connect(socket.get(), address.get(), address.size) == -1 && errno != EINPROGRESS) {
+        throw std::system_error(errno, std::generic_category(), "connect");
+    }
+    return socket;
+}
+
+int connect_result(const Descriptor& socket) noexcept
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    return error;
+}
+
+std::string explain_connect(const Target& target, int error)
+{
+    if (error == ECONNREFUSED) {
+        return fmt::format(
+            "nothing listens on {}; start a stage first, for example build/stages/02_threads",
+            to_string(target));
+    }
+    if (error == ETIMEDOUT) {
+        return fmt::format("{} does not answer; check the host and the port", to_string(target));
+    }
+    return fmt::format("can't connect to {}: {}", to_string(target), std::strerror(error));
+}
+
+Connected connect(const Target& target, std::optional<std::chrono::milliseconds> timeout)
+{
+    int error = ECONNREFUSED;
+    for (const Address& address : resolve(target)) {
+        try {
+            Descriptor socket = start_connect(address);
+            pollfd writable{socket.get(), POLLOUT, 0};
+            const int patience = timeout ? static_cast<int>(timeout->count()) : -1;
+            const int ready = check(::poll(&writable, 1, patience), "poll");
+            error = ready == 0 ? ETIMEDOUT : connect_result(socket);
+            if (error == 0) {
+                return {std::move(socket), address};
+            }
+        } catch (const std::system_error& problem) {
+            error = problem.code().value();
+        }
+    }
+    throw ClientError(explain_connect(target, error));
+}
+
+}  // namespace ground
