@@ -62,29 +62,34 @@ need_packages() {
     step "Installing: ${missing[*]}"
     as_root+=(env DEBIAN_FRONTEND=noninteractive)
     # A fresh machine may still be busy with its own first update: wait for the lock.
-    local apt=("${as_root[@]}" apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
-    "${apt[@]}" update </dev/null | apt_progress ||
-        die "apt-get update failed (see above); is this machine online?"
-    "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" </dev/null | apt_progress ||
+    as_root+=(apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
+    show_apt "${as_root[@]}" update || die "apt-get update failed (see above); is this machine online?"
+    show_apt "${as_root[@]}" install --yes --no-install-recommends "${missing[@]}" ||
         die "apt-get could not install all of: ${missing[*]} (see above)"
 }
 
-# Condenses what apt-get says: on a terminal to one line that is written over, elsewhere to a dot
-# for every ten lines.
-apt_progress() {
-    local line count=0
-    while IFS= read -r line; do
+# show_apt COMMAND...: runs it and condenses what it says: on a terminal to one line that is written
+# over, elsewhere to a dot for every ten lines. All of it is shown if it fails.
+show_apt() {
+    local log line count=0 status=0
+    log=$(mktemp)
+    "$@" </dev/null 2>&1 | tee "$log" | while IFS= read -r line; do
         if [[ -t 1 ]]; then
             printf '\r\e[K%s%s%s' "$dim" "${line:0:$((width - 1))}" "$plain"
         elif ((++count % 10 == 0)); then
             printf .
         fi
-    done
+    done || status=$?
     if [[ -t 1 ]]; then
         printf '\r\e[K'
-    elif ((count >= 10)); then
+    else
         printf '\n'
     fi
+    if ((status != 0)); then
+        cat "$log" >&2
+    fi
+    rm -f "$log"
+    return "$status"
 }
 
 # build PRESET [TARGET...]: configures and builds, everything if no target is named.
