@@ -49,9 +49,10 @@ def contestants(only):
         usage = subprocess.run([stage, "--help"], capture_output=True, text=True, check=True).stdout
         for pool in POOLS if "--pool" in usage else ("",):
             found.append(Contestant(stage, *options, pool=pool))
-    if only:
-        found = [c for c in found if c.name.startswith("bare") or c.name.startswith(tuple(only))]
-    return found
+    for name in only:
+        if not any(c.name.startswith(name) for c in found):
+            sys.exit(f"bench: no stage is called '{name}'; try --only 04,07")
+    return [c for c in found if not only or c.name.startswith(("bare", *only))]
 
 
 def process_tree(pid):
@@ -75,7 +76,11 @@ class Server:
         self.process = subprocess.Popen(
             ["taskset", "-c", str(cpu), *contestant.command],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
+        try:
+            line = self.process.stdout.readline()
+        except BaseException:
+            self.process.kill()
+            raise
         if " listening on " not in line:
             reason = self.process.communicate()[1]
             raise Failed(f"{contestant.name} does not start: {reason.strip() or line.strip()}")
