@@ -1,0 +1,21 @@
+// suite.hpp -- what the suites that run against a stage have in common.
+#pragma once
+
+#include "harness.hpp"
+#include "stage.hpp"
+
+#include <doctest/doctest.h>
+
+namespace ground::test {
+
+// Skips a test case where it does not apply; doctest counts it as skipped.
+[[nodiscard]] inline doctest::skip only_if(bool applies) { return doctest::skip(!applies); }
+
+// A number that takes a while to compute, and comes to an end (a tenth of a second or so).
+inline constexpr std::string_view long_request = "36\n";
+inline constexpr std::string_view long_reply = "14930352";
+
+// A number that is still being computed when the test is over.
+inline constexpr std::string_view endless_request = "50\n";
+
+}  // namespace ground::test
