@@ -1,0 +1,148 @@
+// future.hpp -- a result that is still being computed, in the manner of Python's
+// concurrent.futures.Future: besides waiting for it one can ask to be called when it is there.
+// std::future can't do that, so no event loop could ever wait for one.
+#pragma once
+
+#include <condition_variable>
+#include <exception>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <variant>
+
+namespace ground {
+
+template <typename T>
+class Promise;
+
+// The reader's side. Copies share one result. All members may be called from any thread.
+template <typename T>
+class [[nodiscard]] Future {
+  public:
+    // Whether result() would return, or throw, without waiting.
+    [[nodiscard]] bool done() const
+    {
+        const std::lock_guard lock(state_->mutex);
+        return state_->done();
+    }
+
+    // Waits until it is done; returns the result or rethrows what the computation threw.
+    T result() const
+    {
+        std::unique_lock lock(state_->mutex);
+        state_->changed.wait(lock, [this] { return state_->done(); });
+        if (const auto* error = std::get_if<std::exception_ptr>(&state_->outcome)) {
+            std::rethrow_exception(*error);
+        }
+        return std::get<T>(state_->outcome);
+    }
+
+    // Calls callback(future) exactly once: on the thread that completes the future, as soon as it
+    // does, or right here if it is done already. Several callbacks run in the order of their
+    // coming. The callback may be movable only. It must be quick, for the completing thread has
+    // other work, and must not throw: there is nobody to catch, so the program would end.
+    template <typename Callback>
+    void add_done_callback(Callback callback) const
+    {
+        {
+            const std::lock_guard lock(state_->mutex);
+            if (!state_->done()) {
+                auto* end = &state_->callbacks;
+                while (*end) {
+                    end = &(*end)->next;
+                }
+                *end = std::make_unique<CallbackOf<Callback>>(std::move(callback));
+                return;
+            }
+        }
+        call(callback, *this);
+    }
+
+  private:
+    friend class Promise<T>;
+
+    // A list, and not a std::vector of std::function, because callbacks may be movable only.
+    struct AnyCallback {
+        virtual ~AnyCallback() = default;
+        virtual void operator()(const Future& future) noexcept = 0;
+        std::unique_ptr<AnyCallback> next;
+    };
+
+    template <typename Callback>
+    struct CallbackOf final : AnyCallback {
+        explicit CallbackOf(Callback c) : callback(std::move(c)) {}
+        void operator()(const Future& future) noexcept override { callback(future); }
+        Callback callback;
+    };
+
+    struct State {
+        [[nodiscard]] bool done() const noexcept { return outcome.index() != 0; }
+
+        std::mutex mutex;  // guards all below
+        std::condition_variable changed;
+        std::variant<std::monostate, T, std::exception_ptr> outcome;
+        std::unique_ptr<AnyCallback> callbacks;
+    };
+
+    explicit Future(std::shared_ptr<State> state) : state_(std::move(state)) {}
+
+    template <typename Callback>
+    static void call(Callback& callback, const Future& future) noexcept
+    {
+        callback(future);
+    }
+
+    std::shared_ptr<State> state_;
+};
+
+// The writer's side: completes the future, once. Movable only. A promise that goes away before it
+// has done so completes its future with std::future_errc::broken_promise.
+template <typename T>
+class Promise {
+  public:
+    Promise() : state_(std::make_shared<typename Future<T>::State>()) {}
+    Promise(Promise&&) noexcept = default;
+    Promise& operator=(Promise&& other) noexcept
+    {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~Promise()
+    {
+        if (state_) {
+            set_exception(
+                std::make_exception_ptr(std::future_error(std::future_errc::broken_promise)));
+        }
+    }
+
+    [[nodiscard]] Future<T> future() const { return Future<T>(state_); }
+
+    // Both run the future's callbacks before they return, and leave the promise empty.
+    void set_result(T result) { complete(std::move(result)); }
+    void set_exception(std::exception_ptr error) { complete(std::move(error)); }
+
+  private:
+    template <typename Outcome>
+    void complete(Outcome outcome)
+    {
+        const Future<T> future(std::exchange(state_, nullptr));
+        std::unique_ptr<typename Future<T>::AnyCallback> callback;
+        {
+            const std::lock_guard lock(future.state_->mutex);
+            future.state_->outcome = std::move(outcome);
+            callback = std::move(future.state_->callbacks);
+        }
+        future.state_->changed.notify_all();
+        // Outside the lock: a callback may well ask the future for its result.
+        while (callback) {
+            (*callback)(future);
+            callback = std::move(callback->next);
+        }
+    }
+
+    std::shared_ptr<typename Future<T>::State> state_;
+};
+
+}  // namespace ground

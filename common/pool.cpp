@@ -1,0 +1,43 @@
+#include "common/pool.hpp"
+
+#include "common/process_pool.hpp"
+#include "common/thread_pool.hpp"
+
+namespace ground {
+
+namespace {
+
+// No pool at all: the caller computes, and the future that it gets is done. Shows what the trip to
+// a worker costs, and what a stage would be without one.
+class InlinePool final : public Pool {
+  public:
+    explicit InlinePool(FibFunction fib) : fib_(fib) {}
+
+    Future<Number> submit(unsigned n) override
+    {
+        Promise<Number> promise;
+        Future<Number> future = promise.future();
+        promise.set_result(fib_(n));
+        return future;
+    }
+
+  private:
+    FibFunction fib_;
+};
+
+}  // namespace
+
+std::unique_ptr<Pool> make_pool(const Options& options)
+{
+    switch (options.pool) {
+        case PoolKind::processes:
+            return std::make_unique<ProcessPool>(options.workers, options.rules.fib);
+        case PoolKind::threads:
+            return std::make_unique<ThreadPool>(options.workers, options.rules.fib);
+        case PoolKind::inline_:
+            break;
+    }
+    return std::make_unique<InlinePool>(options.rules.fib);
+}
+
+}  // namespace ground

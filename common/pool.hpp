@@ -1,0 +1,23 @@
+// pool.hpp -- somebody else who computes Fibonacci numbers, as the stages see it.
+#pragma once
+
+#include "common/fib.hpp"
+#include "common/future.hpp"
+#include "common/options.hpp"
+
+#include <memory>
+
+namespace ground {
+
+class Pool {
+  public:
+    virtual ~Pool() = default;
+
+    // The future of fib(n). Never waits for a worker to become free; any thread may call it.
+    [[nodiscard]] virtual Future<Number> submit(unsigned n) = 0;
+};
+
+// The pool that the options ask for. Call before the first thread is started: see ProcessPool.
+[[nodiscard]] std::unique_ptr<Pool> make_pool(const Options& options);
+
+}  // namespace ground
