@@ -52,14 +52,14 @@ std::string to_string(const tcp::endpoint& endpoint)
 tcp::acceptor listen(asio::io_context& context, const Options& options)
 {
     const tcp::endpoint endpoint = resolve(context, options);
-    if (!endpoint.address().is_loopback()) {
-        log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
-            options.stage, to_string(endpoint));
-    }
     try {
         // SO_REUSEADDR is set: a restart need not wait for old connections to time out.
         tcp::acceptor acceptor(context, endpoint);
         const tcp::endpoint bound = acceptor.local_endpoint();
+        if (!endpoint.address().is_loopback()) {
+            log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
+                options.stage, to_string(bound));
+        }
         fmt::print("{} listening on {}\n", options.stage, to_string(bound));
         std::fflush(stdout);
         return acceptor;
@@ -79,9 +79,10 @@ tcp::acceptor listen(asio::io_context& context, const Options& options)
 
 bool is_exhausted(const asio::error_code& error) noexcept
 {
-    return error == std::errc::too_many_files_open ||
-           error == std::errc::too_many_files_open_in_system ||
-           error == std::errc::no_buffer_space || error == std::errc::not_enough_memory;
+    // By value: Asio's category does not translate its codes to those of std::errc.
+    return error.category() == asio::error::get_system_category() &&
+           (error.value() == EMFILE || error.value() == ENFILE || error.value() == ENOBUFS ||
+            error.value() == ENOMEM);
 }
 
 Listener::Listener(const Options& options)
