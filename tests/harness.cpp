@@ -33,6 +33,9 @@ namespace ground::test {
 
 namespace {
 
+// More CPU time than it takes to wake up and look around.
+constexpr std::chrono::milliseconds noticeable{50};
+
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
 // Waits for one event on one descriptor; false at the deadline.
@@ -99,10 +102,12 @@ void eventually(std::string_view what, const std::function<bool()>& condition, D
     }
 }
 
+namespace {
+
 // Fields by proc(5). The name of the program, in parentheses, may contain anything: skip it.
-std::optional<ProcessInfo> process_info(pid_t pid)
+std::optional<ProcessInfo> read_stat(const std::string& path, pid_t pid)
 {
-    std::ifstream file(fmt::format("/proc/{}/stat", pid));
+    std::ifstream file(path);
     std::string text;
     if (!std::getline(file, text, '\0') || text.rfind(')') == std::string::npos) {
         return std::nullopt;
@@ -128,6 +133,25 @@ std::optional<ProcessInfo> process_info(pid_t pid)
     info.cpu =
         std::chrono::milliseconds((user_ticks + system_ticks) * 1000 / ::sysconf(_SC_CLK_TCK));
     return info;
+}
+
+}  // namespace
+
+std::optional<ProcessInfo> process_info(pid_t pid)
+{
+    return read_stat(fmt::format("/proc/{}/stat", pid), pid);
+}
+
+std::vector<ProcessInfo> threads_of(pid_t pid)
+{
+    std::vector<ProcessInfo> threads;
+    for (const int thread : numbers_in(fmt::format("/proc/{}/task", pid))) {
+        if (const auto info =
+                read_stat(fmt::format("/proc/{}/task/{}/stat", pid, thread), thread)) {
+            threads.push_back(*info);
+        }
+    }
+    return threads;
 }
 
 std::vector<std::uint64_t> socket_inodes(pid_t pid)
@@ -574,8 +598,29 @@ void wait_until_computing(const Program& program)
         return sum;
     };
     const auto before = used();
-    eventually("the server computes",
-               [&] { return used() >= before + std::chrono::milliseconds(30); });
+    eventually("the server computes", [&] { return used() >= before + noticeable; });
+}
+
+std::vector<pid_t> wait_until_descendants_compute(const Program& program, std::size_t count)
+{
+    const auto before = program.descendants();
+    const auto used_before = [&](const ProcessInfo& process) {
+        const auto same = std::find_if(before.begin(), before.end(), [&](const ProcessInfo& other) {
+            return other.pid == process.pid && other.started == process.started;
+        });
+        return same == before.end() ? std::chrono::milliseconds(0) : same->cpu;
+    };
+    std::vector<pid_t> computing;
+    eventually(fmt::format("{} descendants compute", count), [&] {
+        computing.clear();
+        for (const ProcessInfo& process : program.descendants()) {
+            if (process.cpu >= used_before(process) + noticeable) {
+                computing.push_back(process.pid);
+            }
+        }
+        return computing.size() >= count;
+    });
+    return computing;
 }
 
 }  // namespace ground::test

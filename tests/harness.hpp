@@ -81,6 +81,9 @@ struct ProcessInfo {
 
 [[nodiscard]] std::optional<ProcessInfo> process_info(pid_t pid);
 
+// The threads of a process, with their numbers as pid.
+[[nodiscard]] std::vector<ProcessInfo> threads_of(pid_t pid);
+
 // The inodes of all sockets that a process has open.
 [[nodiscard]] std::vector<std::uint64_t> socket_inodes(pid_t pid);
 
@@ -253,8 +256,12 @@ struct ServerEnd {
 // Waits until the server has read all that the client has sent.
 void wait_until_read(const Server& server, const Client& client);
 
-// Waits until a process or one of its descendants has used this much more CPU time than now: that
-// it is computing.
+// Waits until the program, its descendants included, computes: until it has used some more CPU time
+// than now.
 void wait_until_computing(const Program& program);
+
+// Waits until that many descendants compute, and returns them.
+[[nodiscard]] std::vector<pid_t> wait_until_descendants_compute(const Program& program,
+                                                                std::size_t count);
 
 }  // namespace ground::test
