@@ -154,6 +154,27 @@ std::vector<ProcessInfo> threads_of(pid_t pid)
     return threads;
 }
 
+std::vector<ProcessInfo> descendants_of(pid_t pid)
+{
+    std::vector<ProcessInfo> others;
+    for (const int other : numbers_in("/proc")) {
+        if (const auto info = process_info(other); info && info->state != 'Z') {
+            others.push_back(*info);
+        }
+    }
+    std::vector<ProcessInfo> found;
+    std::vector<pid_t> ancestors{pid};
+    for (std::size_t i = 0; i < ancestors.size(); ++i) {
+        for (const ProcessInfo& process : others) {
+            if (process.parent == ancestors[i]) {
+                found.push_back(process);
+                ancestors.push_back(process.pid);
+            }
+        }
+    }
+    return found;
+}
+
 std::vector<std::uint64_t> socket_inodes(pid_t pid)
 {
     const std::string directory = fmt::format("/proc/{}/fd", pid);
@@ -340,7 +361,6 @@ ProcessInfo Program::info() const
     return *info;
 }
 
-// By the session, which stays the same when a parent dies and its children are given to another.
 std::vector<ProcessInfo> Program::descendants() const
 {
     std::vector<ProcessInfo> found;

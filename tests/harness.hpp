@@ -84,6 +84,9 @@ struct ProcessInfo {
 // The threads of a process, with their numbers as pid.
 [[nodiscard]] std::vector<ProcessInfo> threads_of(pid_t pid);
 
+// Its children, and theirs, and so on; zombies do not count.
+[[nodiscard]] std::vector<ProcessInfo> descendants_of(pid_t pid);
+
 // The inodes of all sockets that a process has open.
 [[nodiscard]] std::vector<std::uint64_t> socket_inodes(pid_t pid);
 
@@ -151,7 +154,8 @@ class Program {
     // Itself. Throws if it has ended.
     [[nodiscard]] ProcessInfo info() const;
 
-    // All processes that it has started, and those have started, and so on; zombies do not count.
+    // All processes of its session but itself; zombies do not count. So also those whose parents
+    // have died.
     [[nodiscard]] std::vector<ProcessInfo> descendants() const;
 
     // How many descriptors it has open.
