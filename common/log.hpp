@@ -6,7 +6,8 @@
 
 #include <fmt/format.h>
 
-#include <string_view>
+#include <exception>
+#include <string>
 
 namespace ground {
 
@@ -33,5 +34,9 @@ void connection_log(fmt::format_string<Args...> format, Args&&... args)
         log_detail::write_line(fmt::format(format, std::forward<Args>(args)...));
     }
 }
+
+// "Lost a client: Connection reset by peer", for what has ended a connection before its time.
+// Says nothing if there is no error.
+void log_lost(const std::exception_ptr& error) noexcept;
 
 }  // namespace ground

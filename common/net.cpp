@@ -3,21 +3,28 @@
 #include "common/log.hpp"
 
 #include <asio/buffer.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
 #include <fmt/format.h>
 
-#include <signal.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
+#include <utility>
 
 namespace ground {
 
 namespace {
+
+constexpr auto retry_interval = std::chrono::milliseconds(100);
+constexpr std::string_view no_descriptors_left =
+    "No descriptors left: newcomers wait until a client leaves (see ulimit -n)";
 
 // One line that says what to do, and the end.
 template <typename... Args>
@@ -138,11 +145,33 @@ std::optional<tcp::socket> Listener::accept_one()
 void Listener::pause()
 {
     if (!told_) {
-        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
+        log("{}", no_descriptors_left);
         told_ = true;
     }
-    const itimerspec tenth_of_a_second{{0, 0}, {0, 100'000'000}};
-    check(::timerfd_settime(timer_.get(), 0, &tenth_of_a_second, nullptr), "timerfd_settime");
+    const itimerspec once{{0, 0}, {0, std::chrono::nanoseconds(retry_interval).count()}};
+    check(::timerfd_settime(timer_.get(), 0, &once, nullptr), "timerfd_settime");
+}
+
+asio::awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
+{
+    bool told = false;
+    for (;;) {
+        asio::error_code error;
+        tcp::socket client =
+            co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
+        if (is_exhausted(error)) {
+            if (!std::exchange(told, true)) {
+                log("{}", no_descriptors_left);
+            }
+            asio::steady_timer timer(acceptor.get_executor(), retry_interval);
+            co_await timer.async_wait(asio::use_awaitable);
+        } else if (!error) {
+            client.set_option(tcp::no_delay(true), error);
+            co_return client;
+        } else if (!acceptor.is_open()) {
+            throw asio::system_error(asio::error::operation_aborted);
+        }
+    }
 }
 
 std::size_t recv(tcp::socket& socket, std::span<char> buffer)
@@ -205,16 +234,6 @@ ConnectionLog::~ConnectionLog()
     } catch (const std::exception&) {
         // No memory for a log line is no reason to end.
     }
-}
-
-void exit_on_signals()
-{
-    struct sigaction action = {};
-    action.sa_handler = [](int) { ::_exit(EXIT_SUCCESS); };
-    ::sigaction(SIGINT, &action, nullptr);
-    ::sigaction(SIGTERM, &action, nullptr);
-    action.sa_handler = SIG_IGN;
-    ::sigaction(SIGPIPE, &action, nullptr);
 }
 
 }  // namespace ground

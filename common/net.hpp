@@ -7,6 +7,7 @@
 #include "common/descriptor.hpp"
 #include "common/options.hpp"
 
+#include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 
@@ -63,6 +64,10 @@ void send(tcp::socket& socket, std::string_view text);
 // As recv(), for a socket that does not block: nothing if nothing is there yet.
 [[nodiscard]] std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer);
 
+// Waits for a client in a coroutine, with the same patience as a Listener. The socket it returns
+// has TCP_NODELAY set. Throws asio::error::operation_aborted once the acceptor has been closed.
+[[nodiscard]] asio::awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor);
+
 // Sends what fits, for a socket that does not block: the number of bytes, 0 if none fits now.
 [[nodiscard]] std::size_t try_send(tcp::socket& socket, std::string_view text);
 
@@ -80,9 +85,5 @@ class ConnectionLog {
   private:
     tcp::endpoint peer_;
 };
-
-// Ends the process with status 0 on SIGINT and SIGTERM, wherever it is: the kernel closes what it
-// held, and a process pool's workers end with it. Ignores SIGPIPE. Call before starting a thread.
-void exit_on_signals();
 
 }  // namespace ground

@@ -23,8 +23,8 @@ struct Options {
 
 // What a stage says about itself in --help: its name and, in two lines, what it teaches.
 struct About {
-    std::string stage;
-    std::string teaches;
+    const char* stage;
+    const char* teaches;
     bool has_pool = false;
 };
 

@@ -27,6 +27,13 @@ class InlinePool final : public Pool {
 
 }  // namespace
 
+std::string format_reply(const Future<Number>& future)
+try {
+    return format_reply(future.result());
+} catch (const std::exception& error) {
+    return format_error(error.what());
+}
+
 std::unique_ptr<Pool> make_pool(const Options& options)
 {
     switch (options.pool) {

@@ -6,6 +6,7 @@
 #include "common/options.hpp"
 
 #include <memory>
+#include <string>
 
 namespace ground {
 
@@ -16,6 +17,10 @@ class Pool {
     // The future of fib(n). Never waits for a worker to become free; any thread may call it.
     [[nodiscard]] virtual Future<Number> submit(unsigned n) = 0;
 };
+
+// The reply that a future makes: "832040\n", or "[Error] worker died\n" if that is what has
+// happened to it. Waits for the future if it is not done.
+[[nodiscard]] std::string format_reply(const Future<Number>& future);
 
 // The pool that the options ask for. Call before the first thread is started: see ProcessPool.
 [[nodiscard]] std::unique_ptr<Pool> make_pool(const Options& options);

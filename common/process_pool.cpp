@@ -165,7 +165,8 @@ void ring(int bell) noexcept
 
 namespace {
 
-[[noreturn]] void run_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bell) noexcept
+[[noreturn]] void run_worker(SharedQueue& shared, unsigned worker, FibFunction fib,
+                             int bell) noexcept
 {
     for (;;) {
         while (::sem_wait(&shared.requests) == -1) {
@@ -193,7 +194,10 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
         if (::getppid() != forker) {
             ::_exit(EXIT_FAILURE);  // it died before the line above could take effect
         }
-        ::signal(SIGTERM, SIG_DFL);  // so that "kill" shows how a worker is replaced
+        ::signal(SIGTERM, SIG_DFL);  // so that kill(1) shows how a worker is replaced
+        sigset_t none;
+        ::sigemptyset(&none);
+        ::sigprocmask(SIG_SETMASK, &none, nullptr);
         char name[16];
         std::snprintf(name, sizeof name, "worker %u", worker);
         ::prctl(PR_SET_NAME, name);
@@ -216,7 +220,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
     sigset_t child_died;
     ::sigemptyset(&child_died);
     ::sigaddset(&child_died, SIGCHLD);
-    ::sigprocmask(SIG_BLOCK, &child_died, nullptr);
+    ::sigprocmask(SIG_SETMASK, &child_died, nullptr);
     const int deaths = ::signalfd(-1, &child_died, SFD_CLOEXEC | SFD_NONBLOCK);
 
     std::array<pid_t, ProcessPool::max_workers> workers;
@@ -274,8 +278,8 @@ void ProcessPool::Unmap::operator()(SharedQueue* shared) const noexcept
 ProcessPool::ProcessPool(unsigned workers, FibFunction fib)
     : workers_(std::clamp(workers, 1U, max_workers)), fib_(fib), promises_(slot_count)
 {
-    void* const memory =
-        ::mmap(nullptr, sizeof(SharedQueue), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void* const memory = ::mmap(nullptr, sizeof(SharedQueue), PROT_READ | PROT_WRITE,
+                                MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         throw std::system_error(errno, std::generic_category(), "mmap");
     }
@@ -432,8 +436,8 @@ void ProcessPool::collect_finished()
     }
 }
 
-// Called with the mutex held, when all processes of the pool are gone. False if there was no process
-// to be had for a new forker.
+// Called with the mutex held, when all processes of the pool are gone. False if there was no
+// process to be had for a new forker.
 bool ProcessPool::revive() noexcept
 {
     ::waitpid(forker_, nullptr, 0);

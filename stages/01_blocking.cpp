@@ -9,6 +9,7 @@
 #include "common/net.hpp"
 #include "common/options.hpp"
 #include "common/protocol.hpp"
+#include "common/signals.hpp"
 
 using namespace ground;
 
@@ -29,9 +30,8 @@ try {
             send(client, reply);
         }
     }
-} catch (const std::exception& error) {
-    // The boundary: what goes wrong with one client, a reset for one, ends here.
-    connection_log("Lost a client: {}", error.what());
+} catch (...) {
+    log_lost(std::current_exception());  // the boundary: what goes wrong with a client ends here
 }
 
 // The next accept() has to wait for handle() to return. The kernel completes the connections of
@@ -47,9 +47,10 @@ void serve(Listener& listener, Rules rules)
 
 int main(int argc, char** argv)
 {
-    const Options options = parse_options(argc, argv, {"01_blocking",
-        "One client at a time: accept, talk until it leaves, accept the next.\n"
-        "Watch a second client wait, in silence, until the first one leaves."});
+    const About about{"01_blocking",
+                      "One client at a time: accept, talk until it leaves, accept the next.\n"
+                      "Watch a second client wait, in silence, until the first one leaves."};
+    const Options options = parse_options(argc, argv, about);
     exit_on_signals();
     Listener listener(options);
     serve(listener, options.rules);

@@ -9,6 +9,7 @@
 #include "common/net.hpp"
 #include "common/options.hpp"
 #include "common/protocol.hpp"
+#include "common/signals.hpp"
 
 #include <memory>
 #include <thread>
@@ -32,9 +33,8 @@ try {
             send(client, reply);
         }
     }
-} catch (const std::exception& error) {
-    // The boundary: what goes wrong with one client, a reset for one, ends here.
-    connection_log("Lost a client: {}", error.what());
+} catch (...) {
+    log_lost(std::current_exception());  // the boundary: what goes wrong with a client ends here
 }
 
 // Nobody joins these threads: each ends with its client, or with the process. The socket is shared
@@ -55,9 +55,10 @@ void serve(Listener& listener, Rules rules)
 
 int main(int argc, char** argv)
 {
-    const Options options = parse_options(argc, argv, {"02_threads",
-        "One thread per client: everyone is served, and several big requests use all cores.\n"
-        "Watch two clients at once, then two big requests on two cores."});
+    const About about{"02_threads",
+                      "One thread per client: everyone is served, big requests use all cores.\n"
+                      "Watch two clients at once, then two big requests on two cores."};
+    const Options options = parse_options(argc, argv, about);
     exit_on_signals();
     Listener listener(options);
     serve(listener, options.rules);

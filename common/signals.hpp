@@ -1,0 +1,20 @@
+// signals.hpp -- how a server ends: on SIGINT (Ctrl-C) and SIGTERM, with status 0 and within 2 s.
+//
+// Call one of these once, after the pool has been made. Both ignore SIGPIPE from then on.
+#pragma once
+
+#include <asio/io_context.hpp>
+
+#include <functional>
+
+namespace ground {
+
+// Ends the process at once, whatever it is doing: the kernel closes what it held, and the workers
+// of a process pool are gone before it is.
+void exit_on_signals();
+
+// Calls stop() on a thread that runs the context, so that run() may return of itself. If the
+// process is still there after 1.5 s, or at a second signal, it is ended as above.
+void stop_on_signals(asio::io_context& context, std::function<void()> stop);
+
+}  // namespace ground

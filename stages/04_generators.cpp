@@ -1,0 +1,132 @@
+// 04_generators.cpp -- one thread for all clients; a scheduler on select resumes who can go on.
+//
+// Changed since 03_process_pool: no threads, no pool. handle() and serve() are generators that
+// yield
+//         what they wait for; the scheduler keeps them until select() says that it has come true.
+// Buys:   thousands of clients on one thread, and not one lock: only a yield lets others run.
+// Costs:  one big request stops everybody; select() looks at each socket, each time, and holds
+// 1024. Leaves: how can computing be waited for like a socket? 05_futures does it.
+
+#include "common/generator.hpp"
+#include "common/log.hpp"
+#include "common/net.hpp"
+#include "common/options.hpp"
+#include "common/protocol.hpp"
+#include "common/select.hpp"
+#include "common/signals.hpp"
+
+#include <deque>
+#include <map>
+#include <variant>
+
+using namespace ground;
+
+namespace {
+
+// What a task can wait for.
+struct ReadReady {
+    explicit ReadReady(auto& socket) : fd(socket.native_handle()) {}
+    int fd;
+};
+struct WriteReady {
+    explicit WriteReady(auto& socket) : fd(socket.native_handle()) {}
+    int fd;
+};
+using Wait = std::variant<ReadReady, WriteReady>;
+using Task = Generator<Wait>;
+
+// Runs tasks, one at a time and each until it yields. A task is always in one place: in the ready
+// queue, or with the socket that it waits for. All of it belongs to one thread.
+class Scheduler {
+  public:
+    void spawn(Task task) { ready_.push_back(std::move(task)); }
+
+    void run()
+    {
+        for (;;) {
+            while (ready_.empty()) {
+                const auto [can_recv, can_send] = select(recv_wait_, send_wait_);
+                for (const int fd : can_recv) {
+                    ready_.push_back(std::move(recv_wait_.extract(fd).mapped()));
+                }
+                for (const int fd : can_send) {
+                    ready_.push_back(std::move(send_wait_.extract(fd).mapped()));
+                }
+            }
+            Task task = std::move(ready_.front());
+            ready_.pop_front();
+            step(std::move(task));
+        }
+    }
+
+  private:
+    // Lets a task run until it waits for something. One that waits for nothing has ended, or has
+    // failed: it is dropped here, its socket with it. The boundary: no other task notices.
+    void step(Task task)
+    try {
+        const Wait* const wait = task.next();
+        if (const auto* read = std::get_if<ReadReady>(wait)) {
+            recv_wait_.emplace(read->fd, std::move(task));
+        } else if (const auto* write = std::get_if<WriteReady>(wait)) {
+            send_wait_.emplace(write->fd, std::move(task));
+        }
+    } catch (...) {
+        log_lost(std::current_exception());
+    }
+
+    std::deque<Task> ready_;
+    std::map<int, Task> recv_wait_;
+    std::map<int, Task> send_wait_;
+};
+
+// The conversation with one client. It owns the client's socket: leaving closes it.
+Task handle(tcp::socket client, Rules rules)
+{
+    const ConnectionLog log(client);
+    Requests requests(rules);
+    while (!requests.ended()) {
+        co_yield ReadReady(client);
+        if (const auto size = try_recv(client, requests.buffer())) {
+            requests.received(*size);
+        }
+        while (auto request = requests.next()) {
+            std::string reply = request->error;
+            if (request->valid()) {
+                reply = format_reply(rules.fib(request->n));
+            }
+            while (!reply.empty()) {
+                co_yield WriteReady(client);
+                reply.erase(0, try_send(client, reply));
+            }
+        }
+    }
+}
+
+// As many clients as select() can hold; it would not do to find that out in handle().
+Task serve(Listener& listener, Rules rules, Scheduler& scheduler)
+{
+    for (;;) {
+        co_yield ReadReady(listener);
+        auto client = listener.try_accept();
+        if (client && is_selectable(client->native_handle())) {
+            scheduler.spawn(handle(std::move(*client), rules));
+        } else if (client) {
+            refuse(*client, "server full");
+        }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const About about{"04_generators",
+                      "One thread for all clients: each is a generator, resumed by a scheduler.\n"
+                      "Watch many clients share the thread, and one big request stop them all."};
+    const Options options = parse_options(argc, argv, about);
+    exit_on_signals();
+    Listener listener(options);
+    Scheduler scheduler;
+    scheduler.spawn(serve(listener, options.rules, scheduler));
+    scheduler.run();
+}

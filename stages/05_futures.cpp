@@ -1,0 +1,185 @@
+// 05_futures.cpp -- one thread for all clients, and a pool that it waits for like for a socket.
+//
+// Changed since 04_generators: a task can yield a future, too. Its callback comes from another
+//         thread, so all it does is queue the task and poke a socketpair that select() looks at.
+// Buys:   big requests hurt nobody again, and still one thread runs all connections.
+// Costs:  one lock, and a wake-up through the kernel each time that results come in.
+// Leaves: the yields clutter the conversation. 06_async_sockets hides them.
+
+#include "common/generator.hpp"
+#include "common/log.hpp"
+#include "common/net.hpp"
+#include "common/options.hpp"
+#include "common/pool.hpp"
+#include "common/protocol.hpp"
+#include "common/select.hpp"
+#include "common/signals.hpp"
+
+#include <asio/local/connect_pair.hpp>
+#include <asio/local/stream_protocol.hpp>
+
+#include <deque>
+#include <map>
+#include <mutex>
+#include <variant>
+
+using namespace ground;
+
+namespace {
+
+// What a task can wait for.
+struct ReadReady {
+    explicit ReadReady(auto& socket) : fd(socket.native_handle()) {}
+    int fd;
+};
+struct WriteReady {
+    explicit WriteReady(auto& socket) : fd(socket.native_handle()) {}
+    int fd;
+};
+struct FutureDone {
+    explicit FutureDone(const Future<Number>& f) : future(&f) {}
+    const Future<Number>* future;
+};
+using Wait = std::variant<ReadReady, WriteReady, FutureDone>;
+using Task = Generator<Wait>;
+
+// Runs tasks, one at a time and each until it yields. A task is always in one place: in the ready
+// queue, or with the socket that it waits for. All of it belongs to one thread.
+class Scheduler {
+  public:
+    Scheduler()
+    {
+        asio::local::connect_pair(poke_, poked_);
+        spawn(future_monitor());
+    }
+
+    void spawn(Task task) { ready_.push_back(std::move(task)); }
+
+    void run()
+    {
+        for (;;) {
+            while (ready_.empty()) {
+                const auto [can_recv, can_send] = select(recv_wait_, send_wait_);
+                for (const int fd : can_recv) {
+                    ready_.push_back(std::move(recv_wait_.extract(fd).mapped()));
+                }
+                for (const int fd : can_send) {
+                    ready_.push_back(std::move(send_wait_.extract(fd).mapped()));
+                }
+            }
+            Task task = std::move(ready_.front());
+            ready_.pop_front();
+            step(std::move(task));
+        }
+    }
+
+  private:
+    // Lets a task run until it waits for something. One that waits for nothing has ended, or has
+    // failed: it is dropped here, its socket with it. The boundary: no other task notices.
+    void step(Task task)
+    try {
+        const Wait* const wait = task.next();
+        if (const auto* read = std::get_if<ReadReady>(wait)) {
+            recv_wait_.emplace(read->fd, std::move(task));
+        } else if (const auto* write = std::get_if<WriteReady>(wait)) {
+            send_wait_.emplace(write->fd, std::move(task));
+        } else if (const auto* done = std::get_if<FutureDone>(wait)) {
+            done->future->add_done_callback([this, task = std::move(task)](const auto&) mutable {
+                future_done(std::move(task));
+            });
+        }
+    } catch (...) {
+        log_lost(std::current_exception());
+    }
+
+    // Called on the pool's thread, or on ours if the future was done at once. Queues and pokes,
+    // nothing more: the ready queue and the tasks belong to the scheduler's thread.
+    void future_done(Task task)
+    {
+        const std::lock_guard lock(mutex_);
+        done_.push_back(std::move(task));
+        if (done_.size() == 1) {  // of many results at once only the first needs to wake us
+            poke_.send(asio::buffer("x", 1));
+        }
+    }
+
+    // The task that is poked.
+    Task future_monitor()
+    {
+        for (;;) {
+            co_yield ReadReady(poked_);
+            char x = 0;
+            poked_.receive(asio::buffer(&x, 1));
+            const std::lock_guard lock(mutex_);
+            std::move(done_.begin(), done_.end(), std::back_inserter(ready_));
+            done_.clear();
+        }
+    }
+
+    std::deque<Task> ready_;
+    std::map<int, Task> recv_wait_;
+    std::map<int, Task> send_wait_;
+
+    asio::io_context context_;
+    asio::local::stream_protocol::socket poke_{context_};
+    asio::local::stream_protocol::socket poked_{context_};
+    std::mutex mutex_;
+    std::vector<Task> done_;  // guarded by mutex_
+};
+
+// The conversation with one client. It owns the client's socket: leaving closes it.
+Task handle(tcp::socket client, Rules rules, Pool& pool)
+{
+    const ConnectionLog log(client);
+    Requests requests(rules);
+    while (!requests.ended()) {
+        co_yield ReadReady(client);
+        if (const auto size = try_recv(client, requests.buffer())) {
+            requests.received(*size);
+        }
+        while (auto request = requests.next()) {
+            std::string reply = request->error;
+            if (request->valid()) {
+                const Future<Number> future = pool.submit(request->n);
+                co_yield FutureDone(future);
+                reply = format_reply(future);
+            }
+            while (!reply.empty()) {
+                co_yield WriteReady(client);
+                reply.erase(0, try_send(client, reply));
+            }
+        }
+    }
+}
+
+// As many clients as select() can hold; it would not do to find that out in handle().
+Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
+{
+    for (;;) {
+        co_yield ReadReady(listener);
+        auto client = listener.try_accept();
+        if (client && is_selectable(client->native_handle())) {
+            scheduler.spawn(handle(std::move(*client), rules, pool));
+        } else if (client) {
+            refuse(*client, "server full");
+        }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const About about{
+        "05_futures",
+        "One thread for all clients, and a pool that it waits for like for a socket.\n"
+        "Watch a big request hurt nobody, though one thread runs all connections.",
+        true};
+    const Options options = parse_options(argc, argv, about);
+    const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
+    exit_on_signals();
+    Listener listener(options);
+    Scheduler scheduler;
+    scheduler.spawn(serve(listener, options.rules, *pool, scheduler));
+    scheduler.run();
+}
