@@ -32,7 +32,10 @@ std::size_t own_descriptors(const Server& server)
 {
     Client client(server);
     CHECK(client.ask("10\n") == "55");
-    return server.descriptors() - 1;
+    const std::size_t own = server.descriptors() - 1;
+    client.close();
+    eventually("the client is forgotten", [&] { return server.descriptors() == own; });
+    return own;
 }
 
 // All that it has opened for its clients is closed again.
@@ -185,7 +188,7 @@ TEST_CASE("a worker killed while it computes fails that request only, and is rep
           only_if(stage().has_processes()))
 {
     const Server server({"--workers", "2"});
-    const std::size_t before = server.descendants().size();
+    wait_for_workers(server, 2);
     Client one(server);
     Client two(server);
     for (int round = 0; round < 3; ++round) {
@@ -202,8 +205,7 @@ TEST_CASE("a worker killed while it computes fails that request only, and is rep
         CHECK(two.read_line() == "[Error] worker died");
         CHECK(one.ask("10\n") == "55");
         CHECK(two.ask("10\n") == "55");
-        CHECK_NOTHROW(eventually("the workers are replaced",
-                                 [&] { return server.descendants().size() == before; }));
+        CHECK_NOTHROW(wait_for_workers(server, 2));
     }
 }
 
@@ -232,19 +234,17 @@ TEST_CASE("a helper process killed while nobody computes costs no request" *
           only_if(stage().has_processes()))
 {
     const Server server({"--workers", "2"});
-    const auto before = server.descendants();
-    REQUIRE(before.size() >= 2);
+    wait_for_workers(server, 2);
     Client client(server);
     CHECK(client.ask("10\n") == "55");
-    for (std::size_t i = 0; i < before.size(); ++i) {
+    for (std::size_t i = 0; i < 2 * processes_of_pool(2); ++i) {
         // Each in its turn: those of the beginning, and after that those that replaced them.
         const auto now = server.descendants();
         REQUIRE(::kill(now[i % now.size()].pid, SIGKILL) == 0);
         for (int k = 0; k < 10; ++k) {
             REQUIRE(client.ask("10\n") == "55");
         }
-        CHECK_NOTHROW(eventually("it is replaced",
-                                 [&] { return server.descendants().size() == before.size(); }));
+        CHECK_NOTHROW(wait_for_workers(server, 2));
         REQUIRE(client.ask("20\n") == "6765");
     }
 }

@@ -205,7 +205,7 @@ TEST_CASE("workers hold no client's socket, nor do those who replace them" *
           only_if(stage().has_processes()))
 {
     const Server server({"--workers", "2"});
-    const std::size_t workers = server.descendants().size();
+    wait_for_workers(server, 2);
     std::deque<Client> clients;
     std::vector<std::uint64_t> inodes;
     for (int i = 0; i < 3; ++i) {
@@ -229,7 +229,7 @@ TEST_CASE("workers hold no client's socket, nor do those who replace them" *
         ::kill(process.pid, SIGKILL);
     }
     CHECK(clients.front().ask("20\n") == "6765");
-    eventually("they are replaced", [&] { return server.descendants().size() == workers; });
+    wait_for_workers(server, 2);
     for (const ProcessInfo& process : server.descendants()) {
         CHECK_FALSE(holds_one(process.pid));
     }

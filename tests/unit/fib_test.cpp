@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <initializer_list>
+
 using namespace ground;
 
 TEST_CASE("fib: the first two are 1, each further one is the sum of the two before")
