@@ -17,8 +17,9 @@ using std::chrono::milliseconds;
 
 namespace {
 
-// The time in which a server has to end after SIGINT or SIGTERM.
-constexpr std::chrono::seconds time_to_end{2 * slowdown};
+// A server has to end within 2 s of SIGINT or SIGTERM; the rest is for a busy machine. A server
+// that waited for endless_request would need far more.
+constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
 
 void check_serves(const Server& server)
 {
@@ -330,10 +331,11 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
     server.err().wait_for("descriptors");
     CHECK_FALSE(clients.back().readable());
 
-    // It waits without spinning: while this process uses a second of CPU time, it uses hardly any.
+    // It waits without spinning: while this process uses half a second of CPU time, it uses hardly
+    // any.
     const auto used_before = cpu_time_with_descendants(server);
-    burn(milliseconds(1000));
-    CHECK(cpu_time_with_descendants(server) - used_before < milliseconds(200));
+    burn(milliseconds(500));
+    CHECK(cpu_time_with_descendants(server) - used_before < milliseconds(100));
     CHECK(count(server.err().text(), "descriptors") == 1);
 
     CHECK(clients.front().read_line() == "55");

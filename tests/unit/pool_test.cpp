@@ -300,7 +300,8 @@ TEST_CASE("thread pool: destroying it leaves no future undone")
     for (const Future<Number>& future : futures) {
         CHECK(future.done());
         try {
-            CHECK(future.result() == 75025);
+            const Number number = future.result();
+            CHECK(number == 75025);
         } catch (const std::future_error&) {
             // It had not been begun.
         }
