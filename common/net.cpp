@@ -177,7 +177,7 @@ asio::awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
 std::size_t recv(tcp::socket& socket, std::span<char> buffer)
 {
     asio::error_code error;
-    const std::size_t size = socket.receive(asio::buffer(buffer.data(), buffer.size()), 0, error);
+    const std::size_t size = socket.receive(as_buffer(buffer), 0, error);
     if (error && error != asio::error::eof) {
         throw asio::system_error(error);
     }
@@ -189,7 +189,7 @@ void send(tcp::socket& socket, std::string_view text) { asio::write(socket, asio
 std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer)
 {
     asio::error_code error;
-    const std::size_t size = socket.receive(asio::buffer(buffer.data(), buffer.size()), 0, error);
+    const std::size_t size = socket.receive(as_buffer(buffer), 0, error);
     if (error == asio::error::would_block) {
         return std::nullopt;
     }

@@ -8,6 +8,7 @@
 #include "common/options.hpp"
 
 #include <asio/awaitable.hpp>
+#include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 
@@ -54,6 +55,12 @@ class Listener {
     bool paused_ = false;  // wait for timer_ instead of acceptor_
     bool told_ = false;
 };
+
+// The same bytes, as Asio's functions want to have them.
+[[nodiscard]] inline asio::mutable_buffer as_buffer(std::span<char> bytes) noexcept
+{
+    return {bytes.data(), bytes.size()};
+}
 
 // As recv(2), for a socket that blocks: the number of bytes, 0 at end of file.
 [[nodiscard]] std::size_t recv(tcp::socket& socket, std::span<char> buffer);

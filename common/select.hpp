@@ -50,7 +50,11 @@ template <typename Map>
     };
     fd_set recv_set = set_of(to_recv);
     fd_set send_set = set_of(to_send);
-    check(::select(highest + 1, &recv_set, &send_set, nullptr, nullptr), "select");
+    while (::select(highest + 1, &recv_set, &send_set, nullptr, nullptr) == -1) {
+        if (errno != EINTR) {  // a signal leaves the sets as they were
+            check(-1, "select");
+        }
+    }
     return {members(to_recv, recv_set), members(to_send, send_set)};
 }
 

@@ -23,7 +23,7 @@ using namespace ground;
 
 namespace {
 
-// What a task can wait for.
+// What a task can wait for: bytes to read from a socket, room to write to it.
 struct ReadReady {
     explicit ReadReady(auto& socket) : fd(socket.native_handle()) {}
     int fd;
@@ -35,7 +35,7 @@ struct WriteReady {
 using Wait = std::variant<ReadReady, WriteReady>;
 using Task = Generator<Wait>;
 
-// Runs tasks, one at a time and each until it yields. A task is always in one place: in the ready
+// Runs tasks, one at a time and each until it waits. A task is always in one place: in the ready
 // queue, or with the socket that it waits for. All of it belongs to one thread.
 class Scheduler {
   public:
@@ -55,23 +55,26 @@ class Scheduler {
             }
             Task task = std::move(ready_.front());
             ready_.pop_front();
-            step(std::move(task));
+            try {
+                if (const Wait* const wait = task.next()) {
+                    park(*wait, std::move(task));
+                }
+            } catch (...) {
+                log_lost(std::current_exception());  // the boundary: no other task notices
+            }
         }
     }
 
   private:
-    // Lets a task run until it waits for something. One that waits for nothing has ended, or has
-    // failed: it is dropped here, its socket with it. The boundary: no other task notices.
-    void step(Task task)
-    try {
-        const Wait* const wait = task.next();
-        if (const auto* read = std::get_if<ReadReady>(wait)) {
+    // Leaves the task with what it waits for. (A task that waits for nothing has ended, or failed:
+    // run() drops it, and its socket with it.)
+    void park(const Wait& wait, Task task)
+    {
+        if (const auto* read = std::get_if<ReadReady>(&wait)) {
             recv_wait_.emplace(read->fd, std::move(task));
-        } else if (const auto* write = std::get_if<WriteReady>(wait)) {
+        } else if (const auto* write = std::get_if<WriteReady>(&wait)) {
             send_wait_.emplace(write->fd, std::move(task));
         }
-    } catch (...) {
-        log_lost(std::current_exception());
     }
 
     std::deque<Task> ready_;

@@ -27,7 +27,7 @@ using namespace ground;
 
 namespace {
 
-// What a task can wait for.
+// What a task can wait for: bytes to read from a socket, room to write to it, a result.
 struct ReadReady {
     explicit ReadReady(auto& socket) : fd(socket.native_handle()) {}
     int fd;
@@ -43,8 +43,9 @@ struct FutureDone {
 using Wait = std::variant<ReadReady, WriteReady, FutureDone>;
 using Task = Generator<Wait>;
 
-// Runs tasks, one at a time and each until it yields. A task is always in one place: in the ready
-// queue, or with the socket that it waits for. All of it belongs to one thread.
+// Runs tasks, one at a time and each until it waits. A task is always in one place: in the ready
+// queue, or with what it waits for. All of it belongs to one thread, but for the list of tasks
+// whose futures are done.
 class Scheduler {
   public:
     Scheduler()
@@ -69,31 +70,38 @@ class Scheduler {
             }
             Task task = std::move(ready_.front());
             ready_.pop_front();
-            step(std::move(task));
+            try {
+                if (const Wait* const wait = task.next()) {
+                    park(*wait, std::move(task));
+                }
+            } catch (...) {
+                log_lost(std::current_exception());  // the boundary: no other task notices
+            }
         }
     }
 
   private:
-    // Lets a task run until it waits for something. One that waits for nothing has ended, or has
-    // failed: it is dropped here, its socket with it. The boundary: no other task notices.
-    void step(Task task)
-    try {
-        const Wait* const wait = task.next();
-        if (const auto* read = std::get_if<ReadReady>(wait)) {
+    // Leaves the task with what it waits for. (A task that waits for nothing has ended, or failed:
+    // run() drops it, and its socket with it.)
+    void park(const Wait& wait, Task task)
+    {
+        if (const auto* read = std::get_if<ReadReady>(&wait)) {
             recv_wait_.emplace(read->fd, std::move(task));
-        } else if (const auto* write = std::get_if<WriteReady>(wait)) {
+        } else if (const auto* write = std::get_if<WriteReady>(&wait)) {
             send_wait_.emplace(write->fd, std::move(task));
-        } else if (const auto* done = std::get_if<FutureDone>(wait)) {
+        } else if (const auto* done = std::get_if<FutureDone>(&wait)) {
+            if (done->future->done()) {
+                ready_.push_back(std::move(task));
+                return;
+            }
             done->future->add_done_callback([this, task = std::move(task)](const auto&) mutable {
                 future_done(std::move(task));
             });
         }
-    } catch (...) {
-        log_lost(std::current_exception());
     }
 
-    // Called on the pool's thread, or on ours if the future was done at once. Queues and pokes,
-    // nothing more: the ready queue and the tasks belong to the scheduler's thread.
+    // Called on the pool's thread. Queues and pokes, nothing more: the ready queue and the tasks
+    // belong to the scheduler's thread.
     void future_done(Task task)
     {
         const std::lock_guard lock(mutex_);
@@ -103,7 +111,7 @@ class Scheduler {
         }
     }
 
-    // The task that is poked.
+    // The task that is poked, like any other a task that waits for a socket.
     Task future_monitor()
     {
         for (;;) {

@@ -1,12 +1,13 @@
 // 06_async_sockets.cpp -- one thread for all clients, and no yield in sight.
 //
-// Changed since 05_futures: the waiting moves into AsyncSocket. Tasks await tasks, so recv() and
-//         send() wait on behalf of whoever calls them; the scheduler resumes the innermost one.
+// Changed since 05_futures: coroutines instead of generators. They can await each other, so recv()
+//         and send() can wait on behalf of the conversation. The scheduler can't tell the
+//         difference.
 // Buys:   the conversation reads like 01_blocking's again, with a co_await where it may pause.
 // Costs:  a frame on the heap for each call that is under way.
-// Leaves: who keeps up this scheduler, and goes beyond select()? 07_coroutines lets a library do
-// it.
+// Leaves: who looks after a scheduler, and goes beyond select()? In 07_coroutines a library does.
 
+#include "common/coroutine.hpp"
 #include "common/log.hpp"
 #include "common/net.hpp"
 #include "common/options.hpp"
@@ -14,33 +15,47 @@
 #include "common/protocol.hpp"
 #include "common/select.hpp"
 #include "common/signals.hpp"
-#include "common/task.hpp"
 
 #include <asio/local/connect_pair.hpp>
 #include <asio/local/stream_protocol.hpp>
 
-#include <coroutine>
 #include <deque>
 #include <map>
 #include <mutex>
+#include <variant>
 
 using namespace ground;
 
 namespace {
 
-// Resumes tasks, one at a time and each until it waits. A task is always in one place: in the ready
-// queue, or with what it waits for. All of it belongs to one thread.
+// What a task can wait for: bytes to read from a socket, room to write to it, a result.
+struct ReadReady {
+    explicit ReadReady(auto& socket) : fd(socket.native_handle()) {}
+    int fd;
+};
+struct WriteReady {
+    explicit WriteReady(auto& socket) : fd(socket.native_handle()) {}
+    int fd;
+};
+struct FutureDone {
+    explicit FutureDone(const Future<Number>& f) : future(&f) {}
+    const Future<Number>* future;
+};
+using Wait = std::variant<ReadReady, WriteReady, FutureDone>;
+using Task = Coroutine<Wait>;
+
+// Runs tasks, one at a time and each until it waits. A task is always in one place: in the ready
+// queue, or with what it waits for. All of it belongs to one thread, but for the list of tasks
+// whose futures are done.
 class Scheduler {
   public:
-    using Handle = std::coroutine_handle<>;  // a task's innermost coroutine
-
     Scheduler()
     {
         asio::local::connect_pair(poke_, poked_);
         spawn(future_monitor());
     }
 
-    void spawn(Task<> task) { ready_.push_back(attend(std::move(task)).handle()); }
+    void spawn(Task task) { ready_.push_back(std::move(task)); }
 
     void run()
     {
@@ -54,119 +69,100 @@ class Scheduler {
                     ready_.push_back(std::move(send_wait_.extract(fd).mapped()));
                 }
             }
-            const Handle task = ready_.front();
+            Task task = std::move(ready_.front());
             ready_.pop_front();
-            task.resume();
+            try {
+                if (const Wait* const wait = task.next()) {
+                    park(*wait, std::move(task));
+                }
+            } catch (...) {
+                log_lost(std::current_exception());  // the boundary: no other task notices
+            }
         }
     }
 
-    void await_readable(int fd, Handle task) { recv_wait_.emplace(fd, task); }
-    void await_writable(int fd, Handle task) { send_wait_.emplace(fd, task); }
+  private:
+    // Leaves the task with what it waits for. (A task that waits for nothing has ended, or failed:
+    // run() drops it, and its socket with it.)
+    void park(const Wait& wait, Task task)
+    {
+        if (const auto* read = std::get_if<ReadReady>(&wait)) {
+            recv_wait_.emplace(read->fd, std::move(task));
+        } else if (const auto* write = std::get_if<WriteReady>(&wait)) {
+            send_wait_.emplace(write->fd, std::move(task));
+        } else if (const auto* done = std::get_if<FutureDone>(&wait)) {
+            if (done->future->done()) {
+                ready_.push_back(std::move(task));
+                return;
+            }
+            done->future->add_done_callback([this, task = std::move(task)](const auto&) mutable {
+                future_done(std::move(task));
+            });
+        }
+    }
 
-    // Called on the pool's thread, or on ours if the future was done at once. Queues and pokes,
-    // nothing more: the ready queue and the tasks belong to the scheduler's thread.
-    void future_done(Handle task)
+    // Called on the pool's thread. Queues and pokes, nothing more: the ready queue and the tasks
+    // belong to the scheduler's thread.
+    void future_done(Task task)
     {
         const std::lock_guard lock(mutex_);
-        done_.push_back(task);
+        done_.push_back(std::move(task));
         if (done_.size() == 1) {  // of many results at once only the first needs to wake us
             poke_.send(asio::buffer("x", 1));
         }
     }
 
-  private:
-    // The outermost coroutine of each task, and the boundary: no other task notices.
-    static Detached attend(Task<> task)
+    // The task that is poked, like any other a task that waits for a socket.
+    Task future_monitor()
     {
-        try {
-            co_await std::move(task);
-        } catch (...) {
-            log_lost(std::current_exception());
+        for (;;) {
+            co_await ReadReady(poked_);
+            char x = 0;
+            poked_.receive(asio::buffer(&x, 1));
+            const std::lock_guard lock(mutex_);
+            std::move(done_.begin(), done_.end(), std::back_inserter(ready_));
+            done_.clear();
         }
     }
 
-    // The task that is poked.
-    Task<> future_monitor();
-
-    std::deque<Handle> ready_;
-    std::map<int, Handle> recv_wait_;
-    std::map<int, Handle> send_wait_;
+    std::deque<Task> ready_;
+    std::map<int, Task> recv_wait_;
+    std::map<int, Task> send_wait_;
 
     asio::io_context context_;
     asio::local::stream_protocol::socket poke_{context_};
     asio::local::stream_protocol::socket poked_{context_};
     std::mutex mutex_;
-    std::vector<Handle> done_;  // guarded by mutex_
+    std::vector<Task> done_;  // guarded by mutex_
 };
 
-// What a task can wait for: awaiting one of these leaves the task with the scheduler.
-struct ReadReady : std::suspend_always {
-    ReadReady(Scheduler& s, auto& socket) : scheduler(s), fd(socket.native_handle()) {}
-    void await_suspend(Scheduler::Handle task) { scheduler.await_readable(fd, task); }
-    Scheduler& scheduler;
-    int fd;
-};
-struct WriteReady : std::suspend_always {
-    WriteReady(Scheduler& s, auto& socket) : scheduler(s), fd(socket.native_handle()) {}
-    void await_suspend(Scheduler::Handle task) { scheduler.await_writable(fd, task); }
-    Scheduler& scheduler;
-    int fd;
-};
-struct FutureDone : std::suspend_always {
-    FutureDone(Scheduler& s, const Future<Number>& f) : scheduler(s), future(f) {}
-    bool await_ready() const { return future.done(); }
-    void await_suspend(Scheduler::Handle task)
-    {
-        future.add_done_callback([this, task](const auto&) { scheduler.future_done(task); });
-    }
-    Scheduler& scheduler;
-    const Future<Number>& future;
-};
-
-Task<> Scheduler::future_monitor()
-{
-    for (;;) {
-        co_await ReadReady(*this, poked_);
-        char x = 0;
-        poked_.receive(asio::buffer(&x, 1));
-        const std::lock_guard lock(mutex_);
-        std::move(done_.begin(), done_.end(), std::back_inserter(ready_));
-        done_.clear();
-    }
-}
-
-// A socket with two calls that wait without blocking. In all else it is the socket that it was.
+// A socket with two calls that wait on behalf of whoever awaits them. In all else it is the socket
+// that it was.
 class AsyncSocket : public tcp::socket {
   public:
-    AsyncSocket(tcp::socket socket, Scheduler& scheduler)
-        : tcp::socket(std::move(socket)), scheduler_(scheduler)
-    {
-    }
+    explicit AsyncSocket(tcp::socket socket) : tcp::socket(std::move(socket)) {}
 
-    Task<std::size_t> recv(std::span<char> buffer)
+    Coroutine<Wait, std::size_t> recv(std::span<char> buffer)
     {
         for (;;) {
-            co_await ReadReady(scheduler_, *this);
+            co_await ReadReady(*this);
             if (const auto size = try_recv(*this, buffer)) {
                 co_return *size;
             }
         }
     }
 
-    Task<> send(std::string text)
+    Task send(std::string text)
     {
         while (!text.empty()) {
-            co_await WriteReady(scheduler_, *this);
+            co_await WriteReady(*this);
             text.erase(0, try_send(*this, text));
         }
     }
-
-  private:
-    Scheduler& scheduler_;
 };
 
 // The conversation with one client. It owns the client's socket: leaving closes it.
-Task<> handle(AsyncSocket client, Rules rules, Pool& pool, Scheduler& scheduler)
+Task handle(AsyncSocket client, Rules rules, Pool& pool)
 {
     const ConnectionLog log(client);
     Requests requests(rules);
@@ -176,7 +172,7 @@ Task<> handle(AsyncSocket client, Rules rules, Pool& pool, Scheduler& scheduler)
             std::string reply = request->error;
             if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                co_await FutureDone(scheduler, future);
+                co_await FutureDone(future);
                 reply = format_reply(future);
             }
             co_await client.send(reply);
@@ -185,14 +181,13 @@ Task<> handle(AsyncSocket client, Rules rules, Pool& pool, Scheduler& scheduler)
 }
 
 // As many clients as select() can hold; it would not do to find that out in handle().
-Task<> serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
+Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 {
     for (;;) {
-        co_await ReadReady(scheduler, listener);
+        co_await ReadReady(listener);
         auto client = listener.try_accept();
         if (client && is_selectable(client->native_handle())) {
-            AsyncSocket socket(std::move(*client), scheduler);
-            scheduler.spawn(handle(std::move(socket), rules, pool, scheduler));
+            scheduler.spawn(handle(AsyncSocket(std::move(*client)), rules, pool));
         } else if (client) {
             refuse(*client, "server full");
         }

@@ -50,9 +50,8 @@ awaitable<void> handle(tcp::socket& client, Rules rules, Pool& pool)
     const ConnectionLog log(client);
     Requests requests(rules);
     while (!requests.ended()) {
-        const auto [error, size] = co_await client.async_receive(
-            asio::buffer(requests.buffer().data(), requests.buffer().size()),
-            as_tuple(use_awaitable));
+        const auto [error, size] =
+            co_await client.async_receive(as_buffer(requests.buffer()), as_tuple(use_awaitable));
         requests.received(size);  // 0 at end of file, and after an error
         while (auto request = requests.next()) {
             std::string reply = request->error;

@@ -1,0 +1,197 @@
+// coroutine.hpp -- a generator that can call others of its kind: Python's coroutine.
+#pragma once
+
+#include <coroutine>
+#include <exception>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace ground {
+
+template <typename Wait, typename T>
+class Coroutine;
+
+namespace coroutine_detail {
+
+// What a chain of coroutines that await each other has in common. It stands in the outermost one.
+template <typename Wait>
+struct Chain {
+    std::coroutine_handle<> innermost;  // the only one of them that can be resumed
+    const Wait* wait = nullptr;         // what that one waits for
+};
+
+template <typename Wait>
+class PromiseBase {
+  public:
+    std::suspend_always initial_suspend() noexcept { return {}; }
+
+    // The end: the caller goes on, or whoever called next() if there is no caller. Returning the
+    // caller's handle makes it a jump (symmetric transfer), so a loop of calls needs no stack.
+    struct Return {
+        bool await_ready() noexcept { return false; }
+        template <typename Promise>
+        std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> ended) noexcept
+        {
+            PromiseBase& promise = ended.promise();
+            if (!promise.caller_) {
+                return std::noop_coroutine();
+            }
+            promise.chain_->innermost = promise.caller_;
+            return promise.caller_;
+        }
+        void await_resume() noexcept {}
+    };
+    Return final_suspend() noexcept { return {}; }
+
+    // co_await of a Wait: pauses the whole chain. The operand lives in the frame meanwhile.
+    std::suspend_always await_transform(const Wait& wait) noexcept
+    {
+        chain_->wait = &wait;
+        return {};
+    }
+
+    // co_await of another coroutine: calls it.
+    template <typename U>
+    class Call {
+      public:
+        explicit Call(Coroutine<Wait, U>&& callee) noexcept : callee_(std::move(callee)) {}
+        bool await_ready() noexcept { return false; }
+        template <typename Promise>
+        std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> caller) noexcept
+        {
+            PromiseBase& promise = callee_.body_.promise();
+            promise.caller_ = caller;
+            promise.chain_ = static_cast<PromiseBase&>(caller.promise()).chain_;
+            promise.chain_->innermost = callee_.body_;
+            return callee_.body_;
+        }
+        U await_resume() { return callee_.body_.promise().result(); }
+
+      private:
+        Coroutine<Wait, U> callee_;
+    };
+    template <typename U>
+    Call<U> await_transform(Coroutine<Wait, U>&& callee) noexcept
+    {
+        return Call<U>(std::move(callee));
+    }
+
+  protected:
+    PromiseBase() = default;
+    ~PromiseBase() = default;
+    PromiseBase(const PromiseBase&) = delete;
+    PromiseBase& operator=(const PromiseBase&) = delete;
+
+  private:
+    template <typename, typename>
+    friend class ground::Coroutine;
+
+    Chain<Wait> own_chain_;  // used by the outermost coroutine
+    Chain<Wait>* chain_ = &own_chain_;
+    std::coroutine_handle<> caller_;
+};
+
+template <typename Wait, typename T>
+class Promise final : public PromiseBase<Wait> {
+  public:
+    Coroutine<Wait, T> get_return_object() noexcept;
+    void return_value(T value) { outcome_.template emplace<1>(std::move(value)); }
+    void unhandled_exception() noexcept { outcome_.template emplace<2>(std::current_exception()); }
+    T result()
+    {
+        if (auto* error = std::get_if<2>(&outcome_)) {
+            std::rethrow_exception(std::move(*error));
+        }
+        return std::get<1>(std::move(outcome_));
+    }
+
+  private:
+    std::variant<std::monostate, T, std::exception_ptr> outcome_;
+};
+
+template <typename Wait>
+class Promise<Wait, void> final : public PromiseBase<Wait> {
+  public:
+    Coroutine<Wait, void> get_return_object() noexcept;
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { error_ = std::current_exception(); }
+    void result()
+    {
+        if (error_) {
+            std::rethrow_exception(std::move(error_));
+        }
+    }
+
+  private:
+    std::exception_ptr error_;
+};
+
+}  // namespace coroutine_detail
+
+// A coroutine can await two things: another coroutine, whose T it gets, or a Wait, which goes to
+// whoever runs the outermost coroutine of the chain by calling next(), as a generator's values do.
+// So a scheduler runs a chain of coroutines exactly as it runs a generator.
+//
+// Lazy: nothing runs before next(), or before it is awaited. Movable only; owns the frame, so
+// destroying the outermost coroutine of a chain destroys what all of them hold. Not thread-safe,
+// but a chain that is paused may be handed from one thread to another.
+template <typename Wait, typename T = void>
+class [[nodiscard]] Coroutine {
+  public:
+    using promise_type = coroutine_detail::Promise<Wait, T>;
+
+    Coroutine(Coroutine&& other) noexcept : body_(std::exchange(other.body_, nullptr)) {}
+    Coroutine& operator=(Coroutine&& other) noexcept
+    {
+        std::swap(body_, other.body_);
+        return *this;
+    }
+    ~Coroutine()
+    {
+        if (body_) {
+            body_.destroy();
+        }
+    }
+
+    // Runs the chain to the next Wait that is awaited and returns it, or returns nullptr if the
+    // outermost coroutine, this one, has ended; throws what it has thrown. The Wait is good until
+    // the chain is resumed. Not to be called after the end.
+    const Wait* next() requires std::is_void_v<T>
+    {
+        auto& promise = body_.promise();
+        promise.own_chain_.innermost.resume();
+        if (body_.done()) {
+            promise.result();
+            return nullptr;
+        }
+        return promise.own_chain_.wait;
+    }
+
+  private:
+    template <typename>
+    friend class coroutine_detail::PromiseBase;
+    friend promise_type;
+
+    using Handle = std::coroutine_handle<promise_type>;
+    explicit Coroutine(Handle body) noexcept : body_(body)
+    {
+        body_.promise().own_chain_.innermost = body_;
+    }
+
+    Handle body_;
+};
+
+template <typename Wait, typename T>
+Coroutine<Wait, T> coroutine_detail::Promise<Wait, T>::get_return_object() noexcept
+{
+    return Coroutine<Wait, T>(std::coroutine_handle<Promise>::from_promise(*this));
+}
+
+template <typename Wait>
+Coroutine<Wait, void> coroutine_detail::Promise<Wait, void>::get_return_object() noexcept
+{
+    return Coroutine<Wait, void>(std::coroutine_handle<Promise>::from_promise(*this));
+}
+
+}  // namespace ground
