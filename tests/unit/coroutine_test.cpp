@@ -1,9 +1,9 @@
+#include "common/coroutine.hpp"
+
 #include "common/generator.hpp"
-#include "common/task.hpp"
 
 #include <doctest/doctest.h>
 
-#include <coroutine>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -137,66 +137,45 @@ TEST_CASE("generator: moving it moves the body")
 
 namespace {
 
-// Something to wait for: readiness driven by hand.
-class Gate {
-  public:
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> waiting) noexcept { waiting_ = waiting; }
-    void await_resume() const noexcept {}
+// What these coroutines wait for is a number, and the test is their scheduler.
+template <typename T>
+using Giving = Coroutine<int, T>;
+using Task = Coroutine<int>;
 
-    [[nodiscard]] bool awaited() const { return waiting_ != nullptr; }
-    void open() { std::exchange(waiting_, nullptr).resume(); }
+Giving<int> give(int value) { co_return value; }
 
-  private:
-    std::coroutine_handle<> waiting_;
-};
-
-// An awaiter that refers to a gate: hold the gate elsewhere.
-struct GateOpen {
-    explicit GateOpen(Gate& g) : gate(&g) {}
-    bool await_ready() const noexcept { return gate->await_ready(); }
-    void await_suspend(std::coroutine_handle<> waiting) const noexcept
-    {
-        gate->await_suspend(waiting);
-    }
-    void await_resume() const noexcept {}
-    Gate* gate;
-};
-
-Task<int> give(int value) { co_return value; }
-
-Task<int> note_that_it_runs(bool& runs)
+Giving<int> note_that_it_runs(bool& runs)
 {
     runs = true;
     co_return 1;
 }
 
-Task<std::string> give_after(Gate& gate, std::string value)
+Giving<std::string> give_after(int wait, std::string value)
 {
-    co_await GateOpen(gate);
+    co_await wait;
     co_return value;
 }
 
-Task<> fail_after(Gate& gate)
+Giving<int> fail_after_waiting(int wait)
 {
-    co_await GateOpen(gate);
+    co_await wait;
     throw std::runtime_error("no luck");
 }
 
-Task<std::unique_ptr<int>> give_what_can_only_be_moved()
+Giving<std::unique_ptr<int>> give_what_can_only_be_moved()
 {
     auto value = std::make_unique<int>(7);
     co_return value;
 }
 
-Task<int> sum_of_two()
+Giving<int> sum_of_two()
 {
     const int a = co_await give(1);
     const int b = co_await give(2);
     co_return a + b;
 }
 
-Task<long> sum_in_a_loop(int rounds)
+Giving<long> sum_in_a_loop(int rounds)
 {
     long sum = 0;
     for (int i = 0; i < rounds; ++i) {
@@ -205,7 +184,7 @@ Task<long> sum_in_a_loop(int rounds)
     co_return sum;
 }
 
-Task<int> depth(int levels)
+Giving<int> depth(int levels)
 {
     if (levels == 0) {
         co_return 0;
@@ -214,158 +193,180 @@ Task<int> depth(int levels)
     co_return below + 1;
 }
 
-Task<int> depth_over(Gate& gate, int levels)
+Giving<int> depth_over_a_wait(int levels)
 {
     if (levels == 0) {
-        co_await GateOpen(gate);
+        co_await 1;
         co_return 0;
     }
-    const int below = co_await depth_over(gate, levels - 1);
+    const int below = co_await depth_over_a_wait(levels - 1);
     co_return below + 1;
 }
 
-Task<> hold_over(Gate& gate, Token token)
+template <typename T>
+Task store(Giving<T> giving, T& result)
 {
-    co_await GateOpen(gate);
+    result = co_await std::move(giving);
+}
+
+Task wait_for_both(int first, int second)
+{
+    co_await first;
+    co_await second;
+}
+
+Task hold_over_a_wait(Token token)
+{
+    co_await 1;
     *token += 1;
 }
 
-Task<> hold_two_deep(Gate& gate, Token token) { co_await hold_over(gate, token); }
-
-// Stores what the task gives, or what it throws.
-template <typename T>
-struct Result {
-    std::unique_ptr<T> value;
-    std::string error;
-};
-
-template <typename T>
-Detached store(Task<T> task, Result<T>& result)
+Task hold_two_deep(Token token)
 {
-    try {
-        result.value = std::make_unique<T>(co_await std::move(task));
-    } catch (const std::exception& error) {
-        result.error = error.what();
-    }
+    co_await hold_over_a_wait(token);
+    co_await 2;
+    *token += 1;
 }
 
-Detached store_end(Task<> task, bool& ended, std::string& error)
+Task catch_what_it_throws(Giving<int> giving, std::string& error)
 {
     try {
-        co_await std::move(task);
-        ended = true;
-    } catch (const std::exception& problem) {
+        co_await std::move(giving);
+    } catch (const std::runtime_error& problem) {
         error = problem.what();
     }
+    co_await 2;
 }
 
-// Runs a task that waits for nothing.
+// Runs one that waits for nothing.
 template <typename T>
-T run(Task<T> task)
+T run(Giving<T> giving)
 {
-    Result<T> result;
-    store(std::move(task), result).handle().resume();
-    REQUIRE(result.value);
-    return std::move(*result.value);
+    T result{};
+    REQUIRE(store(std::move(giving), result).next() == nullptr);
+    return result;
 }
 
 }  // namespace
 
-TEST_CASE("task: nothing runs before it is awaited")
+TEST_CASE("coroutine: nothing runs before it is awaited")
 {
     bool runs = false;
-    Task<int> task = note_that_it_runs(runs);
+    Giving<int> coroutine = note_that_it_runs(runs);
+    int result = 0;
+    Task outermost = store(std::move(coroutine), result);
     CHECK_FALSE(runs);
-    CHECK(run(std::move(task)) == 1);
+    CHECK(outermost.next() == nullptr);
     CHECK(runs);
+    CHECK(result == 1);
 }
 
-TEST_CASE("task: gives what it returns, also what can only be moved")
+TEST_CASE("coroutine: gives what it returns, also what can only be moved")
 {
     CHECK(run(give(5)) == 5);
     CHECK(run(sum_of_two()) == 3);
     CHECK(*run(give_what_can_only_be_moved()) == 7);
 }
 
-TEST_CASE("task: pauses with what it waits for, and goes on with it")
+TEST_CASE("coroutine: next() gives what it waits for, and then nothing")
 {
-    Gate gate;
-    Result<std::string> result;
-    store(give_after(gate, "done"), result).handle().resume();
-    CHECK(gate.awaited());
-    CHECK_FALSE(result.value);
-    gate.open();
-    REQUIRE(result.value);
-    CHECK(*result.value == "done");
+    Task task = wait_for_both(3, 4);
+    CHECK(*task.next() == 3);
+    CHECK(*task.next() == 4);
+    CHECK(task.next() == nullptr);
 }
 
-TEST_CASE("task: throws into whoever awaits it")
+TEST_CASE("coroutine: the innermost of a chain waits, and all go on with it")
 {
-    Gate gate;
-    bool ended = false;
+    std::string result;
+    Task task = store(give_after(8, "done"), result);
+    CHECK(*task.next() == 8);
+    CHECK(result.empty());
+    CHECK(task.next() == nullptr);
+    CHECK(result == "done");
+}
+
+TEST_CASE("coroutine: throws into whoever awaits it")
+{
     std::string error;
-    store_end(fail_after(gate), ended, error).handle().resume();
+    Task task = catch_what_it_throws(fail_after_waiting(1), error);
+    CHECK(*task.next() == 1);
     CHECK(error.empty());
-    gate.open();
+    CHECK(*task.next() == 2);
     CHECK(error == "no luck");
-    CHECK_FALSE(ended);
+    CHECK(task.next() == nullptr);
 }
 
-TEST_CASE("task: what it holds lives exactly as long as the task")
+TEST_CASE("coroutine: what the outermost throws comes out of next()")
 {
-    Gate gate;
+    int result = 0;
+    Task task = store(fail_after_waiting(1), result);
+    CHECK(*task.next() == 1);
+    CHECK_THROWS_WITH_AS(task.next(), "no luck", std::runtime_error);
+}
+
+TEST_CASE("coroutine: what it holds lives exactly as long as it does")
+{
     const Token token = std::make_shared<int>(0);
     {
-        const Task<> never_awaited = hold_over(gate, token);
+        const Task never_started = hold_over_a_wait(token);
         CHECK(token.use_count() == 2);
     }
     CHECK(token.use_count() == 1);
-
-    bool ended = false;
-    std::string error;
-    store_end(hold_two_deep(gate, token), ended, error).handle().resume();
-    CHECK(token.use_count() > 1);
-    gate.open();
-    CHECK(ended);
-    CHECK(*token == 1);
+    {
+        Task task = hold_two_deep(token);
+        CHECK(*task.next() == 1);
+        const auto with_both = token.use_count();
+        CHECK(*task.next() == 2);
+        CHECK(token.use_count() < with_both);  // the inner one has gone
+        CHECK(token.use_count() > 1);
+        CHECK(task.next() == nullptr);
+    }
+    CHECK(*token == 2);
     CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("task: a paused chain that is destroyed gives back all that it holds")
+TEST_CASE("coroutine: a paused chain that is destroyed gives back all that it holds")
 {
-    Gate gate;
     const Token token = std::make_shared<int>(0);
-    bool ended = false;
-    std::string error;
-    const std::coroutine_handle<> chain =
-        store_end(hold_two_deep(gate, token), ended, error).handle();
-    chain.resume();
-    CHECK(token.use_count() > 1);
-    chain.destroy();
+    {
+        Task task = hold_two_deep(token);
+        CHECK(*task.next() == 1);
+        CHECK(token.use_count() > 2);
+    }
     CHECK(token.use_count() == 1);
-    CHECK_FALSE(ended);
+    CHECK(*token == 0);
 }
 
-TEST_CASE("task: moving it moves the body")
+TEST_CASE("coroutine: moving a paused chain does not disturb it")
 {
-    Task<int> first = give(1);
-    Task<int> second = std::move(first);
-    second = give(2);
-    CHECK(run(std::move(second)) == 2);
+    const Token token = std::make_shared<int>(0);
+    {
+        Task first = hold_two_deep(token);
+        CHECK(*first.next() == 1);
+        Task second = std::move(first);
+        CHECK(*second.next() == 2);
+        Task other = wait_for_both(5, 6);
+        CHECK(*other.next() == 5);
+        std::swap(second, other);
+        CHECK(*second.next() == 6);
+        CHECK(other.next() == nullptr);
+        CHECK(*token == 2);
+    }
+    CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("task: a million awaited in a loop need no more stack than one")
+TEST_CASE("coroutine: a million awaited in a loop need no more stack than one")
 {
     CHECK(run(sum_in_a_loop(1'000'000)) == 1'000'000);
 }
 
-TEST_CASE("task: a hundred thousand deep they need no more stack than one")
+TEST_CASE("coroutine: awaiting a hundred thousand deep they need no more stack than one")
 {
     CHECK(run(depth(100'000)) == 100'000);
-    Gate gate;
-    Result<int> result;
-    store(depth_over(gate, 100'000), result).handle().resume();
-    gate.open();
-    REQUIRE(result.value);
-    CHECK(*result.value == 100'000);
+    int result = 0;
+    Task task = store(depth_over_a_wait(100'000), result);
+    CHECK(*task.next() == 1);
+    CHECK(task.next() == nullptr);
+    CHECK(result == 100'000);
 }
