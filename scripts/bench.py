@@ -182,7 +182,8 @@ def machine():
 
 
 def report(results, arguments, rounds):
-    lines = [f"Measured on: {machine()}. Server on CPU {arguments.server_cpu}, client on CPU "
+    command = " ".join(["scripts/bench", *(a for a in sys.argv[1:] if a != "--readme")])
+    lines = [f"`{command}` on: {machine()}. Server on CPU {arguments.server_cpu}, client on CPU "
              f"{arguments.client_cpu}; closed loop, fib(1); medians of {rounds} interleaved rounds of "
              f"{arguments.seconds:g} s each, ± half the distance between the extremes.", "",
              "Requests per second:", "",
