@@ -2,10 +2,10 @@
 
 #include "common/fib.hpp"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
-#include <netinet/in.h>
 
 namespace ground {
 
