@@ -1,14 +1,15 @@
 #include "clients/load.hpp"
 
+#include "clients/connection.hpp"
+#include "clients/recorder.hpp"
+
 #include <fmt/format.h>
 
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/timerfd.h>
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <random>
@@ -21,7 +22,6 @@ namespace {
 
 using Time = Clock::time_point;
 
-constexpr auto sample_length = std::chrono::milliseconds(100);
 // Not all at once: whom the server's backlog has no room for is only tried again a second later. A
 // connection is there before the server has accepted it, so nothing but time tells when it has.
 constexpr std::size_t connects_at_once = 64;
@@ -33,18 +33,6 @@ constexpr auto connect_patience = std::chrono::seconds(3);
 constexpr auto drain_patience = std::chrono::milliseconds(100);
 // No reply is nearly as long. Whoever sends this is not speaking our protocol.
 constexpr std::size_t longest_reply = 1024;
-
-double seconds(Nanoseconds duration) { return static_cast<double>(duration.count()) / 1e9; }
-
-double cpu_seconds()
-{
-    rusage usage{};
-    check(::getrusage(RUSAGE_SELF, &usage), "getrusage");
-    const auto value = [](const timeval& time) {
-        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-    };
-    return value(usage.ru_utime) + value(usage.ru_stime);
-}
 
 // A number as a request and as the reply that is right.
 struct Question {
@@ -62,37 +50,6 @@ std::vector<Question> questions_of(const PerfOptions& options)
     }
     return questions;
 }
-
-// A request that waits for its reply.
-struct Pending {
-    Time since;  // what its latency counts from
-    std::size_t share = 0;
-};
-
-struct Connection {
-    Descriptor socket;  // closed once the connection is over
-    bool connecting = false;
-    bool answered = false;         // has had a reply
-    std::vector<Pending> pending;  // a ring, as large as the pipeline is deep
-    std::size_t oldest = 0;
-    std::size_t outstanding = 0;
-    std::string unsent;   // what the socket would not take yet
-    std::string partial;  // the beginning of a reply whose end has not come yet
-
-    [[nodiscard]] bool is_open() const noexcept { return socket.get() >= 0; }
-
-    void push(Pending request) noexcept
-    {
-        pending[(oldest + outstanding++) % pending.size()] = request;
-    }
-    [[nodiscard]] Pending pop() noexcept
-    {
-        const Pending request = pending[oldest];
-        oldest = (oldest + 1) % pending.size();
-        --outstanding;
-        return request;
-    }
-};
 
 enum class Phase { connecting, warming_up, measuring, draining, over };
 
@@ -133,18 +90,13 @@ class Load {
     void start();
     void start_measuring();
     void start_draining();
-    void start_interval();
-    void end_sample();
-    void end_interval();
     void finish();
 
     const PerfOptions& options_;
     const Address address_;
     const int stop_fd_;
-    LoadObserver& observer_;
     const std::vector<Question> questions_;
-    unsigned biggest_ = 0;  // the largest number in the mix
-    std::mt19937 random_;   // seeded as it comes: the same requests in each run
+    std::mt19937 random_;  // seeded as it comes: the same requests in each run
     std::discrete_distribution<std::size_t> draw_;
 
     Descriptor epoll_;
@@ -161,38 +113,31 @@ class Load {
     std::uint64_t lost_ = 0;  // unanswered because their connection broke
 
     Phase phase_ = Phase::connecting;
-    Time now_;                // when epoll_wait returned: one reading for all its events
-    Time next_batch_{};       // when more connections may be begun
-    Time phase_end_;          // when the phase is over at the latest
-    Time measuring_since_{};  // requests sent earlier are not measured
-    Time last_reply_{};
-    Time interval_begin_{};
-    Time interval_end_{};
-    Time sample_begin_{};
-    Time sample_end_{};
-    std::uint64_t sample_requests_ = 0;
-    Histogram interval_latency_;
-    double cpu_before_ = 0;
-    LoadResult result_;
+    Time now_;           // when epoll_wait returned: one reading for all its events
+    Time next_batch_{};  // when more connections may be begun
+    Time phase_end_;     // when the phase is over at the latest
+    Recorder recorder_;
+    LoadErrors errors_;
+    std::uint64_t starved_ = 0;
+    bool stopped_ = false;
 };
 
 Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer)
     : options_(options),
       address_(first.address),
       stop_fd_(stop_fd),
-      observer_(observer),
       questions_(questions_of(options)),
       epoll_(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
       timer_(
           check(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "timerfd_create")),
       connections_(options.connections),
       now_(Clock::now()),
-      phase_end_(now_ + connect_patience)
+      phase_end_(now_ + connect_patience),
+      recorder_(options, observer)
 {
     std::vector<double> weights;
     for (const Share& share : options.mix) {
         weights.push_back(share.weight);
-        biggest_ = std::max(biggest_, share.n);
     }
     draw_ = std::discrete_distribution<std::size_t>(weights.begin(), weights.end());
     watch(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, timer_event);
@@ -208,7 +153,11 @@ LoadResult Load::run()
         wait();
         advance();
     }
-    return std::move(result_);
+    LoadResult result = recorder_.result();
+    result.errors = errors_;
+    result.starved = starved_;
+    result.stopped = stopped_;
+    return result;
 }
 
 // ---- Waiting
@@ -241,7 +190,7 @@ void Load::wait()
 void Load::arm_timer()
 {
     const bool running = phase_ == Phase::warming_up || phase_ == Phase::measuring;
-    Time next = running ? std::min({phase_end_, interval_end_, sample_end_}) : phase_end_;
+    Time next = running ? std::min(phase_end_, recorder_.next_tick()) : phase_end_;
     if (phase_ == Phase::connecting && connecting_ == 0) {
         next = std::min(next, next_batch_);
     }
@@ -264,7 +213,7 @@ void Load::dispatch(const epoll_event& event)
         return;
     }
     if (event.data.u64 == stop_event) {
-        result_.stopped = true;
+        stopped_ = true;
         watch(EPOLL_CTL_DEL, stop_fd_, 0, stop_event);  // it stays readable: once is enough
         return;
     }
@@ -326,7 +275,7 @@ void Load::finish_connecting(std::size_t number)
 
 void Load::connect_failed(int error)
 {
-    ++result_.errors.connect;
+    ++errors_.connect;
     note(explain_connect(options_.target, error));
 }
 
@@ -401,15 +350,13 @@ void Load::receive(std::size_t number)
         return;
     }
     if (size <= 0) {
-        ++result_.errors.read;
+        ++errors_.read;
         note(size == 0 ? "the server closed a connection"
                        : fmt::format("a connection broke: {}", std::strerror(errno)));
         close(connection);
         return;
     }
-    if (phase_ == Phase::measuring) {
-        result_.bytes_read += static_cast<std::uint64_t>(size);
-    }
+    recorder_.read(static_cast<std::size_t>(size));
     std::string_view text(buffer_.data(), static_cast<std::size_t>(size));
     for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
         if (connection.partial.empty()) {
@@ -424,7 +371,7 @@ void Load::receive(std::size_t number)
     if (!text.empty()) {
         connection.partial += text;
         if (connection.partial.size() > longest_reply) {
-            ++result_.errors.wrong;
+            ++errors_.wrong;
             note(fmt::format("a reply of more than {} bytes", longest_reply));
             close(connection);
             return;
@@ -439,35 +386,27 @@ void Load::take_reply(Connection& connection, std::string_view reply)
         reply.remove_suffix(1);
     }
     if (connection.outstanding == 0) {
-        ++(reply.starts_with("[Error]") ? result_.errors.reply : result_.errors.wrong);
+        ++(reply.starts_with("[Error]") ? errors_.reply : errors_.wrong);
         note(fmt::format("'{}', without having been asked", reply));
         return;
     }
     const Pending request = connection.pop();
     --outstanding_;
     connection.answered = true;
-    last_reply_ = now_;
     const unsigned n = options_.mix[request.share].n;
     if (reply != questions_[request.share].reply) {
-        ++(reply.starts_with("[Error]") ? result_.errors.reply : result_.errors.wrong);
+        ++(reply.starts_with("[Error]") ? errors_.reply : errors_.wrong);
+        recorder_.error(now_);
         note(fmt::format("fib({}) was answered with '{}'", n, reply));
         return;
     }
-    const Nanoseconds latency = std::max(now_ - request.since, Nanoseconds(0));
-    if (phase_ == Phase::warming_up ||
-        (phase_ == Phase::measuring && request.since >= measuring_since_)) {
-        interval_latency_.record(static_cast<std::uint64_t>(latency.count()));
-        ++sample_requests_;
-        if (options_.each && n == biggest_) {
-            observer_.on_reply(n, fib_fast(n), latency);
-        }
-    }
+    recorder_.reply(n, request.since, now_);
 }
 
 void Load::note(std::string example)
 {
-    if (result_.errors.example.empty()) {
-        result_.errors.example = std::move(example);
+    if (errors_.example.empty()) {
+        errors_.example = std::move(example);
     }
 }
 
@@ -478,26 +417,21 @@ void Load::advance()
     if (phase_ == Phase::connecting) {
         open_more();
         const bool all_there = opened_ == connections_.size() && connecting_ == 0;
-        if (result_.stopped) {
+        if (stopped_) {
             start_draining();
         } else if (all_there || now_ >= phase_end_) {
             start();
         }
     }
     if (phase_ == Phase::warming_up || phase_ == Phase::measuring) {
-        if (now_ >= sample_end_) {
-            end_sample();
-        }
-        if (now_ >= interval_end_) {
-            end_interval();
-        }
+        recorder_.tick(now_);
         if (phase_ == Phase::warming_up && now_ >= phase_end_) {
             start_measuring();
         }
         const bool all_sent = options_.requests && issued_ >= *options_.requests;
         const bool finished =
             phase_ == Phase::measuring && (now_ >= phase_end_ || (all_sent && outstanding_ == 0));
-        if (finished || result_.stopped || alive_ == 0) {
+        if (finished || stopped_ || alive_ == 0) {
             start_draining();
         }
     }
@@ -516,11 +450,13 @@ void Load::start()
             close(connection);
         }
     }
-    last_reply_ = now_;
+    for (; opened_ < connections_.size(); ++opened_) {
+        connect_failed(ETIMEDOUT);
+    }
     if (options_.warmup.count() > 0) {
         phase_ = Phase::warming_up;
         phase_end_ = now_ + options_.warmup;
-        start_interval();
+        recorder_.start_warmup(now_);
     } else {
         start_measuring();
     }
@@ -535,84 +471,26 @@ void Load::start_measuring()
 {
     phase_ = Phase::measuring;
     issued_ = 0;
-    cpu_before_ = cpu_seconds();
-    now_ = Clock::now();
-    measuring_since_ = now_;
+    now_ = Clock::now();  // later than all that this batch of events has made us send
     phase_end_ = options_.duration ? now_ + *options_.duration : Time::max();
-    start_interval();
-}
-
-void Load::start_interval()
-{
-    interval_latency_.clear();
-    interval_begin_ = now_;
-    interval_end_ = now_ + options_.interval;
-    sample_requests_ = 0;
-    sample_begin_ = now_;
-    sample_end_ = now_ + sample_length;
+    recorder_.start_measuring(now_);
 }
 
 // From now on nothing is sent; what is on its way may still come.
 void Load::start_draining()
 {
-    if (phase_ == Phase::measuring) {
-        // What is left of an interval counts, but is a line of its own only if it is not too short
-        // to tell a rate.
-        if (now_ - interval_begin_ >= options_.interval / 2) {
-            end_interval();
-        }
-        result_.latency_ns += interval_latency_;
-        if (result_.rate.count() == 0) {
-            end_sample();
-        }
-        result_.duration_s = seconds(now_ - measuring_since_);
-        result_.requests = result_.latency_ns.count();
-        result_.client_cpu_s = cpu_seconds() - cpu_before_;
-    }
+    recorder_.stop(now_);
     phase_ = Phase::draining;
     phase_end_ = now_ + drain_patience;
-}
-
-void Load::end_sample()
-{
-    const double length = seconds(now_ - sample_begin_);
-    if (phase_ == Phase::measuring && length > 0) {
-        const double rate = static_cast<double>(sample_requests_) / length;
-        result_.rate.record(static_cast<std::uint64_t>(std::llround(rate)));
-    }
-    sample_requests_ = 0;
-    sample_begin_ = now_;
-    sample_end_ = now_ + sample_length;
-}
-
-void Load::end_interval()
-{
-    Interval interval;
-    interval.warmup = phase_ == Phase::warming_up;
-    interval.length_s = seconds(now_ - interval_begin_);
-    interval.requests = interval_latency_.count();
-    interval.p50_ns = interval_latency_.percentile(50);
-    interval.p99_ns = interval_latency_.percentile(99);
-    interval.silence_s = seconds(now_ - last_reply_);
-    if (phase_ == Phase::measuring) {
-        interval.at_s = seconds(now_ - measuring_since_);
-        result_.intervals.push_back(interval);
-        result_.latency_ns += interval_latency_;
-    }
-    interval_latency_.clear();
-    interval_begin_ = now_;
-    // In step with the beginning; but after a long pause (Ctrl-Z) not once for each one missed.
-    interval_end_ = std::max(interval_end_ + options_.interval, now_ + options_.interval / 2);
-    observer_.on_interval(interval);
 }
 
 void Load::finish()
 {
     phase_ = Phase::over;
-    result_.errors.unanswered = outstanding_ + lost_;
+    errors_.unanswered = outstanding_ + lost_;
     for (const Connection& connection : connections_) {
         if (connection.outstanding > 0 && !connection.answered) {
-            ++result_.starved;
+            ++starved_;
         }
     }
 }

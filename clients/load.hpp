@@ -36,6 +36,7 @@ struct Interval {
     double at_s = 0;      // when it ended, counted from the beginning of the measuring
     double length_s = 0;  // how long it was
     std::uint64_t requests = 0;
+    std::uint64_t errors = 0;  // replies that were not right
     std::uint64_t p50_ns = 0;
     std::uint64_t p99_ns = 0;
     double silence_s = 0;  // how long ago the last reply was

@@ -86,9 +86,12 @@ void LiveView::on_reply(unsigned n, Number fib, Nanoseconds latency)
 std::string format_interval(const Interval& interval, double best, Style style)
 {
     const std::string rate = fmt::format("{:.0f} reqs/sec", interval.rate());
-    const std::string_view warmup = interval.warmup ? "   (warm-up)" : "";
+    std::string remark = interval.warmup ? "   (warm-up)" : "";
+    if (interval.errors > 0) {
+        remark += fmt::format("   ({})", plural(interval.errors, "error"));
+    }
     if (interval.requests == 0) {
-        return fmt::format("{:<17}no reply for {:.1f} s{}", rate, interval.silence_s, warmup);
+        return fmt::format("{:<17}no reply for {:.1f} s{}", rate, interval.silence_s, remark);
     }
     std::string bar = format_bar(interval.rate(), best, bar_width, style.utf8);
     if (style.colour) {
@@ -96,7 +99,7 @@ std::string format_interval(const Interval& interval, double best, Style style)
     }
     return fmt::format("{:<17}p50 {:<9}p99 {:<9}{}{}", rate,
                        format_time(static_cast<double>(interval.p50_ns)),
-                       format_time(static_cast<double>(interval.p99_ns)), bar, warmup);
+                       format_time(static_cast<double>(interval.p99_ns)), bar, remark);
 }
 
 std::string format_header(const PerfOptions& options)

@@ -68,6 +68,8 @@ TEST_CASE("report: a second without a reply says for how long")
     interval.length_s = 1;
     interval.silence_s = 3;
     CHECK(format_interval(interval, 1000, {}) == "0 reqs/sec       no reply for 3.0 s");
+    interval.errors = 1;
+    CHECK(format_interval(interval, 1000, {}).ends_with("   (1 error)"));
 }
 
 TEST_CASE("report: perf says so if it was itself the bottleneck")

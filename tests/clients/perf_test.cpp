@@ -230,17 +230,18 @@ TEST_CASE("perf: a reply may come in pieces, and several in one")
 {
     ScriptedServer server([](Peer& peer) {
         while (peer.line()) {
-            peer.send("8320");
-            peer.send("40\r");
+            for (const char* const piece : {"8", "3", "2", "0", "4", "0", "\r"}) {
+                peer.send(piece);
+            }
             if (!peer.line()) {
                 return;
             }
             peer.send("\n832040\n");
         }
     });
-    const Outcome outcome = run(perf(server, {"-n", "100", "-P", "2", "--fib", "30"}));
+    const Outcome outcome = run(perf(server, {"-n", "1000", "-P", "2", "--fib", "30"}));
     CHECK(outcome.status == 0);
-    CHECK(contains(outcome.out, "  100 requests in "));
+    CHECK(contains(outcome.out, "  1000 requests in "));
 }
 
 TEST_CASE("perf: a wrong number is counted, shown and a failure")
@@ -296,6 +297,7 @@ TEST_CASE("perf: what a server says unasked is shown, too")
     const Outcome outcome = run(perf(server, {"-d", "10s"}));
     CHECK(outcome.status == 1);
     CHECK(contains(outcome.out, "[Error] server full"));
+    CHECK(contains(outcome.out, "[Error] replies 1, wrong 0"));
 }
 
 TEST_CASE("perf: a connection that the server closes early is counted; the others go on")

@@ -3,6 +3,7 @@
 #include "common/fib.hpp"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -99,6 +100,8 @@ void ScriptedServer::serve()
 {
     for (;;) {
         Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        const int on = 1;  // what a script sends in pieces shall leave in pieces
+        ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         const std::lock_guard lock(mutex_);
         if (stopping_ || socket.get() < 0) {
             return;
