@@ -3,15 +3,14 @@
 #include "common/log.hpp"
 
 #include <asio/buffer.hpp>
-#include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
-#include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
 #include <fmt/format.h>
 
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -23,8 +22,15 @@ namespace ground {
 namespace {
 
 constexpr auto retry_interval = std::chrono::milliseconds(100);
-constexpr std::string_view no_descriptors_left =
-    "No descriptors left: newcomers wait until a client leaves (see ulimit -n)";
+
+// Says so once in the life of the process, for it may come to this again and again.
+void say_no_descriptors_left()
+{
+    static std::atomic_flag said;
+    if (!said.test_and_set()) {
+        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
+    }
+}
 
 // One line that says what to do, and the end.
 template <typename... Args>
@@ -114,7 +120,9 @@ tcp::socket Listener::accept()
 
 std::optional<tcp::socket> Listener::try_accept()
 {
-    acceptor_.non_blocking(true);
+    if (!acceptor_.non_blocking()) {
+        acceptor_.non_blocking(true);
+    }
     auto client = accept_one();
     if (client) {
         client->non_blocking(true);
@@ -136,7 +144,6 @@ std::optional<tcp::socket> Listener::accept_one()
     if (error) {
         return std::nullopt;  // would block, or the client has gone again: nobody is there
     }
-    told_ = false;
     // A reply is one small packet: it must not wait for the acknowledgement of the one before.
     client.set_option(tcp::no_delay(true), error);
     return client;
@@ -144,33 +151,22 @@ std::optional<tcp::socket> Listener::accept_one()
 
 void Listener::pause()
 {
-    if (!told_) {
-        log("{}", no_descriptors_left);
-        told_ = true;
-    }
+    say_no_descriptors_left();
     const itimerspec once{{0, 0}, {0, std::chrono::nanoseconds(retry_interval).count()}};
     check(::timerfd_settime(timer_.get(), 0, &once, nullptr), "timerfd_settime");
 }
 
-asio::awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
+awaitable<void> after_failed_accept(tcp::acceptor& acceptor, asio::error_code error)
 {
-    bool told = false;
-    for (;;) {
-        asio::error_code error;
-        tcp::socket client =
-            co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, error));
-        if (is_exhausted(error)) {
-            if (!std::exchange(told, true)) {
-                log("{}", no_descriptors_left);
-            }
-            asio::steady_timer timer(acceptor.get_executor(), retry_interval);
-            co_await timer.async_wait(asio::use_awaitable);
-        } else if (!error) {
-            client.set_option(tcp::no_delay(true), error);
-            co_return client;
-        } else if (!acceptor.is_open()) {
-            throw asio::system_error(asio::error::operation_aborted);
-        }
+    using Clock = std::chrono::steady_clock;
+    using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
+    if (!acceptor.is_open()) {
+        throw asio::system_error(error);
+    }
+    if (is_exhausted(error)) {
+        say_no_descriptors_left();
+        Timer timer(acceptor.get_executor(), retry_interval);
+        co_await timer.async_wait(use_awaitable);
     }
 }
 

@@ -11,6 +11,7 @@
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <cstddef>
 #include <optional>
@@ -19,7 +20,16 @@
 
 namespace ground {
 
-using asio::ip::tcp;
+// Asio's types, for programs with one io_context: they name its executor instead of hiding it in an
+// any_io_executor, which would cost every connection of 07_coroutines 500 bytes.
+using Executor = asio::io_context::executor_type;
+struct tcp : asio::ip::tcp {
+    using socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
+    using acceptor = asio::basic_socket_acceptor<asio::ip::tcp, Executor>;
+};
+template <typename T>
+using awaitable = asio::awaitable<T, Executor>;
+inline constexpr asio::use_awaitable_t<Executor> use_awaitable;
 
 // Opens, binds and listens; then says "02_threads listening on 127.0.0.1:25000" on stdout.
 // If that cannot be done it says so in one line on stderr and exits with 1.
@@ -53,7 +63,6 @@ class Listener {
     tcp::acceptor acceptor_;
     Descriptor timer_;     // a timerfd: the pause as something that select can wait for
     bool paused_ = false;  // wait for timer_ instead of acceptor_
-    bool told_ = false;
 };
 
 // The same bytes, as Asio's functions want to have them.
@@ -71,9 +80,9 @@ void send(tcp::socket& socket, std::string_view text);
 // As recv(), for a socket that does not block: nothing if nothing is there yet.
 [[nodiscard]] std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer);
 
-// Waits for a client in a coroutine, with the same patience as a Listener. The socket it returns
-// has TCP_NODELAY set. Throws asio::error::operation_aborted once the acceptor has been closed.
-[[nodiscard]] asio::awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor);
+// What to do when an acceptor's async_accept() has failed: for want of descriptors, wait a moment,
+// as a Listener does; if the acceptor has been closed, throw the error; else nothing.
+[[nodiscard]] awaitable<void> after_failed_accept(tcp::acceptor& acceptor, asio::error_code error);
 
 // Sends what fits, for a socket that does not block: the number of bytes, 0 if none fits now.
 [[nodiscard]] std::size_t try_send(tcp::socket& socket, std::string_view text);

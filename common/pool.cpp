@@ -1,7 +1,11 @@
 #include "common/pool.hpp"
 
+#include "common/log.hpp"
 #include "common/process_pool.hpp"
 #include "common/thread_pool.hpp"
+
+#include <cstdlib>
+#include <system_error>
 
 namespace ground {
 
@@ -35,7 +39,7 @@ try {
 }
 
 std::unique_ptr<Pool> make_pool(const Options& options)
-{
+try {
     switch (options.pool) {
         case PoolKind::processes:
             return std::make_unique<ProcessPool>(options.workers, options.rules.fib);
@@ -45,6 +49,10 @@ std::unique_ptr<Pool> make_pool(const Options& options)
             break;
     }
     return std::make_unique<InlinePool>(options.rules.fib);
+} catch (const std::system_error& error) {
+    log("{}: can't start {} workers: {}; try fewer --workers", options.stage, options.workers,
+        error.what());
+    std::exit(EXIT_FAILURE);
 }
 
 }  // namespace ground

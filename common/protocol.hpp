@@ -76,8 +76,9 @@ class Requests {
     bool line_end_seen_ = false;
     std::size_t begin_ = 0;  // bytes_[begin_, end_) have been received and not yet been looked at
     std::size_t end_ = 0;
-    // Small, because ten thousand idle connections have one each; still twice the longest line.
-    std::array<char, 256> bytes_;
+    // Small, because ten thousand idle connections have one each. At most max_line bytes are kept
+    // from one read to the next, so there is always room for more.
+    std::array<char, 128> bytes_;
 };
 
 // "832040\n"

@@ -14,8 +14,7 @@
 #include "common/signals.hpp"
 
 #include <asio/co_spawn.hpp>
-#include <asio/experimental/as_tuple.hpp>
-#include <asio/use_awaitable.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/write.hpp>
 
 #include <list>
@@ -24,10 +23,6 @@ using namespace ground;
 
 namespace {
 
-using asio::awaitable;
-using asio::use_awaitable;
-using asio::experimental::as_tuple;
-
 // Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
 // token. The callback comes on the pool's thread and posts the rest to the handler's own.
 template <typename Token>
@@ -35,8 +30,7 @@ auto async_wait(const Future<Number>& future, Token&& token)
 {
     return asio::async_initiate<Token, void()>(
         [&future](auto handler) {
-            auto work =
-                asio::make_work_guard(handler);  // until then there is something to wait for
+            auto work = asio::make_work_guard(handler);  // run() must not return before
             future.add_done_callback([work, handler = std::move(handler)](const auto&) mutable {
                 asio::post(work.get_executor(), std::move(handler));
             });
@@ -50,9 +44,9 @@ awaitable<void> handle(tcp::socket& client, Rules rules, Pool& pool)
     const ConnectionLog log(client);
     Requests requests(rules);
     while (!requests.ended()) {
-        const auto [error, size] =
-            co_await client.async_receive(as_buffer(requests.buffer()), as_tuple(use_awaitable));
-        requests.received(size);  // 0 at end of file, and after an error
+        asio::error_code end;  // of file, or worse: then there are 0 bytes
+        requests.received(co_await client.async_receive(as_buffer(requests.buffer()),
+                                                        asio::redirect_error(use_awaitable, end)));
         while (auto request = requests.next()) {
             std::string reply = request->error;
             if (request->valid()) {
@@ -70,11 +64,19 @@ awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool,
                       std::list<tcp::socket>& clients)
 {
     for (;;) {
-        const auto client = clients.insert(clients.end(), co_await async_accept(acceptor));
+        asio::error_code error;
+        tcp::socket socket =
+            co_await acceptor.async_accept(asio::redirect_error(use_awaitable, error));
+        if (error) {
+            co_await after_failed_accept(acceptor, error);
+            continue;
+        }
+        socket.set_option(tcp::no_delay(true), error);
+        const auto client = clients.insert(clients.end(), std::move(socket));
         asio::co_spawn(acceptor.get_executor(), handle(*client, rules, pool),
-                       [&clients, client](const std::exception_ptr& error) {
+                       [&clients, client](const std::exception_ptr& lost) {
                            clients.erase(client);  // closes it
-                           log_lost(error);
+                           log_lost(lost);
                        });
     }
 }
