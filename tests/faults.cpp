@@ -133,10 +133,11 @@ TEST_CASE("clients that reset at once, before or after they are accepted, are fo
 
 TEST_CASE("a client that resets while its number is computed is forgotten")
 {
+    const LongRequest long_request;
     const Server server;
     const std::size_t before = own_descriptors(server);
     Client client(server);
-    client.send(long_request);
+    client.send(long_request.text());
     wait_until_computing(server);
     client.reset();
     check_serves(server);
@@ -145,10 +146,11 @@ TEST_CASE("a client that resets while its number is computed is forgotten")
 
 TEST_CASE("a client that closes with replies still owed is forgotten")
 {
+    const LongRequest long_request;
     const Server server;
     const std::size_t before = own_descriptors(server);
     Client client(server);
-    std::string requests(long_request);
+    std::string requests = long_request.text();
     for (int i = 0; i < 1000; ++i) {
         requests += "3\n";
     }
@@ -252,9 +254,10 @@ TEST_CASE("a helper process killed while nobody computes costs no request" *
 
 TEST_CASE("a stopped worker delays only what it computes" * only_if(stage().has_processes()))
 {
+    const LongRequest long_request;
     const Server server({"--workers", "2"});
     Client one(server);
-    one.send(long_request);
+    one.send(long_request.text());
     const auto busy = wait_until_descendants_compute(server, 1);
     REQUIRE(busy.size() == 1);
     REQUIRE(::kill(busy[0], SIGSTOP) == 0);
@@ -264,7 +267,7 @@ TEST_CASE("a stopped worker delays only what it computes" * only_if(stage().has_
     }
     CHECK_FALSE(one.readable());
     REQUIRE(::kill(busy[0], SIGCONT) == 0);
-    CHECK(one.read_line() == long_reply);
+    CHECK(one.read_line() == long_request.reply());
 }
 
 TEST_CASE("1,100 clients: select holds no more than FD_SETSIZE, the surplus is told so" *
@@ -462,12 +465,13 @@ TEST_CASE("Ctrl-C reaches the whole process group and ends it in silence")
 
 TEST_CASE("SIGTERM lets it finish what it is computing" * only_if(stage().finishes_when_stopped()))
 {
+    const LongRequest long_request;
     Server server;
     Client client(server);
-    client.send(long_request);
+    client.send(long_request.text());
     wait_until_computing(server);
     server.signal(SIGTERM);
-    CHECK(client.read_line() == long_reply);
+    CHECK(client.read_line() == long_request.reply());
     CHECK(client.read_all().empty());
     CHECK(server.wait(Deadline(time_to_end)) == 0);
 }

@@ -51,29 +51,30 @@ TEST_CASE("an idle client does not delay another" * only_if(stage().serves_other
 TEST_CASE("a big request DOES delay a small one of another client" *
           only_if(!stage().computes_aside()))
 {
+    const LongRequest long_request;
     const Server server;
     Client big(server);
     if (stage().serves_others()) {
         Client small(server);
         CHECK(small.ask("10\n") == "55");
-        big.send(long_request);
+        big.send(long_request.text());
         wait_until_computing(server);
         CHECK(small.ask("10\n") == "55");
     } else {
-        big.send(long_request);
+        big.send(long_request.text());
         wait_until_computing(server);
         Client small(server);
         small.send("10\n");
         big.wait_readable();
         CHECK_FALSE(small.readable());
-        CHECK(big.read_line() == long_reply);
+        CHECK(big.read_line() == long_request.reply());
         big.close();
         CHECK(small.read_line() == "55");
         return;
     }
     // The small one's reply is here. It came after the big one's.
     CHECK(big.readable());
-    CHECK(big.read_line() == long_reply);
+    CHECK(big.read_line() == long_request.reply());
 }
 
 TEST_CASE("a big request does not delay a small one of another client" *
@@ -155,11 +156,12 @@ TEST_CASE("one thread serves all clients" * only_if(!stage().has_thread_per_clie
 TEST_CASE("a reply comes although nothing but the worker wakes the scheduler" *
           only_if(stage().has_event_loop() && stage().computes_aside()))
 {
+    const LongRequest long_request;
     const Server server;
     Client only(server);
     // First slow enough for the scheduler to be asleep for certain, then as fast as can be.
     CHECK(only.ask("30\n") == "832040");
-    CHECK(only.ask(long_request) == long_reply);
+    CHECK(only.ask(long_request.text()) == long_request.reply());
     for (int i = 0; i < 300; ++i) {
         REQUIRE(only.ask("1\n") == "1");
     }
@@ -190,15 +192,16 @@ TEST_CASE("as many requests are computed at a time as there are workers, then th
           only_if(stage().has_processes() ||
                   (stage().has_event_loop() && stage().computes_aside())))
 {
+    const LongRequest long_request;
     const Server server({"--workers", "1"});
     Client big(server);
     Client small(server);
     CHECK(small.ask("10\n") == "55");
-    big.send(long_request);
+    big.send(long_request.text());
     wait_until_computing(server);
     CHECK(small.ask("10\n") == "55");
     CHECK(big.readable());
-    CHECK(big.read_line() == long_reply);
+    CHECK(big.read_line() == long_request.reply());
 }
 
 TEST_CASE("workers hold no client's socket, nor do those who replace them" *

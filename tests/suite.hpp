@@ -1,10 +1,15 @@
 // suite.hpp -- what the suites that run against a stage have in common.
 #pragma once
 
+#include "common/fib.hpp"
 #include "harness.hpp"
 #include "stage.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
 
 namespace ground::test {
 
@@ -20,9 +25,17 @@ inline void wait_for_workers(const Server& server, std::size_t workers)
                [&] { return server.descendants().size() == processes_of_pool(workers); });
 }
 
-// A number that takes a while to compute, and comes to an end (half a second or so).
-inline constexpr std::string_view long_request = sanitized ? "36\n" : "40\n";
-inline constexpr std::string_view long_reply = sanitized ? "14930352" : "102334155";
+// A number that takes a while to compute, and comes to an end.
+class LongRequest {
+  public:
+    // Long enough to be seen in /proc, whatever this machine and this build are like.
+    LongRequest();
+    [[nodiscard]] std::string text() const { return fmt::format("{}\n", n_); }
+    [[nodiscard]] std::string reply() const { return fmt::format("{}", fib_fast(n_)); }
+
+  private:
+    unsigned n_;
+};
 
 // A number that is still being computed when the test is over.
 inline constexpr std::string_view endless_request = "50\n";
