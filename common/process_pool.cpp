@@ -380,8 +380,11 @@ void ProcessPool::collect_until_the_end()
         shared_->collector_sleeps = false;
         if (size == 0) {
             // The forker has gone, and all workers with it.
+            while (leaving) {
+                ::pause();  // until the process has gone, too
+            }
             const std::lock_guard lock(mutex_);
-            if (ending_ || leaving) {
+            if (ending_) {
                 return;
             }
             if (!revive()) {
