@@ -243,10 +243,21 @@ TEST_CASE("a helper process killed while nobody computes costs no request" *
     for (std::size_t i = 0; i < 2 * processes_of_pool(2); ++i) {
         // Each in its turn: those of the beginning, and after that those that replaced them.
         const auto now = server.descendants();
-        REQUIRE(::kill(now[i % now.size()].pid, SIGKILL) == 0);
+        REQUIRE(now.size() == processes_of_pool(2));
+        const ProcessInfo& victim = now[i % now.size()];
+        REQUIRE(::kill(victim.pid, SIGKILL) == 0);
         for (int k = 0; k < 10; ++k) {
             REQUIRE(client.ask("10\n") == "55");
         }
+        // With the forker, the server's child, go its workers.
+        const bool all = victim.parent == server.pid();
+        eventually("the dead are gone", [&] {
+            return std::none_of(now.begin(), now.end(), [&](const ProcessInfo& process) {
+                const auto info = process_info(process.pid);
+                return (all || process.pid == victim.pid) && info && info->state != 'Z' &&
+                       info->started == process.started;
+            });
+        });
         CHECK_NOTHROW(wait_for_workers(server, 2));
         REQUIRE(client.ask("20\n") == "6765");
     }

@@ -188,20 +188,23 @@ TEST_CASE("requests are computed in other processes, in as many as there are wor
     CHECK(server.info().cpu - own_before < milliseconds(50 * slowdown));
 }
 
-TEST_CASE("as many requests are computed at a time as there are workers, then the next" *
-          only_if(stage().has_processes() ||
-                  (stage().has_event_loop() && stage().computes_aside())))
+TEST_CASE("with one worker, a small request waits until a big one is through" *
+          only_if(stage().has_processes()))
 {
-    const LongRequest long_request;
     const Server server({"--workers", "1"});
     Client big(server);
     Client small(server);
     CHECK(small.ask("10\n") == "55");
-    big.send(long_request.text());
-    wait_until_computing(server);
-    CHECK(small.ask("10\n") == "55");
-    CHECK(big.readable());
-    CHECK(big.read_line() == long_request.reply());
+    big.send(endless_request);
+    const auto worker = wait_until_descendants_compute(server, 1);
+    small.send("10\n");
+    wait_until_read(server, small);
+    CHECK(wait_until_descendants_compute(server, 1) == worker);
+    CHECK_FALSE(small.readable());
+    // The end of the big one, if not a happy one.
+    REQUIRE(::kill(worker.front(), SIGKILL) == 0);
+    CHECK(big.read_line() == "[Error] worker died");
+    CHECK(small.read_line() == "55");
 }
 
 TEST_CASE("workers hold no client's socket, nor do those who replace them" *
