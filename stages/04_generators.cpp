@@ -97,8 +97,11 @@ Task handle(tcp::socket client, Rules rules)
                 reply = format_reply(rules.fib(request->n));
             }
             while (!reply.empty()) {
-                co_yield WriteReady(client);
-                reply.erase(0, try_send(client, reply));
+                const std::size_t size = try_send(client, reply);
+                reply.erase(0, size);
+                if (size == 0) {  // the client does not take its replies
+                    co_yield WriteReady(client);
+                }
             }
         }
     }
