@@ -291,12 +291,12 @@ TEST_CASE("perf: an [Error] is counted, shown and a failure")
 TEST_CASE("perf: what a server says unasked is shown, too")
 {
     ScriptedServer server([](Peer& peer) {
-        peer.send("[Error] server full\n");
-        static_cast<void>(peer.bytes());
+        static_cast<void>(peer.line());
+        peer.send("1\n[Error] server full\n");
     });
-    const Outcome outcome = run(perf(server, {"-d", "10s"}));
+    const Outcome outcome = run(perf(server, {"-d", "30s"}));
     CHECK(outcome.status == 1);
-    CHECK(contains(outcome.out, "[Error] server full"));
+    CHECK(contains(outcome.out, "'[Error] server full', without having been asked"));
     CHECK(contains(outcome.out, "[Error] replies 1, wrong 0"));
 }
 
