@@ -3,14 +3,14 @@
 #include <fmt/format.h>
 
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <memory>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 
 namespace ground {
 

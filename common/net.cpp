@@ -120,7 +120,9 @@ tcp::socket Listener::accept()
 
 std::optional<tcp::socket> Listener::try_accept()
 {
-    acceptor_.non_blocking(true);
+    if (!acceptor_.non_blocking()) {
+        acceptor_.non_blocking(true);
+    }
     auto client = accept_one();
     if (client) {
         client->non_blocking(true);

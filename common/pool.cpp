@@ -1,7 +1,13 @@
 #include "common/pool.hpp"
 
+#include "common/log.hpp"
 #include "common/process_pool.hpp"
 #include "common/thread_pool.hpp"
+
+#include <signal.h>
+
+#include <cstdlib>
+#include <system_error>
 
 namespace ground {
 
@@ -25,6 +31,24 @@ class InlinePool final : public Pool {
     FibFunction fib_;
 };
 
+// Threads that are started while this lives take no signals: those are for the main thread, or for
+// whom it has told to wait for them.
+class SignalsBlocked {
+  public:
+    SignalsBlocked() noexcept
+    {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+  private:
+    sigset_t before_;
+};
+
 }  // namespace
 
 std::string format_reply(const Future<Number>& future)
@@ -35,7 +59,8 @@ try {
 }
 
 std::unique_ptr<Pool> make_pool(const Options& options)
-{
+try {
+    const SignalsBlocked blocked;
     switch (options.pool) {
         case PoolKind::processes:
             return std::make_unique<ProcessPool>(options.workers, options.rules.fib);
@@ -45,6 +70,10 @@ std::unique_ptr<Pool> make_pool(const Options& options)
             break;
     }
     return std::make_unique<InlinePool>(options.rules.fib);
+} catch (const std::system_error& error) {
+    log("{}: can't start {} workers: {}; try fewer --workers", options.stage, options.workers,
+        error.what());
+    std::exit(EXIT_FAILURE);
 }
 
 }  // namespace ground

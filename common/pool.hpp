@@ -22,7 +22,8 @@ class Pool {
 // happened to it. Waits for the future if it is not done.
 [[nodiscard]] std::string format_reply(const Future<Number>& future);
 
-// The pool that the options ask for. Call before the first thread is started: see ProcessPool.
+// The pool that the options ask for. Call before the first thread is started: see ProcessPool. If
+// there are no processes or threads to be had it says so in one line on stderr and exits with 1.
 [[nodiscard]] std::unique_ptr<Pool> make_pool(const Options& options);
 
 }  // namespace ground

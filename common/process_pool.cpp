@@ -50,6 +50,7 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between p
 // What end_workers() needs, where a signal handler can read it.
 std::atomic<int> current_life{-1};
 std::atomic<pid_t> current_forker{-1};
+std::atomic<bool> leaving{false};  // set by end_workers(): nobody is to be replaced any more
 
 struct Pipe {
     Pipe()
@@ -308,6 +309,7 @@ ProcessPool::~ProcessPool()
 
 void ProcessPool::end_workers() noexcept
 {
+    leaving = true;
     const int life = current_life.exchange(-1);
     const pid_t forker = current_forker.exchange(-1);
     if (life != -1) {
@@ -379,7 +381,7 @@ void ProcessPool::collect_until_the_end()
         if (size == 0) {
             // The forker has gone, and all workers with it.
             const std::lock_guard lock(mutex_);
-            if (ending_) {
+            if (ending_ || leaving) {
                 return;
             }
             if (!revive()) {

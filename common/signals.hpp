@@ -1,6 +1,7 @@
 // signals.hpp -- how a server ends: on SIGINT (Ctrl-C) and SIGTERM, with status 0 and within 2 s.
 //
-// Call one of these once, after the pool has been made. Both ignore SIGPIPE from then on.
+// Call one of these once, after the pool has been made and before other threads are. Both ignore
+// SIGPIPE from then on.
 #pragma once
 
 #include <asio/io_context.hpp>

@@ -1,11 +1,10 @@
 // 04_generators.cpp -- one thread for all clients; a scheduler on select resumes who can go on.
 //
-// Changed since 03_process_pool: no threads, no pool. handle() and serve() are generators that
-// yield
-//         what they wait for; the scheduler keeps them until select() says that it has come true.
-// Buys:   thousands of clients on one thread, and not one lock: only a yield lets others run.
-// Costs:  one big request stops everybody; select() looks at each socket, each time, and holds
-// 1024. Leaves: how can computing be waited for like a socket? 05_futures does it.
+// Changed since 03_process_pool: no threads, no pool. handle() and serve() are generators: they
+//         yield what they wait for, and a scheduler resumes them when select() says that it is so.
+// Buys:   hundreds of clients on one thread, and not one lock: others run only where one yields.
+// Costs:  one big request stops everybody; select() looks at every socket every time, at most 1024.
+// Leaves: how can one wait for computing as for a socket? 05_futures does.
 
 #include "common/generator.hpp"
 #include "common/log.hpp"

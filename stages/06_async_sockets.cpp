@@ -1,8 +1,7 @@
 // 06_async_sockets.cpp -- one thread for all clients, and no yield in sight.
 //
-// Changed since 05_futures: coroutines instead of generators. They can await each other, so recv()
-//         and send() can wait on behalf of the conversation. The scheduler can't tell the
-//         difference.
+// Changed since 05_futures: coroutines for generators. They can await each other, so recv() and
+//         send() can wait on behalf of the conversation. The scheduler does not see the difference.
 // Buys:   the conversation reads like 01_blocking's again, with a co_await where it may pause.
 // Costs:  a frame on the heap for each call that is under way.
 // Leaves: who looks after a scheduler, and goes beyond select()? In 07_coroutines a library does.

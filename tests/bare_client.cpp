@@ -4,14 +4,14 @@
 //
 //     bare_client PORT CONNECTIONS SECONDS        prints requests per second
 
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include <arpa/inet.h>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <netinet/tcp.h>
 
 namespace {
 

@@ -2,11 +2,11 @@
 
 #include "common/fib.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <array>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 
 namespace ground {
 

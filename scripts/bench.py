@@ -1,0 +1,286 @@
+"""Measures every stage beside the bare servers. Run by scripts/bench, which builds them first.
+
+Server and client are pinned to one CPU each, apart. Each measurement starts a fresh server and
+loads it with clients/perf, closed loop, fib(1). The contestants take turns: one round measures
+each of them once, and the next round goes through them backwards, so that a machine that gets
+slower or faster during the run does so to all of them. Shown are medians over the rounds and, as
++-, half the distance between the extremes. Ratios are taken within a round, and then the median.
+
+The server's CPU time comes from the CPU clock that the kernel keeps for every process (see
+clock_getcpuclockid(3)). It counts nanoseconds where /proc/PID/stat counts ticks of 10 ms, and it
+includes threads that have ended, which the sum over /proc/PID/task would lose: 02's threads end
+with their clients. All processes of the server are added up, a pool's workers included.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = ROOT / "build" / "release"
+PERF = BIN / "clients" / "perf"
+POOLS = ("processes", "threads", "inline")
+
+
+class Failed(Exception):
+    """A measurement came to nothing; the text says why."""
+
+
+class Contestant:
+    def __init__(self, program, *options, pool=""):
+        self.name = f"{program.name} {pool}".strip()
+        self.command = [str(program), *options] + (["--pool", pool] if pool else [])
+
+
+def contestants(only):
+    found = [Contestant(BIN / "tests" / "bare" / name, "0") for name in ("bare_epoll", "bare_threads")]
+    for source in sorted(ROOT.glob("stages/[0-9]*.cpp")):
+        stage = BIN / "stages" / source.stem
+        options = ("--port", "0", "--quiet")
+        usage = subprocess.run([stage, "--help"], capture_output=True, text=True, check=True).stdout
+        for pool in POOLS if "--pool" in usage else ("",):
+            found.append(Contestant(stage, *options, pool=pool))
+    for name in only:
+        if not any(c.name.startswith(name) for c in found):
+            sys.exit(f"bench: no stage is called '{name}'; try --only 04,07")
+    return [c for c in found if not only or c.name.startswith(("bare", *only))]
+
+
+def process_tree(pid):
+    """The process and all of its descendants that are alive."""
+    tree = [pid]
+    for parent in tree:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            tree += map(int, children.read_text().split())
+    return tree
+
+
+def cpu_seconds(pids):
+    # The clock's id is made from the process's as clock_getcpuclockid() makes it.
+    return sum(time.clock_gettime_ns(~pid << 3 | 2) for pid in pids) / 1e9
+
+
+class Server:
+    """A running server on one CPU; leaves nothing behind."""
+
+    def __init__(self, contestant, cpu):
+        self.process = subprocess.Popen(
+            ["taskset", "-c", str(cpu), *contestant.command],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            line = self.process.stdout.readline()
+        except BaseException:
+            self.process.kill()
+            raise
+        if " listening on " not in line:
+            reason = self.process.communicate()[1]
+            raise Failed(f"{contestant.name} does not start: {reason.strip() or line.strip()}")
+        self.address = line.split()[-1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.communicate(timeout=3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+
+
+def measure(contestant, clients, seconds, server_cpu, client_cpu):
+    """One measurement: the rate, the server's CPU seconds per request, the client's share of its CPU."""
+    with Server(contestant, server_cpu) as server, tempfile.NamedTemporaryFile() as report:
+        pids = process_tree(server.process.pid)
+        before = cpu_seconds(pids)
+        load = subprocess.Popen(
+            ["taskset", "-c", str(client_cpu), str(PERF), server.address, "-c", str(clients),
+             "-d", f"{int(seconds * 1000)}ms", "--fib", "1", "-q", f"--json={report.name}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            complaint = load.communicate(timeout=seconds + 30)[1]
+        except BaseException:
+            load.kill()
+            load.communicate()
+            raise
+        after = cpu_seconds(pids)
+        try:
+            result = json.loads(Path(report.name).read_text())
+        except ValueError:
+            raise Failed(f"{contestant.name}, {clients} clients: {complaint.strip()}") from None
+        # 01 leaves all clients but one without an answer; that is its lesson and no error.
+        broken = {k: v for k, v in result["errors"].items() if v and k != "unanswered"}
+        if broken or not result["requests"]:
+            raise Failed(f"{contestant.name}, {clients} clients: errors {broken}, "
+                         f"{result['requests']} requests")
+        return {"rate": result["rate"], "cpu": (after - before) / result["requests"],
+                "client_busy": result["client_cpu_s"] / seconds}
+
+
+# --- The tables --------------------------------------------------------------------------------------
+
+def spread(values):
+    middle = statistics.median(values)
+    return (max(values) - min(values)) / 2 / middle if middle else 0
+
+
+def figures_table(results, field, clients, form):
+    lines = ["| server | " + " | ".join(f"{c} client{'s' * (c > 1)}" for c in clients) + " |",
+             "|---|" + "--:|" * len(clients)]
+    for name in dict.fromkeys(name for name, _ in results):
+        cells = []
+        for count in clients:
+            rounds = [m for m in results.get((name, count), []) if m]
+            if not rounds:
+                cells.append("failed")
+                continue
+            values = [m[field] for m in rounds]
+            limited = field == "rate" and statistics.median(m["client_busy"] for m in rounds) > 0.95
+            cells.append(f"{form(statistics.median(values))} ±{spread(values):.0%}{' *' * limited}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def ratios(results, field, name, yardstick, count):
+    pairs = zip(results.get((name, count), []), results.get((yardstick, count), []))
+    return [a[field] / b[field] for a, b in pairs if a and b]
+
+
+def ratio_table(results, clients):
+    names = dict.fromkeys(name for name, _ in results)
+    rows = [("cpu", name, "bare_threads" if name.startswith("02_") else "bare_epoll", "at most 1.10")
+            for name in names if re.match(r"(02_|04_)|(06|07)_.* inline", name)]
+    rows += [("rate", name, "bare_epoll", "at least 0.33") for name in names if "processes" in name]
+    lines = ["| ratio | " + " | ".join(f"{c} client{'s' * (c > 1)}" for c in clients)
+             + " | goal at 64 clients |", "|---|" + "--:|" * len(clients) + "---|"]
+    for field, name, yardstick, goal in rows:
+        what = "CPU per request" if field == "cpu" else "reqs/sec"
+        cells = []
+        for count in clients:
+            values = ratios(results, field, name, yardstick, count)
+            cells.append(f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+                         if values else "failed")
+        lines.append(f"| {what}, {name} / {yardstick} | " + " | ".join(cells) + f" | {goal} |")
+    return lines
+
+
+def machine():
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True).stdout.strip()
+    return (f"{model[1] if model else platform.machine()}, {os.cpu_count()} CPUs, "
+            f"Linux {platform.release().split('-')[0]}, GCC {compiler}, Release build")
+
+
+def report(results, arguments, rounds):
+    command = " ".join(["scripts/bench", *(a for a in sys.argv[1:] if a != "--readme")])
+    lines = [f"`{command}` on: {machine()}. Server on CPU {arguments.server_cpu}, client on CPU "
+             f"{arguments.client_cpu}; closed loop, fib(1); medians of {rounds} interleaved rounds of "
+             f"{arguments.seconds:g} s each, ± half the distance between the extremes.", "",
+             "Requests per second:", "",
+             *figures_table(results, "rate", arguments.clients, lambda v: f"{v:,.0f}"), "",
+             "Server CPU per request in microseconds, all of its processes together:", "",
+             *figures_table(results, "cpu", arguments.clients, lambda v: f"{v * 1e6:.2f}"), "",
+             "Ratios within a round (median, and extremes):", "",
+             *ratio_table(results, arguments.clients)]
+    if any(" *" in line for line in lines):
+        lines += ["", "\\* The client was busy more than 95% of the time: the server may be capable of more."]
+    return "\n".join(lines) + "\n"
+
+
+def put_into_readme(text):
+    readme = ROOT / "README.md"
+    before, begin, rest = readme.read_text().partition("<!-- bench -->\n")
+    _, end, after = rest.partition("<!-- /bench -->")
+    if not end:
+        sys.exit("bench: README.md has lost its <!-- bench --> and <!-- /bench --> lines")
+    readme.write_text(before + begin + "\n" + text + "\n" + end + after)
+
+
+# --- The run -----------------------------------------------------------------------------------------
+
+def numbers(text):
+    return sorted({int(word) for word in text.split(",")})
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="3 rounds of half a second")
+    parser.add_argument("--only", metavar="STAGES", help="for example 04,07: only these, and the bare servers")
+    parser.add_argument("--clients", metavar="LIST", type=numbers, default=[1, 64, 512],
+                        help="numbers of clients (default: 1,64,512)")
+    parser.add_argument("--rounds", metavar="N", type=int, help="default: 7")
+    parser.add_argument("--seconds", metavar="S", type=float, help="per measurement (default: 1)")
+    parser.add_argument("--readme", action="store_true", help="also put the tables into README.md")
+    arguments = parser.parse_args()
+    arguments.rounds = arguments.rounds or (3 if arguments.quick else 7)
+    arguments.seconds = arguments.seconds or (0.5 if arguments.quick else 1)
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        parser.exit(1, "bench: two CPUs are needed, one for the server and one for the client\n")
+    arguments.server_cpu, arguments.client_cpu = cpus[0], cpus[-1]
+    return arguments
+
+
+def progress(done, total, text, started):
+    left = (time.monotonic() - started) / done * (total - done) if done else 0
+    if sys.stderr.isatty():
+        end = f", {left:.0f} s to go" if done else ""
+        print(f"\r\033[K[{done}/{total}] {text}{end}", end="", file=sys.stderr, flush=True)
+
+
+def main():
+    arguments = parse_arguments()
+    field = contestants(arguments.only.split(",") if arguments.only else [])
+    # (name, clients) -> one measurement for each round, None where it failed
+    results = {(c.name, count): [] for c in field for count in arguments.clients}
+    total = arguments.rounds * len(results)
+    started = time.monotonic()
+    done = rounds = 0
+    failures = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for number in range(1, arguments.rounds + 1):
+            this_round = {}
+            for contestant in field if number % 2 else reversed(field):
+                for count in arguments.clients:
+                    progress(done, total, f"round {number}: {contestant.name}, {count} clients", started)
+                    try:
+                        this_round[contestant.name, count] = measure(
+                            contestant, count, arguments.seconds, arguments.server_cpu, arguments.client_cpu)
+                    except Failed as failure:
+                        failures.append(str(failure))
+                        this_round[contestant.name, count] = None
+                    done += 1
+            for key, measurement in this_round.items():
+                results[key].append(measurement)
+            rounds = number
+            if not sys.stderr.isatty():
+                print(f"round {number} of {arguments.rounds} done", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("\nStopped before the end: whole rounds only.", file=sys.stderr)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    for failure in dict.fromkeys(failures):
+        print(f"bench: {failure}", file=sys.stderr)
+    if rounds:
+        text = report(results, arguments, rounds)
+        print(text, end="")
+        if arguments.readme and rounds == arguments.rounds and not failures:
+            put_into_readme(text)
+    if failures or rounds < arguments.rounds:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

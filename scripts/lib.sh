@@ -1,0 +1,130 @@
+# lib.sh -- what the scripts share. Sourced by them, not run.
+# shellcheck shell=bash
+
+# shellcheck disable=SC2034  # what is set here is used by those who source it
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+program=${0##*/}
+
+# What it takes to configure and build, tests included: configuring asks for all of it.
+build_packages=(
+    g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev doctest-dev
+)
+# The clients that nobody here wrote, which the tests let talk to every stage.
+test_packages=(netcat-openbsd netcat-traditional telnet socat)
+# The sanitizer presets.
+clang_packages=(clang libclang-rt-14-dev)
+
+if [[ -t 1 ]]; then
+    bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
+    width=$(tput cols 2>/dev/null || printf 80)
+else
+    bold='' dim='' red='' green='' plain=''
+    width=80
+fi
+
+die() {
+    printf '%s: %s\n' "$program" "$*" >&2
+    exit 1
+}
+
+# The comment at the head of the script is its help.
+usage() { sed -n '2,/^# shellcheck/{/^# shellcheck/d;s/^# \{0,1\}//p}' "$0"; }
+
+step() { printf '%s==> %s%s\n' "$bold" "$*" "$plain"; }
+
+# need_packages PACKAGE...: installs what is missing of these Debian packages, or says what is
+# missing and ends.
+need_packages() {
+    if ! command -v dpkg-query >/dev/null; then
+        # Not Debian. CMake names whatever it then cannot find.
+        return
+    fi
+    local missing=() package
+    for package; do
+        if [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then
+            missing+=("$package")
+        fi
+    done
+    if ((${#missing[@]} == 0)); then
+        return
+    fi
+    local as_root=()
+    if ((EUID != 0)); then
+        # sudo may ask for a password if there is somebody to ask.
+        if command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
+            as_root=(sudo)
+        else
+            die "packages are missing; as root, run: apt-get install ${missing[*]}"
+        fi
+    fi
+    step "Installing: ${missing[*]}"
+    as_root+=(env DEBIAN_FRONTEND=noninteractive)
+    # A fresh machine may still be busy with its own first update: wait for the lock.
+    as_root+=(apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
+    show_apt "${as_root[@]}" update || die "apt-get update failed (see above); is this machine online?"
+    show_apt "${as_root[@]}" install --yes --no-install-recommends "${missing[@]}" ||
+        die "apt-get could not install all of: ${missing[*]} (see above)"
+}
+
+# show_apt COMMAND...: runs it and condenses what it says: on a terminal to one line that is written
+# over, elsewhere to a dot for every ten lines. All of it is shown if it fails.
+show_apt() {
+    local log line count=0 status=0
+    log=$(mktemp)
+    "$@" </dev/null 2>&1 | tee "$log" | while IFS= read -r line; do
+        if [[ -t 1 ]]; then
+            printf '\r\e[K%s%s%s' "$dim" "${line:0:$((width - 1))}" "$plain"
+        elif ((++count % 10 == 0)); then
+            printf .
+        fi
+    done || status=$?
+    if [[ -t 1 ]]; then
+        printf '\r\e[K'
+    else
+        printf '\n'
+    fi
+    if ((status != 0)); then
+        cat "$log" >&2
+    fi
+    rm -f "$log"
+    return "$status"
+}
+
+# build PRESET [TARGET...]: configures and builds, everything if no target is named.
+build() {
+    local preset=$1 log
+    shift
+    cd "$root"
+    step "Configuring (preset $preset)"
+    log=$(mktemp)
+    if ! cmake --preset "$preset" >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        die "CMake could not configure (see above); removing build/$preset helps if it is stale"
+    fi
+    rm -f "$log"
+    step "Building into build/$preset"
+    if (($# > 0)); then
+        set -- --target "$@"
+    fi
+    cmake --build "build/$preset" --parallel "$(nproc)" "$@" ||
+        die "the build failed (see above)"
+}
+
+# find_stage NAME: the source file, seen from the root, of the stage that a name or the beginning of
+# one means. 02 is 02_threads, not 02b_threads_gil.
+find_stage() {
+    local name=${1##*/} pattern found
+    for pattern in "$name" "${name}_*" "0${name}_*" "$name*"; do
+        mapfile -t found < <(cd "$root" && compgen -G "stages/${pattern%.cpp}.cpp")
+        if ((${#found[@]} == 1)); then
+            printf '%s\n' "${found[0]}"
+            return
+        fi
+    done
+    found=("$root"/stages/[0-9]*.cpp)
+    found=("${found[@]##*/}")
+    die "no single stage is called '$1'; there are ${found[*]%.cpp}"
+}

@@ -1,0 +1,117 @@
+// bare_threads.cpp -- the least that a server with one thread per connection can do.
+//
+// The limit that scripts/bench compares the stages with: the same numbers in and out, the same
+// socket options, nothing shared with the project, nothing but system calls and std::thread. It
+// cuts corners that no server should: whoever breaks the protocol is hung up on.
+//
+//     bare_threads [PORT]      PORT 0 (the default) is a free one
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+namespace {
+
+[[gnu::noinline]] std::uint64_t fib(unsigned n) { return n <= 2 ? 1 : fib(n - 1) + fib(n - 2); }
+
+int checked(int result, const char* call)
+{
+    if (result == -1) {
+        std::perror(call);
+        std::exit(EXIT_FAILURE);
+    }
+    return result;
+}
+
+int listen_on(std::uint16_t port)
+{
+    const int fd = checked(::socket(AF_INET, SOCK_STREAM, 0), "socket");
+    const int on = 1;
+    checked(::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "setsockopt");
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    checked(::bind(fd, generic, size), "bind");
+    checked(::listen(fd, SOMAXCONN), "listen");
+    checked(::getsockname(fd, generic, &size), "getsockname");
+    std::printf("bare_threads listening on 127.0.0.1:%d\n", int{ntohs(address.sin_port)});
+    std::fflush(stdout);
+    return fd;
+}
+
+// Reads and answers every whole line, each with a send() of its own, until the client has gone.
+void serve(int fd)
+{
+    std::array<char, 256> bytes;
+    std::size_t used = 0;
+    while (used < bytes.size()) {
+        const ssize_t size = ::recv(fd, bytes.data() + used, bytes.size() - used, 0);
+        if (size <= 0) {
+            return;
+        }
+        used += static_cast<std::size_t>(size);
+        const char* begin = bytes.data();
+        const char* const end = begin + used;
+        while (begin != end) {
+            const auto* const line_end = static_cast<const char*>(
+                std::memchr(begin, '\n', static_cast<std::size_t>(end - begin)));
+            if (line_end == nullptr) {
+                break;
+            }
+            unsigned n = 0;
+            const auto [stop, error] = std::from_chars(begin, line_end, n);
+            if (error != std::errc{} || stop != line_end || n > 50) {
+                return;
+            }
+            std::array<char, 24> reply;
+            char* tail = std::to_chars(reply.begin(), reply.end(), fib(n)).ptr;
+            *tail++ = '\n';
+            const ssize_t length = tail - reply.data();
+            if (::send(fd, reply.data(), static_cast<std::size_t>(length), MSG_NOSIGNAL) !=
+                length) {
+                return;
+            }
+            begin = line_end + 1;
+        }
+        used = static_cast<std::size_t>(end - begin);
+        std::memmove(bytes.data(), begin, used);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+
+    const int acceptor = listen_on(static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0));
+    for (;;) {
+        const int fd = ::accept4(acceptor, nullptr, nullptr, 0);
+        if (fd == -1) {
+            continue;
+        }
+        const int on = 1;
+        ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        std::thread([fd] {
+            serve(fd);
+            ::close(fd);
+        }).detach();
+    }
+}

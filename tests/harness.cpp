@@ -1,0 +1,646 @@
+#include "harness.hpp"
+
+#include "stage.hpp"
+
+#include <fmt/format.h>
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <linux/close_range.h>
+#include <linux/tcp.h>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+
+namespace ground::test {
+
+namespace {
+
+// More CPU time than it takes to wake up and look around.
+constexpr std::chrono::milliseconds noticeable{50};
+
+[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+// Waits for one event on one descriptor; false at the deadline.
+bool wait_for_event(int fd, short events, const Deadline& deadline)
+{
+    pollfd entry{fd, events, 0};
+    for (;;) {
+        const int ready = ::poll(&entry, 1, deadline.milliseconds());
+        if (ready == -1 && errno == EINTR) {
+            continue;
+        }
+        return check(ready, "poll") == 1;
+    }
+}
+
+struct Pipe {
+    Descriptor read_end;
+    Descriptor write_end;
+};
+
+Pipe make_pipe()
+{
+    std::array<int, 2> ends{};
+    check(::pipe2(ends.data(), O_CLOEXEC), "pipe2");
+    return {Descriptor(ends[0]), Descriptor(ends[1])};
+}
+
+// The names in a directory of /proc that are numbers.
+std::vector<int> numbers_in(const std::string& directory)
+{
+    std::vector<int> numbers;
+    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(directory.c_str()), ::closedir);
+    if (dir == nullptr) {
+        return numbers;
+    }
+    while (const dirent* entry = ::readdir(dir.get())) {
+        const std::string_view name(entry->d_name);
+        int number = 0;
+        const auto [stop, problem] =
+            std::from_chars(name.data(), name.data() + name.size(), number);
+        if (problem == std::errc() && stop == name.data() + name.size()) {
+            numbers.push_back(number);
+        }
+    }
+    return numbers;
+}
+
+}  // namespace
+
+int Deadline::milliseconds() const
+{
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        end_ - std::chrono::steady_clock::now());
+    return static_cast<int>(std::max<std::int64_t>(0, left.count()));
+}
+
+void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
+{
+    while (!condition()) {
+        if (deadline.milliseconds() == 0) {
+            fail(fmt::format("waited in vain: {}", what));
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+}
+
+namespace {
+
+// Fields by proc(5). The name of the program, in parentheses, may contain anything: skip it.
+std::optional<ProcessInfo> read_stat(const std::string& path, pid_t pid)
+{
+    std::ifstream file(path);
+    std::string text;
+    if (!std::getline(file, text, '\0') || text.rfind(')') == std::string::npos) {
+        return std::nullopt;
+    }
+    std::istringstream rest(text.substr(text.rfind(')') + 1));
+    ProcessInfo info;
+    info.pid = pid;
+    std::string skipped;
+    std::int64_t user_ticks = 0;
+    std::int64_t system_ticks = 0;
+    rest >> info.state >> info.parent >> skipped >> info.session;
+    for (int field = 7; field <= 13; ++field) {
+        rest >> skipped;
+    }
+    rest >> user_ticks >> system_ticks;
+    for (int field = 16; field <= 19; ++field) {
+        rest >> skipped;
+    }
+    rest >> info.threads >> skipped >> info.started;
+    if (!rest) {
+        return std::nullopt;
+    }
+    info.cpu =
+        std::chrono::milliseconds((user_ticks + system_ticks) * 1000 / ::sysconf(_SC_CLK_TCK));
+    return info;
+}
+
+}  // namespace
+
+std::optional<ProcessInfo> process_info(pid_t pid)
+{
+    return read_stat(fmt::format("/proc/{}/stat", pid), pid);
+}
+
+std::vector<ProcessInfo> threads_of(pid_t pid)
+{
+    std::vector<ProcessInfo> threads;
+    for (const int thread : numbers_in(fmt::format("/proc/{}/task", pid))) {
+        if (const auto info =
+                read_stat(fmt::format("/proc/{}/task/{}/stat", pid, thread), thread)) {
+            threads.push_back(*info);
+        }
+    }
+    return threads;
+}
+
+std::vector<ProcessInfo> descendants_of(pid_t pid)
+{
+    std::vector<ProcessInfo> others;
+    for (const int other : numbers_in("/proc")) {
+        if (const auto info = process_info(other); info && info->state != 'Z') {
+            others.push_back(*info);
+        }
+    }
+    std::vector<ProcessInfo> found;
+    std::vector<pid_t> ancestors{pid};
+    for (std::size_t i = 0; i < ancestors.size(); ++i) {
+        for (const ProcessInfo& process : others) {
+            if (process.parent == ancestors[i]) {
+                found.push_back(process);
+                ancestors.push_back(process.pid);
+            }
+        }
+    }
+    return found;
+}
+
+std::vector<std::uint64_t> socket_inodes(pid_t pid)
+{
+    const std::string directory = fmt::format("/proc/{}/fd", pid);
+    std::vector<std::uint64_t> inodes;
+    for (const int fd : numbers_in(directory)) {
+        std::array<char, 64> target{};
+        const std::string link = fmt::format("{}/{}", directory, fd);
+        const ssize_t size = ::readlink(link.c_str(), target.data(), target.size());
+        constexpr std::string_view prefix = "socket:[";
+        const std::string_view name(target.data(), static_cast<std::size_t>(std::max(size, {})));
+        if (name.starts_with(prefix)) {
+            inodes.push_back(std::stoull(std::string(name.substr(prefix.size()))));
+        }
+    }
+    return inodes;
+}
+
+Output::Output(Descriptor pipe)
+    : pipe_(std::move(pipe)), stop_(check(::eventfd(0, EFD_CLOEXEC), "eventfd"))
+{
+    thread_ = std::thread([this] { drain(); });
+}
+
+Output::~Output()
+{
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof one);
+    thread_.join();
+}
+
+std::string Output::text() const
+{
+    const std::lock_guard lock(mutex_);
+    return text_;
+}
+
+// Call with the mutex not held; the condition is evaluated with it held.
+void Output::wait_until(const std::string& what, const std::function<bool()>& condition) const
+{
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait_for(lock, patience, [&] { return ended_ || condition(); }) || !condition()) {
+        fail(fmt::format("waited in vain for {}; what came is: {}", what, text_));
+    }
+}
+
+void Output::wait_for(std::string_view text) const
+{
+    wait_until(fmt::format("'{}'", text), [&] { return text_.find(text) != std::string::npos; });
+}
+
+std::string Output::read_all() const
+{
+    wait_until("the end of the output", [&] { return ended_; });
+    return text();
+}
+
+void Output::drain()
+{
+    std::array<char, 4096> buffer{};
+    for (;;) {
+        std::array<pollfd, 2> entries{{{pipe_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
+        if (::poll(entries.data(), entries.size(), -1) == -1) {
+            continue;  // a signal
+        }
+        if (entries[1].revents != 0) {
+            return;
+        }
+        const ssize_t size = ::read(pipe_.get(), buffer.data(), buffer.size());
+        const std::lock_guard lock(mutex_);
+        if (size > 0) {
+            text_.append(buffer.data(), static_cast<std::size_t>(size));
+        } else {
+            ended_ = true;
+        }
+        changed_.notify_all();
+        if (ended_) {
+            return;
+        }
+    }
+}
+
+// The child of a fork in a program with threads may only make system calls: everything that needs
+// memory is made ready before.
+Program::Program(const Start& start)
+{
+    Pipe in = make_pipe();
+    Pipe out = make_pipe();
+    Pipe err = make_pipe();
+    if (start.deaf_stderr) {
+        err.read_end.reset();
+    }
+    std::vector<std::string> words = start.command;
+    std::vector<char*> arguments;
+    for (std::string& word : words) {
+        arguments.push_back(word.data());
+    }
+    arguments.push_back(nullptr);
+
+    const pid_t parent = ::getpid();
+    pid_ = check(::fork(), "fork");
+    if (pid_ == 0) {
+        ::setsid();
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        bool good = ::getppid() == parent;  // else the parent had died before the line above
+        good = good && ::dup2(in.read_end.get(), STDIN_FILENO) != -1;
+        good = good && ::dup2(out.write_end.get(), STDOUT_FILENO) != -1;
+        good = good && ::dup2(err.write_end.get(), STDERR_FILENO) != -1;
+        // Nothing that this process has inherited shall be counted as the program's.
+        ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+        ::signal(SIGPIPE, SIG_DFL);
+        for (const auto& [resource, limit] : start.limits) {
+            good = good && ::setrlimit(resource, &limit) == 0;
+        }
+        if (good) {
+            ::execvp(arguments[0], arguments.data());
+        }
+        ::_exit(127);
+    }
+    pidfd_ = Descriptor(check(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0U)), "pidfd_open"));
+    stdin_ = std::move(in.write_end);
+    // The drains start after the fork, so that a program that fails to start ends its output.
+    out.write_end.reset();
+    err.write_end.reset();
+    stdout_.emplace(std::move(out.read_end));
+    if (!start.deaf_stderr) {
+        stderr_.emplace(std::move(err.read_end));
+    }
+}
+
+Program::~Program()
+{
+    // The session's other processes may be starting further ones: until no one is left.
+    for (int round = 0; round < 100; ++round) {
+        const auto others = descendants();
+        if (!status_) {
+            ::kill(pid_, SIGKILL);
+        }
+        for (const ProcessInfo& process : others) {
+            ::kill(process.pid, SIGKILL);
+        }
+        if (!status_) {
+            int status = 0;
+            ::waitpid(pid_, &status, 0);
+            status_ = status;
+        }
+        if (others.empty()) {
+            return;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+}
+
+void Program::write(std::string_view text)
+{
+    while (!text.empty()) {
+        const ssize_t size = ::write(stdin_.get(), text.data(), text.size());
+        text.remove_prefix(static_cast<std::size_t>(check(static_cast<int>(size), "write")));
+    }
+}
+
+void Program::signal(int number) const { check(::kill(pid_, number), "kill"); }
+
+void Program::signal_group(int number) const { check(::kill(-pid_, number), "kill"); }
+
+int Program::wait(Deadline deadline)
+{
+    if (!status_) {
+        if (!wait_for_event(pidfd_.get(), POLLIN, deadline)) {
+            fail("waited in vain for the end of the program");
+        }
+        int status = 0;
+        check(::waitpid(pid_, &status, 0), "waitpid");
+        status_ = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+    }
+    return *status_;
+}
+
+ProcessInfo Program::info() const
+{
+    const auto info = process_info(pid_);
+    if (!info) {
+        fail("the program has ended");
+    }
+    return *info;
+}
+
+std::vector<ProcessInfo> Program::descendants() const
+{
+    std::vector<ProcessInfo> found;
+    for (const int pid : numbers_in("/proc")) {
+        const auto info = process_info(pid);
+        if (info && info->session == pid_ && pid != pid_ && info->state != 'Z') {
+            found.push_back(*info);
+        }
+    }
+    return found;
+}
+
+std::size_t Program::descriptors() const
+{
+    return numbers_in(fmt::format("/proc/{}/fd", pid_)).size();
+}
+
+std::size_t Program::memory() const
+{
+    std::ifstream file(fmt::format("/proc/{}/statm", pid_));
+    std::size_t total = 0;
+    std::size_t resident = 0;
+    file >> total >> resident;
+    return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+Outcome run(const Start& start)
+{
+    Program program(start);
+    program.close_stdin();
+    Outcome outcome;
+    outcome.status = program.wait();
+    outcome.out = program.out().read_all();
+    outcome.err = program.err().read_all();
+    return outcome;
+}
+
+namespace {
+
+Start with_command(const Server::Arguments& arguments, Start start)
+{
+    start.command = {stage().executable(), "--port", "0"};
+    const bool port_given =
+        std::find(arguments.begin(), arguments.end(), "--port") != arguments.end();
+    if (port_given) {
+        start.command.resize(1);
+    }
+    for (const auto* list : {&stage().arguments(), &arguments}) {
+        start.command.insert(start.command.end(), list->begin(), list->end());
+    }
+    return start;
+}
+
+}  // namespace
+
+Server::Server(const Arguments& arguments, Start start)
+    : Program(with_command(arguments, std::move(start)))
+{
+    out().wait_for("\n");
+    const std::string line = out().text();
+    const std::string expected = fmt::format("{} listening on 127.0.0.1:", stage().name());
+    if (!line.starts_with(expected) || line.back() != '\n') {
+        fail(fmt::format("not the line that says where it listens: {}", line));
+    }
+    std::from_chars(line.data() + expected.size(), line.data() + line.size(), port_);
+}
+
+Client::Client(std::uint16_t port, int receive_buffer)
+    : socket_(check(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"))
+{
+    if (receive_buffer != 0) {
+        ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    }
+    const int on = 1;
+    ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    check(::connect(socket_.get(), generic, size), "connect");
+    check(::getsockname(socket_.get(), generic, &size), "getsockname");
+    local_port_ = ntohs(address.sin_port);
+}
+
+std::size_t Client::send_some(std::string_view text)
+{
+    const ssize_t size =
+        ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (size == -1 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        return 0;
+    }
+    return static_cast<std::size_t>(check(static_cast<int>(size), "send"));
+}
+
+void Client::send(std::string_view text)
+{
+    const Deadline deadline;
+    while (!text.empty()) {
+        if (!wait_for_event(socket_.get(), POLLOUT, deadline)) {
+            fail("waited in vain for the server to read");
+        }
+        text.remove_prefix(send_some(text));
+    }
+}
+
+void Client::shutdown_send() { check(::shutdown(socket_.get(), SHUT_WR), "shutdown"); }
+
+// Waits for more bytes; false at the end of file.
+bool Client::receive(const Deadline& deadline)
+{
+    if (!wait_for_event(socket_.get(), POLLIN, deadline)) {
+        fail(fmt::format("waited in vain for the server's reply; so far: '{}'", received_));
+    }
+    std::array<char, 65536> buffer{};
+    const auto size = static_cast<std::size_t>(
+        check(static_cast<int>(::recv(socket_.get(), buffer.data(), buffer.size(), 0)), "recv"));
+    received_.append(buffer.data(), size);
+    return size != 0;
+}
+
+std::string Client::read_line()
+{
+    const Deadline deadline;
+    std::size_t end = 0;
+    while ((end = received_.find('\n')) == std::string::npos) {
+        if (!receive(deadline)) {
+            fail(fmt::format("the server has closed instead of replying; what is left: '{}'",
+                             received_));
+        }
+    }
+    std::string line = received_.substr(0, end);
+    received_.erase(0, end + 1);
+    return line;
+}
+
+std::string Client::read_all()
+{
+    const Deadline deadline;
+    while (receive(deadline)) {
+    }
+    return std::exchange(received_, {});
+}
+
+std::string Client::read_until_gone()
+{
+    const Deadline deadline;
+    try {
+        while (receive(deadline)) {
+        }
+    } catch (const std::system_error& error) {
+        if (error.code() != std::errc::connection_reset) {
+            throw;
+        }
+    }
+    return std::exchange(received_, {});
+}
+
+std::string Client::converse(std::string_view text)
+{
+    const Deadline deadline;
+    if (text.empty()) {
+        shutdown_send();
+    }
+    for (bool open = true; open;) {
+        pollfd entry{socket_.get(), POLLIN, 0};
+        if (!text.empty()) {
+            entry.events |= POLLOUT;
+        }
+        if (check(::poll(&entry, 1, deadline.milliseconds()), "poll") == 0) {
+            fail("waited in vain for the server's replies");
+        }
+        if ((entry.revents & POLLOUT) != 0) {
+            text.remove_prefix(send_some(text));
+            if (text.empty()) {
+                shutdown_send();
+            }
+        }
+        if ((entry.revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+            open = receive(deadline);
+        }
+    }
+    return std::exchange(received_, {});
+}
+
+bool Client::readable() const
+{
+    return !received_.empty() ||
+           wait_for_event(socket_.get(), POLLIN, Deadline(std::chrono::milliseconds(0)));
+}
+
+void Client::wait_readable() const
+{
+    if (received_.empty() && !wait_for_event(socket_.get(), POLLIN, Deadline())) {
+        fail("waited in vain for the server's reply");
+    }
+}
+
+void Client::reset()
+{
+    const linger at_once{1, 0};
+    check(::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once),
+          "setsockopt");
+    socket_.reset();
+}
+
+unsigned Client::segments_received() const
+{
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    check(::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &info, &size), "getsockopt");
+    return info.tcpi_data_segs_in;
+}
+
+// Columns of /proc/net/tcp: number, local and remote address, state, tx_queue:rx_queue, and after
+// four more the inode; addresses and queues in hexadecimal.
+std::optional<ServerEnd> server_end(const Server& server, const Client& client)
+{
+    std::ifstream file("/proc/net/tcp");
+    std::string line;
+    std::getline(file, line);
+    const auto port = [](const std::string& address) {
+        return std::stoul(address.substr(address.find(':') + 1), nullptr, 16);
+    };
+    while (std::getline(file, line)) {
+        std::istringstream row(line);
+        std::string number, local, remote, state, queues, timer, retransmits, user, timeout;
+        ServerEnd end;
+        row >> number >> local >> remote >> state >> queues >> timer >> retransmits >> user >>
+            timeout >> end.inode;
+        if (row && port(local) == server.port() && port(remote) == client.local_port()) {
+            end.unread = std::stoul(queues.substr(queues.find(':') + 1), nullptr, 16);
+            return end;
+        }
+    }
+    return std::nullopt;
+}
+
+void wait_until_read(const Server& server, const Client& client)
+{
+    eventually("the server reads what was sent", [&] {
+        const auto end = server_end(server, client);
+        return !end || (end->inode != 0 && end->unread == 0);
+    });
+}
+
+void wait_until_computing(const Program& program)
+{
+    const auto used = [&] {
+        std::chrono::milliseconds sum = program.info().cpu;
+        for (const ProcessInfo& process : program.descendants()) {
+            sum += process.cpu;
+        }
+        return sum;
+    };
+    const auto before = used();
+    eventually("the server computes", [&] { return used() >= before + noticeable; });
+}
+
+std::vector<pid_t> wait_until_descendants_compute(const Program& program, std::size_t count)
+{
+    const auto before = program.descendants();
+    const auto used_before = [&](const ProcessInfo& process) {
+        const auto same = std::find_if(before.begin(), before.end(), [&](const ProcessInfo& other) {
+            return other.pid == process.pid && other.started == process.started;
+        });
+        return same == before.end() ? std::chrono::milliseconds(0) : same->cpu;
+    };
+    std::vector<pid_t> computing;
+    eventually(fmt::format("{} descendants compute", count), [&] {
+        computing.clear();
+        for (const ProcessInfo& process : program.descendants()) {
+            if (process.cpu >= used_before(process) + noticeable) {
+                computing.push_back(process.pid);
+            }
+        }
+        return computing.size() >= count;
+    });
+    return computing;
+}
+
+}  // namespace ground::test

@@ -1,0 +1,271 @@
+// harness.hpp -- real servers and real sockets for the tests.
+//
+// A test starts a stage's executable on a free port, talks to it over loopback and looks at it from
+// outside, through /proc. Whatever it starts ends with it, also when it fails. All waiting is for
+// events, with one generous deadline: when that has passed a helper throws, and the test has
+// failed.
+//
+// Not thread-safe: for the one thread that runs the tests. (Start everything from that thread: the
+// children die with the thread that started them.)
+#pragma once
+
+#include "common/descriptor.hpp"
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace ground::test {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
+#else
+inline constexpr bool sanitized = false;
+#endif
+
+// How much longer than in a plain build things may take: the one place that knows.
+inline constexpr int slowdown = sanitized ? 4 : 1;
+
+// How long to wait for what must happen. Only a failing test ever waits that long.
+inline constexpr std::chrono::seconds patience{20 * slowdown};
+
+// A point in time, for poll().
+class Deadline {
+  public:
+    explicit Deadline(std::chrono::milliseconds from_now = patience)
+        : end_(std::chrono::steady_clock::now() + from_now)
+    {
+    }
+
+    // What is left, at least 0.
+    [[nodiscard]] int milliseconds() const;
+
+  private:
+    std::chrono::steady_clock::time_point end_;
+};
+
+// Returns once the condition holds; throws if it does not before the deadline. It looks again and
+// again with pauses, so it is for states that only /proc can tell, not for synchronisation: what
+// sends an event is waited for with that event.
+void eventually(std::string_view what, const std::function<bool()>& condition,
+                Deadline deadline = Deadline());
+
+// One process, as /proc knows it.
+struct ProcessInfo {
+    pid_t pid = 0;
+    pid_t parent = 0;
+    pid_t session = 0;
+    char state = '?';  // R runs, S sleeps, Z is dead and not yet waited for
+    unsigned threads = 0;
+    std::chrono::milliseconds cpu{0};  // used so far, to the hundredth of a second
+    std::uint64_t started = 0;         // with the pid, names the process for good
+};
+
+[[nodiscard]] std::optional<ProcessInfo> process_info(pid_t pid);
+
+// The threads of a process, with their numbers as pid.
+[[nodiscard]] std::vector<ProcessInfo> threads_of(pid_t pid);
+
+// Its children, and theirs, and so on; zombies do not count.
+[[nodiscard]] std::vector<ProcessInfo> descendants_of(pid_t pid);
+
+// The inodes of all sockets that a process has open.
+[[nodiscard]] std::vector<std::uint64_t> socket_inodes(pid_t pid);
+
+// What a process writes into a pipe, read by a thread of its own so that nobody ever blocks on it.
+class Output {
+  public:
+    explicit Output(Descriptor pipe);
+    ~Output();
+    Output(const Output&) = delete;
+    Output& operator=(const Output&) = delete;
+
+    // All that has come so far.
+    [[nodiscard]] std::string text() const;
+
+    // Waits until this text has come; throws at the deadline or if the pipe ends before.
+    void wait_for(std::string_view text) const;
+
+    // Waits for the end of the pipe: until nobody has it open any more. Returns all that came.
+    [[nodiscard]] std::string read_all() const;
+
+  private:
+    void drain();
+    void wait_until(const std::string& what, const std::function<bool()>& condition) const;
+
+    Descriptor pipe_;
+    Descriptor stop_;  // an eventfd
+    mutable std::mutex mutex_;
+    mutable std::condition_variable changed_;
+    std::string text_;
+    bool ended_ = false;
+    std::thread thread_;  // last: it uses all of the above
+};
+
+// How to start a program.
+struct Start {
+    std::vector<std::string> command;
+    std::vector<std::pair<__rlimit_resource_t, rlimit>> limits = {};
+    bool deaf_stderr = false;  // nobody reads its stderr: writing there fails with EPIPE
+};
+
+// A program that runs in a session of its own. Destroying it kills the whole session.
+class Program {
+  public:
+    explicit Program(const Start& start);
+    ~Program();
+    Program(const Program&) = delete;
+    Program& operator=(const Program&) = delete;
+
+    [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+
+    // Writes to its standard input.
+    void write(std::string_view text);
+    void close_stdin() { stdin_.reset(); }
+
+    [[nodiscard]] const Output& out() const noexcept { return *stdout_; }
+    [[nodiscard]] const Output& err() const noexcept { return *stderr_; }
+
+    void signal(int number) const;
+    // As the terminal does on Ctrl-C: to the whole process group.
+    void signal_group(int number) const;
+
+    // Waits for its end. What it returned, or minus the number of the signal that killed it.
+    int wait(Deadline deadline = Deadline());
+
+    // Itself. Throws if it has ended.
+    [[nodiscard]] ProcessInfo info() const;
+
+    // All processes of its session but itself; zombies do not count. So also those whose parents
+    // have died.
+    [[nodiscard]] std::vector<ProcessInfo> descendants() const;
+
+    // How many descriptors it has open.
+    [[nodiscard]] std::size_t descriptors() const;
+
+    // Its resident memory, in bytes.
+    [[nodiscard]] std::size_t memory() const;
+
+  private:
+    pid_t pid_ = -1;
+    Descriptor pidfd_;
+    Descriptor stdin_;
+    std::optional<Output> stdout_;
+    std::optional<Output> stderr_;
+    std::optional<int> status_;
+};
+
+// What a program that ends by itself leaves behind.
+struct Outcome {
+    int status = 0;
+    std::string out;
+    std::string err;
+};
+
+// Runs it to its end, and to the end of whatever holds its output open.
+[[nodiscard]] Outcome run(const Start& start);
+
+// A stage's executable that listens. Which stage: see stage.hpp.
+class Server : public Program {
+  public:
+    using Arguments = std::vector<std::string>;
+
+    // Starts it on a free port (unless the arguments give another) and waits until it listens.
+    explicit Server(const Arguments& arguments = {}, Start start = {});
+
+    [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+
+  private:
+    std::uint16_t port_ = 0;
+};
+
+// A client on a plain socket. TCP_NODELAY is set: every send() leaves at once.
+class Client {
+  public:
+    explicit Client(const Server& server) : Client(server.port()) {}
+    // A small receive buffer makes the server block soon when this client does not read.
+    explicit Client(std::uint16_t port, int receive_buffer = 0);
+
+    // Sends all of it.
+    void send(std::string_view text);
+    // Sends what fits without waiting: the number of bytes.
+    std::size_t send_some(std::string_view text);
+    // No more will be sent: the server reads an end of file.
+    void shutdown_send();
+
+    // The next line without its LF. Throws if there is none.
+    std::string read_line();
+    // All until the server closes. A reset throws.
+    std::string read_all();
+    // All until the server closes or resets the connection.
+    std::string read_until_gone();
+    // Sends and gets the reply.
+    std::string ask(std::string_view text)
+    {
+        send(text);
+        return read_line();
+    }
+    // Sends all, half-closes, and reads all, at the same time: neither side can block the other.
+    std::string converse(std::string_view text);
+
+    // Whether something has arrived that read_line() would look at: bytes, or the end.
+    [[nodiscard]] bool readable() const;
+    // Waits until readable().
+    void wait_readable() const;
+
+    // Ends the connection with a reset instead of an end of file.
+    void reset();
+    void close() { socket_.reset(); }
+
+    [[nodiscard]] std::uint16_t local_port() const noexcept { return local_port_; }
+    [[nodiscard]] int native_handle() const noexcept { return socket_.get(); }
+
+    // How many segments with data have come from the server.
+    [[nodiscard]] unsigned segments_received() const;
+
+  private:
+    [[nodiscard]] bool receive(const Deadline& deadline);
+
+    Descriptor socket_;
+    std::uint16_t local_port_ = 0;
+    std::string received_;
+};
+
+// The server's end of a client's connection, as the kernel knows it.
+struct ServerEnd {
+    std::uint64_t inode = 0;  // 0 until the server has accepted it
+    std::size_t unread = 0;   // bytes that have arrived and that the server has not read
+};
+
+[[nodiscard]] std::optional<ServerEnd> server_end(const Server& server, const Client& client);
+
+// Waits until the server has read all that the client has sent.
+void wait_until_read(const Server& server, const Client& client);
+
+// Waits until the program, its descendants included, computes: until it has used some more CPU time
+// than now.
+void wait_until_computing(const Program& program);
+
+// Waits until that many descendants compute, and returns them.
+[[nodiscard]] std::vector<pid_t> wait_until_descendants_compute(const Program& program,
+                                                                std::size_t count);
+
+}  // namespace ground::test

@@ -1,0 +1,239 @@
+// lessons.cpp -- what each stage is there to show, flaws included, against one stage.
+//
+// All by the order of events: what has happened when something else happens. Nothing is timed.
+#include "suite.hpp"
+
+#include <fmt/format.h>
+
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+
+using namespace ground::test;
+using std::chrono::milliseconds;
+
+TEST_CASE("an idle client DOES delay another" * only_if(!stage().serves_others()))
+{
+    const Server server;
+    Client idle(server);
+    CHECK(idle.ask("10\n") == "55");
+    Client other(server);
+    other.send("20\n");
+    for (int i = 0; i < 100; ++i) {
+        REQUIRE(idle.ask("10\n") == "55");
+    }
+    CHECK_FALSE(other.readable());
+    idle.close();
+    CHECK(other.read_line() == "6765");
+    // The server has not even begun with it before.
+    const std::string end_of_idle = fmt::format("Closed 127.0.0.1:{}\n", idle.local_port());
+    const std::string begin_of_other = fmt::format("Connection 127.0.0.1:{}\n", other.local_port());
+    server.err().wait_for(end_of_idle);
+    server.err().wait_for(begin_of_other);
+    const std::string log = server.err().text();
+    CHECK(log.find(end_of_idle) < log.find(begin_of_other));
+}
+
+TEST_CASE("an idle client does not delay another" * only_if(stage().serves_others()))
+{
+    const Server server;
+    Client idle(server);
+    CHECK(idle.ask("10\n") == "55");
+    Client silent(server);  // never says a word
+    Client other(server);
+    CHECK(other.ask("20\n") == "6765");
+    CHECK(idle.ask("10\n") == "55");
+    CHECK(silent.ask("10\n") == "55");
+}
+
+TEST_CASE("a big request DOES delay a small one of another client" *
+          only_if(!stage().computes_aside()))
+{
+    const LongRequest long_request;
+    const Server server;
+    Client big(server);
+    if (stage().serves_others()) {
+        Client small(server);
+        CHECK(small.ask("10\n") == "55");
+        big.send(long_request.text());
+        wait_until_computing(server);
+        CHECK(small.ask("10\n") == "55");
+    } else {
+        big.send(long_request.text());
+        wait_until_computing(server);
+        Client small(server);
+        small.send("10\n");
+        big.wait_readable();
+        CHECK_FALSE(small.readable());
+        CHECK(big.read_line() == long_request.reply());
+        big.close();
+        CHECK(small.read_line() == "55");
+        return;
+    }
+    // The small one's reply is here. It came after the big one's.
+    CHECK(big.readable());
+    CHECK(big.read_line() == long_request.reply());
+}
+
+TEST_CASE("a big request does not delay a small one of another client" *
+          only_if(stage().computes_aside()))
+{
+    Server::Arguments two_workers;
+    if (stage().has_pool()) {
+        two_workers = {"--workers", "2"};
+    }
+    const Server server(two_workers);
+    Client big(server);
+    big.send(endless_request);
+    wait_until_computing(server);
+    Client small(server);
+    for (int i = 0; i < 20; ++i) {
+        REQUIRE(small.ask("10\n") == "55");
+    }
+    CHECK_FALSE(big.readable());
+}
+
+TEST_CASE("big requests are computed at the same time" * only_if(stage().is("02_threads")))
+{
+    const Server server;
+    std::deque<Client> clients;
+    for (int i = 0; i < 3; ++i) {
+        clients.emplace_back(server);
+        clients.back().send(endless_request);
+    }
+    eventually("three threads compute", [&] {
+        const auto threads = threads_of(server.pid());
+        return std::count_if(threads.begin(), threads.end(), [](const ProcessInfo& thread) {
+                   return thread.cpu >= milliseconds(100);
+               }) == 3;
+    });
+    for (const Client& client : clients) {
+        CHECK_FALSE(client.readable());
+    }
+}
+
+TEST_CASE("each client has a thread of its own, as long as it is here" *
+          only_if(stage().has_thread_per_client()))
+{
+    const Server server;
+    {
+        // Some things, a sanitizer's own thread for one, begin with the first client.
+        Client first(server);
+        CHECK(first.ask("10\n") == "55");
+        const unsigned with_one = server.info().threads;
+        std::deque<Client> clients;
+        for (int i = 0; i < 10; ++i) {
+            clients.emplace_back(server);
+            REQUIRE(clients.back().ask("10\n") == "55");
+        }
+        CHECK(server.info().threads == with_one + 10);
+        clients.clear();
+        CHECK_NOTHROW(eventually("threads end", [&] { return server.info().threads == with_one; }));
+    }
+}
+
+TEST_CASE("one thread serves all clients" * only_if(!stage().has_thread_per_client()))
+{
+    const Server server;
+    Client first(server);
+    CHECK(first.ask("10\n") == "55");
+    const unsigned with_one = server.info().threads;
+    if (!stage().has_pool() && !sanitized) {
+        CHECK(with_one == 1);
+    }
+    if (stage().serves_others()) {
+        std::deque<Client> clients;
+        for (int i = 0; i < 10; ++i) {
+            clients.emplace_back(server);
+            REQUIRE(clients.back().ask("10\n") == "55");
+        }
+        CHECK(server.info().threads == with_one);
+    }
+}
+
+TEST_CASE("a reply comes although nothing but the worker wakes the scheduler" *
+          only_if(stage().has_event_loop() && stage().computes_aside()))
+{
+    const LongRequest long_request;
+    const Server server;
+    Client only(server);
+    // First slow enough for the scheduler to be asleep for certain, then as fast as can be.
+    CHECK(only.ask("30\n") == "832040");
+    CHECK(only.ask(long_request.text()) == long_request.reply());
+    for (int i = 0; i < 300; ++i) {
+        REQUIRE(only.ask("1\n") == "1");
+    }
+}
+
+TEST_CASE("requests are computed in other processes, in as many as there are workers" *
+          only_if(stage().has_processes()))
+{
+    constexpr std::size_t workers = 3;
+    const Server server({"--workers", std::to_string(workers)});
+    std::deque<Client> clients;
+    const auto own_before = server.info().cpu;
+    for (std::size_t i = 0; i < workers + 2; ++i) {
+        clients.emplace_back(server);
+        clients.back().send(endless_request);
+    }
+    auto computing = wait_until_descendants_compute(server, workers);
+    // And once more for as long, so that a further one would have had its time, too.
+    auto later = wait_until_descendants_compute(server, workers);
+    std::sort(computing.begin(), computing.end());
+    std::sort(later.begin(), later.end());
+    CHECK(computing.size() == workers);
+    CHECK(computing == later);
+    CHECK(server.info().cpu - own_before < milliseconds(50 * slowdown));
+}
+
+TEST_CASE("as many requests are computed at a time as there are workers, then the next" *
+          only_if(stage().has_processes() ||
+                  (stage().has_event_loop() && stage().computes_aside())))
+{
+    const LongRequest long_request;
+    const Server server({"--workers", "1"});
+    Client big(server);
+    Client small(server);
+    CHECK(small.ask("10\n") == "55");
+    big.send(long_request.text());
+    wait_until_computing(server);
+    CHECK(small.ask("10\n") == "55");
+    CHECK(big.readable());
+    CHECK(big.read_line() == long_request.reply());
+}
+
+TEST_CASE("workers hold no client's socket, nor do those who replace them" *
+          only_if(stage().has_processes()))
+{
+    const Server server({"--workers", "2"});
+    wait_for_workers(server, 2);
+    std::deque<Client> clients;
+    std::vector<std::uint64_t> inodes;
+    for (int i = 0; i < 3; ++i) {
+        clients.emplace_back(server);
+        REQUIRE(clients.back().ask("10\n") == "55");
+        const auto end = server_end(server, clients.back());
+        REQUIRE(end.has_value());
+        inodes.push_back(end->inode);
+    }
+    const auto holds_one = [&](pid_t pid) {
+        const auto held = socket_inodes(pid);
+        return std::find_first_of(held.begin(), held.end(), inodes.begin(), inodes.end()) !=
+               held.end();
+    };
+    CHECK(holds_one(server.pid()));
+    const auto before = server.descendants();
+    for (const ProcessInfo& process : before) {
+        CHECK_FALSE(holds_one(process.pid));
+    }
+    for (const ProcessInfo& process : before) {
+        ::kill(process.pid, SIGKILL);
+    }
+    CHECK(clients.front().ask("20\n") == "6765");
+    wait_for_workers(server, 2);
+    for (const ProcessInfo& process : server.descendants()) {
+        CHECK_FALSE(holds_one(process.pid));
+    }
+}

@@ -1,0 +1,81 @@
+// stage.hpp -- which stage a suite runs against, and what is to be expected of it.
+//
+// A suite's command line is `conformance STAGE_EXECUTABLE [options of the stage]`, with doctest's
+// own options in their long form (--dt-test-case=...) wherever you like.
+#pragma once
+
+#include "common/options.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ground::test {
+
+// Who talks to a client.
+enum class Model {
+    sequential,         // the one thread there is, to one client after the other
+    thread_per_client,  // a thread of its own
+    event_loop,         // one thread, to all clients in turn
+};
+
+// What a stage is, as far as the tests need to know.
+struct Traits {
+    std::string_view name;
+    Model model;
+    bool has_pool = false;
+    bool uses_select = false;            // holds no more clients than FD_SETSIZE
+    bool finishes_when_stopped = false;  // SIGTERM lets it finish what it is computing
+};
+
+// The stage of this run.
+class Stage {
+  public:
+    Stage(std::string executable, std::vector<std::string> arguments);
+
+    [[nodiscard]] const std::string& executable() const noexcept { return executable_; }
+    [[nodiscard]] std::string_view name() const noexcept { return traits_.name; }
+    // What to give to every server of this run, such as --pool threads.
+    [[nodiscard]] const std::vector<std::string>& arguments() const noexcept { return arguments_; }
+
+    // Not in the table of traits.
+    [[nodiscard]] bool unknown() const noexcept { return traits_.name.empty(); }
+    [[nodiscard]] bool is(std::string_view name) const noexcept { return traits_.name == name; }
+
+    [[nodiscard]] bool has_pool() const noexcept { return traits_.has_pool; }
+    [[nodiscard]] bool uses_select() const noexcept { return traits_.uses_select; }
+    [[nodiscard]] bool finishes_when_stopped() const { return traits_.finishes_when_stopped; }
+    [[nodiscard]] bool has_thread_per_client() const noexcept
+    {
+        return traits_.model == Model::thread_per_client;
+    }
+    [[nodiscard]] bool has_event_loop() const noexcept
+    {
+        return traits_.model == Model::event_loop;
+    }
+    // Serves a client although another one is there.
+    [[nodiscard]] bool serves_others() const noexcept { return traits_.model != Model::sequential; }
+    // Other processes compute.
+    [[nodiscard]] bool has_processes() const noexcept
+    {
+        return traits_.has_pool && pool_ == PoolKind::processes;
+    }
+    // A big request does not delay a small one of another client.
+    [[nodiscard]] bool computes_aside() const noexcept
+    {
+        return has_thread_per_client() ||
+               (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_);
+    }
+
+  private:
+    std::string executable_;
+    std::vector<std::string> arguments_;
+    Traits traits_;
+    PoolKind pool_ = PoolKind::processes;
+};
+
+// Known before main(), so that test cases can be skipped where they do not apply:
+//     TEST_CASE("..." * only_if(stage().has_pool()))
+[[nodiscard]] const Stage& stage();
+
+}  // namespace ground::test

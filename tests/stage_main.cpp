@@ -1,0 +1,26 @@
+// The main program of the suites that run against a stage; see stage.hpp for the command line.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include "stage.hpp"
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <iostream>
+
+int main(int argc, char** argv)
+{
+    using ground::test::stage;
+    if (stage().executable().empty()) {
+        std::cerr << argv[0] << ": give me the executable of a stage and its options\n";
+        return 2;
+    }
+    if (stage().unknown()) {
+        std::cerr << argv[0] << ": " << stage().executable()
+                  << " is not in the table; describe it in tests/stage.cpp\n";
+        return 2;
+    }
+    std::signal(SIGPIPE, SIG_IGN);
+    doctest::Context context;
+    context.applyCommandLine(argc, argv);
+    return context.run();
+}

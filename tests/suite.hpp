@@ -1,0 +1,43 @@
+// suite.hpp -- what the suites that run against a stage have in common.
+#pragma once
+
+#include "common/fib.hpp"
+#include "harness.hpp"
+#include "stage.hpp"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+namespace ground::test {
+
+// Skips a test case where it does not apply; doctest counts it as skipped.
+[[nodiscard]] inline doctest::skip only_if(bool applies) { return doctest::skip(!applies); }
+
+// The processes of a pool with that many workers: they, and the forker that starts them.
+inline constexpr std::size_t processes_of_pool(std::size_t workers) { return workers + 1; }
+
+inline void wait_for_workers(const Server& server, std::size_t workers)
+{
+    eventually("all workers are there",
+               [&] { return server.descendants().size() == processes_of_pool(workers); });
+}
+
+// A number that takes a while to compute, and comes to an end.
+class LongRequest {
+  public:
+    // Long enough to be seen in /proc, whatever this machine and this build are like.
+    LongRequest();
+    [[nodiscard]] std::string text() const { return fmt::format("{}\n", n_); }
+    [[nodiscard]] std::string reply() const { return fmt::format("{}", fib_fast(n_)); }
+
+  private:
+    unsigned n_;
+};
+
+// A number that is still being computed when the test is over.
+inline constexpr std::string_view endless_request = "50\n";
+
+}  // namespace ground::test

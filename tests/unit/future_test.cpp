@@ -1,0 +1,196 @@
+#include "common/future.hpp"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace ground;
+
+TEST_CASE("future: is not done until its promise says so")
+{
+    Promise<int> promise;
+    const Future<int> future = promise.future();
+    CHECK_FALSE(future.done());
+    promise.set_result(7);
+    CHECK(future.done());
+    CHECK(future.result() == 7);
+    CHECK(future.result() == 7);  // again, it stays there
+}
+
+TEST_CASE("future: result() rethrows what the computation threw, each time")
+{
+    Promise<int> promise;
+    const Future<int> future = promise.future();
+    promise.set_exception(std::make_exception_ptr(std::runtime_error("no luck")));
+    CHECK(future.done());
+    CHECK_THROWS_WITH_AS(future.result(), "no luck", std::runtime_error);
+    CHECK_THROWS_WITH_AS(future.result(), "no luck", std::runtime_error);
+}
+
+TEST_CASE("future: result() waits for another thread")
+{
+    Promise<std::string> promise;
+    const Future<std::string> future = promise.future();
+    std::thread other([promise = std::move(promise)]() mutable { promise.set_result("there"); });
+    CHECK(future.result() == "there");
+    other.join();
+}
+
+TEST_CASE("future: several threads may wait for one result")
+{
+    Promise<int> promise;
+    std::atomic<int> sum = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&sum, future = promise.future()] { sum += future.result(); });
+    }
+    promise.set_result(10);
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    CHECK(sum == 40);
+}
+
+TEST_CASE("future: a callback runs once, on the thread that completes the future")
+{
+    Promise<int> promise;
+    int calls = 0;
+    std::thread::id callback_thread;
+    promise.future().add_done_callback([&](const Future<int>& future) {
+        ++calls;
+        callback_thread = std::this_thread::get_id();
+        CHECK(future.done());
+        CHECK(future.result() == 3);
+    });
+    CHECK(calls == 0);
+    std::thread::id completing_thread;
+    std::thread other([&, promise = std::move(promise)]() mutable {
+        completing_thread = std::this_thread::get_id();
+        promise.set_result(3);
+    });
+    other.join();
+    CHECK(calls == 1);
+    CHECK(callback_thread == completing_thread);
+}
+
+TEST_CASE("future: a callback runs at once, on the caller's thread, if the future is done")
+{
+    Promise<int> promise;
+    const Future<int> future = promise.future();
+    promise.set_result(3);
+    std::thread::id callback_thread;
+    int calls = 0;
+    future.add_done_callback([&](const Future<int>&) {
+        ++calls;
+        callback_thread = std::this_thread::get_id();
+    });
+    CHECK(calls == 1);
+    CHECK(callback_thread == std::this_thread::get_id());
+}
+
+TEST_CASE("future: a callback runs after a failure, too")
+{
+    Promise<int> promise;
+    bool failed = false;
+    promise.future().add_done_callback([&](const Future<int>& future) {
+        CHECK_THROWS_AS(future.result(), std::runtime_error);
+        failed = true;
+    });
+    promise.set_exception(std::make_exception_ptr(std::runtime_error("no luck")));
+    CHECK(failed);
+}
+
+TEST_CASE("future: callbacks run in the order of their coming")
+{
+    Promise<int> promise;
+    std::vector<int> order;
+    for (int i = 0; i < 5; ++i) {
+        promise.future().add_done_callback([&order, i](const Future<int>&) { order.push_back(i); });
+    }
+    promise.set_result(0);
+    CHECK(order == std::vector<int>{0, 1, 2, 3, 4});
+}
+
+TEST_CASE("future: a callback may add another one, which runs at once")
+{
+    Promise<int> promise;
+    int inner = 0;
+    promise.future().add_done_callback([&](const Future<int>& future) {
+        future.add_done_callback([&](const Future<int>&) { ++inner; });
+        CHECK(inner == 1);
+    });
+    promise.set_result(0);
+    CHECK(inner == 1);
+}
+
+TEST_CASE("future: a callback may be movable only, and is destroyed once it has run")
+{
+    const auto alive = std::make_shared<int>(5);
+    Promise<int> promise;
+    const Future<int> future = promise.future();
+    int seen = 0;
+    future.add_done_callback([&seen, mine = std::make_unique<std::shared_ptr<int>>(alive)](
+                                 const Future<int>&) { seen = **mine; });
+    CHECK(alive.use_count() == 2);
+    promise.set_result(0);
+    CHECK(seen == 5);
+    CHECK(alive.use_count() == 1);
+}
+
+TEST_CASE("future: a promise that goes away unfulfilled breaks")
+{
+    bool called = false;
+    const Future<int> future = [&] {
+        Promise<int> promise;
+        promise.future().add_done_callback([&](const Future<int>&) { called = true; });
+        return promise.future();
+    }();
+    CHECK(called);
+    CHECK(future.done());
+    CHECK_THROWS_AS(future.result(), std::future_error);
+}
+
+TEST_CASE("future: a promise that was moved from does not break")
+{
+    Promise<int> first;
+    const Future<int> future = first.future();
+    {
+        Promise<int> second = std::move(first);
+        second.set_result(1);
+    }
+    CHECK(future.result() == 1);
+}
+
+TEST_CASE("future: callbacks and the completion may race; each callback runs exactly once")
+{
+    for (int round = 0; round < 500; ++round) {
+        Promise<int> promise;
+        const Future<int> future = promise.future();
+        std::atomic<int> calls = 0;
+        std::thread adder([&calls, future] {
+            for (int i = 0; i < 10; ++i) {
+                future.add_done_callback([&calls](const Future<int>&) { ++calls; });
+            }
+        });
+        promise.set_result(round);
+        adder.join();
+        REQUIRE(calls == 10);
+    }
+}
+
+TEST_CASE("future: nothing is left when the last of both sides goes")
+{
+    const auto alive = std::make_shared<int>(0);
+    {
+        Promise<std::shared_ptr<int>> promise;
+        const Future<std::shared_ptr<int>> future = promise.future();
+        promise.set_result(alive);
+        CHECK(alive.use_count() == 2);
+    }
+    CHECK(alive.use_count() == 1);
+}

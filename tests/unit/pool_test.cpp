@@ -1,0 +1,309 @@
+// Pools are tested in a program of their own: ProcessPool must be made while there are no threads.
+#include "common/process_pool.hpp"
+#include "common/thread_pool.hpp"
+#include "tests/harness.hpp"
+
+#include <doctest/doctest.h>
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <set>
+#include <thread>
+#include <vector>
+
+using namespace ground;
+using ground::test::descendants_of;
+using ground::test::eventually;
+using ground::test::process_info;
+using std::chrono::milliseconds;
+
+namespace {
+
+constexpr unsigned endless = 50;
+
+Options with(PoolKind pool, unsigned workers)
+{
+    Options options;
+    options.pool = pool;
+    options.workers = workers;
+    options.rules.fib = fib;
+    return options;
+}
+
+// The children's children: the workers, as the forker is our only child.
+std::vector<pid_t> workers_of_this_process()
+{
+    std::vector<pid_t> workers;
+    for (const auto& process : descendants_of(::getpid())) {
+        if (process.parent != ::getpid()) {
+            workers.push_back(process.pid);
+        }
+    }
+    return workers;
+}
+
+pid_t forker_of_this_process()
+{
+    for (const auto& process : descendants_of(::getpid())) {
+        if (process.parent == ::getpid()) {
+            return process.pid;
+        }
+    }
+    return -1;
+}
+
+pid_t wait_for_busy_worker()
+{
+    pid_t busy = -1;
+    eventually("a worker computes", [&] {
+        for (const pid_t worker : workers_of_this_process()) {
+            const auto info = process_info(worker);
+            if (info && info->cpu >= milliseconds(50)) {
+                busy = worker;
+            }
+        }
+        return busy != -1;
+    });
+    return busy;
+}
+
+void check_nothing_is_left()
+{
+    CHECK(descendants_of(::getpid()).empty());
+    CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);  // no zombie either
+}
+
+}  // namespace
+
+TEST_CASE("every pool: right answers, more at a time than there are workers or slots")
+{
+    for (const PoolKind kind : {PoolKind::processes, PoolKind::threads, PoolKind::inline_}) {
+        CAPTURE(static_cast<int>(kind));
+        const auto pool = make_pool(with(kind, 2));
+        std::vector<Future<Number>> futures;
+        for (unsigned i = 0; i < 5000; ++i) {
+            futures.push_back(pool->submit(i % 20));
+        }
+        for (unsigned i = 0; i < 5000; ++i) {
+            REQUIRE(futures[i].result() == fib_fast(i % 20));
+        }
+    }
+    check_nothing_is_left();
+}
+
+TEST_CASE("every pool: many threads may submit at once")
+{
+    for (const PoolKind kind : {PoolKind::processes, PoolKind::threads, PoolKind::inline_}) {
+        CAPTURE(static_cast<int>(kind));
+        const auto pool = make_pool(with(kind, 3));
+        std::atomic<unsigned> wrong = 0;
+        std::vector<std::thread> clients;
+        for (unsigned c = 0; c < 8; ++c) {
+            clients.emplace_back([&] {
+                for (unsigned i = 0; i < 500; ++i) {
+                    if (pool->submit(i % 20).result() != fib_fast(i % 20)) {
+                        ++wrong;
+                    }
+                }
+            });
+        }
+        for (std::thread& client : clients) {
+            client.join();
+        }
+        CHECK(wrong == 0);
+    }
+}
+
+TEST_CASE("every pool but inline: submit() does not wait for a worker")
+{
+    const auto pool = make_pool(with(PoolKind::processes, 1));
+    std::vector<Future<Number>> futures;
+    for (int i = 0; i < 3000; ++i) {
+        futures.push_back(pool->submit(endless));
+    }
+    CHECK_FALSE(futures.front().done());
+    CHECK_FALSE(futures.back().done());
+}
+
+TEST_CASE("every pool but inline: the callback runs on a thread of the pool")
+{
+    for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
+        CAPTURE(static_cast<int>(kind));
+        const auto pool = make_pool(with(kind, 1));
+        std::promise<std::thread::id> called;
+        // A number that is not there before the callback is added.
+        pool->submit(32).add_done_callback(
+            [&](const Future<Number>&) { called.set_value(std::this_thread::get_id()); });
+        CHECK(called.get_future().get() != std::this_thread::get_id());
+    }
+}
+
+TEST_CASE("every pool: a future may outlive its pool")
+{
+    for (const PoolKind kind : {PoolKind::processes, PoolKind::threads, PoolKind::inline_}) {
+        CAPTURE(static_cast<int>(kind));
+        auto pool = make_pool(with(kind, 1));
+        const Future<Number> future = pool->submit(10);
+        CHECK(future.result() == 55);
+        pool.reset();
+        CHECK(future.result() == 55);
+    }
+}
+
+TEST_CASE("process pool: has a forker and as many workers as it is asked for")
+{
+    for (const unsigned workers : {1U, 2U, 5U}) {
+        const ProcessPool pool(workers, fib);
+        eventually("all are there", [&] { return workers_of_this_process().size() == workers; });
+        CHECK(descendants_of(::getpid()).size() == workers + 1);
+    }
+    check_nothing_is_left();
+}
+
+TEST_CASE("process pool: destroying it ends what is being computed, and breaks the promises")
+{
+    std::vector<Future<Number>> futures;
+    {
+        ProcessPool pool(2, fib);
+        for (int i = 0; i < 5; ++i) {
+            futures.push_back(pool.submit(endless));
+        }
+        static_cast<void>(wait_for_busy_worker());
+    }
+    for (const Future<Number>& future : futures) {
+        CHECK(future.done());
+        CHECK_THROWS_AS(future.result(), std::future_error);
+    }
+    check_nothing_is_left();
+}
+
+TEST_CASE("process pool: a worker killed while it computes fails that request only")
+{
+    ProcessPool pool(2, fib);
+    for (int round = 0; round < 3; ++round) {
+        const Future<Number> big = pool.submit(endless);
+        const pid_t busy = wait_for_busy_worker();
+        std::vector<Future<Number>> small;
+        for (unsigned i = 0; i < 100; ++i) {
+            small.push_back(pool.submit(10));
+        }
+        REQUIRE(::kill(busy, SIGKILL) == 0);
+        CHECK_THROWS_AS(big.result(), WorkerDied);
+        for (const Future<Number>& future : small) {
+            REQUIRE(future.result() == 55);
+        }
+        eventually("it is replaced", [] { return workers_of_this_process().size() == 2; });
+    }
+}
+
+TEST_CASE("process pool: workers killed while they are idle fail nothing")
+{
+    ProcessPool pool(2, fib);
+    CHECK(pool.submit(10).result() == 55);
+    for (int round = 0; round < 20; ++round) {
+        for (const pid_t worker : workers_of_this_process()) {
+            ::kill(worker, SIGKILL);
+        }
+        // Some of these are submitted before anyone has noticed.
+        for (int i = 0; i < 10; ++i) {
+            REQUIRE(pool.submit(10).result() == 55);
+        }
+    }
+    eventually("they are replaced", [] { return workers_of_this_process().size() == 2; });
+}
+
+TEST_CASE("process pool: a forker that is killed is replaced, and its workers with it")
+{
+    ProcessPool pool(2, fib);
+    for (int round = 0; round < 5; ++round) {
+        const Future<Number> big = pool.submit(endless);
+        static_cast<void>(wait_for_busy_worker());
+        const pid_t forker = forker_of_this_process();
+        REQUIRE(::kill(forker, SIGKILL) == 0);
+        CHECK_THROWS_AS(big.result(), WorkerDied);
+        CHECK(pool.submit(10).result() == 55);
+        eventually("all are there again", [&] {
+            return workers_of_this_process().size() == 2 && forker_of_this_process() != forker;
+        });
+        CHECK(descendants_of(::getpid()).size() == 3);
+    }
+}
+
+TEST_CASE("process pool: whoever is killed under load, each request is answered or fails once")
+{
+    for (const bool forker_too : {false, true}) {
+        CAPTURE(forker_too);
+        ProcessPool pool(3, fib);
+        std::atomic<bool> stop = false;
+        std::atomic<unsigned> wrong = 0;
+        std::atomic<unsigned> died = 0;
+        std::atomic<unsigned> served = 0;
+        std::vector<std::thread> clients;
+        for (unsigned c = 0; c < 4; ++c) {
+            clients.emplace_back([&] {
+                while (!stop) {
+                    std::vector<Future<Number>> futures;
+                    for (unsigned n = 0; n < 20; ++n) {
+                        futures.push_back(pool.submit(n));
+                    }
+                    for (unsigned n = 0; n < 20; ++n) {
+                        try {
+                            wrong += futures[n].result() == fib_fast(n) ? 0 : 1;
+                            ++served;
+                        } catch (const WorkerDied&) {
+                            ++died;
+                        }
+                    }
+                }
+            });
+        }
+        unsigned killed = 0;
+        for (unsigned round = 0; round < 60; ++round) {
+            const unsigned before = served;
+            const auto workers = workers_of_this_process();
+            if (forker_too && round % 10 == 9) {
+                ::kill(forker_of_this_process(), SIGKILL);
+                killed += 3;
+            } else if (!workers.empty()) {
+                ::kill(workers[round % workers.size()], SIGKILL);
+                ++killed;
+            }
+            eventually("requests are served", [&] { return served >= before + 100; });
+        }
+        stop = true;
+        for (std::thread& client : clients) {
+            client.join();
+        }
+        CHECK(wrong == 0);
+        CHECK(died <= killed);
+        eventually("all are there again", [] { return workers_of_this_process().size() == 3; });
+        CHECK(pool.submit(20).result() == 6765);
+    }
+    check_nothing_is_left();
+}
+
+TEST_CASE("thread pool: destroying it leaves no future undone")
+{
+    std::vector<Future<Number>> futures;
+    {
+        ThreadPool pool(1, fib);
+        for (int i = 0; i < 10; ++i) {
+            futures.push_back(pool.submit(25));
+        }
+    }
+    for (const Future<Number>& future : futures) {
+        CHECK(future.done());
+        try {
+            const Number number = future.result();
+            CHECK(number == 75025);
+        } catch (const std::future_error&) {
+            // It had not been begun.
+        }
+    }
+}
