@@ -125,7 +125,7 @@ TEST_CASE("perf: -d ends by itself and reports in the order that wrk's users kno
     std::size_t at = 0;
     for (const std::string& part :
          {"Running 1s after a warm-up of 200ms @ " + server.target(),
-          std::string("closed loop, 2 connections, fib(1)"), std::string("reqs/sec   p50 "),
+          std::string("closed loop, 2 connections, fib(1)"), std::string("p50 "),
           std::string("Avg      Stdev        Max   +/- Stdev"), std::string("    Latency"),
           std::string("    Req/Sec"), std::string("Latency Distribution"), std::string("50%"),
           std::string("99.99%"), std::string(" requests in "), std::string(" read\n"),
@@ -148,7 +148,7 @@ TEST_CASE("perf: a live line begins with the rate, and has no control characters
             ++count;
             const std::size_t digits = line.find_first_not_of("0123456789");
             CHECK(digits > 0);
-            CHECK(line.substr(digits).starts_with(" reqs/sec   "));
+            CHECK(line.substr(digits).starts_with(" reqs/sec  "));
             CHECK((line.ends_with("#") || contains(line, "no reply for")));
         }
     }
@@ -391,7 +391,7 @@ TEST_CASE("perf: Ctrl-C ends with the report, and well if all was well")
 {
     ScriptedServer server(answer);
     Process process(perf(server, {"-i", "20ms"}));
-    REQUIRE(process.shows(" reqs/sec   p50 "));
+    REQUIRE(process.shows("p50 "));
     process.signal(SIGINT);
     CHECK(process.wait() == 0);
     CHECK(contains(process.out(), "Requests/sec:"));
@@ -562,11 +562,12 @@ TEST_CASE("perf: on a terminal the bar is coloured, and Ctrl-C ends with the rep
 {
     ScriptedServer server(answer);
     Process process(perf(server, {"-i", "20ms"}), Process::Stdio::terminal, {"LC_ALL=C.UTF-8"});
-    REQUIRE(process.shows(" reqs/sec   p50 "));
+    REQUIRE(process.shows("p50 "));
     REQUIRE(process.shows("\x1b[32m█"));
     process.type("\x03");
     CHECK(process.wait() == 0);
-    CHECK(contains(process.out(), "^C\r\n  Stats "));
+    CHECK(contains(process.out(), "^C"));
+    CHECK_FALSE(contains(process.out(), "^C  Stats"));  // the terminal's echo has a line of its own
     CHECK(contains(process.out(), "Requests/sec:"));
 }
 
