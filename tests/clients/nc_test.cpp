@@ -267,7 +267,7 @@ TEST_CASE("nc: a request without reply does not block typing, and replies come i
     REQUIRE(process.shows("> "));
     process.type("1\n");
     process.type("2\n3\n");
-    all_typed.get_future().wait();
+    all_typed.get_future().wait_for(patience);
     REQUIRE(process.shows("reply to 3   ("));
     REQUIRE(process.shows("s)\r\n> "));
     const std::size_t first = process.out().find("reply to 1   (");
@@ -284,7 +284,7 @@ TEST_CASE("nc: at the prompt it notices a server that closes")
     std::promise<void> close;
     ScriptedServer server([&](Peer& peer) {
         peer.send(peer.line() ? "1\n" : "");
-        close.get_future().wait();
+        close.get_future().wait_for(patience);
     });
     Process process(nc(server.port()), Process::Stdio::terminal);
     process.type("1\n");
@@ -298,7 +298,7 @@ TEST_CASE("nc: what a server says unasked is shown on a line of its own")
 {
     std::promise<void> speak;
     ScriptedServer server([&](Peer& peer) {
-        speak.get_future().wait();
+        speak.get_future().wait_for(patience);
         peer.send("[Error] server full\n");
         static_cast<void>(peer.line());
     });
@@ -333,7 +333,7 @@ TEST_CASE("nc: Ctrl-C ends it, whatever is owed")
     });
     Process process(nc(server.port()), Process::Stdio::terminal);
     process.type("45\n");
-    asked.get_future().wait();
+    asked.get_future().wait_for(patience);
     process.type("\x03");
     CHECK(process.wait() == 128 + SIGINT);
 }
