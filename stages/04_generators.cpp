@@ -107,16 +107,17 @@ Task handle(tcp::socket client, Rules rules)
     }
 }
 
-// As many clients as select() can hold; it would not do to find that out in handle().
+// Takes in as many clients as select() can hold, and tells the others.
 Task serve(Listener& listener, Rules rules, Scheduler& scheduler)
 {
     for (;;) {
         co_yield ReadReady(listener);
-        auto client = listener.try_accept();
-        if (client && is_selectable(client->native_handle())) {
-            scheduler.spawn(handle(std::move(*client), rules));
-        } else if (client) {
-            refuse(*client, "server full");
+        while (auto client = listener.try_accept()) {
+            if (is_selectable(client->native_handle())) {
+                scheduler.spawn(handle(std::move(*client), rules));
+            } else {
+                refuse(*client, "server full");
+            }
         }
     }
 }

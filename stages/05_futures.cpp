@@ -161,16 +161,17 @@ Task handle(tcp::socket client, Rules rules, Pool& pool)
     }
 }
 
-// As many clients as select() can hold; it would not do to find that out in handle().
+// Takes in as many clients as select() can hold, and tells the others.
 Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 {
     for (;;) {
         co_yield ReadReady(listener);
-        auto client = listener.try_accept();
-        if (client && is_selectable(client->native_handle())) {
-            scheduler.spawn(handle(std::move(*client), rules, pool));
-        } else if (client) {
-            refuse(*client, "server full");
+        while (auto client = listener.try_accept()) {
+            if (is_selectable(client->native_handle())) {
+                scheduler.spawn(handle(std::move(*client), rules, pool));
+            } else {
+                refuse(*client, "server full");
+            }
         }
     }
 }

@@ -180,16 +180,17 @@ Task handle(AsyncSocket client, Rules rules, Pool& pool)
     }
 }
 
-// As many clients as select() can hold; it would not do to find that out in handle().
+// Takes in as many clients as select() can hold, and tells the others.
 Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 {
     for (;;) {
         co_await ReadReady(listener);
-        auto client = listener.try_accept();
-        if (client && is_selectable(client->native_handle())) {
-            scheduler.spawn(handle(AsyncSocket(std::move(*client)), rules, pool));
-        } else if (client) {
-            refuse(*client, "server full");
+        while (auto client = listener.try_accept()) {
+            if (is_selectable(client->native_handle())) {
+                scheduler.spawn(handle(AsyncSocket(std::move(*client)), rules, pool));
+            } else {
+                refuse(*client, "server full");
+            }
         }
     }
 }
