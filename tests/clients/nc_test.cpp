@@ -112,6 +112,20 @@ TEST_CASE("nc: -C sends CRLF, and leaves CRLF as it is")
     CHECK(received.get_future().get() == "1\r\n2\r\n\r\n3\r\n");
 }
 
+TEST_CASE("nc: a server that answers before the line is whole owes nothing more for it")
+{
+    ScriptedServer server([](Peer& peer) {
+        for (std::string some = peer.bytes(); !some.empty(); some = peer.bytes()) {
+            if (some != "\n") {  // as with --framing chunk
+                peer.send("1\n");
+            }
+        }
+    });
+    const Outcome outcome = run(nc(server.port(), {"--trickle", "20"}), "2\n1\n");
+    CHECK(outcome.out == "1\n1\n");
+    CHECK(outcome.status == 0);
+}
+
 TEST_CASE("nc: --trickle sends everything, a byte at a time")
 {
     std::promise<std::vector<std::string>> received;
