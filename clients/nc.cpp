@@ -51,6 +51,10 @@ class RequestCounter {
         return false;
     }
 
+    // A server that guesses may take the beginning of a line for a request. Then no reply is owed
+    // for that part of it.
+    void answered_early() { begun_ = false; }
+
     // The end of input completes a request, too.
     bool ended() { return std::exchange(begun_, false); }
 
@@ -255,6 +259,8 @@ void Conversation::print_lines()
                 fmt::print("   ({})", format_time(static_cast<double>(took.count())));
             }
             owed_.pop_front();
+        } else {
+            counter_.answered_early();
         }
         fmt::print("\n");
         rest.remove_prefix(end + 1);

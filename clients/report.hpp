@@ -45,7 +45,7 @@ class LiveView : public LoadObserver {
 // What came of it, in the order that wrk's users know.
 [[nodiscard]] std::string format_report(const PerfOptions& options, const LoadResult& result);
 
-// The same as one JSON object, see docs/measuring.md.
+// The same as one JSON object. Times end in their unit: _s seconds, _us microseconds.
 [[nodiscard]] std::string format_json(const PerfOptions& options, const LoadResult& result);
 
 // What went wrong, one sentence each; empty if all went well. Decides over the exit status.

@@ -95,7 +95,12 @@ Request Requests::parse(std::string_view text) const
     return {n, {}};
 }
 
-std::string format_reply(Number number) { return fmt::format("{}\n", number); }
+std::string format_reply(Number number)
+{
+    std::string reply = std::to_string(number);
+    reply.push_back('\n');
+    return reply;
+}
 
 std::string format_error(std::string_view reason) { return fmt::format("[Error] {}\n", reason); }
 

@@ -97,23 +97,27 @@ Task handle(tcp::socket client, Rules rules)
                 reply = format_reply(rules.fib(request->n));
             }
             while (!reply.empty()) {
-                co_yield WriteReady(client);
-                reply.erase(0, try_send(client, reply));
+                const std::size_t size = try_send(client, reply);
+                reply.erase(0, size);
+                if (size == 0) {  // the client does not take its replies
+                    co_yield WriteReady(client);
+                }
             }
         }
     }
 }
 
-// As many clients as select() can hold; it would not do to find that out in handle().
+// Takes in as many clients as select() can hold, and tells the others.
 Task serve(Listener& listener, Rules rules, Scheduler& scheduler)
 {
     for (;;) {
         co_yield ReadReady(listener);
-        auto client = listener.try_accept();
-        if (client && is_selectable(client->native_handle())) {
-            scheduler.spawn(handle(std::move(*client), rules));
-        } else if (client) {
-            refuse(*client, "server full");
+        while (auto client = listener.try_accept()) {
+            if (is_selectable(client->native_handle())) {
+                scheduler.spawn(handle(std::move(*client), rules));
+            } else {
+                refuse(*client, "server full");
+            }
         }
     }
 }

@@ -90,18 +90,14 @@ class Scheduler {
         } else if (const auto* write = std::get_if<WriteReady>(&wait)) {
             send_wait_.emplace(write->fd, std::move(task));
         } else if (const auto* done = std::get_if<FutureDone>(&wait)) {
-            if (done->future->done()) {
-                ready_.push_back(std::move(task));
-                return;
-            }
             done->future->add_done_callback([this, task = std::move(task)](const auto&) mutable {
                 future_done(std::move(task));
             });
         }
     }
 
-    // Called on the pool's thread. Queues and pokes, nothing more: the ready queue and the tasks
-    // belong to the scheduler's thread.
+    // Called on the pool's thread, as a rule. Queues and pokes, nothing more: the ready queue and
+    // the tasks belong to the scheduler's thread.
     void future_done(Task task)
     {
         const std::lock_guard lock(mutex_);
@@ -149,27 +145,33 @@ Task handle(tcp::socket client, Rules rules, Pool& pool)
             std::string reply = request->error;
             if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                co_yield FutureDone(future);
+                if (!future.done()) {
+                    co_yield FutureDone(future);
+                }
                 reply = format_reply(future);
             }
             while (!reply.empty()) {
-                co_yield WriteReady(client);
-                reply.erase(0, try_send(client, reply));
+                const std::size_t size = try_send(client, reply);
+                reply.erase(0, size);
+                if (size == 0) {  // the client does not take its replies
+                    co_yield WriteReady(client);
+                }
             }
         }
     }
 }
 
-// As many clients as select() can hold; it would not do to find that out in handle().
+// Takes in as many clients as select() can hold, and tells the others.
 Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 {
     for (;;) {
         co_yield ReadReady(listener);
-        auto client = listener.try_accept();
-        if (client && is_selectable(client->native_handle())) {
-            scheduler.spawn(handle(std::move(*client), rules, pool));
-        } else if (client) {
-            refuse(*client, "server full");
+        while (auto client = listener.try_accept()) {
+            if (is_selectable(client->native_handle())) {
+                scheduler.spawn(handle(std::move(*client), rules, pool));
+            } else {
+                refuse(*client, "server full");
+            }
         }
     }
 }

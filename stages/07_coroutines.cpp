@@ -51,7 +51,9 @@ awaitable<void> handle(tcp::socket& client, Rules rules, Pool& pool)
             std::string reply = request->error;
             if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                co_await async_wait(future, use_awaitable);
+                if (!future.done()) {
+                    co_await async_wait(future, use_awaitable);
+                }
                 reply = format_reply(future);
             }
             co_await asio::async_write(client, asio::buffer(reply), use_awaitable);
@@ -91,7 +93,7 @@ int main(int argc, char** argv)
                       true};
     const Options options = parse_options(argc, argv, about);
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
-    asio::io_context context(1);
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     tcp::acceptor acceptor = listen(context, options);
     std::list<tcp::socket> clients;
     asio::co_spawn(context, serve(acceptor, options.rules, *pool, clients), [](auto) {});

@@ -112,6 +112,20 @@ TEST_CASE("nc: -C sends CRLF, and leaves CRLF as it is")
     CHECK(received.get_future().get() == "1\r\n2\r\n\r\n3\r\n");
 }
 
+TEST_CASE("nc: a server that answers before the line is whole owes nothing more for it")
+{
+    ScriptedServer server([](Peer& peer) {
+        for (std::string some = peer.bytes(); !some.empty(); some = peer.bytes()) {
+            if (some != "\n") {  // as with --framing chunk
+                peer.send("1\n");
+            }
+        }
+    });
+    const Outcome outcome = run(nc(server.port(), {"--trickle", "20"}), "2\n1\n");
+    CHECK(outcome.out == "1\n1\n");
+    CHECK(outcome.status == 0);
+}
+
 TEST_CASE("nc: --trickle sends everything, a byte at a time")
 {
     std::promise<std::vector<std::string>> received;
@@ -267,7 +281,7 @@ TEST_CASE("nc: a request without reply does not block typing, and replies come i
     REQUIRE(process.shows("> "));
     process.type("1\n");
     process.type("2\n3\n");
-    all_typed.get_future().wait();
+    all_typed.get_future().wait_for(patience);
     REQUIRE(process.shows("reply to 3   ("));
     REQUIRE(process.shows("s)\r\n> "));
     const std::size_t first = process.out().find("reply to 1   (");
@@ -284,7 +298,7 @@ TEST_CASE("nc: at the prompt it notices a server that closes")
     std::promise<void> close;
     ScriptedServer server([&](Peer& peer) {
         peer.send(peer.line() ? "1\n" : "");
-        close.get_future().wait();
+        close.get_future().wait_for(patience);
     });
     Process process(nc(server.port()), Process::Stdio::terminal);
     process.type("1\n");
@@ -298,7 +312,7 @@ TEST_CASE("nc: what a server says unasked is shown on a line of its own")
 {
     std::promise<void> speak;
     ScriptedServer server([&](Peer& peer) {
-        speak.get_future().wait();
+        speak.get_future().wait_for(patience);
         peer.send("[Error] server full\n");
         static_cast<void>(peer.line());
     });
@@ -333,7 +347,7 @@ TEST_CASE("nc: Ctrl-C ends it, whatever is owed")
     });
     Process process(nc(server.port()), Process::Stdio::terminal);
     process.type("45\n");
-    asked.get_future().wait();
+    asked.get_future().wait_for(patience);
     process.type("\x03");
     CHECK(process.wait() == 128 + SIGINT);
 }

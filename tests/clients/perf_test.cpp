@@ -119,16 +119,16 @@ TEST_CASE("perf: -d ends by itself and reports in the order that wrk's users kno
 {
     ScriptedServer server(answer);
     const Outcome outcome =
-        run(perf(server, {"-d", "300ms", "-i", "100ms", "-c", "2", "-L", "-w", "100ms"}));
+        run(perf(server, {"-d", "1s", "-i", "200ms", "-c", "2", "-L", "-w", "200ms"}));
     CHECK(outcome.status == 0);
     CHECK(outcome.err.empty());
     std::size_t at = 0;
     for (const std::string& part :
-         {"Running 300ms after a warm-up of 100ms @ " + server.target(),
-          std::string("closed loop, 2 connections, fib(1)"), std::string("reqs/sec   p50 "),
+         {"Running 1s after a warm-up of 200ms @ " + server.target(),
+          std::string("closed loop, 2 connections, fib(1)"), std::string("p50 "),
           std::string("Avg      Stdev        Max   +/- Stdev"), std::string("    Latency"),
           std::string("    Req/Sec"), std::string("Latency Distribution"), std::string("50%"),
-          std::string("99.99%"), std::string(" requests in 0.3"), std::string(" read\n"),
+          std::string("99.99%"), std::string(" requests in "), std::string(" read\n"),
           std::string("Requests/sec:"), std::string("Transfer/sec:")}) {
         CAPTURE(part);
         const std::size_t found = outcome.out.find(part, at);
@@ -141,15 +141,15 @@ TEST_CASE("perf: -d ends by itself and reports in the order that wrk's users kno
 TEST_CASE("perf: a live line begins with the rate, and has no control characters in a pipe")
 {
     ScriptedServer server(answer);
-    const Outcome outcome = run(perf(server, {"-d", "250ms", "-i", "50ms"}));
+    const Outcome outcome = run(perf(server, {"-d", "1s", "-i", "200ms"}));
     int count = 0;
     for (const std::string& line : lines(outcome.out)) {
         if (contains(line, "reqs/sec")) {
             ++count;
             const std::size_t digits = line.find_first_not_of("0123456789");
             CHECK(digits > 0);
-            CHECK(line.substr(digits).starts_with(" reqs/sec   "));
-            CHECK(line.ends_with("#"));
+            CHECK(line.substr(digits).starts_with(" reqs/sec  "));
+            CHECK((line.ends_with("#") || contains(line, "no reply for")));
         }
     }
     CHECK(count >= 2);
@@ -159,7 +159,7 @@ TEST_CASE("perf: a live line begins with the rate, and has no control characters
 TEST_CASE("perf: -q prints the report only")
 {
     ScriptedServer server(answer);
-    const Outcome outcome = run(perf(server, {"-d", "200ms", "-i", "50ms", "-q"}));
+    const Outcome outcome = run(perf(server, {"-d", "500ms", "-i", "50ms", "-q"}));
     CHECK(outcome.status == 0);
     CHECK_FALSE(contains(outcome.out, "reqs/sec"));
     CHECK(contains(outcome.out, "Requests/sec:"));
@@ -291,12 +291,12 @@ TEST_CASE("perf: an [Error] is counted, shown and a failure")
 TEST_CASE("perf: what a server says unasked is shown, too")
 {
     ScriptedServer server([](Peer& peer) {
-        peer.send("[Error] server full\n");
-        static_cast<void>(peer.bytes());
+        static_cast<void>(peer.line());
+        peer.send("1\n[Error] server full\n");
     });
-    const Outcome outcome = run(perf(server, {"-d", "10s"}));
+    const Outcome outcome = run(perf(server, {"-d", "30s"}));
     CHECK(outcome.status == 1);
-    CHECK(contains(outcome.out, "[Error] server full"));
+    CHECK(contains(outcome.out, "'[Error] server full', without having been asked"));
     CHECK(contains(outcome.out, "[Error] replies 1, wrong 0"));
 }
 
@@ -311,11 +311,11 @@ TEST_CASE("perf: a connection that the server closes early is counted; the other
         }
         answer(peer);
     });
-    const Outcome outcome = run(perf(server, {"-d", "200ms", "-c", "4"}));
+    const Outcome outcome = run(perf(server, {"-n", "400", "-c", "4"}));
     CHECK(outcome.status == 1);
+    CHECK(contains(outcome.out, "  399 requests in "));
     CHECK(contains(outcome.out, "read 1, [Error] replies 0, wrong 0, unanswered 1"));
     CHECK(contains(outcome.out, "1 of 4 connections broke off or were closed by the server"));
-    CHECK_FALSE(contains(outcome.out, "  0 requests in"));
 }
 
 TEST_CASE("perf: ends at once when no connection is left, without -n or -d, too")
@@ -348,7 +348,7 @@ TEST_CASE("perf: -d ends the run of a server that never answers, and says what i
     ScriptedServer server(be_silent);
     const Outcome outcome = run(perf(server, {"-d", "200ms", "-i", "100ms", "-c", "3"}));
     CHECK(outcome.status == 1);
-    CHECK(contains(outcome.out, "0 reqs/sec       no reply for 0.1 s"));
+    CHECK(contains(outcome.out, "0 reqs/sec       no reply for "));
     CHECK(contains(outcome.out, "unanswered 3"));
     CHECK(contains(outcome.out, "3 of 3 connections never had a reply"));
     CHECK(contains(outcome.out, "not a single request was answered rightly"));
@@ -358,7 +358,7 @@ TEST_CASE("perf: one starved client among happy ones is a failure")
 {
     std::atomic<int> client = 0;
     ScriptedServer server([&](Peer& peer) { client++ == 0 ? be_silent(peer) : answer(peer); });
-    const Outcome outcome = run(perf(server, {"-d", "200ms", "-c", "4"}));
+    const Outcome outcome = run(perf(server, {"-d", "1s", "-c", "4"}));
     CHECK(outcome.status == 1);
     CHECK(contains(outcome.out, "1 of 4 connections never had a reply"));
     CHECK_FALSE(contains(outcome.out, "not a single"));
@@ -371,7 +371,7 @@ TEST_CASE("perf: a request that is only cut off by the end is no failure")
         peer.send("1\n");
         be_silent(peer);
     });
-    const Outcome outcome = run(perf(server, {"-d", "100ms"}));
+    const Outcome outcome = run(perf(server, {"-d", "1s"}));
     CHECK(outcome.status == 0);
     CHECK(contains(outcome.out, "unanswered 1"));
     CHECK(contains(outcome.out, "Note: 1 request had no reply yet at the end"));
@@ -391,7 +391,7 @@ TEST_CASE("perf: Ctrl-C ends with the report, and well if all was well")
 {
     ScriptedServer server(answer);
     Process process(perf(server, {"-i", "20ms"}));
-    REQUIRE(process.shows(" reqs/sec   p50 "));
+    REQUIRE(process.shows("p50 "));
     process.signal(SIGINT);
     CHECK(process.wait() == 0);
     CHECK(contains(process.out(), "Requests/sec:"));
@@ -430,7 +430,7 @@ TEST_CASE("perf: --json prints one object and nothing else")
 {
     ScriptedServer server(answer);
     const Outcome outcome =
-        run(perf(server, {"-d", "300ms", "-i", "100ms", "-c", "3", "-P", "2", "--json", "--fib",
+        run(perf(server, {"-d", "1s", "-i", "200ms", "-c", "3", "-P", "2", "--json", "--fib",
                           "1:99,30:1", "--percentiles", "10,99.5"}));
     CHECK(outcome.status == 0);
     CHECK(contains(outcome.err, "reqs/sec"));
@@ -440,15 +440,16 @@ TEST_CASE("perf: --json prints one object and nothing else")
     CHECK(report["connections"] == 3);
     CHECK(report["pipeline"] == 2);
     CHECK(report["mix"] == json::parse(R"([{"n":1,"weight":99},{"n":30,"weight":1}])"));
-    CHECK(report["duration_s"].get<double>() >= 0.3);
+    CHECK(report["duration_s"].get<double>() >= 1);
     CHECK(report["warmup_s"] == 0.0);
     const double requests = report["requests"];
     CHECK(requests > 0);
     CHECK(report["rate"].get<double>() ==
           doctest::Approx(requests / report["duration_s"].get<double>()));
-    for (const char* const kind : {"connect", "read", "reply", "wrong", "unanswered"}) {
+    for (const char* const kind : {"connect", "read", "reply", "wrong"}) {
         CHECK(report["errors"][kind] == 0);
     }
+    CHECK(report["errors"].contains("unanswered"));  // how many depends on the machine
     double before = 0;
     for (const char* const name : {"min", "p10", "p50", "p90", "p99", "p99.5", "p99.9", "max"}) {
         CAPTURE(name);
@@ -459,7 +460,7 @@ TEST_CASE("perf: --json prints one object and nothing else")
     CHECK(report["latency_us"]["mean"].get<double>() > 0);
     CHECK(report["latency_us"]["stdev"].get<double>() >= 0);
     REQUIRE(report["intervals"].size() >= 2);
-    CHECK(report["intervals"][0]["at_s"].get<double>() >= 0.1);
+    CHECK(report["intervals"][0]["at_s"].get<double>() >= 0.2);
     CHECK(report["intervals"][1]["at_s"] > report["intervals"][0]["at_s"]);
     for (const char* const name : {"rate", "p50_us", "p99_us"}) {
         CHECK(report["intervals"][0][name].get<double>() > 0);
@@ -561,18 +562,19 @@ TEST_CASE("perf: on a terminal the bar is coloured, and Ctrl-C ends with the rep
 {
     ScriptedServer server(answer);
     Process process(perf(server, {"-i", "20ms"}), Process::Stdio::terminal, {"LC_ALL=C.UTF-8"});
-    REQUIRE(process.shows(" reqs/sec   p50 "));
+    REQUIRE(process.shows("p50 "));
     REQUIRE(process.shows("\x1b[32m█"));
     process.type("\x03");
     CHECK(process.wait() == 0);
-    CHECK(contains(process.out(), "^C\r\n  Stats "));
+    CHECK(contains(process.out(), "^C"));
+    CHECK_FALSE(contains(process.out(), "^C  Stats"));  // the terminal's echo has a line of its own
     CHECK(contains(process.out(), "Requests/sec:"));
 }
 
 TEST_CASE("perf: on a terminal without UTF-8 or colours it draws with what there is")
 {
     ScriptedServer server(answer);
-    Process process(perf(server, {"-i", "20ms", "-d", "100ms"}), Process::Stdio::terminal,
+    Process process(perf(server, {"-i", "100ms", "-d", "500ms"}), Process::Stdio::terminal,
                     {"NO_COLOR=1"});
     CHECK(process.wait() == 0);
     CHECK(contains(process.out(), "  ####"));
