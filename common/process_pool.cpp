@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -202,6 +203,9 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
         char name[16];
         std::snprintf(name, sizeof name, "worker %u", worker);
         ::prctl(PR_SET_NAME, name);
+        // A worker that wakes does not push aside the thread that has woken it: it may have more.
+        const sched_param no_priority{};
+        ::sched_setscheduler(0, SCHED_BATCH, &no_priority);
         close_all_but(bell, bell);
         run_worker(shared, worker, fib, bell);
     }
