@@ -3,7 +3,8 @@
 // std::future can't do that, so no event loop could ever wait for one.
 #pragma once
 
-#include <condition_variable>
+#include <semaphore.h>
+
 #include <exception>
 #include <future>
 #include <memory>
@@ -31,8 +32,14 @@ class [[nodiscard]] Future {
     // Waits until it is done; returns the result or rethrows what the computation threw.
     T result() const
     {
-        std::unique_lock lock(state_->mutex);
-        state_->changed.wait(lock, [this] { return state_->done(); });
+        if (!done()) {
+            // A turnstile: who has passed lets the next one pass. (A condition variable would do,
+            // for one more system call: glibc's takes its mutex back as if others waited for it.)
+            while (::sem_wait(&state_->completed) == -1) {
+            }
+            ::sem_post(&state_->completed);
+        }
+        const std::lock_guard lock(state_->mutex);
         if (const auto* error = std::get_if<std::exception_ptr>(&state_->outcome)) {
             std::rethrow_exception(*error);
         }
@@ -78,10 +85,15 @@ class [[nodiscard]] Future {
     };
 
     struct State {
+        State() noexcept { ::sem_init(&completed, 0, 0); }
+        ~State() { ::sem_destroy(&completed); }
+        State(const State&) = delete;
+        State& operator=(const State&) = delete;
+
         [[nodiscard]] bool done() const noexcept { return outcome.index() != 0; }
 
+        sem_t completed;
         std::mutex mutex;  // guards all below
-        std::condition_variable changed;
         std::variant<std::monostate, T, std::exception_ptr> outcome;
         std::unique_ptr<AnyCallback> callbacks;
     };
@@ -134,7 +146,7 @@ class Promise {
             future.state_->outcome = std::move(outcome);
             callback = std::move(future.state_->callbacks);
         }
-        future.state_->changed.notify_all();
+        ::sem_post(&future.state_->completed);
         // Outside the lock: a callback may well ask the future for its result.
         while (callback) {
             (*callback)(future);

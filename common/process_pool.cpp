@@ -83,7 +83,7 @@ void close_all_but(int one, int other) noexcept
 
 // Lives in memory that the server, the forker and the workers share.
 struct SharedQueue {
-    sem_t requests;  // posted once for each request in the queue
+    sem_t calls;  // a worker sleeps here when the queue is empty; see call_a_worker()
 
     // The queue: tickets count the requests; the slot of ticket t stands at queue[t % queue_size].
     // Only the server writes tail and queue; whoever sees that the first request has been taken
@@ -98,6 +98,8 @@ struct SharedQueue {
     std::atomic<bool> collector_sleeps{false};
 
     Slot* take(unsigned worker) noexcept;
+    void call_a_worker() noexcept;
+    void call_another_worker() noexcept;
     void finish(std::uint32_t slot) noexcept;
     void give_up_what_it_had(unsigned worker) noexcept;
     [[nodiscard]] bool any_finished() const noexcept;
@@ -125,6 +127,29 @@ Slot* SharedQueue::take(unsigned worker) noexcept
     }
 }
 
+// After a request has been put into the queue. One call at a time is enough, however many requests
+// there are: a worker goes on until the queue is empty, and calls another one if it is not. So a
+// burst of small requests costs a system call or two. (The fences: we write the queue and read the
+// semaphore, a worker does it the other way round, and one of us must see what the other did.)
+void SharedQueue::call_a_worker() noexcept
+{
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    int called = 0;
+    ::sem_getvalue(&calls, &called);
+    if (called == 0) {
+        ::sem_post(&calls);
+    }
+}
+
+// By a worker that has taken a request, before it starts to compute.
+void SharedQueue::call_another_worker() noexcept
+{
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (head.load() != tail.load()) {
+        call_a_worker();
+    }
+}
+
 void SharedQueue::finish(std::uint32_t slot) noexcept
 {
     finished[slot / 64].fetch_or(std::uint64_t{1} << slot % 64);
@@ -146,9 +171,8 @@ void SharedQueue::give_up_what_it_had(unsigned worker) noexcept
             finish(i);
         }
     }
-    // It may have been woken for a request that it did not get to take. One wake-up too many does
-    // no harm.
-    ::sem_post(&requests);
+    // It may have been called and not got to take a request. One call too many does no harm.
+    ::sem_post(&calls);
 }
 
 namespace {
@@ -171,12 +195,12 @@ namespace {
                              int bell) noexcept
 {
     for (;;) {
-        while (::sem_wait(&shared.requests) == -1) {
-        }
         Slot* const slot = shared.take(worker);
         if (slot == nullptr) {
+            ::sem_wait(&shared.calls);
             continue;
         }
+        shared.call_another_worker();
         slot->result = fib(slot->n);
         slot->state.store(computed(worker));
         shared.finish(static_cast<std::uint32_t>(slot - shared.slots.data()));
@@ -289,7 +313,7 @@ ProcessPool::ProcessPool(unsigned workers, FibFunction fib)
         throw std::system_error(errno, std::generic_category(), "mmap");
     }
     shared_.reset(new (memory) SharedQueue{});
-    check(::sem_init(&shared_->requests, 1, 0), "sem_init");
+    check(::sem_init(&shared_->calls, 1, 0), "sem_init");
     for (std::uint32_t slot = slot_count; slot > 0; --slot) {
         free_slots_.push_back(slot - 1);
     }
@@ -348,11 +372,11 @@ Future<Number> ProcessPool::submit(unsigned n)
         }
         enqueue(n, std::move(promise));
     }
-    ::sem_post(&shared_->requests);
+    shared_->call_a_worker();
     return future;
 }
 
-// Called with the mutex held and a slot free. Whoever calls it posts the semaphore afterwards.
+// Called with the mutex held and a slot free. Whoever calls it calls a worker afterwards.
 void ProcessPool::enqueue(unsigned n, Promise<Number> promise)
 {
     const std::uint32_t index = free_slots_.back();
@@ -406,7 +430,7 @@ void ProcessPool::collect_finished()
         Number result;
     };
     std::vector<Finished> done;
-    std::size_t enqueued = 0;
+    bool enqueued = false;
     {
         const std::lock_guard lock(mutex_);
         for (std::uint32_t base = 0; base < slot_count; base += 64) {
@@ -428,13 +452,13 @@ void ProcessPool::collect_finished()
                 free_slots_.push_back(index);
             }
         }
-        for (; !waiting_.empty() && !free_slots_.empty(); ++enqueued) {
+        for (; !waiting_.empty() && !free_slots_.empty(); enqueued = true) {
             enqueue(waiting_.front().n, std::move(waiting_.front().promise));
             waiting_.pop_front();
         }
     }
-    for (; enqueued > 0; --enqueued) {
-        ::sem_post(&shared_->requests);
+    if (enqueued) {
+        shared_->call_a_worker();
     }
     for (Finished& finished : done) {
         if (finished.ok) {
