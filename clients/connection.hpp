@@ -12,13 +12,23 @@ namespace ground {
 
 // A request that waits for its reply.
 struct Pending {
-    Clock::time_point since;  // what its latency counts from
+    Clock::time_point since;  // what its latency counts from: in an open loop, when it was due
+    Clock::time_point sent;
     std::size_t share = 0;
 };
 
+enum class Link {
+    down,  // not begun yet or, with --reconnect, between two requests
+    connecting,
+    up,
+    over,  // nothing more is sent here
+};
+
 struct Connection {
-    Descriptor socket;  // closed once the connection is over
-    bool connecting = false;
+    Descriptor socket;
+    Link link = Link::down;
+    bool queued = false;           // is in the queue of those that have room
+    bool asked = false;            // has sent a request
     bool answered = false;         // has had a reply
     std::vector<Pending> pending;  // a ring, as large as the pipeline is deep
     std::size_t oldest = 0;
@@ -26,7 +36,7 @@ struct Connection {
     std::string unsent;   // what the socket would not take yet
     std::string partial;  // the beginning of a reply whose end has not come yet
 
-    [[nodiscard]] bool is_open() const noexcept { return socket.get() >= 0; }
+    [[nodiscard]] std::size_t room() const noexcept { return pending.size() - outstanding; }
 
     void push(Pending request) noexcept
     {

@@ -2,6 +2,7 @@
 
 #include "clients/connection.hpp"
 #include "clients/recorder.hpp"
+#include "clients/schedule.hpp"
 
 #include <fmt/format.h>
 
@@ -12,6 +13,9 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <deque>
+#include <limits>
+#include <optional>
 #include <random>
 #include <string_view>
 #include <utility>
@@ -33,6 +37,7 @@ constexpr auto connect_patience = std::chrono::seconds(3);
 constexpr auto drain_patience = std::chrono::milliseconds(100);
 // No reply is nearly as long. Whoever sends this is not speaking our protocol.
 constexpr std::size_t longest_reply = 1024;
+constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
 
 // A number as a request and as the reply that is right.
 struct Question {
@@ -69,16 +74,24 @@ class Load {
     void arm_timer();
     void dispatch(const epoll_event& event);
 
-    // Connections.
+    // Connections. The first options_.connections of them work, the others stay idle.
+    [[nodiscard]] bool works(std::size_t number) const noexcept;
     void open_more();
-    void adopt(std::size_t number, Descriptor socket, std::uint32_t events);
+    void begin_connecting(std::size_t number);
     void finish_connecting(std::size_t number);
-    void connect_failed(int error);
-    void close(Connection& connection);
+    void connect_failed(std::size_t number, int error);
+    void connection_failed(std::size_t number, std::string why);
+    void hang_up(std::size_t number, Link then);
+    void look_at_idle(Connection& connection);
 
     // Requests and replies.
-    [[nodiscard]] bool may_issue() const noexcept;
-    void fill(std::size_t number);
+    [[nodiscard]] bool running() const noexcept;
+    [[nodiscard]] std::uint64_t remaining() const noexcept;
+    [[nodiscard]] std::uint64_t due(Time now) const noexcept;
+    [[nodiscard]] std::size_t room(const Connection& connection) const noexcept;
+    void make_free(std::size_t number);
+    void send_due();
+    std::uint64_t fill(std::size_t number, std::uint64_t most);
     void send(std::size_t number, std::string_view text);
     void send_unsent(std::size_t number);
     void receive(std::size_t number);
@@ -89,6 +102,7 @@ class Load {
     void advance();
     void start();
     void start_measuring();
+    void start_schedule();
     void start_draining();
     void finish();
 
@@ -105,12 +119,15 @@ class Load {
     std::array<char, 65536> buffer_;
     std::string requests_text_;
     std::vector<Connection> connections_;
-    std::size_t opened_ = 0;      // how many were begun
-    std::size_t connecting_ = 0;  // how many of these are still on their way
-    std::size_t alive_ = 0;
-    std::uint64_t issued_ = 0;  // in this phase
+    std::size_t opened_ = 0;            // how many were begun before the run
+    std::size_t connecting_ = 0;        // how many are on their way
+    std::size_t alive_;                 // how many of those that work are not over
+    std::deque<std::size_t> free_;      // those that have room, the longest-waiting first
+    std::optional<Schedule> schedule_;  // of an open loop
+    std::uint64_t issued_ = 0;          // in this phase
     std::uint64_t outstanding_ = 0;
-    std::uint64_t lost_ = 0;  // unanswered because their connection broke
+    std::uint64_t lost_ = 0;   // unanswered because their connection broke
+    std::uint64_t begun_ = 0;  // connections, without those that are to stay idle
 
     Phase phase_ = Phase::connecting;
     Time now_;           // when epoll_wait returned: one reading for all its events
@@ -118,7 +135,7 @@ class Load {
     Time phase_end_;     // when the phase is over at the latest
     Recorder recorder_;
     LoadErrors errors_;
-    std::uint64_t starved_ = 0;
+    LoadResult result_;
     bool stopped_ = false;
 };
 
@@ -130,7 +147,8 @@ Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserve
       epoll_(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
       timer_(
           check(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "timerfd_create")),
-      connections_(options.connections),
+      connections_(options.connections + options.idle),
+      alive_(options.connections),
       now_(Clock::now()),
       phase_end_(now_ + connect_patience),
       recorder_(options, observer)
@@ -142,8 +160,24 @@ Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserve
     draw_ = std::discrete_distribution<std::size_t>(weights.begin(), weights.end());
     watch(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, timer_event);
     watch(EPOLL_CTL_ADD, stop_fd_, EPOLLIN, stop_event);
-    opened_ = 1;
-    adopt(0, std::move(first.socket), EPOLLIN);
+    if (options.rate) {
+        schedule_.emplace(*options.rate);
+    }
+    for (std::size_t number = 0; works(number); ++number) {
+        connections_[number].pending.resize(options.pipeline);
+    }
+    if (options.reconnect) {  // then each request has its own; this one has shown the way
+        first.socket.reset();
+        for (; works(opened_); ++opened_) {
+            make_free(opened_);
+        }
+    } else {
+        watch(EPOLL_CTL_ADD, first.socket.get(), EPOLLIN, opened_);
+        connections_[opened_].socket = std::move(first.socket);
+        connections_[opened_].link = Link::up;
+        make_free(opened_++);
+        ++begun_;
+    }
 }
 
 LoadResult Load::run()
@@ -153,11 +187,7 @@ LoadResult Load::run()
         wait();
         advance();
     }
-    LoadResult result = recorder_.result();
-    result.errors = errors_;
-    result.starved = starved_;
-    result.stopped = stopped_;
-    return result;
+    return result_;
 }
 
 // ---- Waiting
@@ -189,8 +219,10 @@ void Load::wait()
 // deadline changes, where a timeout of epoll_wait would be armed for every wait.
 void Load::arm_timer()
 {
-    const bool running = phase_ == Phase::warming_up || phase_ == Phase::measuring;
-    Time next = running ? std::min(phase_end_, recorder_.next_tick()) : phase_end_;
+    Time next = running() ? std::min(phase_end_, recorder_.next_tick()) : phase_end_;
+    if (schedule_ && !free_.empty() && remaining() > 0) {
+        next = std::min(next, schedule_->next());
+    }
     if (phase_ == Phase::connecting && connecting_ == 0) {
         next = std::min(next, next_batch_);
     }
@@ -218,7 +250,7 @@ void Load::dispatch(const epoll_event& event)
         return;
     }
     const std::size_t number = event.data.u64;
-    if (connections_[number].connecting) {
+    if (connections_[number].link == Link::connecting) {
         finish_connecting(number);
         return;
     }
@@ -232,6 +264,8 @@ void Load::dispatch(const epoll_event& event)
 
 // ---- Connections
 
+bool Load::works(std::size_t number) const noexcept { return number < options_.connections; }
+
 void Load::open_more()
 {
     if (connecting_ > 0 || now_ < next_batch_) {
@@ -240,78 +274,175 @@ void Load::open_more()
     next_batch_ = now_ + connect_pause;
     const std::size_t batch_end = std::min(opened_ + connects_at_once, connections_.size());
     while (opened_ < batch_end) {
-        try {
-            const std::size_t number = opened_++;
-            adopt(number, start_connect(address_), EPOLLOUT);
-            connections_[number].connecting = true;
-            ++connecting_;
-        } catch (const std::system_error& error) {
-            connect_failed(error.code().value());
-        }
+        begin_connecting(opened_++);
     }
 }
 
-void Load::adopt(std::size_t number, Descriptor socket, std::uint32_t events)
+void Load::begin_connecting(std::size_t number)
 {
-    watch(EPOLL_CTL_ADD, socket.get(), events, number);
-    connections_[number].socket = std::move(socket);
-    connections_[number].pending.resize(options_.pipeline);
-    ++alive_;
+    Connection& connection = connections_[number];
+    begun_ += works(number) ? 1U : 0U;
+    try {
+        connection.socket = start_connect(address_);
+    } catch (const std::system_error& error) {
+        connect_failed(number, error.code().value());
+        return;
+    }
+    watch(EPOLL_CTL_ADD, connection.socket.get(), EPOLLOUT, number);
+    connection.link = Link::connecting;
+    ++connecting_;
 }
 
 void Load::finish_connecting(std::size_t number)
 {
     Connection& connection = connections_[number];
-    connection.connecting = false;
-    --connecting_;
     if (const int error = connect_result(connection.socket); error != 0) {
-        connect_failed(error);
-        close(connection);
+        connect_failed(number, error);
         return;
     }
-    watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN, number);
-    phase_end_ = now_ + connect_patience;
+    connection.link = Link::up;
+    --connecting_;
+    recorder_.connected();
+    if (phase_ == Phase::connecting) {
+        phase_end_ = now_ + connect_patience;
+    }
+    if (works(number)) {
+        send_unsent(number);
+    } else {
+        watch(EPOLL_CTL_DEL, connection.socket.get(), 0, number);  // until look_at_idle()
+    }
 }
 
-void Load::connect_failed(int error)
+void Load::connect_failed(std::size_t number, int error)
 {
     ++errors_.connect;
+    recorder_.failure();
     note(explain_connect(options_.target, error));
+    // With --reconnect, too: who tries again at once, against a server that has gone, only spins.
+    hang_up(number, Link::over);
 }
 
-void Load::close(Connection& connection)
+void Load::connection_failed(std::size_t number, std::string why)
 {
-    connection.socket.reset();  // which also takes it out of the epoll set
+    ++errors_.read;
+    recorder_.failure();
+    note(std::move(why));
+    hang_up(number, options_.reconnect ? Link::down : Link::over);
+}
+
+void Load::hang_up(std::size_t number, Link then)
+{
+    Connection& connection = connections_[number];
+    connecting_ -= connection.link == Link::connecting ? 1U : 0U;
+    alive_ -= then == Link::over && works(number) ? 1U : 0U;
     outstanding_ -= connection.outstanding;
     lost_ += connection.outstanding;
-    --alive_;
+    connection.outstanding = 0;
+    connection.unsent.clear();
+    connection.partial.clear();
+    connection.socket.reset();  // which also takes it out of the epoll set
+    connection.link = then;
+}
+
+// Those that stay idle are only looked at when all is over: nobody has served them meanwhile.
+void Load::look_at_idle(Connection& connection)
+{
+    if (is_established(connection.socket)) {
+        ++result_.idle_open;
+        return;
+    }
+    ++result_.idle_closed;
+    const ssize_t size = ::recv(connection.socket.get(), buffer_.data(), buffer_.size(), 0);
+    const std::string_view said(buffer_.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+    note(said.empty() ? "the server closed an idle connection"
+                      : fmt::format("the server closed an idle connection, saying '{}'",
+                                    said.substr(0, said.find_first_of("\r\n"))));
 }
 
 // ---- Requests and replies
 
-bool Load::may_issue() const noexcept
+bool Load::running() const noexcept
 {
-    return phase_ == Phase::warming_up ||
-           (phase_ == Phase::measuring && (!options_.requests || issued_ < *options_.requests));
+    return phase_ == Phase::warming_up || phase_ == Phase::measuring;
 }
 
-// Brings a connection's requests in flight up to the pipeline's depth, with one send.
-void Load::fill(std::size_t number)
+// How many requests may still be sent in this phase.
+std::uint64_t Load::remaining() const noexcept
+{
+    if (phase_ == Phase::measuring && options_.requests) {
+        return *options_.requests - issued_;
+    }
+    return running() ? unlimited : 0;
+}
+
+// How many of these are to be sent now, if there is room for them. What is due when the phase ends
+// or later is not part of it.
+std::uint64_t Load::due(Time now) const noexcept
+{
+    const std::uint64_t most = remaining();
+    return schedule_ ? std::min(most, schedule_->due(std::min(now, phase_end_ - Nanoseconds(1))))
+                     : most;
+}
+
+std::size_t Load::room(const Connection& connection) const noexcept
+{
+    const bool ready = connection.link == Link::up && connection.unsent.empty();
+    const bool can_be_made = connection.link == Link::down && options_.reconnect;
+    return ready || can_be_made ? connection.room() : 0;
+}
+
+void Load::make_free(std::size_t number)
+{
+    if (!std::exchange(connections_[number].queued, true)) {
+        free_.push_back(number);
+    }
+}
+
+// Shares what is due among those that have room, as evenly as it goes.
+void Load::send_due()
+{
+    if (free_.empty()) {
+        return;
+    }
+    std::uint64_t waiting = due(Clock::now());
+    while (waiting > 0 && !free_.empty()) {
+        const std::uint64_t share = (waiting - 1) / free_.size() + 1;
+        const std::size_t number = free_.front();
+        free_.pop_front();
+        connections_[number].queued = false;
+        waiting -= fill(number, share);
+    }
+}
+
+// Gives a connection as much as is due and as it has room for, with one send, and returns how much
+// that was. What room is left waits for what will be due.
+std::uint64_t Load::fill(std::size_t number, std::uint64_t most)
 {
     Connection& connection = connections_[number];
     requests_text_.clear();
     // Read anew for each send: the batch may have been long, and latency must not include it.
-    const Time since = Clock::now();
-    while (connection.outstanding < options_.pipeline && may_issue()) {
+    const Time now = Clock::now();
+    const std::uint64_t count = std::min({most, due(now), std::uint64_t{room(connection)}});
+    for (std::uint64_t i = 0; i < count; ++i) {
         const std::size_t share = questions_.size() == 1 ? 0 : draw_(random_);
-        connection.push({since, share});
+        connection.push({schedule_ ? schedule_->take() : now, now, share});
         requests_text_ += questions_[share].request;
-        ++issued_;
-        ++outstanding_;
     }
-    if (!requests_text_.empty()) {
-        send(number, requests_text_);
+    issued_ += count;
+    outstanding_ += count;
+    if (count > 0) {
+        connection.asked = true;
+        if (connection.link == Link::up) {
+            send(number, requests_text_);
+        } else {
+            connection.unsent = requests_text_;
+            begin_connecting(number);
+        }
     }
+    if (room(connection) > 0) {
+        make_free(number);
+    }
+    return count;
 }
 
 // A failure shows again when the socket is read, and there it is dealt with: the server may have
@@ -339,7 +470,10 @@ void Load::send_unsent(std::size_t number)
     Connection& connection = connections_[number];
     const std::string text = std::exchange(connection.unsent, {});
     watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN, number);
-    send(number, text);
+    if (!text.empty()) {
+        send(number, text);
+    }
+    fill(number, unlimited);
 }
 
 void Load::receive(std::size_t number)
@@ -350,10 +484,10 @@ void Load::receive(std::size_t number)
         return;
     }
     if (size <= 0) {
-        ++errors_.read;
-        note(size == 0 ? "the server closed a connection"
-                       : fmt::format("a connection broke: {}", std::strerror(errno)));
-        close(connection);
+        connection_failed(number,
+                          size == 0 ? "the server closed a connection"
+                                    : fmt::format("a connection broke: {}", std::strerror(errno)));
+        fill(number, unlimited);
         return;
     }
     recorder_.read(static_cast<std::size_t>(size));
@@ -373,11 +507,14 @@ void Load::receive(std::size_t number)
         if (connection.partial.size() > longest_reply) {
             ++errors_.wrong;
             note(fmt::format("a reply of more than {} bytes", longest_reply));
-            close(connection);
+            hang_up(number, Link::over);
             return;
         }
     }
-    fill(number);
+    if (options_.reconnect && connection.outstanding == 0) {
+        hang_up(number, Link::down);
+    }
+    fill(number, unlimited);
 }
 
 void Load::take_reply(Connection& connection, std::string_view reply)
@@ -400,7 +537,7 @@ void Load::take_reply(Connection& connection, std::string_view reply)
         note(fmt::format("fib({}) was answered with '{}'", n, reply));
         return;
     }
-    recorder_.reply(n, request.since, now_);
+    recorder_.reply(n, request.since, request.sent, now_);
 }
 
 void Load::note(std::string example)
@@ -423,14 +560,14 @@ void Load::advance()
             start();
         }
     }
-    if (phase_ == Phase::warming_up || phase_ == Phase::measuring) {
+    if (running()) {
         recorder_.tick(now_);
         if (phase_ == Phase::warming_up && now_ >= phase_end_) {
             start_measuring();
         }
-        const bool all_sent = options_.requests && issued_ >= *options_.requests;
-        const bool finished =
-            phase_ == Phase::measuring && (now_ >= phase_end_ || (all_sent && outstanding_ == 0));
+        send_due();  // before the end, too: what was due until then is only late
+        const bool all_answered = remaining() == 0 && outstanding_ == 0;
+        const bool finished = phase_ == Phase::measuring && (now_ >= phase_end_ || all_answered);
         if (finished || stopped_ || alive_ == 0) {
             start_draining();
         }
@@ -443,27 +580,22 @@ void Load::advance()
 // Every connection that could be made is there. The others have failed.
 void Load::start()
 {
-    for (Connection& connection : connections_) {
-        if (connection.connecting) {
-            connection.connecting = false;
-            connect_failed(ETIMEDOUT);
-            close(connection);
+    for (std::size_t number = 0; number < connections_.size(); ++number) {
+        if (connections_[number].link == Link::connecting) {
+            connect_failed(number, ETIMEDOUT);
         }
     }
     for (; opened_ < connections_.size(); ++opened_) {
-        connect_failed(ETIMEDOUT);
+        begun_ += works(opened_) ? 1U : 0U;
+        connect_failed(opened_, ETIMEDOUT);
     }
     if (options_.warmup.count() > 0) {
         phase_ = Phase::warming_up;
         phase_end_ = now_ + options_.warmup;
         recorder_.start_warmup(now_);
+        start_schedule();
     } else {
         start_measuring();
-    }
-    for (std::size_t number = 0; number < connections_.size(); ++number) {
-        if (connections_[number].is_open()) {
-            fill(number);
-        }
     }
 }
 
@@ -474,12 +606,33 @@ void Load::start_measuring()
     now_ = Clock::now();  // later than all that this batch of events has made us send
     phase_end_ = options_.duration ? now_ + *options_.duration : Time::max();
     recorder_.start_measuring(now_);
+    start_schedule();
+}
+
+// What the warm-up has left in the queue is dropped: the measuring begins with an empty one.
+void Load::start_schedule()
+{
+    if (schedule_) {
+        schedule_->start(now_);
+    }
 }
 
 // From now on nothing is sent; what is on its way may still come.
 void Load::start_draining()
 {
     recorder_.stop(now_);
+    result_ = recorder_.result();
+    Time oldest = now_;
+    if (schedule_ && phase_ == Phase::measuring && due(now_) > 0) {
+        result_.unsent = due(now_);
+        oldest = schedule_->next();
+    }
+    for (const Connection& connection : connections_) {
+        if (connection.outstanding > 0) {
+            oldest = std::min(oldest, connection.pending[connection.oldest].since);
+        }
+    }
+    result_.longest_wait_s = std::chrono::duration<double>(now_ - oldest).count();
     phase_ = Phase::draining;
     phase_end_ = now_ + drain_patience;
 }
@@ -488,11 +641,16 @@ void Load::finish()
 {
     phase_ = Phase::over;
     errors_.unanswered = outstanding_ + lost_;
-    for (const Connection& connection : connections_) {
-        if (connection.outstanding > 0 && !connection.answered) {
-            ++starved_;
+    for (std::size_t number = 0; number < connections_.size(); ++number) {
+        Connection& connection = connections_[number];
+        result_.starved += connection.asked && !connection.answered ? 1U : 0U;
+        if (!works(number) && connection.link == Link::up) {
+            look_at_idle(connection);
         }
     }
+    result_.errors = errors_;
+    result_.connections = begun_;
+    result_.stopped = stopped_;
 }
 
 }  // namespace

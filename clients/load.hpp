@@ -4,6 +4,14 @@
 // reply has come. Latency counts from the moment a request is handed to the kernel to the moment
 // epoll has reported its reply.
 //
+// An open loop (--rate): requests are due at fixed times, and latency counts from then. A request
+// that finds every connection's pipeline full waits in a queue. So a server that stalls is charged
+// for all who would have come meanwhile; a loop that starts its clock when it sends leaves them
+// out, which Gil Tene has named coordinated omission. That latency is measured, too, for
+// comparison.
+//
+// --reconnect: a new connection for each request. Sending then begins with connecting.
+//
 // All of it belongs to one thread.
 #pragma once
 
@@ -36,7 +44,7 @@ struct Interval {
     double at_s = 0;      // when it ended, counted from the beginning of the measuring
     double length_s = 0;  // how long it was
     std::uint64_t requests = 0;
-    std::uint64_t errors = 0;  // replies that were not right
+    std::uint64_t errors = 0;  // replies that were not right, connections that broke or failed
     std::uint64_t p50_ns = 0;
     std::uint64_t p99_ns = 0;
     double silence_s = 0;  // how long ago the last reply was
@@ -52,12 +60,19 @@ struct LoadResult {
     std::uint64_t requests = 0;  // answered rightly
     std::uint64_t bytes_read = 0;
     Histogram latency_ns;
-    Histogram rate;  // requests per second, sampled every tenth of a second
+    Histogram latency_from_send_ns;  // of an open loop; else empty, as it would be the same
+    Histogram rate;                  // requests per second, sampled every tenth of a second
     std::vector<Interval> intervals;
     LoadErrors errors;
-    std::uint64_t starved = 0;  // connections that sent a request and never had a reply
-    double client_cpu_s = 0;    // user and system time of this process
-    bool stopped = false;       // by stop_fd
+    std::uint64_t connects = 0;     // connections made meanwhile
+    std::uint64_t connections = 0;  // begun since the start, without those that are to stay idle
+    std::uint64_t idle_open = 0;    // idle connections that were still open at the end
+    std::uint64_t idle_closed = 0;  // and those that the server had closed
+    std::uint64_t unsent = 0;       // due in an open loop, but still in the queue at the end
+    double longest_wait_s = 0;      // of those, and of the unanswered, at the end
+    std::uint64_t starved = 0;      // connections that sent a request and never had a reply
+    double client_cpu_s = 0;        // user and system time of this process
+    bool stopped = false;           // by stop_fd
 
     [[nodiscard]] double rate_mean() const noexcept
     {

@@ -14,6 +14,11 @@
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 using namespace ground;
 
@@ -57,36 +62,104 @@ void provide_descriptors(unsigned connections)
     }
 }
 
-void write_json(const PerfOptions& options, const LoadResult& result)
-{
-    const bool to_stdout = options.json->empty();
-    std::FILE* const file = to_stdout ? stdout : std::fopen(options.json->c_str(), "we");
-    bool written = file != nullptr && std::fputs(format_json(options, result).c_str(), file) >= 0;
-    if (file != nullptr) {
-        written = (to_stdout ? std::fflush(file) : std::fclose(file)) == 0 && written;
+// Where data goes: a file of its own, or standard output.
+class Output {
+  public:
+    // Throws ClientError if the file can't be written. An empty name is standard output.
+    Output(std::string name, std::string_view option)
+        : name_(std::move(name)), option_(option), file_(name_.empty() ? stdout : open(name_))
+    {
+        if (file_ == nullptr) {
+            fail();
+        }
     }
-    if (!written) {
-        throw ClientError(fmt::format("can't write {}; choose another --json=FILE",
-                                      to_stdout ? "to standard output" : *options.json));
+    ~Output()
+    {
+        if (file_ != nullptr && file_ != stdout) {
+            std::fclose(file_);
+        }
     }
-}
+    Output(const Output&) = delete;
+    Output& operator=(const Output&) = delete;
+
+    [[nodiscard]] std::FILE* get() const noexcept { return file_; }
+
+    // Throws ClientError if something could not be written.
+    void finish()
+    {
+        std::FILE* const file = std::exchange(file_, nullptr);
+        const bool failed = std::ferror(file) != 0;
+        if ((file == stdout ? std::fflush(file) : std::fclose(file)) != 0 || failed) {
+            fail();
+        }
+    }
+
+  private:
+    static std::FILE* open(const std::string& name) { return std::fopen(name.c_str(), "we"); }
+
+    [[noreturn]] void fail() const
+    {
+        throw ClientError(fmt::format("can't write {}; choose another {}=FILE",
+                                      name_.empty() ? "to standard output" : name_, option_));
+    }
+
+    std::string name_;
+    std::string_view option_;
+    std::FILE* file_;
+};
+
+// Tells several observers.
+class Observers : public LoadObserver {
+  public:
+    void add(LoadObserver& observer) { observers_.push_back(&observer); }
+
+    void on_interval(const Interval& interval) override
+    {
+        for (LoadObserver* const observer : observers_) {
+            observer->on_interval(interval);
+        }
+    }
+    void on_reply(unsigned n, Number fib, Nanoseconds latency) override
+    {
+        for (LoadObserver* const observer : observers_) {
+            observer->on_reply(n, fib, latency);
+        }
+    }
+
+  private:
+    std::vector<LoadObserver*> observers_;
+};
 
 int run(const PerfOptions& options)
 {
-    provide_descriptors(options.connections);
+    provide_descriptors(options.connections + options.idle);
+    std::optional<Output> json;
+    std::optional<Output> csv;
     Connected first = connect(options.target, std::chrono::seconds(3));
+    if (options.json) {
+        json.emplace(*options.json, "--json");
+    }
+    if (options.csv) {
+        csv.emplace(*options.csv, "--csv");
+    }
     const Descriptor stop = stop_on_signals();
 
-    // With JSON on standard output nothing else may be there: people can read on standard error.
-    const bool json_only = options.json && options.json->empty();
-    std::FILE* const out = json_only ? stderr : stdout;
-    const bool talkative = !json_only || !options.quiet;
+    // With data on standard output nothing else may be there: people can read on standard error.
+    const bool only_data = options.json == "" || options.csv == "";
+    std::FILE* const out = only_data ? stderr : stdout;
+    const bool talkative = !only_data || !options.quiet;
     if (talkative) {
         fmt::print(out, "{}", format_header(options));
         std::fflush(out);
     }
     LiveView view(options, out, Style::of(out));
-    const LoadResult result = run_load(options, std::move(first), stop.get(), view);
+    Observers observers;
+    observers.add(view);
+    std::optional<CsvView> csv_view;
+    if (csv) {
+        observers.add(csv_view.emplace(csv->get()));
+    }
+    const LoadResult result = run_load(options, std::move(first), stop.get(), observers);
     if (talkative) {
         if (result.stopped && ::isatty(::fileno(out)) != 0) {
             fmt::print(out, "\n");  // the terminal has echoed ^C
@@ -94,8 +167,12 @@ int run(const PerfOptions& options)
         fmt::print(out, "{}", format_report(options, result));
         std::fflush(out);
     }
-    if (options.json) {
-        write_json(options, result);
+    if (json) {
+        std::fputs(format_json(options, result).c_str(), json->get());
+        json->finish();
+    }
+    if (csv) {
+        csv->finish();
     }
     return failures(options, result).empty() ? EXIT_SUCCESS : EXIT_FAILURE;
 }

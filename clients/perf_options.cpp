@@ -55,6 +55,15 @@ void check_combination(const PerfOptions& options)
         refuse(fmt::format("--requests {} is too few for {} connections; each sends at least one",
                            *options.requests, options.connections));
     }
+    if (options.reconnect && options.pipeline > 1) {
+        refuse("--reconnect needs --pipeline 1: each connection is for one request");
+    }
+    if (options.json && options.csv && *options.json == *options.csv) {
+        refuse(options.json->empty()
+                   ? "--json and --csv can't both go to standard output; try --csv=FILE"
+                   : fmt::format("--json and --csv can't both go to {}; choose two files",
+                                 *options.json));
+    }
     if (options.each && options.quiet) {
         refuse("--each prints while it runs and --quiet does not; choose one of them");
     }
@@ -132,6 +141,10 @@ again and again, until Ctrl-C.
 What is sent:
   -c, --connections N      connections at the same time                     [1]
   -P, --pipeline N         requests in flight on each connection            [1]
+  -R, --rate N             N requests per second in all, by the clock: an
+                           open loop
+      --reconnect          a new connection for each request
+      --idle N             N further connections, which stay silent         [0]
       --fib N              the number to ask for                            [1]
       --fib 1:99,30:1      a mix of numbers with their weights, drawn at random,
                            but the same in every run
@@ -150,6 +163,8 @@ What is shown:
   -q, --quiet              only the report
   -j, --json               the report as JSON, and nothing else on stdout
       --json=FILE          the report as usual, and as JSON in the file
+      --csv, --csv=FILE    for each interval a line of comma-separated figures
+                           instead, or in the file
   -h, --help               this help
 
 Every second a line says how many replies came, how long half of them took at
@@ -160,7 +175,9 @@ second so far. Watch it collapse:
   188 reqs/sec     p50 5.1 ms   p99 10.2 ms  #
 
 It is a closed loop: a connection sends its next request when it has a reply, so
-a slow server is also asked less often.
+a slow server is also asked less often. With --rate it is an open one: requests
+are due at fixed times, and their latency counts from then. What is due while
+all connections (and their pipelines) are waiting for replies waits, too.
 
 Examples:
   perf                            the talk's perf2
@@ -168,6 +185,10 @@ Examples:
   perf -c 64 -d 10s -L            64 clients for ten seconds, with percentiles
   perf -c 16 --fib 1:99,30:1      one request in a hundred is a big one
   perf -n 10000 -P 16 -q          10,000 requests, 16 in flight; only the report
+  perf -R 1000 -c 16 -d 10s -L    a thousand a second, as from people who come
+                                  whether the server is slow or not
+  perf --reconnect                what a connection costs
+  perf --idle 1000                do a thousand silent clients slow one down?
   perf -d 2s --json | jq .rate    for programs
 
 Exit status: 0 if all went well, 1 if a reply was wrong or missing, 2 after a
@@ -175,6 +196,13 @@ mistake in the options.
 )";
 
 }  // namespace
+
+std::optional<double> parse_rate(std::string_view text)
+{
+    const auto rate = parse_number<double>(text);
+    // One in a day is slow enough, and its nanoseconds fit.
+    return rate && *rate >= 1.0 / 86400 && *rate <= 1e7 ? rate : std::nullopt;
+}
 
 std::optional<Nanoseconds> parse_duration(std::string_view text)
 {
@@ -254,6 +282,7 @@ PerfOptions parse_perf_options(int argc, char** argv)
 {
     PerfOptions options;
     std::string json;
+    std::string csv;
     CLI::App app;
     add_parsed(
         app, "target", options.target, [](std::string_view text) { return parse_target(text); },
@@ -264,6 +293,11 @@ PerfOptions parse_perf_options(int argc, char** argv)
     add_parsed(app, "--fib", options.mix, parse_mix, "a number up to 93, or a mix like 1:99,30:1");
     add_parsed(app, "--terminator", options.terminator, parse_terminator,
                "one of none, lf, crlf, cr");
+
+    add_parsed(app, "-R,--rate", options.rate, parse_rate,
+               "a number of requests per second, up to 10000000");
+    app.add_flag("--reconnect", options.reconnect);
+    app.add_option("--idle", options.idle)->check(CLI::Range(0U, 1'000'000U));
 
     add_parsed(app, "-n,--requests", options.requests, parse_positive, "a number of requests");
     add_parsed(app, "-d,--duration", options.duration, parse_positive_duration,
@@ -279,6 +313,7 @@ PerfOptions parse_perf_options(int argc, char** argv)
                "a list of numbers from 0 to 100; try 50,90,99.9");
     // A flag that may have a value takes it only after '=': the target is never mistaken for it.
     const auto* const json_flag = app.add_flag("-j{-},--json{-}", json);
+    const auto* const csv_flag = app.add_flag("--csv{-}", csv);
     app.add_flag("-q,--quiet", options.quiet);
 
     try {
@@ -291,6 +326,9 @@ PerfOptions parse_perf_options(int argc, char** argv)
     }
     if (json_flag->count() > 0) {
         options.json = json == "-" ? "" : json;
+    }
+    if (csv_flag->count() > 0) {
+        options.csv = csv == "-" ? "" : csv;
     }
     check_combination(options);
     return options;

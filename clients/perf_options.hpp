@@ -29,6 +29,9 @@ struct PerfOptions {
     unsigned pipeline = 1;  // requests in flight on each connection
     Mix mix = {Share{}};
     Terminator terminator = Terminator::lf;
+    std::optional<double> rate;  // requests per second, by the clock: an open loop
+    bool reconnect = false;      // a new connection for each request
+    unsigned idle = 0;           // further connections, that stay silent
     // Without either of the two: until Ctrl-C.
     std::optional<std::uint64_t> requests;
     std::optional<Nanoseconds> duration;
@@ -39,7 +42,11 @@ struct PerfOptions {
     bool latency = false;             // show the percentiles
     std::vector<double> percentiles;  // those of the user; empty: the usual ones
     std::optional<std::string> json;  // a file; empty: standard output
+    std::optional<std::string> csv;   // the same
 };
+
+// Requests per second: "5000" or "0.5"; from one in a day to 10 million. Nothing if it is not.
+[[nodiscard]] std::optional<double> parse_rate(std::string_view text);
 
 // "2s", "500ms", "3m", "1h", "1.5s"; a bare number means seconds. Nothing if it is none of these.
 [[nodiscard]] std::optional<Nanoseconds> parse_duration(std::string_view text);

@@ -87,7 +87,7 @@ void Recorder::read(std::size_t bytes) noexcept
     }
 }
 
-void Recorder::reply(unsigned n, Time since, Time now)
+void Recorder::reply(unsigned n, Time since, Time sent, Time now)
 {
     last_reply_ = now;
     if (state_ == State::idle || since < since_) {
@@ -95,6 +95,10 @@ void Recorder::reply(unsigned n, Time since, Time now)
     }
     const Nanoseconds latency = std::max(now - since, Nanoseconds(0));
     interval_latency_.record(static_cast<std::uint64_t>(latency.count()));
+    if (options_.rate) {
+        const Nanoseconds from_send = std::max(now - sent, Nanoseconds(0));
+        result_.latency_from_send_ns.record(static_cast<std::uint64_t>(from_send.count()));
+    }
     ++sample_requests_;
     if (options_.each && n == biggest_) {
         observer_.on_reply(n, fib_fast(n), latency);
@@ -105,6 +109,15 @@ void Recorder::error(Time now) noexcept
 {
     last_reply_ = now;
     ++interval_errors_;
+}
+
+void Recorder::failure() noexcept { ++interval_errors_; }
+
+void Recorder::connected() noexcept
+{
+    if (state_ == State::measuring) {
+        ++result_.connects;
+    }
 }
 
 void Recorder::tick(Time now)

@@ -25,8 +25,10 @@ class Recorder {
     void stop(Time now);
 
     void read(std::size_t bytes) noexcept;
-    void reply(unsigned n, Time since, Time now);  // a right one
-    void error(Time now) noexcept;                 // any other
+    void reply(unsigned n, Time since, Time sent, Time now);  // a right one
+    void error(Time now) noexcept;                            // any other
+    void failure() noexcept;  // of a connection: it broke, or was never made
+    void connected() noexcept;
 
     // Ends the samples and intervals that are over. Call at next_tick(), and whenever it suits.
     void tick(Time now);

@@ -38,9 +38,14 @@ std::string stats_line(std::string_view name, const Histogram& values,
 {
     const double mean = values.mean();
     const double stdev = values.stdev();
-    return fmt::format("    {:<8}{:>10}{:>11}{:>11}{:>11.2f}%\n", name, format(mean), format(stdev),
+    return fmt::format("    {:<9}{:>9}{:>11}{:>11}{:>11.2f}%\n", name, format(mean), format(stdev),
                        format(static_cast<double>(values.max())),
                        100 * values.share_within(mean - stdev, mean + stdev));
+}
+
+double connect_rate(const LoadResult& result)
+{
+    return result.duration_s > 0 ? static_cast<double>(result.connects) / result.duration_s : 0;
 }
 
 std::vector<double> percentiles_shown(const PerfOptions& options)
@@ -102,6 +107,27 @@ std::string format_interval(const Interval& interval, double best, Style style)
                        format_time(static_cast<double>(interval.p99_ns)), bar, remark);
 }
 
+CsvView::CsvView(std::FILE* out) : out_(out)
+{
+    fmt::print(out_, "at_s,rate,p50_us,p99_us,errors\n");
+    std::fflush(out_);
+}
+
+void CsvView::on_interval(const Interval& interval)
+{
+    if (interval.warmup) {
+        return;
+    }
+    // Without a reply there is no latency; 0 would be the best there can be.
+    const std::string latencies =
+        interval.requests == 0
+            ? ","
+            : fmt::format("{:.3f},{:.3f}", us(interval.p50_ns), us(interval.p99_ns));
+    fmt::print(out_, "{:.3f},{:.2f},{},{}\n", interval.at_s, interval.rate(), latencies,
+               interval.errors);
+    std::fflush(out_);
+}
+
 std::string format_header(const PerfOptions& options)
 {
     std::string length = "until Ctrl-C";
@@ -116,9 +142,17 @@ std::string format_header(const PerfOptions& options)
     if (options.warmup.count() > 0) {
         length += fmt::format(" after a warm-up of {}", to_string(options.warmup));
     }
-    std::string loop = fmt::format("closed loop, {}", plural(options.connections, "connection"));
+    std::string loop = options.rate ? fmt::format("open loop, {:g} requests/sec, ", *options.rate)
+                                    : "closed loop, ";
+    loop += plural(options.connections, "connection");
     if (options.pipeline > 1) {
         loop += fmt::format(", {} requests in flight on each", options.pipeline);
+    }
+    if (options.reconnect) {
+        loop += ", anew for each request";
+    }
+    if (options.idle > 0) {
+        loop += fmt::format(", {} idle ones", options.idle);
     }
     return fmt::format("Running {} @ {}\n  {}, {}\n", length, to_string(options.target), loop,
                        describe(options.mix));
@@ -129,18 +163,36 @@ std::string format_report(const PerfOptions& options, const LoadResult& result)
     std::string text = fmt::format("  {:<10}{:>10}{:>11}{:>11}{:>12}\n", "Stats", "Avg", "Stdev",
                                    "Max", "+/- Stdev");
     text += stats_line("Latency", result.latency_ns, format_time_column);
+    if (options.rate) {
+        text += stats_line("From send", result.latency_from_send_ns, format_time_column);
+    }
     text += stats_line("Req/Sec", result.rate, format_count_column);
+    if (options.rate) {
+        text +=
+            "  Latency counts from when a request was due, \"From send\" from when it was sent.\n";
+    }
     const auto percentiles = percentiles_shown(options);
     if (!percentiles.empty()) {
-        text += "  Latency Distribution\n";
+        text += fmt::format("  Latency Distribution{}\n", options.rate ? "  From send" : "");
     }
     for (const double percent : percentiles) {
-        const auto value = static_cast<double>(result.latency_ns.percentile(percent));
-        text += fmt::format("  {:>8}% {:>10}\n", percent, format_time_column(value));
+        const auto column = [percent](const Histogram& values) {
+            return format_time_column(static_cast<double>(values.percentile(percent)));
+        };
+        text += fmt::format("  {:>8}% {:>10}", percent, column(result.latency_ns));
+        text += options.rate ? fmt::format(" {:>10}\n", column(result.latency_from_send_ns)) : "\n";
     }
     const auto bytes = static_cast<double>(result.bytes_read);
     text += fmt::format("  {} in {:.2f}s, {} read\n", plural(result.requests, "request"),
                         result.duration_s, format_bytes(bytes));
+    if (options.reconnect) {
+        text += fmt::format("  {} made, {:.2f} per second; connecting is part of the latency\n",
+                            plural(result.connects, "connection"), connect_rate(result));
+    }
+    if (options.idle > 0) {
+        text += fmt::format("  {} of {} still open at the end\n", result.idle_open,
+                            plural(options.idle, "idle connection"));
+    }
     const LoadErrors& errors = result.errors;
     if (errors.connect + errors.read + errors.reply + errors.wrong + errors.unanswered > 0) {
         text += fmt::format(
@@ -151,7 +203,7 @@ std::string format_report(const PerfOptions& options, const LoadResult& result)
     for (const std::string& sentence : failures(options, result)) {
         text += fmt::format("  Failed: {}\n", sentence);
     }
-    for (const std::string& sentence : warnings(result)) {
+    for (const std::string& sentence : warnings(options, result)) {
         text += fmt::format("  Note: {}\n", sentence);
     }
     text += fmt::format("Requests/sec: {:>10.2f}\n", result.rate_mean());
@@ -163,17 +215,19 @@ std::string format_report(const PerfOptions& options, const LoadResult& result)
 std::string format_json(const PerfOptions& options, const LoadResult& result)
 {
     using Json = nlohmann::ordered_json;
-    const Histogram& latency = result.latency_ns;
-    Json latencies = {{"min", us(latency.min())},
-                      {"mean", us(latency.mean())},
-                      {"stdev", us(latency.stdev())},
-                      {"max", us(latency.max())}};
     std::vector<double> percentiles{50, 90, 99, 99.9};
     const auto shown = percentiles_shown(options);
     percentiles.insert(percentiles.end(), shown.begin(), shown.end());
-    for (const double percent : percentiles) {
-        latencies[fmt::format("p{}", percent)] = us(latency.percentile(percent));
-    }
+    const auto latencies = [&percentiles](const Histogram& latency) {
+        Json object = {{"min", us(latency.min())},
+                       {"mean", us(latency.mean())},
+                       {"stdev", us(latency.stdev())},
+                       {"max", us(latency.max())}};
+        for (const double percent : percentiles) {
+            object[fmt::format("p{}", percent)] = us(latency.percentile(percent));
+        }
+        return object;
+    };
     Json mix = Json::array();
     for (const Share& share : options.mix) {
         mix.push_back({{"n", share.n}, {"weight", share.weight}});
@@ -183,13 +237,15 @@ std::string format_json(const PerfOptions& options, const LoadResult& result)
         intervals.push_back({{"at_s", interval.at_s},
                              {"rate", interval.rate()},
                              {"p50_us", us(interval.p50_ns)},
-                             {"p99_us", us(interval.p99_ns)}});
+                             {"p99_us", us(interval.p99_ns)},
+                             {"errors", interval.errors}});
     }
-    const Json report = {
+    Json report = {
         {"target", to_string(options.target)},
-        {"mode", "closed"},
+        {"mode", options.rate ? "open" : "closed"},
         {"connections", options.connections},
         {"pipeline", options.pipeline},
+        {"reconnect", options.reconnect},
         {"mix", mix},
         {"duration_s", result.duration_s},
         {"warmup_s", static_cast<double>(options.warmup.count()) / 1e9},
@@ -202,10 +258,25 @@ std::string format_json(const PerfOptions& options, const LoadResult& result)
           {"unanswered", result.errors.unanswered}}},
         {"failures", failures(options, result)},
         {"rate", result.rate_mean()},
-        {"latency_us", latencies},
+        {"latency_us", latencies(result.latency_ns)},
         {"intervals", intervals},
         {"client_cpu_s", result.client_cpu_s},
     };
+    if (options.rate) {
+        report["rate_asked"] = *options.rate;
+        report["latency_from_send_us"] = latencies(result.latency_from_send_ns);
+        report["unsent"] = result.unsent;
+        report["longest_wait_s"] = result.longest_wait_s;
+    }
+    if (options.reconnect) {
+        report["connects"] = result.connects;
+        report["connects_per_s"] = connect_rate(result);
+    }
+    if (options.idle > 0) {
+        report["idle"] = {{"connections", options.idle},
+                          {"open", result.idle_open},
+                          {"closed", result.idle_closed}};
+    }
     // A server may have answered anything: bytes that are no UTF-8 are replaced, not refused.
     return report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -216,11 +287,15 @@ std::vector<std::string> failures(const PerfOptions& options, const LoadResult& 
     std::vector<std::string> sentences;
     if (errors.connect > 0) {
         sentences.push_back(fmt::format("{} of {} could not be made", errors.connect,
-                                        plural(options.connections, "connection")));
+                                        plural(result.connections + options.idle, "connection")));
     }
     if (errors.read > 0) {
         sentences.push_back(fmt::format("{} of {} broke off or were closed by the server",
-                                        errors.read, plural(options.connections, "connection")));
+                                        errors.read, plural(result.connections, "connection")));
+    }
+    if (result.idle_closed > 0) {
+        sentences.push_back(fmt::format("{} of {} closed by the server", result.idle_closed,
+                                        plural(options.idle, "idle connection")));
     }
     if (errors.reply > 0) {
         sentences.push_back(fmt::format("{} got an [Error]", plural(errors.reply, "request")));
@@ -244,7 +319,7 @@ std::vector<std::string> failures(const PerfOptions& options, const LoadResult& 
     return sentences;
 }
 
-std::vector<std::string> warnings(const LoadResult& result)
+std::vector<std::string> warnings(const PerfOptions& options, const LoadResult& result)
 {
     std::vector<std::string> sentences;
     // A run of a few milliseconds says nothing about where the time goes.
@@ -252,6 +327,12 @@ std::vector<std::string> warnings(const LoadResult& result)
         sentences.push_back(
             fmt::format("perf itself was busy for {:.0f}% of the time: the server may be faster",
                         100 * result.client_cpu_s / result.duration_s));
+    }
+    if (result.unsent > 0) {
+        sentences.push_back(fmt::format(
+            "{:g} requests/sec were more than was answered: {} still waited to be sent, the oldest "
+            "for {:.1f}s",
+            *options.rate, result.unsent, result.longest_wait_s));
     }
     if (result.errors.unanswered > 0 && result.errors.read == 0 && result.starved == 0) {
         sentences.push_back(fmt::format("{} had no reply yet at the end",

@@ -1,4 +1,4 @@
-// report.hpp -- what perf shows: the live view, the report at the end, and JSON.
+// report.hpp -- what perf shows: the live view, the report at the end, JSON and CSV.
 #pragma once
 
 #include "clients/load.hpp"
@@ -36,6 +36,18 @@ class LiveView : public LoadObserver {
     double best_ = 0;  // requests per second of the best interval so far
 };
 
+// Writes a line of CSV for each interval of the measuring, as they come; before them the header.
+class CsvView : public LoadObserver {
+  public:
+    explicit CsvView(std::FILE* out);
+
+    void on_interval(const Interval& interval) override;
+    void on_reply(unsigned /*n*/, Number /*fib*/, Nanoseconds /*latency*/) override {}
+
+  private:
+    std::FILE* out_;
+};
+
 // "11873 reqs/sec   p50 81 us    p99 120 us   ####################", without the line's end.
 [[nodiscard]] std::string format_interval(const Interval& interval, double best, Style style);
 
@@ -53,6 +65,7 @@ class LiveView : public LoadObserver {
                                                 const LoadResult& result);
 
 // What a reader of the figures must know although nothing went wrong.
-[[nodiscard]] std::vector<std::string> warnings(const LoadResult& result);
+[[nodiscard]] std::vector<std::string> warnings(const PerfOptions& options,
+                                                const LoadResult& result);
 
 }  // namespace ground

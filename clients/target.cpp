@@ -120,6 +120,14 @@ int connect_result(const Descriptor& socket) noexcept
     return error;
 }
 
+bool is_established(const Descriptor& socket) noexcept
+{
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    return ::getsockopt(socket.get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+           info.tcpi_state == TCP_ESTABLISHED;
+}
+
 std::string explain_connect(const Target& target, int error)
 {
     if (error == ECONNREFUSED) {
@@ -129,6 +137,11 @@ std::string explain_connect(const Target& target, int error)
     }
     if (error == ETIMEDOUT) {
         return fmt::format("{} does not answer; check the host and the port", to_string(target));
+    }
+    if (error == EADDRNOTAVAIL) {
+        return fmt::format(
+            "no local port is left for a connection to {}; wait a minute, or limit them with -R",
+            to_string(target));
     }
     return fmt::format("can't connect to {}: {}", to_string(target), std::strerror(error));
 }

@@ -54,6 +54,9 @@ struct Address {
 // 0 if the connection is there, else the errno that says why not.
 [[nodiscard]] int connect_result(const Descriptor& socket) noexcept;
 
+// Whether neither end has closed the connection.
+[[nodiscard]] bool is_established(const Descriptor& socket) noexcept;
+
 // Why there is no connection, and what to do about it.
 [[nodiscard]] std::string explain_connect(const Target& target, int error);
 

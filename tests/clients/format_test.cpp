@@ -74,13 +74,14 @@ TEST_CASE("report: a second without a reply says for how long")
 
 TEST_CASE("report: perf says so if it was itself the bottleneck")
 {
+    const PerfOptions options;
     LoadResult result;
     result.duration_s = 2;
     result.client_cpu_s = 1.8;
-    CHECK(warnings(result).empty());
+    CHECK(warnings(options, result).empty());
     result.client_cpu_s = 1.95;
-    REQUIRE(warnings(result).size() == 1);
-    CHECK(warnings(result)[0].find("perf itself was busy for 98% of the time") !=
+    REQUIRE(warnings(options, result).size() == 1);
+    CHECK(warnings(options, result)[0].find("perf itself was busy for 98% of the time") !=
           std::string::npos);
 }
 

@@ -503,13 +503,29 @@ TEST_CASE("perf: mistakes in the options are told in one line, before anything i
     using Arguments = std::vector<std::string>;
     {
         ScriptedServer server([&](Peer&) { ++clients; });
-        for (const Arguments& mistake :
-             {Arguments{"-d", "soon"}, Arguments{"-d", "0s"}, Arguments{"-c", "0"},
-              Arguments{"-n", "0"}, Arguments{"-n", "3", "-c", "4"}, Arguments{"--fib", "94"},
-              Arguments{"--fib", "1:"}, Arguments{"--terminator", "lfcr"},
-              Arguments{"--terminator", "none", "-P", "2"}, Arguments{"-i", "1ms"},
-              Arguments{"--percentiles", "101"}, Arguments{"--each", "-q"}, Arguments{"--nonsense"},
-              Arguments{"second:target"}, Arguments{"-P"}}) {
+        for (const Arguments& mistake : {Arguments{"-d", "soon"},
+                                         Arguments{"-d", "0s"},
+                                         Arguments{"-c", "0"},
+                                         Arguments{"-n", "0"},
+                                         Arguments{"-n", "3", "-c", "4"},
+                                         Arguments{"--fib", "94"},
+                                         Arguments{"--fib", "1:"},
+                                         Arguments{"--terminator", "lfcr"},
+                                         Arguments{"--terminator", "none", "-P", "2"},
+                                         Arguments{"-i", "1ms"},
+                                         Arguments{"--percentiles", "101"},
+                                         Arguments{"--each", "-q"},
+                                         Arguments{"--nonsense"},
+                                         Arguments{"second:target"},
+                                         Arguments{"-P"},
+                                         Arguments{"-R", "0"},
+                                         Arguments{"-R", "-5"},
+                                         Arguments{"-R", "fast"},
+                                         Arguments{"-R", "1e9"},
+                                         Arguments{"--idle", "-1"},
+                                         Arguments{"--reconnect", "-P", "2"},
+                                         Arguments{"--json", "--csv"},
+                                         Arguments{"--json=a", "--csv=a"}}) {
             CAPTURE(mistake);
             const Outcome outcome = run(perf(server, mistake));
             CHECK(outcome.status == 2);
@@ -547,8 +563,9 @@ TEST_CASE("perf: --help names every option and fits a projector")
     CHECK(outcome.status == 0);
     for (const char* const option :
          {"-c, --connections", "-P, --pipeline", "--fib N", "--terminator", "-n, --requests",
-          "-d, --duration", "-w, --warmup", "-i, --interval", "--each", "-L, --latency",
-          "--percentiles", "-q, --quiet", "-j, --json", "--json=FILE", "-h, --help"}) {
+          "-d, --duration", "-R, --rate", "--reconnect", "--idle", "--csv, --csv=FILE",
+          "-w, --warmup", "-i, --interval", "--each", "-L, --latency", "--percentiles",
+          "-q, --quiet", "-j, --json", "--json=FILE", "-h, --help"}) {
         CAPTURE(option);
         CHECK(contains(outcome.out, option));
     }

@@ -66,6 +66,8 @@ void Peer::send(std::string_view text)
     }
 }
 
+void Peer::hang_up() { ::shutdown(socket_.get(), SHUT_RDWR); }
+
 void Peer::reset()
 {
     const linger at_once{1, 0};
@@ -106,7 +108,8 @@ void ScriptedServer::serve()
         if (stopping_ || socket.get() < 0) {
             return;
         }
-        Client& client = clients_.emplace_back(Client{Peer(std::move(socket)), {}});
+        Client& client =
+            clients_.emplace_back(Client{Peer(std::move(socket), clients_.size()), {}});
         client.thread = std::thread([this, &client] {
             script_(client.peer);
             const std::lock_guard closing(mutex_);

@@ -17,7 +17,10 @@ namespace ground {
 // One connection, seen from the server. Everything blocks.
 class Peer {
   public:
-    explicit Peer(Descriptor socket) : socket_(std::move(socket)) {}
+    Peer(Descriptor socket, std::size_t number) : socket_(std::move(socket)), number_(number) {}
+
+    // How many connections had come before this one.
+    [[nodiscard]] std::size_t number() const noexcept { return number_; }
 
     // The next line, without its LF; nothing at the end.
     [[nodiscard]] std::optional<std::string> line();
@@ -26,12 +29,14 @@ class Peer {
     [[nodiscard]] std::string bytes();
 
     void send(std::string_view text);
-    void reset();  // lets the connection end with RST, not FIN, when the script returns
+    void hang_up();  // now, not when the script returns
+    void reset();    // lets the connection end with RST, not FIN, when the script returns
 
   private:
     friend class ScriptedServer;
 
     Descriptor socket_;
+    std::size_t number_;
     std::string buffer_;
 };
 
