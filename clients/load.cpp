@@ -398,7 +398,8 @@ void Load::make_free(std::size_t number)
     }
 }
 
-// Shares what is due among those that have room, as evenly as it goes.
+// Shares what is due among those that have room: in turn, though several at a time if there is
+// much.
 void Load::send_due()
 {
     if (free_.empty()) {
@@ -406,11 +407,14 @@ void Load::send_due()
     }
     std::uint64_t waiting = due(Clock::now());
     while (waiting > 0 && !free_.empty()) {
-        const std::uint64_t share = (waiting - 1) / free_.size() + 1;
-        const std::size_t number = free_.front();
-        free_.pop_front();
-        connections_[number].queued = false;
-        waiting -= fill(number, share);
+        const std::size_t round = free_.size();
+        const std::uint64_t share = std::max<std::uint64_t>(waiting / round, 1);
+        for (std::size_t i = 0; i < round && waiting > 0; ++i) {
+            const std::size_t number = free_.front();
+            free_.pop_front();
+            connections_[number].queued = false;
+            waiting -= fill(number, share);
+        }
     }
 }
 
