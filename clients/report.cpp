@@ -329,10 +329,15 @@ std::vector<std::string> warnings(const PerfOptions& options, const LoadResult& 
                         100 * result.client_cpu_s / result.duration_s));
     }
     if (result.unsent > 0) {
-        sentences.push_back(fmt::format(
-            "{:g} requests/sec were more than was answered: {} still waited to be sent, the oldest "
-            "for {:.1f}s",
-            *options.rate, result.unsent, result.longest_wait_s));
+        sentences.push_back(
+            fmt::format("{:g} requests/sec were more than was answered: {} still waited to be sent",
+                        *options.rate, result.unsent));
+    }
+    // Those without a reply are in no figure above, and may have waited longest of all.
+    if (options.rate && result.unsent + result.errors.unanswered > 0 &&
+        result.longest_wait_s * 1e9 > static_cast<double>(result.latency_ns.max())) {
+        sentences.push_back(fmt::format("the oldest without a reply had waited {} at the end",
+                                        format_time(result.longest_wait_s * 1e9)));
     }
     if (result.errors.unanswered > 0 && result.errors.read == 0 && result.starved == 0) {
         sentences.push_back(fmt::format("{} had no reply yet at the end",
