@@ -64,7 +64,7 @@ void serve(Listener& listener, Rules rules, Gil& gil)
             me.without_lock([&] { return std::make_shared<tcp::socket>(listener.accept()); });
         try {
             std::thread([client, rules, &gil] { handle(std::move(*client), rules, gil); }).detach();
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) {
             refuse(*client, "server full, no more threads");
         }
     }
