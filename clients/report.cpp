@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <langinfo.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,7 +18,7 @@ namespace ground {
 
 namespace {
 
-constexpr unsigned bar_width = 30;  // the whole line fits into 80 columns
+constexpr std::size_t widest_bar = 30;  // the whole line fits into 80 columns
 
 double us(double nanoseconds) { return nanoseconds / 1e3; }
 double us(std::uint64_t nanoseconds) { return us(static_cast<double>(nanoseconds)); }
@@ -31,6 +32,14 @@ std::string plural(std::uint64_t count, std::string_view noun)
 std::string coloured(const std::string& bar, double share)
 {
     return fmt::format("\x1b[{}m{}\x1b[0m", share < 0.5 ? 31 : 32, bar);
+}
+
+// 80 if that is not a terminal, or does not say.
+unsigned columns_of(std::FILE* stream)
+{
+    winsize size{};
+    const bool known = ::ioctl(::fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return known ? size.ws_col : 80;
 }
 
 std::string stats_line(std::string_view name, const Histogram& values,
@@ -68,7 +77,8 @@ Style Style::of(std::FILE* stream)
     const bool dumb = term == nullptr || std::string_view(term) == "dumb";
     const char* const no_color = std::getenv("NO_COLOR");
     const bool unwanted = no_color != nullptr && *no_color != '\0';
-    return {!dumb && !unwanted, std::string_view(::nl_langinfo(CODESET)) == "UTF-8"};
+    return {!dumb && !unwanted, std::string_view(::nl_langinfo(CODESET)) == "UTF-8",
+            columns_of(stream)};
 }
 
 void LiveView::on_interval(const Interval& interval)
@@ -77,6 +87,7 @@ void LiveView::on_interval(const Interval& interval)
         return;
     }
     best_ = std::max(best_, interval.rate());
+    style_.columns = columns_of(out_);  // the window may have been resized
     fmt::print(out_, "{}\n", format_interval(interval, best_, style_));
     std::fflush(out_);
 }
@@ -98,13 +109,16 @@ std::string format_interval(const Interval& interval, double best, Style style)
     if (interval.requests == 0) {
         return fmt::format("{:<17}no reply for {:.1f} s{}", rate, interval.silence_s, remark);
     }
-    std::string bar = format_bar(interval.rate(), best, bar_width, style.utf8);
+    const std::string figures = fmt::format("{:<17}p50 {:<9}p99 {:<9}", rate,
+                                            format_time(static_cast<double>(interval.p50_ns)),
+                                            format_time(static_cast<double>(interval.p99_ns)));
+    const std::size_t room = style.columns - std::min<std::size_t>(style.columns, figures.size());
+    const auto width = static_cast<unsigned>(std::clamp<std::size_t>(room, 1, widest_bar));
+    std::string bar = format_bar(interval.rate(), best, width, style.utf8);
     if (style.colour) {
         bar = coloured(bar, interval.rate() / best);
     }
-    return fmt::format("{:<17}p50 {:<9}p99 {:<9}{}{}", rate,
-                       format_time(static_cast<double>(interval.p50_ns)),
-                       format_time(static_cast<double>(interval.p99_ns)), bar, remark);
+    return figures + bar + remark;
 }
 
 CsvView::CsvView(std::FILE* out) : out_(out)

@@ -12,6 +12,7 @@ namespace ground {
 struct Style {
     bool colour = false;
     bool utf8 = false;
+    unsigned columns = 80;
 
     // A stream that is no terminal gets plain ASCII text without control characters. NO_COLOR
     // (no-color.org) and TERM=dumb are respected. Call after setlocale().

@@ -60,6 +60,8 @@ TEST_CASE("report: the live line begins with the rate and ends with the bar")
           std::string::npos);
     CHECK(format_interval(interval, 4 * 11'873, {true, true}).find("\x1b[31m██") !=
           std::string::npos);
+    // In a narrow window the line still fits.
+    CHECK(format_interval(interval, 11'873, {false, false, 60}).size() == 60);
 }
 
 TEST_CASE("report: a second without a reply says for how long")
