@@ -190,7 +190,8 @@ nlohmann::json LoadRun::report(Nanoseconds longest)
         if (complaint.starts_with("perf: ")) {
             complaint.erase(0, 6);
         }
-        const bool refused = complaint.find("nothing listens") != std::string::npos;
+        const bool refused = complaint.starts_with("nothing listens");
+        complaint.erase(std::min(complaint.find(';'), complaint.size()));  // advice for perf's user
         throw Failed(refused ? "refused" : "no figures",
                      complaint.empty() ? "perf: " + child_.ending() : complaint);
     }
