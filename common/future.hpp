@@ -5,6 +5,7 @@
 
 #include <semaphore.h>
 
+#include <atomic>
 #include <exception>
 #include <future>
 #include <memory>
@@ -23,10 +24,9 @@ template <typename T>
 class [[nodiscard]] Future {
   public:
     // Whether result() would return, or throw, without waiting.
-    [[nodiscard]] bool done() const
+    [[nodiscard]] bool done() const noexcept
     {
-        const std::lock_guard lock(state_->mutex);
-        return state_->done();
+        return state_->done.load(std::memory_order_acquire);
     }
 
     // Waits until it is done; returns the result or rethrows what the computation threw.
@@ -39,7 +39,6 @@ class [[nodiscard]] Future {
             }
             ::sem_post(&state_->completed);
         }
-        const std::lock_guard lock(state_->mutex);
         if (const auto* error = std::get_if<std::exception_ptr>(&state_->outcome)) {
             std::rethrow_exception(*error);
         }
@@ -55,7 +54,7 @@ class [[nodiscard]] Future {
     {
         {
             const std::lock_guard lock(state_->mutex);
-            if (!state_->done()) {
+            if (!done()) {
                 auto* end = &state_->callbacks;
                 while (*end) {
                     end = &(*end)->next;
@@ -90,11 +89,10 @@ class [[nodiscard]] Future {
         State(const State&) = delete;
         State& operator=(const State&) = delete;
 
-        [[nodiscard]] bool done() const noexcept { return outcome.index() != 0; }
-
+        std::variant<std::monostate, T, std::exception_ptr> outcome;  // never changes once done
+        std::atomic<bool> done{false};
         sem_t completed;
-        std::mutex mutex;  // guards all below
-        std::variant<std::monostate, T, std::exception_ptr> outcome;
+        std::mutex mutex;  // so that no callback comes between done and the end of the list
         std::unique_ptr<AnyCallback> callbacks;
     };
 
@@ -144,6 +142,7 @@ class Promise {
         {
             const std::lock_guard lock(future.state_->mutex);
             future.state_->outcome = std::move(outcome);
+            future.state_->done.store(true, std::memory_order_release);
             callback = std::move(future.state_->callbacks);
         }
         ::sem_post(&future.state_->completed);

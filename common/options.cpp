@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -82,6 +83,18 @@ Options parse_options(int argc, char** argv, const About& about)
             ->check(CLI::Range(1U, 256U))
             ->type_name("N")
             ->capture_default_str();
+    }
+
+    if (about.has_gil) {
+        const auto set = [&options](unsigned microseconds) {
+            options.switch_interval = std::chrono::microseconds(microseconds);
+        };
+        const std::map<std::string, unsigned> units{{"us", 1}, {"ms", 1'000}, {"s", 1'000'000}};
+        app.add_option_function<unsigned>("--switch-interval", set,
+                                          "How long a thread waits before it asks for the lock")
+            ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+            ->type_name("TIME")
+            ->default_str("5ms");
     }
 
     try {

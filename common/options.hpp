@@ -3,6 +3,7 @@
 
 #include "common/protocol.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -18,7 +19,8 @@ struct Options {
     Rules rules;
     bool quiet = false;  // say nothing about single connections
     PoolKind pool = PoolKind::processes;
-    unsigned workers = 0;  // set to the number of cores if not given
+    unsigned workers = 0;                             // set to the number of cores if not given
+    std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
 };
 
 // What a stage says about itself in --help: its name and, in two lines, what it teaches.
@@ -26,6 +28,7 @@ struct About {
     const char* stage;
     const char* teaches;
     bool has_pool = false;
+    bool has_gil = false;
 };
 
 // The options of this run. Does not return if there is nothing to run: after --help the program

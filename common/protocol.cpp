@@ -10,16 +10,19 @@ namespace ground {
 
 namespace {
 
-constexpr std::string_view blanks = " \t\v\f";
-constexpr std::string_view line_ends = "\r\n";
+constexpr bool is_line_end(char c) { return c == '\n' || c == '\r'; }
+
+constexpr bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\v' || c == '\f'; }
 
 std::string_view trim(std::string_view text)
 {
-    const std::size_t first = text.find_first_not_of(blanks);
-    if (first == std::string_view::npos) {
-        return {};
+    while (!text.empty() && is_blank(text.front())) {
+        text.remove_prefix(1);
     }
-    return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+    while (!text.empty() && is_blank(text.back())) {
+        text.remove_suffix(1);
+    }
+    return text;
 }
 
 }  // namespace
@@ -60,8 +63,9 @@ std::optional<Request> Requests::next()
 std::optional<std::string_view> Requests::next_line()
 {
     const std::string_view rest(bytes_.data() + begin_, end_ - begin_);
-    const std::size_t length = rest.find_first_of(line_ends);
-    if (length != std::string_view::npos) {
+    const auto line_end = std::find_if(rest.begin(), rest.end(), is_line_end);
+    if (line_end != rest.end()) {
+        const auto length = static_cast<std::size_t>(line_end - rest.begin());
         line_end_seen_ = true;
         begin_ += length + 1;
         return rest.substr(0, length);

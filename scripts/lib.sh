@@ -128,3 +128,30 @@ find_stage() {
     found=("${found[@]##*/}")
     die "no single stage is called '$1'; there are ${found[*]%.cpp}"
 }
+
+# Left to itself the kernel moves a client and its server onto one CPU or onto two, as it likes, and
+# that alone changes the rate tenfold. So the clients get the last CPU and the server all others.
+# With two CPUs the server has one, and a pool's workers, which inherit its affinity, share it: a
+# big request then takes its fair share of that CPU, as it does on any busy machine, and the stages
+# differ in what they do with the rest. (Workers on the clients' CPU would slow down the clients, and
+# the figures would blame the server.)
+#
+# Sets on_server and on_client, the beginnings of their commands, and placement, the same in words.
+place_server_and_clients() {
+    local cpus=() ranges range server_cpus client_cpu
+    IFS=, read -ra ranges < <(taskset -cp $$ | sed 's/.*: //')
+    for range in "${ranges[@]}"; do
+        mapfile -t -O ${#cpus[@]} cpus < <(seq "${range%-*}" "${range#*-}")
+    done
+    if ((${#cpus[@]} > 1)); then
+        client_cpu=${cpus[-1]}
+        server_cpus=$(IFS=, && printf '%s' "${cpus[*]::${#cpus[@]}-1}")
+        on_server=(taskset -c "$server_cpus")
+        on_client=(taskset -c "$client_cpu")
+        placement="server on CPU $server_cpus, clients on CPU $client_cpu"
+    else
+        on_server=()
+        on_client=()
+        placement='server and clients share the only CPU'
+    fi
+}

@@ -45,7 +45,7 @@ void serve(Listener& listener, Rules rules)
         auto client = std::make_shared<tcp::socket>(listener.accept());
         try {
             std::thread([client, rules] { handle(std::move(*client), rules); }).detach();
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) {
             refuse(*client, "server full, no more threads");
         }
     }

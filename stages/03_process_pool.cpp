@@ -49,7 +49,7 @@ void serve(Listener& listener, Rules rules, Pool& pool)
             std::thread([client, rules, &pool] {
                 handle(std::move(*client), rules, pool);
             }).detach();
-        } catch (const std::system_error&) {
+        } catch (const std::exception&) {
             refuse(*client, "server full, no more threads");
         }
     }

@@ -95,6 +95,22 @@ TEST_CASE("a big request does not delay a small one of another client" *
     CHECK_FALSE(big.readable());
 }
 
+TEST_CASE("a thread that computes has the lock until another one asks for it" *
+          only_if(stage().is("02b_threads_gil")))
+{
+    const LongRequest long_request;
+    const Server server({"--switch-interval", "3600s"});  // nobody asks before the test is over
+    Client big(server);
+    Client small(server);
+    CHECK(small.ask("10\n") == "55");
+    big.send(long_request.text());
+    wait_until_computing(server);
+    CHECK(small.ask("10\n") == "55");
+    // The small one's reply is here. It came after the big one's.
+    CHECK(big.readable());
+    CHECK(big.read_line() == long_request.reply());
+}
+
 TEST_CASE("big requests are computed at the same time" * only_if(stage().is("02_threads")))
 {
     const Server server;

@@ -1,0 +1,165 @@
+#include "common/gil.hpp"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace ground;
+using namespace std::chrono_literals;
+
+namespace {
+
+// Never over in a test: who gets the lock all the same has not asked for it.
+constexpr auto forever = 1h;
+
+// Runs for as long as it takes: a test that hangs here has a timeout.
+void wait_for(const std::atomic<bool>& flag) { flag.wait(false); }
+
+void raise(std::atomic<bool>& flag)
+{
+    flag = true;
+    flag.notify_all();
+}
+
+}  // namespace
+
+TEST_CASE("gil: one thread at a time has it")
+{
+    Gil gil(100us);
+    int counter = 0;  // not atomic: ThreadSanitizer watches, and the sum would be wrong
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&] {
+            Gil::Thread me(gil);
+            const Gil::Guard guard(me);
+            for (int k = 0; k < 20'000; ++k) {
+                me.drop_if_asked();
+                counter = counter + 1;
+            }
+        });
+    }
+    threads.clear();
+    CHECK(counter == 80'000);
+}
+
+TEST_CASE("gil: a waiter makes a thread that never blocks let go of it")
+{
+    Gil gil(1ms);
+    std::atomic<bool> taken = false;
+    Gil::Thread me(gil);
+    const Gil::Guard guard(me);
+    std::jthread waiter([&] {
+        Gil::Thread other(gil);
+        const Gil::Guard other_guard(other);
+        taken = true;
+    });
+    while (!taken) {
+        me.drop_if_asked();  // the interpreter's loop
+    }
+    CHECK(taken);
+}
+
+TEST_CASE("gil: who never looks at the drop request keeps it")
+{
+    Gil gil(100us);
+    Gil::Thread me(gil);
+    me.take();
+    std::atomic<bool> taken = false;
+    std::jthread waiter([&] {
+        Gil::Thread other(gil);
+        other.take();
+        taken = true;
+        other.drop();
+    });
+    while (!gil.drop_requested()) {
+        std::this_thread::yield();
+    }
+    CHECK_FALSE(taken);
+    me.drop();
+    waiter.join();
+    CHECK(taken);
+}
+
+TEST_CASE("gil: who was asked for it does not have it back before another has had it")
+{
+    Gil gil(100us);
+    for (int round = 0; round < 50; ++round) {
+        Gil::Thread me(gil);
+        me.take();
+        bool taken = false;  // guarded by the lock that is tested
+        std::jthread waiter([&] {
+            Gil::Thread other(gil);
+            other.take();
+            taken = true;
+            other.drop();
+        });
+        while (!gil.drop_requested()) {
+            std::this_thread::yield();
+        }
+        me.drop_if_asked();
+        REQUIRE(taken);
+        me.drop();
+    }
+}
+
+TEST_CASE("gil: a thread that blocks lends it to others, unasked")
+{
+    Gil gil(forever);
+    Gil::Thread me(gil);
+    const Gil::Guard guard(me);
+    std::atomic<bool> taken = false;
+    std::jthread waiter([&] {
+        Gil::Thread other(gil);
+        const Gil::Guard other_guard(other);
+        raise(taken);
+    });
+    const std::string result = me.without_lock([&] {
+        wait_for(taken);
+        return std::string("what the call returns");
+    });
+    CHECK(result == "what the call returns");
+    CHECK_FALSE(gil.drop_requested());
+}
+
+TEST_CASE("gil: it is taken again when a call without it throws")
+{
+    Gil gil(forever);
+    Gil::Thread me(gil);
+    {
+        const Gil::Guard guard(me);
+        CHECK_THROWS_AS(me.without_lock([]() -> int { throw 42; }), int);
+        Gil::Thread other(gil);
+        std::stop_source stopped;
+        stopped.request_stop();
+        CHECK_FALSE(other.take(stopped.get_token()));
+    }
+    CHECK(me.take());  // and let go of, once
+    me.drop();
+}
+
+TEST_CASE("gil: a waiter that leaves takes its drop request along")
+{
+    Gil gil(100us);
+    Gil::Thread me(gil);
+    me.take();
+    std::atomic<bool> has_taken = false;
+    std::jthread waiter([&](const std::stop_token& stop) {
+        Gil::Thread other(gil);
+        has_taken = other.take(stop);
+    });
+    while (!gil.drop_requested()) {
+        std::this_thread::yield();
+    }
+    waiter.request_stop();
+    waiter.join();
+    CHECK_FALSE(has_taken);
+    CHECK_FALSE(gil.drop_requested());
+    me.drop();  // would wait for ever for a thread that takes it, had the request stayed behind
+    CHECK(me.take());
+    me.drop();
+}
