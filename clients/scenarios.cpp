@@ -62,7 +62,13 @@ void remark(const Json& report, Measurement& measurement)
     add(errors["read"], "hung up on {} of {} clients");
     add(errors["reply"], "{} [Error] replies");
     add(errors["wrong"], "{} wrong replies");
-    add(report["starved"], "{} of {} clients starved");
+    const std::uint64_t starved = report["starved"];
+    add(starved, "{} of {} clients starved");
+    // Served at first and not any more: a server that has stalled.
+    const std::uint64_t unanswered = errors["unanswered"];
+    if (errors["read"] == 0 && unanswered > starved) {
+        add(unanswered - starved, "{} of {} clients left waiting at the end");
+    }
 }
 
 void note_busy_client(const Json& report, Measurement& measurement)
