@@ -28,24 +28,27 @@ class Progress {
         : total_(comparison.scenarios.size() * comparison.contestants.size() *
                  comparison.options.runs)
     {
-        double seconds = 0;
         for (const Scenario& scenario : comparison.scenarios) {
-            seconds += scenario.seconds(comparison.options);
+            seconds_left_ += scenario.seconds(comparison.options);
         }
-        seconds *= static_cast<double>(comparison.contestants.size() * comparison.options.runs);
-        fmt::print(stderr, "About {:.0f} s: {}\n", seconds, comparison.placement);
+        seconds_left_ *=
+            static_cast<double>(comparison.contestants.size() * comparison.options.runs);
+        fmt::print(stderr, "About {:.0f} s: {}\n", seconds_left_, comparison.placement);
     }
 
-    void show(unsigned run, const Scenario& scenario, const Contestant& contestant,
-              const Measurement& measurement)
+    void show(const Comparison& comparison, unsigned run, const Scenario& scenario,
+              const Contestant& contestant, const Measurement& measurement)
     {
-        fmt::print(stderr, "[{}/{}] run {}, {}, {}: {}\n", ++done_, total_, run, scenario.name,
-                   contestant.name, brief(scenario, measurement));
+        seconds_left_ = std::max(0.0, seconds_left_ - scenario.seconds(comparison.options));
+        fmt::print(stderr, "[{}/{}, {:.0f} s left] run {}, {}, {}: {}\n", ++done_, total_,
+                   seconds_left_, run, scenario.name, contestant.name,
+                   brief(scenario, measurement));
     }
 
   private:
     std::size_t total_;
     std::size_t done_ = 0;
+    double seconds_left_ = 0;  // as planned: stages that fail take less, or more
 };
 
 // The stages take turns, and every other run goes through them backwards, so that a machine that
@@ -68,7 +71,8 @@ void measure_all(Comparison& comparison, const Bench& bench)
                 if (measurement.verdict == failed_to_start) {
                     unstartable.emplace(c, measurement);
                 }
-                progress.show(run, comparison.scenarios[s], comparison.contestants[c], measurement);
+                progress.show(comparison, run, comparison.scenarios[s], comparison.contestants[c],
+                              measurement);
                 comparison.runs[{s, c}].push_back(std::move(measurement));
             }
         }

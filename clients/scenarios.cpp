@@ -22,6 +22,11 @@ constexpr auto perf_patience = 20s;
 
 double seconds(Nanoseconds time) { return static_cast<double>(time.count()) / 1e9; }
 
+std::string plural_clients(unsigned count)
+{
+    return fmt::format("{} client{}", count, count == 1 ? "" : "s");
+}
+
 // About how long this machine takes for fib(n), from a number small enough to try it.
 Nanoseconds expected_time(unsigned n)
 {
@@ -97,8 +102,8 @@ Measurement measure_clients(const Bench& bench, const Contestant& contestant, un
     measurement.figures["rate"] = report["rate"];
     if (requests == 0) {
         measurement.verdict = "no reply";
-        measurement.detail = fmt::format("not one right reply to {} client{} in {}", clients,
-                                         clients == 1 ? "" : "s", to_string(duration));
+        measurement.detail = fmt::format("not one right reply to {} in {}", plural_clients(clients),
+                                         to_string(duration));
         return measurement;
     }
     measurement.figures["p50_us"] = report["latency_us"]["p50"];
@@ -169,7 +174,7 @@ Measurement measure_hog(const Bench& bench, const Contestant& contestant)
     measurement.words["hog"] = hog_report["starved"] > 0 ? "none" : "none yet";
     if (report["requests"] == 0) {
         measurement.verdict = "no reply";
-        measurement.detail = fmt::format("not one right reply to {} clients", options.clients);
+        measurement.detail = "not one right reply to " + plural_clients(options.clients);
     }
     return measurement;
 }
@@ -228,16 +233,14 @@ const std::vector<Scenario>& all_scenarios()
         {"solo", [](const CompareOptions&) { return std::string("one client, fib(1)"); },
          measure_solo, [](const CompareOptions& o) { return seconds(o.duration + warmup) + 0.1; },
          client_columns, "rate", true},
-        {"crowd",
-         [](const CompareOptions& o) { return fmt::format("{} clients, fib(1)", o.clients); },
+        {"crowd", [](const CompareOptions& o) { return plural_clients(o.clients) + ", fib(1)"; },
          measure_crowd, [](const CompareOptions& o) { return seconds(o.duration + warmup) + 0.1; },
          client_columns, "rate", true},
         {"hog",
          [](const CompareOptions& o) {
              return fmt::format(
-                 "{} clients, fib(1): before, while and after one client asks for fib({}) without "
-                 "pause",
-                 o.clients, o.big);
+                 "{}, fib(1): before, while and after another one asks for fib({}) without pause",
+                 plural_clients(o.clients), o.big);
          },
          measure_hog,
          [](const CompareOptions& o) { return seconds(4 * o.duration + warmup) + 0.2; },

@@ -260,7 +260,7 @@ TEST_CASE("compare: without a form it prints a table, and with a file it writes 
     CHECK(outcome.status == 0);
     CHECK(contains(outcome.out, "solo: one client, fib(1)"));
     CHECK(contains(outcome.out, "02_threads"));
-    CHECK(contains(outcome.err, "[1/1] run 1, solo, 02_threads: reqs/sec"));
+    CHECK(contains(outcome.err, "[1/1, 0 s left] run 1, solo, 02_threads: reqs/sec"));
     const Outcome csv = run(compare({"02", "--scenario", "solo", "--csv"}));
     CHECK(csv.out.starts_with("scenario,stage,run,figure,value,verdict\n"));
     const Outcome markdown = run(compare({"02", "--scenario", "solo", "--markdown"}));
