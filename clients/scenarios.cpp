@@ -169,9 +169,10 @@ Measurement measure_hog(const Bench& bench, const Contestant& contestant)
     if (figures.contains("during") && figures.at("before") > 0) {
         measurement.figures["kept"] = 100 * figures.at("during") / figures.at("before");
     }
-    // A big request may well take longer than the hog had: then its rate is not 0 but unknown.
+    // In a crowd of threads a big request gets one share of the CPU among many: it may well take
+    // longer than the hog was there, and then nobody knows its rate.
     measurement.figures["hog"] = hog_report["rate"];
-    measurement.words["hog"] = hog_report["starved"] > 0 ? "none" : "none yet";
+    measurement.words["hog"] = "none in " + to_string(options.duration);
     if (report["requests"] == 0) {
         measurement.verdict = "no reply";
         measurement.detail = "not one right reply to " + plural_clients(options.clients);
