@@ -249,6 +249,7 @@ std::string format_json(const PerfOptions& options, const LoadResult& result)
     Json intervals = Json::array();
     for (const Interval& interval : result.intervals) {
         intervals.push_back({{"at_s", interval.at_s},
+                             {"requests", interval.requests},
                              {"rate", interval.rate()},
                              {"p50_us", us(interval.p50_ns)},
                              {"p99_us", us(interval.p99_ns)},
@@ -270,6 +271,7 @@ std::string format_json(const PerfOptions& options, const LoadResult& result)
           {"reply", result.errors.reply},
           {"wrong", result.errors.wrong},
           {"unanswered", result.errors.unanswered}}},
+        {"starved", result.starved},
         {"failures", failures(options, result)},
         {"rate", result.rate_mean()},
         {"latency_us", latencies(result.latency_ns)},

@@ -1,0 +1,213 @@
+#include "clients/bench.hpp"
+
+#include <fmt/format.h>
+
+#include <sched.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <string_view>
+
+namespace ground {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+std::chrono::steady_clock::time_point after(Nanoseconds time)
+{
+    return std::chrono::steady_clock::now() + time;
+}
+
+std::string last_line(std::string_view text)
+{
+    while (text.ends_with('\n')) {
+        text.remove_suffix(1);
+    }
+    const std::size_t end = text.rfind('\n');
+    return std::string(text.substr(end == std::string_view::npos ? 0 : end + 1));
+}
+
+// Whether the stage knows --pool: it says so itself.
+bool has_pool(const Bench& bench, const std::string& program)
+{
+    Child help(bench.supervisor, {{program, "--help"}, {}});
+    bench.supervisor.wait([&] { return help.ended(); }, after(bench.options.timeout));
+    return help.out().find("--pool") != std::string::npos;
+}
+
+std::string list(const std::vector<int>& cpus)
+{
+    return fmt::format("CPU{} {}", cpus.size() == 1 ? "" : "s", fmt::join(cpus, ","));
+}
+
+}  // namespace
+
+Placement place(Pin pin)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    check(::sched_getaffinity(0, sizeof set, &set), "sched_getaffinity");
+    Placement placement;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (CPU_ISSET(static_cast<std::size_t>(cpu), &set)) {
+            placement.all.push_back(cpu);
+        }
+    }
+    if (pin == Pin::off) {
+        placement.words = "server and clients wherever the kernel puts them";
+        return placement;
+    }
+    placement.client = {placement.all.back()};
+    if (pin == Pin::together || placement.all.size() == 1) {
+        placement.server = placement.client;
+        placement.words = fmt::format("server and clients together on {}{}", list(placement.client),
+                                      pin == Pin::together ? "" : ", for there is no other");
+    } else {
+        placement.server = {placement.all.begin(), placement.all.end() - 1};
+        placement.words = fmt::format("server on {}, clients on {}", list(placement.server),
+                                      list(placement.client));
+    }
+    return placement;
+}
+
+// ---- Server
+
+Server::Server(const Bench& bench, const Contestant& contestant, const std::vector<int>& cpus)
+    : target_(contestant.target)
+{
+    if (contestant.program.empty()) {
+        return;
+    }
+    Command command{{contestant.program, "--port", "0", "--quiet"}, cpus};
+    const std::string& pool = bench.options.pool;
+    if (!pool.empty() && has_pool(bench, contestant.program)) {
+        command.arguments.insert(command.arguments.end(), {"--pool", pool});
+    }
+    child_.emplace(bench.supervisor, command);
+    await_address(bench);
+}
+
+void Server::await_address(const Bench& bench)
+{
+    constexpr std::string_view words = " listening on ";
+    // The rest of the line behind the words, once the line is whole.
+    const auto address = [&]() -> std::optional<std::string> {
+        const std::string& text = child_->out();
+        const std::size_t begin = text.find(words);
+        const std::size_t end = begin == std::string::npos ? begin : text.find('\n', begin);
+        if (end == std::string::npos) {
+            return std::nullopt;
+        }
+        return text.substr(begin + words.size(), end - begin - words.size());
+    };
+    const bool heard = bench.supervisor.wait([&] { return address() || child_->ended(); },
+                                             after(bench.options.timeout));
+    if (const auto where = address()) {
+        if (const auto target = parse_target(*where)) {
+            target_ = *target;
+            return;
+        }
+        throw Failed(failed_to_start, fmt::format("'{}' is no address to connect to", *where));
+    }
+    if (!heard) {
+        throw Failed(failed_to_start, fmt::format("it has not said within {} where it listens",
+                                                  to_string(bench.options.timeout)));
+    }
+    const std::string complaint = last_line(child_->err());
+    throw Failed(failed_to_start, complaint.empty() ? child_->ending() : complaint);
+}
+
+Server::~Server()
+{
+    if (child_ && !child_->ended()) {
+        child_->terminate();
+    }
+}
+
+std::optional<Usage> Server::usage() const
+{
+    return child_ ? std::optional(usage_of(child_->pid())) : std::nullopt;
+}
+
+void Server::check_alive() const
+{
+    if (died()) {
+        const std::string complaint = last_line(child_->err());
+        throw Failed("died", fmt::format("{}{}{}", child_->ending(), complaint.empty() ? "" : ": ",
+                                         complaint));
+    }
+}
+
+// ---- LoadRun
+
+LoadRun::LoadRun(const Bench& bench, Server& server, std::vector<std::string> arguments)
+    : supervisor_(bench.supervisor), server_(server), child_(bench.supervisor, [&] {
+          arguments.insert(arguments.begin(), {bench.perf, to_string(server.target()), "--json",
+                                               "--interval", to_string(bench.options.duration)});
+          return Command{arguments, bench.placement.client};
+      }())
+{
+}
+
+// With its JSON on stdout perf shows the intervals on stderr.
+unsigned LoadRun::intervals_shown() const
+{
+    constexpr std::string_view mark = " reqs/sec";
+    unsigned count = 0;
+    const std::string& text = child_.err();
+    for (auto at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) {
+        ++count;
+    }
+    return count;
+}
+
+void LoadRun::wait_for_intervals(unsigned count, Nanoseconds longest)
+{
+    supervisor_.wait([&] { return child_.ended() || server_.died() || intervals_shown() >= count; },
+                     after(longest));
+    server_.check_alive();
+}
+
+void LoadRun::wait_for(Nanoseconds time)
+{
+    supervisor_.wait([&] { return child_.ended() || server_.died(); }, after(time));
+    server_.check_alive();
+}
+
+nlohmann::json LoadRun::report(Nanoseconds longest)
+{
+    wait_for(longest);
+    if (!child_.ended()) {
+        throw Failed("no figures", "perf did not end in time");
+    }
+    auto json = nlohmann::json::parse(child_.out(), nullptr, false);
+    if (!json.is_object()) {
+        // A server that dies takes its connections with it, and perf may notice that first.
+        supervisor_.wait([&] { return server_.died(); }, after(100ms));
+        server_.check_alive();
+        std::string complaint = last_line(child_.err());
+        if (complaint.starts_with("perf: ")) {
+            complaint.erase(0, 6);
+        }
+        const bool refused = complaint.starts_with("nothing listens");
+        complaint.erase(std::min(complaint.find(';'), complaint.size()));  // advice for perf's user
+        throw Failed(refused ? "refused" : "no figures",
+                     complaint.empty() ? "perf: " + child_.ending() : complaint);
+    }
+    if (json["errors"]["read"] > 0) {
+        supervisor_.wait([&] { return server_.died(); }, after(100ms));
+        server_.check_alive();
+    }
+    return json;
+}
+
+nlohmann::json LoadRun::stop()
+{
+    if (!child_.ended()) {
+        child_.signal(SIGINT);
+    }
+    return report(5s);
+}
+
+}  // namespace ground

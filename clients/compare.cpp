@@ -1,0 +1,165 @@
+// compare.cpp -- the stages side by side: the same work for each, and one table.
+
+#include "clients/comparison.hpp"
+
+#include <fmt/format.h>
+
+#include <langinfo.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <clocale>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+using namespace ground;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Goes to stderr, so that stdout has the table and nothing else.
+class Progress {
+  public:
+    explicit Progress(const Comparison& comparison)
+        : total_(comparison.scenarios.size() * comparison.contestants.size() *
+                 comparison.options.runs)
+    {
+        for (const Scenario& scenario : comparison.scenarios) {
+            seconds_left_ += scenario.seconds(comparison.options);
+        }
+        seconds_left_ *=
+            static_cast<double>(comparison.contestants.size() * comparison.options.runs);
+        fmt::print(stderr, "About {:.0f} s: {}\n", seconds_left_, comparison.placement);
+    }
+
+    void show(const Comparison& comparison, unsigned run, const Scenario& scenario,
+              const Contestant& contestant, const Measurement& measurement)
+    {
+        seconds_left_ = std::max(0.0, seconds_left_ - scenario.seconds(comparison.options));
+        fmt::print(stderr, "[{}/{}, {:.0f} s left] run {}, {}, {}: {}\n", ++done_, total_,
+                   seconds_left_, run, scenario.name, contestant.name,
+                   brief(scenario, measurement));
+    }
+
+  private:
+    std::size_t total_;
+    std::size_t done_ = 0;
+    double seconds_left_ = 0;  // as planned: stages that fail take less, or more
+};
+
+// The stages take turns, and every other run goes through them backwards, so that a machine that
+// gets slower or faster does so to all of them.
+void measure_all(Comparison& comparison, const Bench& bench)
+{
+    Progress progress(comparison);
+    // Whoever could not be started is not tried again: it would be waited for as long again.
+    std::map<std::size_t, Measurement> unstartable;
+    const std::size_t count = comparison.contestants.size();
+    for (unsigned run = 1; run <= comparison.options.runs; ++run) {
+        for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
+            for (std::size_t turn = 0; turn < count; ++turn) {
+                const std::size_t c = run % 2 == 1 ? turn : count - 1 - turn;
+                const auto known = unstartable.find(c);
+                Measurement measurement =
+                    known != unstartable.end()
+                        ? known->second
+                        : measure(comparison.scenarios[s], bench, comparison.contestants[c]);
+                if (measurement.verdict == failed_to_start) {
+                    unstartable.emplace(c, measurement);
+                }
+                progress.show(comparison, run, comparison.scenarios[s], comparison.contestants[c],
+                              measurement);
+                comparison.runs[{s, c}].push_back(std::move(measurement));
+            }
+        }
+    }
+    comparison.complete = true;
+}
+
+void write(const std::string& file, const std::string& text)
+{
+    std::FILE* const out = file.empty() ? stdout : std::fopen(file.c_str(), "we");
+    bool written = out != nullptr && std::fputs(text.c_str(), out) >= 0;
+    if (out != nullptr) {
+        written = (out == stdout ? std::fflush(out) : std::fclose(out)) == 0 && written;
+    }
+    if (!written) {
+        throw ClientError(fmt::format("can't write {}; choose another file",
+                                      file.empty() ? "to standard output" : file));
+    }
+}
+
+void write_report(const Comparison& comparison)
+{
+    const CompareOptions& options = comparison.options;
+    bool stdout_taken = false;
+    const auto write_form = [&](const std::optional<std::string>& file, const std::string& text) {
+        if (file) {
+            stdout_taken = stdout_taken || file->empty();
+            write(*file, text);
+        }
+    };
+    write_form(options.json, format_json(comparison));
+    write_form(options.csv, format_csv(comparison));
+    write_form(options.markdown, format_table(comparison, TableForm::markdown));
+    if (!stdout_taken) {
+        const bool utf8 = std::string_view(::nl_langinfo(CODESET)) == "UTF-8";
+        write("", format_table(comparison, utf8 ? TableForm::plain_utf8 : TableForm::plain));
+    }
+}
+
+int run(const CompareOptions& options)
+{
+    const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
+    const std::string perf = here / "perf";
+    if (::access(perf.c_str(), X_OK) != 0) {
+        throw ClientError(fmt::format("{} is missing; build it: cmake --build build", perf));
+    }
+    const Placement placement = place(options.pin);
+    Comparison comparison;
+    comparison.options = options;
+    comparison.placement = placement.words;
+    comparison.contestants = contestants_of(options, (here.parent_path() / "stages").string());
+    for (const Scenario& scenario : all_scenarios()) {
+        const auto& names = options.scenarios;
+        if (std::find(names.begin(), names.end(), scenario.name) != names.end()) {
+            comparison.scenarios.push_back(scenario);
+            comparison.placement += scenario.server_has_all_cpus && !placement.server.empty()
+                                        ? fmt::format(" ({}: server on all CPUs)", scenario.name)
+                                        : "";
+        }
+    }
+
+    Supervisor supervisor;
+    const Bench bench{supervisor, options, placement, perf};
+    bool interrupted = false;
+    try {
+        measure_all(comparison, bench);
+    } catch (const Interrupted&) {
+        interrupted = true;
+        fmt::print(stderr, "\n");  // the terminal has echoed ^C
+    }
+    if (!comparison.runs.empty()) {
+        write_report(comparison);
+    }
+    if (interrupted) {
+        return 130;
+    }
+    return any_failed(comparison) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+try {
+    std::setlocale(LC_CTYPE, "");
+    ::signal(SIGPIPE, SIG_IGN);  // a reader that leaves must not keep us from ending the children
+    return run(parse_compare_options(argc, argv));
+} catch (const std::exception& error) {
+    fmt::print(stderr, "compare: {}\n", error.what());
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,294 @@
+#include "clients/scenarios.hpp"
+
+#include "common/fib.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace ground {
+
+namespace {
+
+using namespace std::chrono_literals;
+using Json = nlohmann::json;
+
+// Caches, page faults and first connections: over before anything counts.
+constexpr auto warmup = 200ms;
+// How much longer than planned perf may take: slow connects, and a machine that is busy.
+constexpr auto perf_patience = 20s;
+
+double seconds(Nanoseconds time) { return static_cast<double>(time.count()) / 1e9; }
+
+std::string plural_clients(unsigned count)
+{
+    return fmt::format("{} client{}", count, count == 1 ? "" : "s");
+}
+
+// About how long this machine takes for fib(n), from a number small enough to try it.
+Nanoseconds expected_time(unsigned n)
+{
+    constexpr unsigned tried = 25;
+    static const double unit = [] {
+        const auto begin = std::chrono::steady_clock::now();
+        [[maybe_unused]] volatile Number result = fib(tried);
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    }();
+    return std::chrono::duration_cast<Nanoseconds>(
+        std::chrono::duration<double>(unit * std::pow(1.618, static_cast<double>(n) - tried)));
+}
+
+std::vector<std::string> load(unsigned clients, Nanoseconds duration, unsigned n)
+{
+    return {"--connections", std::to_string(clients), "--duration", to_string(duration),
+            "--fib",         std::to_string(n)};
+}
+
+void warm_up(const Bench& bench, Server& server, unsigned clients)
+{
+    LoadRun run(bench, server, load(clients, warmup, 1));
+    const Json ignored = run.report(warmup + perf_patience);
+}
+
+// What went wrong with single clients, in words.
+void remark(const Json& report, Measurement& measurement)
+{
+    const std::uint64_t clients = report["connections"];
+    const auto add = [&](const Json& count, std::string_view what) {
+        if (count > 0) {
+            measurement.remarks.push_back(
+                fmt::format(fmt::runtime(what), count.get<std::uint64_t>(), clients));
+        }
+    };
+    const Json& errors = report["errors"];
+    add(errors["connect"], "refused {} of {} clients");
+    add(errors["read"], "hung up on {} of {} clients");
+    add(errors["reply"], "{} [Error] replies");
+    add(errors["wrong"], "{} wrong replies");
+    const std::uint64_t starved = report["starved"];
+    add(starved, "{} of {} clients starved");
+    // Served at first and not any more: a server that has stalled.
+    const std::uint64_t unanswered = errors["unanswered"];
+    if (errors["read"] == 0 && unanswered > starved) {
+        add(unanswered - starved, "{} of {} clients left waiting at the end");
+    }
+}
+
+void note_busy_client(const Json& report, Measurement& measurement)
+{
+    const double duration = report["duration_s"];
+    measurement.client_was_busy =
+        measurement.client_was_busy || report["client_cpu_s"] > 0.95 * duration;
+}
+
+Measurement measure_clients(const Bench& bench, const Contestant& contestant, unsigned clients)
+{
+    const Nanoseconds duration = bench.options.duration;
+    Server server(bench, contestant, bench.placement.server);
+    warm_up(bench, server, clients);
+    const auto before = server.usage();
+    LoadRun run(bench, server, load(clients, duration, 1));
+    run.wait_for(duration / 2);
+    const auto under_load = server.usage();
+    const Json report = run.report(duration + perf_patience);
+    const auto after = server.usage();
+
+    Measurement measurement;
+    remark(report, measurement);
+    note_busy_client(report, measurement);
+    const double requests = report["requests"];
+    measurement.figures["rate"] = report["rate"];
+    if (requests == 0) {
+        measurement.verdict = "no reply";
+        measurement.detail = fmt::format("not one right reply to {} in {}", plural_clients(clients),
+                                         to_string(duration));
+        return measurement;
+    }
+    measurement.figures["p50_us"] = report["latency_us"]["p50"];
+    measurement.figures["p99_us"] = report["latency_us"]["p99"];
+    if (before) {
+        const double cpu = cpu_between(*before, *after);
+        measurement.figures["cpu_us"] = 1e6 * cpu / requests;
+        measurement.figures["cpu_percent"] = 100 * cpu / report["duration_s"].get<double>();
+        measurement.figures["memory"] = static_cast<double>(under_load->memory);
+        measurement.figures["threads"] = under_load->threads;
+        measurement.figures["processes"] = static_cast<double>(under_load->processes());
+    }
+    return measurement;
+}
+
+Measurement measure_solo(const Bench& bench, const Contestant& contestant)
+{
+    return measure_clients(bench, contestant, 1);
+}
+
+Measurement measure_crowd(const Bench& bench, const Contestant& contestant)
+{
+    return measure_clients(bench, contestant, bench.options.clients);
+}
+
+// One crowd for all of it, so that what is seen is a fall and a recovery, and four intervals:
+// before, during, the time in which the last big request ends, after.
+Measurement measure_hog(const Bench& bench, const Contestant& contestant)
+{
+    const CompareOptions& options = bench.options;
+    const Nanoseconds longest = options.duration + perf_patience;
+    Server server(bench, contestant, bench.placement.server);
+    warm_up(bench, server, options.clients);
+    LoadRun crowd(bench, server, load(options.clients, 4 * options.duration, 1));
+    crowd.wait_for_intervals(1, longest);
+    Json hog_report;
+    {
+        LoadRun hog(bench, server, {"--connections", "1", "--fib", std::to_string(options.big)});
+        crowd.wait_for_intervals(2, longest);
+        hog_report = hog.stop();
+    }
+    const Json report = crowd.report(3 * options.duration + perf_patience);
+
+    Measurement measurement;
+    remark(report, measurement);
+    note_busy_client(report, measurement);
+    const Json& intervals = report["intervals"];
+    const std::array<std::pair<const char*, std::size_t>, 3> phases{
+        {{"before", 0}, {"during", 1}, {"after", 3}}};
+    for (const auto& [phase, number] : phases) {
+        if (number >= intervals.size()) {
+            continue;
+        }
+        const Json& interval = intervals[number];
+        measurement.figures[phase] = interval["rate"];
+        measurement.words[phase] = "starved";
+        if (interval["requests"] > 0) {
+            measurement.figures[std::string("p50_us_") + phase] = interval["p50_us"];
+            measurement.figures[std::string("p99_us_") + phase] = interval["p99_us"];
+        }
+    }
+    const auto& figures = measurement.figures;
+    if (figures.contains("during") && figures.at("before") > 0) {
+        measurement.figures["kept"] = 100 * figures.at("during") / figures.at("before");
+    }
+    // In a crowd of threads a big request gets one share of the CPU among many: it may well take
+    // longer than the hog was there, and then nobody knows its rate.
+    measurement.figures["hog"] = hog_report["rate"];
+    measurement.words["hog"] = "none in " + to_string(options.duration);
+    if (report["requests"] == 0) {
+        measurement.verdict = "no reply";
+        measurement.detail = "not one right reply to " + plural_clients(options.clients);
+    }
+    return measurement;
+}
+
+// Who uses the cores? So the server has all of them; the clients do nothing but wait.
+Measurement measure_parallel(const Bench& bench, const Contestant& contestant)
+{
+    const CompareOptions& options = bench.options;
+    const bool pinned = !bench.placement.server.empty();
+    Server server(bench, contestant, pinned ? bench.placement.all : std::vector<int>());
+    Measurement measurement;
+    Nanoseconds alone = expected_time(options.big);
+    for (const unsigned count : {1U, 2U, 4U}) {
+        const std::string key = fmt::format("at_once_{}", count);
+        const Nanoseconds limit = options.timeout + 2 * count * alone;
+        std::vector<std::string> arguments = load(count, limit, options.big);
+        arguments.insert(arguments.end(), {"--requests", std::to_string(count)});
+        LoadRun run(bench, server, arguments);
+        const Json report = run.report(limit + perf_patience);
+        const std::uint64_t answered = report["requests"];
+        if (answered == count) {
+            measurement.figures[key] = 1e6 * report["duration_s"].get<double>();
+        } else if (count == 1) {
+            remark(report, measurement);
+            measurement.verdict = "no reply";
+            measurement.detail =
+                fmt::format("no right reply to fib({}) in {:.0f} s", options.big, seconds(limit));
+            return measurement;
+        } else {
+            // The next would only wait for longer.
+            measurement.words[key] = fmt::format("{} of {} served", answered, count);
+            return measurement;
+        }
+        if (count == 1) {
+            alone = std::chrono::duration_cast<Nanoseconds>(
+                std::chrono::duration<double>(report["duration_s"].get<double>()));
+        }
+    }
+    measurement.figures["speedup"] =
+        4 * measurement.figures["at_once_1"] / measurement.figures["at_once_4"];
+    return measurement;
+}
+
+const std::vector<Column> client_columns{
+    {"rate", "reqs/sec", Unit::rate, true}, {"p50_us", "p50", Unit::time_us},
+    {"p99_us", "p99", Unit::time_us},       {"cpu_us", "CPU/req", Unit::cpu_us, true},
+    {"cpu_percent", "CPU", Unit::percent},  {"memory", "memory", Unit::bytes},
+    {"threads", "threads", Unit::count},    {"processes", "procs", Unit::count},
+};
+
+}  // namespace
+
+const std::vector<Scenario>& all_scenarios()
+{
+    static const std::vector<Scenario> scenarios{
+        {"solo", [](const CompareOptions&) { return std::string("one client, fib(1)"); },
+         measure_solo, [](const CompareOptions& o) { return seconds(o.duration + warmup) + 0.1; },
+         client_columns, "rate", true},
+        {"crowd", [](const CompareOptions& o) { return plural_clients(o.clients) + ", fib(1)"; },
+         measure_crowd, [](const CompareOptions& o) { return seconds(o.duration + warmup) + 0.1; },
+         client_columns, "rate", true},
+        {"hog",
+         [](const CompareOptions& o) {
+             return fmt::format(
+                 "{}, fib(1): before, while and after another one asks for fib({}) without pause",
+                 plural_clients(o.clients), o.big);
+         },
+         measure_hog,
+         [](const CompareOptions& o) { return seconds(4 * o.duration + warmup) + 0.2; },
+         {{"before", "before", Unit::rate},
+          {"during", "during", Unit::rate, true},
+          {"after", "after", Unit::rate},
+          {"kept", "kept", Unit::percent},
+          {"p50_us_before", "p50 before", Unit::time_us},
+          {"p50_us_during", "p50 during", Unit::time_us},
+          {"p99_us_during", "p99 during", Unit::time_us},
+          {"hog", "big/sec", Unit::factor}},
+         "during",
+         true},
+        {"parallel",
+         [](const CompareOptions& o) {
+             return fmt::format("the time of fib({}): alone, and of 2 and 4 at once", o.big);
+         },
+         measure_parallel,
+         [](const CompareOptions& o) { return 6 * seconds(expected_time(o.big)) + 0.3; },
+         {{"at_once_1", "alone", Unit::time_us},
+          {"at_once_2", "2 at once", Unit::time_us},
+          {"at_once_4", "4 at once", Unit::time_us, true},
+          {"speedup", "speed-up", Unit::factor}},
+         "at_once_4",
+         false,
+         true},
+    };
+    return scenarios;
+}
+
+std::vector<std::string> scenario_names()
+{
+    std::vector<std::string> names;
+    for (const Scenario& scenario : all_scenarios()) {
+        names.push_back(scenario.name);
+    }
+    return names;
+}
+
+Measurement measure(const Scenario& scenario, const Bench& bench, const Contestant& contestant)
+try {
+    return scenario.measure(bench, contestant);
+} catch (const Failed& failed) {
+    Measurement measurement;
+    measurement.verdict = failed.verdict();
+    measurement.detail = failed.what();
+    return measurement;
+}
+
+}  // namespace ground

@@ -1,0 +1,78 @@
+#include "clients/usage.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <system_error>
+#include <vector>
+
+namespace ground {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// The values of lines such as "Pss:      1234 kB"; 0 if there is no such line, or no such process.
+std::uint64_t field(const std::string& path, const std::string& key)
+{
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) {
+        if (line.starts_with(key)) {
+            return std::strtoull(line.c_str() + key.size(), nullptr, 10);
+        }
+    }
+    return 0;
+}
+
+std::vector<pid_t> process_tree(pid_t root)
+{
+    std::vector<pid_t> tree{root};
+    for (std::size_t i = 0; i < tree.size(); ++i) {
+        std::error_code gone;
+        fs::directory_iterator tasks(fmt::format("/proc/{}/task", tree[i]), gone);
+        while (!gone && tasks != fs::directory_iterator()) {
+            std::ifstream children(tasks->path() / "children");
+            for (pid_t child = 0; children >> child;) {
+                tree.push_back(child);
+            }
+            tasks.increment(gone);
+        }
+    }
+    return tree;
+}
+
+}  // namespace
+
+Usage usage_of(pid_t server)
+{
+    Usage usage;
+    for (const pid_t pid : process_tree(server)) {
+        clockid_t clock{};
+        timespec used{};
+        if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &used) != 0) {
+            continue;  // it has just ended
+        }
+        usage.cpu_s[pid] =
+            static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
+        usage.memory += 1024 * field(fmt::format("/proc/{}/smaps_rollup", pid), "Pss:");
+        usage.threads +=
+            static_cast<unsigned>(field(fmt::format("/proc/{}/status", pid), "Threads:"));
+    }
+    return usage;
+}
+
+double cpu_between(const Usage& before, const Usage& after)
+{
+    double sum = 0;
+    for (const auto& [pid, seconds] : after.cpu_s) {
+        const auto same = before.cpu_s.find(pid);
+        sum += seconds - (same == before.cpu_s.end() ? 0 : same->second);
+    }
+    return sum;
+}
+
+}  // namespace ground

@@ -1,0 +1,26 @@
+// usage.hpp -- what a server uses of the machine: all of its processes together.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+
+namespace ground {
+
+struct Usage {
+    std::map<pid_t, double> cpu_s;  // by process, since it was started
+    std::uint64_t memory = 0;       // bytes; what processes share counts once
+    unsigned threads = 0;
+
+    [[nodiscard]] std::size_t processes() const noexcept { return cpu_s.size(); }
+};
+
+// Of the process and all of its descendants that are alive. CPU time comes from the clock that the
+// kernel keeps for each process: it counts nanoseconds, and threads that have ended, too.
+[[nodiscard]] Usage usage_of(pid_t server);
+
+// CPU seconds between the two. What a process used that ended in between is lost.
+[[nodiscard]] double cpu_between(const Usage& before, const Usage& after);
+
+}  // namespace ground

@@ -1,0 +1,283 @@
+// compare as its users run it, against real stages and against servers with a flaw.
+#include "tests/harness.hpp"
+
+#include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <sched.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <set>
+
+using namespace ground::test;
+using Json = nlohmann::json;
+
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+// Short measurements, patient with a machine that is busy; the arguments may say otherwise.
+Start compare(const Arguments& arguments)
+{
+    const std::vector<std::pair<std::string, std::string>> usual{
+        {"--duration", "200ms"},
+        {"--runs", "1"},
+        {"--big", "20"},
+        {"--timeout", sanitized ? "12s" : "3s"},
+        {"--connections", "4"}};
+    Start start{{COMPARE_PATH}};
+    for (const auto& [option, value] : usual) {
+        if (std::find(arguments.begin(), arguments.end(), option) == arguments.end()) {
+            start.command.insert(start.command.end(), {option, value});
+        }
+    }
+    start.command.insert(start.command.end(), arguments.begin(), arguments.end());
+    return start;
+}
+
+std::string fake(const std::string& flaw) { return FAKES_PATH "/fake_" + flaw; }
+
+struct Report {
+    int status = 0;
+    Json json;
+
+    [[nodiscard]] const Json& run(const std::string& stage, std::size_t scenario = 0) const
+    {
+        for (const Json& entry : json.at("scenarios").at(scenario).at("stages")) {
+            if (entry.at("stage") == stage) {
+                return entry.at("runs").at(0);
+            }
+        }
+        throw std::runtime_error("nothing about " + stage);
+    }
+};
+
+Report report(Arguments arguments)
+{
+    arguments.emplace_back("--json");
+    const Outcome outcome = run(compare(arguments));
+    INFO(outcome.err);
+    const Json json = Json::parse(outcome.out, nullptr, false);
+    REQUIRE(json.is_object());
+    return {outcome.status, json};
+}
+
+bool contains(const std::string& text, std::string_view part)
+{
+    return text.find(part) != std::string::npos;
+}
+
+std::set<int> cpus_of(pid_t pid)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    ::sched_getaffinity(pid, sizeof set, &set);
+    std::set<int> cpus;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (CPU_ISSET(static_cast<std::size_t>(cpu), &set)) {
+            cpus.insert(cpu);
+        }
+    }
+    return cpus;
+}
+
+}  // namespace
+
+TEST_CASE("compare: has figures for each stage that is asked for")
+{
+    const Report result = report({"02", "03", "--scenario", "solo,crowd"});
+    CHECK(result.status == 0);
+    CHECK(result.json.at("complete") == true);
+    for (const std::size_t scenario : {0U, 1U}) {
+        for (const char* const stage : {"02_threads", "03_process_pool"}) {
+            const Json& figures = result.run(stage, scenario).at("figures");
+            CHECK(figures.at("rate") > 0);
+            CHECK(figures.at("cpu_us") > 0);
+            CHECK(figures.at("memory") > 0);
+            CHECK(figures.at("p50_us") <= figures.at("p99_us"));
+        }
+    }
+}
+
+TEST_CASE("compare: counts the threads and the processes of the whole server")
+{
+    const Report result = report({"02", "03", "--scenario", "crowd", "--pin", "off"});
+    const Json& threads = result.run("02_threads").at("figures");
+    CHECK(threads.at("threads") >= 5);  // one per client, and the one that accepts
+    CHECK(threads.at("processes") == 1);
+    CHECK(result.run("03_process_pool").at("figures").at("processes") >= 3);
+}
+
+TEST_CASE("compare: --pool goes to the stages that have a pool, and to no other")
+{
+    const Report result = report({"02", "05", "--scenario", "solo", "--pool", "inline"});
+    CHECK(result.status == 0);
+    CHECK(result.run("02_threads").at("figures").at("processes") == 1);
+    CHECK(result.run("05_futures").at("figures").at("processes") == 1);
+}
+
+TEST_CASE("compare: says of 01 how many clients starve")
+{
+    const Report result = report({"01", "--scenario", "crowd"});
+    CHECK(result.status == 0);
+    CHECK(result.run("01_blocking").at("remarks") == Json{"3 of 4 clients starved"});
+}
+
+TEST_CASE("compare: says of 01 that it serves one big request and not the next")
+{
+    const Report result = report({"01", "--scenario", "parallel"});
+    CHECK(result.run("01_blocking").at("figures").at("at_once_1") > 0);
+    CHECK(result.run("01_blocking").at("words").at("at_once_2") == "1 of 2 served");
+}
+
+TEST_CASE("compare: the hog has figures from before, during and after it")
+{
+    const Report result = report({"02", "--scenario", "hog"});
+    const Json& figures = result.run("02_threads").at("figures");
+    for (const char* const key : {"before", "during", "after", "hog", "kept"}) {
+        CHECK(figures.at(key) > 0);
+    }
+}
+
+TEST_CASE("compare: a server that hangs costs its own cells a word, not the run")
+{
+    const Report result = report({fake("hangs"), "02", "--scenario", "crowd,hog,parallel"});
+    CHECK(result.status == 1);
+    CHECK(result.json.at("complete") == true);
+    for (const std::size_t scenario : {0U, 1U, 2U}) {
+        CHECK(result.run("fake_hangs", scenario).at("verdict") == "no reply");
+        CHECK(result.run("02_threads", scenario).at("verdict") == "");
+    }
+}
+
+TEST_CASE("compare: a server that dies costs its own cells a word, not the run")
+{
+    const Report result = report({fake("dies"), "02", "--scenario", "solo,hog,parallel"});
+    CHECK(result.status == 1);
+    for (const std::size_t scenario : {0U, 1U, 2U}) {
+        CHECK(result.run("fake_dies", scenario).at("verdict") == "died");
+        CHECK(result.run("fake_dies", scenario).at("detail") == "exit status 3: fake: out of luck");
+        CHECK(result.run("02_threads", scenario).at("verdict") == "");
+    }
+}
+
+TEST_CASE("compare: a server that does not start costs its own cells a word, not the run")
+{
+    const Report result =
+        report({fake("refuses"), fake("silent"), "/no/such", "02", "--scenario", "solo"});
+    CHECK(result.status == 1);
+    CHECK(result.run("fake_refuses").at("verdict") == "failed to start");
+    CHECK(result.run("fake_refuses").at("detail") == "fake: today is my day off");
+    CHECK(result.run("fake_silent").at("verdict") == "failed to start");
+    CHECK(result.run("such").at("verdict") == "failed to start");
+    CHECK(result.run("such").at("detail") == "No such file or directory");
+    CHECK(result.run("02_threads").at("verdict") == "");
+}
+
+TEST_CASE("compare: an external server is measured, and where none is that is said")
+{
+    Program server({{STAGES_PATH "/02_threads", "--port", "0"}});
+    server.out().wait_for("\n");
+    const std::string line = server.out().text();
+    const std::string port =
+        line.substr(line.rfind(':') + 1, line.find('\n') - line.rfind(':') - 1);
+    const Report result = report({"--external", "ours=127.0.0.1:" + port, "--external",
+                                  "nobody=127.0.0.1:1", "--scenario", "solo"});
+    CHECK(result.status == 1);
+    CHECK(result.run("ours").at("figures").at("rate") > 0);
+    CHECK_FALSE(result.run("ours").at("figures").contains("cpu_us"));
+    CHECK(result.run("nobody").at("verdict") == "refused");
+    CHECK(server.info().state != 'Z');
+}
+
+TEST_CASE("compare: leaves no process behind that a server has left behind")
+{
+    Program program(compare({fake("lingers"), "--scenario", "solo"}));
+    CHECK(program.wait() == 0);
+    eventually("all have ended", [&] { return program.descendants().empty(); });
+}
+
+TEST_CASE("compare: Ctrl-C ends with what was measured, and with everything that was started")
+{
+    Program program(compare({"02", "03", "--scenario", "solo", "--runs", "1000"}));
+    program.err().wait_for("[3/");
+    program.signal(SIGINT);
+    CHECK(program.wait() == 130);
+    const std::string table = program.out().read_all();
+    CHECK(contains(table, "02_threads"));
+    CHECK(contains(table, "Stopped before the end"));
+    eventually("all have ended", [&] { return program.descendants().empty(); });
+}
+
+TEST_CASE("compare: Ctrl-C is heard while it waits for a server that does not start")
+{
+    Program program(compare({fake("silent"), "--timeout", "1000s"}));
+    eventually("the server runs", [&] { return !program.descendants().empty(); });
+    program.signal(SIGINT);
+    CHECK(program.wait() == 130);
+    eventually("all have ended", [&] { return program.descendants().empty(); });
+}
+
+TEST_CASE("compare: when it is killed, everything that it has started ends")
+{
+    Program program(compare({"03", "--scenario", "crowd", "--duration", "1000s"}));
+    program.err().wait_for("\n");
+    // The server with its forker and a worker, and perf, which is busy.
+    eventually("the load runs", [&] { return program.descendants().size() >= 4; });
+    wait_until_computing(program);
+    program.signal(SIGKILL);
+    CHECK(program.wait() == -SIGKILL);
+    eventually("all have ended", [&] { return program.descendants().empty(); });
+}
+
+TEST_CASE("compare: apart means that server and client share no CPU")
+{
+    if (cpus_of(0).size() < 2) {
+        return;
+    }
+    Program program(compare({"02", "--scenario", "crowd", "--duration", "1000s"}));
+    const auto confined = [](const std::set<int>& cpus) {
+        return !cpus.empty() && cpus.size() < cpus_of(0).size();
+    };
+    std::vector<std::set<int>> cpus;
+    eventually("server and load run where they are to", [&] {
+        cpus.clear();
+        for (const ProcessInfo& child : program.descendants()) {
+            cpus.push_back(cpus_of(child.pid));
+        }
+        return cpus.size() == 2 && confined(cpus[0]) && confined(cpus[1]);
+    });
+    for (const int cpu : cpus[0]) {
+        CHECK_FALSE(cpus[1].contains(cpu));
+    }
+    CHECK(contains(program.err().text(), "server on CPU"));
+}
+
+TEST_CASE("compare: without a form it prints a table, and with a file it writes that, too")
+{
+    const Outcome outcome = run(compare({"02", "--scenario", "solo"}));
+    CHECK(outcome.status == 0);
+    CHECK(contains(outcome.out, "solo: one client, fib(1)"));
+    CHECK(contains(outcome.out, "02_threads"));
+    CHECK(contains(outcome.err, "[1/1, 0 s left] run 1, solo, 02_threads: reqs/sec"));
+    const Outcome csv = run(compare({"02", "--scenario", "solo", "--csv"}));
+    CHECK(csv.out.starts_with("scenario,stage,run,figure,value,verdict\n"));
+    const Outcome markdown = run(compare({"02", "--scenario", "solo", "--markdown"}));
+    CHECK(contains(markdown.out, "| 02_threads |"));
+}
+
+TEST_CASE("compare: a mistake is answered with one line that says what to do")
+{
+    for (const Arguments& arguments :
+         {Arguments{"nosuch"}, Arguments{"--external", "nonsense"}, Arguments{"--pin", "up"},
+          Arguments{"--scenario", "x"}, Arguments{"--duration", "1ms"},
+          Arguments{"--csv", "--json"}}) {
+        const Outcome outcome = run(compare(arguments));
+        CAPTURE(outcome.err);
+        CHECK(outcome.status != 0);
+        CHECK(outcome.out.empty());
+        CHECK(outcome.err.starts_with("compare: "));
+        CHECK(outcome.err.find('\n') == outcome.err.size() - 1);
+    }
+}

@@ -1,0 +1,185 @@
+#include "clients/comparison.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <initializer_list>
+
+using namespace ground;
+
+namespace {
+
+Scenario scenario(std::string_view name)
+{
+    const auto& all = all_scenarios();
+    return *std::find_if(all.begin(), all.end(),
+                         [&](const Scenario& candidate) { return candidate.name == name; });
+}
+
+Comparison comparison(std::string_view name)
+{
+    Comparison result;
+    result.options.runs = 2;
+    result.scenarios = {scenario(name)};
+    return result;
+}
+
+Measurement measured(const std::string& key, double value)
+{
+    Measurement measurement;
+    measurement.figures[key] = value;
+    return measurement;
+}
+
+Measurement failed(const std::string& verdict)
+{
+    Measurement measurement;
+    measurement.verdict = verdict;
+    measurement.detail = "bad luck";
+    return measurement;
+}
+
+void add(Comparison& comparison, const std::string& name, std::vector<Measurement> runs)
+{
+    comparison.contestants.push_back({name, "/" + name, {}});
+    comparison.runs[{0, comparison.contestants.size() - 1}] = std::move(runs);
+}
+
+void add(Comparison& comparison, const std::string& name, std::initializer_list<double> values)
+{
+    std::vector<Measurement> runs;
+    for (const double value : values) {
+        runs.push_back(measured(comparison.scenarios[0].ranked_by, value));
+    }
+    add(comparison, name, std::move(runs));
+}
+
+bool contains(const std::string& text, std::string_view part)
+{
+    return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("comparison: a summary is the median and the extremes")
+{
+    const auto odd = summarise({measured("a", 3), measured("a", 1), measured("a", 7)}, "a");
+    REQUIRE(odd);
+    CHECK(odd->median == 3);
+    CHECK(odd->low == 1);
+    CHECK(odd->high == 7);
+    CHECK(odd->spread() == doctest::Approx(1));
+    CHECK(summarise({measured("a", 1), measured("a", 2)}, "a")->median == doctest::Approx(1.5));
+    CHECK_FALSE(summarise({measured("b", 1)}, "a"));
+}
+
+TEST_CASE("comparison: a run that failed is not part of the figures")
+{
+    CHECK(summarise({measured("a", 4), failed("died")}, "a")->low == 4);
+}
+
+TEST_CASE("comparison: stages whose runs are apart are ranked")
+{
+    Comparison result = comparison("solo");
+    add(result, "slow", {10, 20});
+    add(result, "fast", {30, 40});
+    CHECK(ranking(result, 0) == "Best first: fast > slow");
+}
+
+TEST_CASE("comparison: where less is better the smaller comes first")
+{
+    Comparison result = comparison("parallel");
+    add(result, "slow", {30, 40});
+    add(result, "fast", {10, 20});
+    CHECK(ranking(result, 0) == "Best first: fast > slow");
+}
+
+TEST_CASE("comparison: neighbours whose runs overlap are not ranked")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 20});
+    add(result, "b", {19, 29});
+    add(result, "c", {30, 31});
+    CHECK(ranking(result, 0) == "Best first: c > b ~ a (~: too close to tell)");
+}
+
+TEST_CASE("comparison: where the client was the limit of both there is no rank")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 11});
+    add(result, "b", {20, 21});
+    for (auto& [where, runs] : result.runs) {
+        for (Measurement& run : runs) {
+            run.client_was_busy = true;
+        }
+    }
+    CHECK(contains(ranking(result, 0), "b ~ a"));
+    CHECK(contains(format_table(result, TableForm::plain), "* The client was busy"));
+}
+
+TEST_CASE("comparison: a single run is not ranked")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10});
+    add(result, "b", {20});
+    CHECK(contains(ranking(result, 0), "Not ranked"));
+}
+
+TEST_CASE("comparison: a stage without a figure has no rank, and a word in the table")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 11});
+    add(result, "b", {20, 21});
+    add(result, "broken", {failed("died"), failed("died")});
+    CHECK(ranking(result, 0) == "Best first: b > a");
+    const std::string table = format_table(result, TableForm::plain);
+    CHECK(contains(table, "broken       died"));
+    CHECK(contains(table, "broken died: bad luck"));
+    CHECK(any_failed(result));
+}
+
+TEST_CASE("comparison: a stage that failed in some runs keeps its figures and says so")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {measured("rate", 1234567), failed("died")});
+    const std::string table = format_table(result, TableForm::plain);
+    CHECK(contains(table, "1,234,567"));
+    CHECK(contains(table, "died in 1 of 2 runs"));
+}
+
+TEST_CASE("comparison: a rate of 0 is called by its name")
+{
+    Comparison result = comparison("hog");
+    Measurement measurement = measured("during", 0);
+    measurement.words["during"] = "starved";
+    add(result, "a", {measurement});
+    CHECK(contains(format_table(result, TableForm::plain), "starved"));
+}
+
+TEST_CASE("comparison: what was not measured before Ctrl-C says so")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 11});
+    result.contestants.push_back({"b", "/b", {}});
+    const std::string table = format_table(result, TableForm::plain);
+    CHECK(contains(table, "not measured"));
+    CHECK(contains(table, "Stopped before the end"));
+}
+
+TEST_CASE("comparison: the plain table is ASCII where the terminal may be, too")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 20});
+    const std::string table = format_table(result, TableForm::plain);
+    CHECK(std::all_of(table.begin(), table.end(), [](char c) { return c > 0; }));
+    CHECK(contains(table, "15.0 +-33%"));
+    CHECK(contains(format_table(result, TableForm::plain_utf8), "15.0 ±33%"));
+}
+
+TEST_CASE("comparison: Markdown and CSV keep names that have their special characters")
+{
+    Comparison result = comparison("solo");
+    add(result, "a|b,\"c\"", {10, 11});
+    CHECK(contains(format_table(result, TableForm::markdown), "| a\\|b,\"c\" |"));
+    CHECK(contains(format_csv(result), "solo,\"a|b,\"\"c\"\"\",1,rate,10,\n"));
+}
