@@ -47,8 +47,9 @@ What is measured:
       --scenario LIST      some of these                                  [all]
          solo              one client, fib(1): the talk's perf2
          crowd             many clients, fib(1)
-         hog               a crowd; then also a client that asks for big numbers
-                           without pause; then without it again
+         hog               one client; then also another one, that asks for big
+                           numbers without pause; then without it again
+         crowd-hog         the same with a crowd
          parallel          the time of a big request: alone, and of 2 and 4 at once
       --external NAME=HOST:PORT
                            also a server that somebody else runs; may be repeated
