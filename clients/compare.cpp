@@ -1,6 +1,7 @@
 // compare.cpp -- the stages side by side: the same work for each, and one table.
 
 #include "clients/comparison.hpp"
+#include "clients/page.hpp"
 
 #include <fmt/format.h>
 
@@ -108,6 +109,9 @@ void write_report(const Comparison& comparison)
     write_form(options.json, format_json(comparison));
     write_form(options.csv, format_csv(comparison));
     write_form(options.markdown, format_table(comparison, TableForm::markdown));
+    if (options.html) {
+        write(*options.html, format_page(comparison));
+    }
     if (!stdout_taken) {
         const bool utf8 = std::string_view(::nl_langinfo(CODESET)) == "UTF-8";
         write("", format_table(comparison, utf8 ? TableForm::plain_utf8 : TableForm::plain));

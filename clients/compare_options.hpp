@@ -36,6 +36,7 @@ struct CompareOptions {
     std::optional<std::string> json;
     std::optional<std::string> csv;
     std::optional<std::string> markdown;
+    std::optional<std::string> html;  // never standard output
 };
 
 // "NAME=HOST:PORT". Nothing if it is not that.

@@ -12,7 +12,7 @@ namespace ground {
 
 namespace {
 
-using Row = std::vector<std::string>;
+using Row = Table::value_type;
 
 // 1234567 -> "1,234,567"
 std::string grouped(double number)
@@ -136,7 +136,7 @@ std::size_t width_of(std::string_view text)
     }));
 }
 
-std::string plain_table(const std::vector<Row>& rows)
+std::string plain_table(const Table& rows)
 {
     std::vector<std::size_t> widths(rows.front().size());
     for (const Row& row : rows) {
@@ -158,7 +158,7 @@ std::string plain_table(const std::vector<Row>& rows)
     return text;
 }
 
-std::string markdown_table(const std::vector<Row>& rows)
+std::string markdown_table(const Table& rows)
 {
     std::string text;
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -183,39 +183,6 @@ std::string markdown_table(const std::vector<Row>& rows)
     return text;
 }
 
-const std::vector<Measurement>& runs_of(const Comparison& comparison, std::size_t scenario,
-                                        std::size_t contestant)
-{
-    static const std::vector<Measurement> none;
-    const auto found = comparison.runs.find({scenario, contestant});
-    return found == comparison.runs.end() ? none : found->second;
-}
-
-// What is said below a scenario's table.
-std::vector<std::string> notes(const Comparison& comparison, std::size_t scenario)
-{
-    std::vector<std::string> texts;
-    if (const std::string order = ranking(comparison, scenario); !order.empty()) {
-        texts.push_back(order);
-    }
-    bool busy = false;
-    for (std::size_t i = 0; i < comparison.contestants.size(); ++i) {
-        const auto& runs = runs_of(comparison, scenario, i);
-        for (const Measurement& run : runs) {
-            if (!run.verdict.empty()) {
-                add_once(texts, fmt::format("{} {}: {}", comparison.contestants[i].name,
-                                            run.verdict, run.detail));
-            }
-        }
-        busy = busy || client_was_busy(runs);
-    }
-    if (busy) {
-        texts.emplace_back(
-            "* The client was busy more than 95% of the time: the server may be capable of more.");
-    }
-    return texts;
-}
-
 std::string csv_field(const std::string& text)
 {
     if (text.find_first_of(",\"\n") == std::string::npos) {
@@ -229,6 +196,14 @@ std::string csv_field(const std::string& text)
 }
 
 }  // namespace
+
+const std::vector<Measurement>& runs_of(const Comparison& comparison, std::size_t scenario,
+                                        std::size_t contestant)
+{
+    static const std::vector<Measurement> none;
+    const auto found = comparison.runs.find({scenario, contestant});
+    return found == comparison.runs.end() ? none : found->second;
+}
 
 std::optional<Summary> summarise(const std::vector<Measurement>& runs, const std::string& key)
 {
@@ -291,35 +266,71 @@ std::string ranking(const Comparison& comparison, std::size_t scenario)
     return text + (close ? " (~: too close to tell)" : "");
 }
 
+Table table_of(const Comparison& comparison, std::size_t number, std::string_view plus_minus)
+{
+    const Scenario& scenario = comparison.scenarios[number];
+    Table rows{{"stage"}};
+    for (const Column& column : scenario.columns) {
+        rows.front().push_back(column.title);
+    }
+    rows.front().emplace_back("");
+    for (std::size_t c = 0; c < comparison.contestants.size(); ++c) {
+        rows.push_back(row_of(comparison.contestants[c].name, runs_of(comparison, number, c),
+                              scenario.columns, plus_minus));
+    }
+    return rows;
+}
+
+std::vector<std::string> notes_below(const Comparison& comparison, std::size_t scenario)
+{
+    std::vector<std::string> texts;
+    if (const std::string order = ranking(comparison, scenario); !order.empty()) {
+        texts.push_back(order);
+    }
+    bool busy = false;
+    for (std::size_t i = 0; i < comparison.contestants.size(); ++i) {
+        const auto& runs = runs_of(comparison, scenario, i);
+        for (const Measurement& run : runs) {
+            if (!run.verdict.empty()) {
+                add_once(texts, fmt::format("{} {}: {}", comparison.contestants[i].name,
+                                            run.verdict, run.detail));
+            }
+        }
+        busy = busy || client_was_busy(runs);
+    }
+    if (busy) {
+        texts.emplace_back(
+            "* The client was busy more than 95% of the time: the server may be capable of more.");
+    }
+    return texts;
+}
+
+std::string method(const Comparison& comparison)
+{
+    const CompareOptions& options = comparison.options;
+    return fmt::format(
+        "{}; closed loop; {}, {} per measurement{}.", comparison.placement,
+        options.runs == 1 ? "one run" : fmt::format("medians of {} runs", options.runs),
+        to_string(options.duration), options.pool.empty() ? "" : ", --pool " + options.pool);
+}
+
 std::string format_table(const Comparison& comparison, TableForm form)
 {
     const bool markdown = form == TableForm::markdown;
-    const CompareOptions& options = comparison.options;
     std::string text;
     for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
         const Scenario& scenario = comparison.scenarios[s];
-        std::vector<Row> rows{{"stage"}};
-        for (const Column& column : scenario.columns) {
-            rows.front().push_back(column.title);
-        }
-        rows.front().emplace_back("");
-        for (std::size_t c = 0; c < comparison.contestants.size(); ++c) {
-            rows.push_back(row_of(comparison.contestants[c].name, runs_of(comparison, s, c),
-                                  scenario.columns, form == TableForm::plain ? "+-" : "±"));
-        }
+        const Table rows = table_of(comparison, s, form == TableForm::plain ? "+-" : "±");
         text += fmt::format("{0}{1}{0}: {2}\n", markdown ? "**" : "", scenario.name,
-                            scenario.title(options));
+                            scenario.title(comparison.options));
         text += fmt::format("\n{}\n", markdown ? markdown_table(rows) : plain_table(rows));
-        for (const std::string& note : notes(comparison, s)) {
+        for (const std::string& note : notes_below(comparison, s)) {
             const bool star = markdown && note.starts_with('*');
             text += fmt::format("{}{}{}\n", star ? "\\" : "", note, markdown ? "\n" : "");
         }
         text += markdown ? "" : "\n";
     }
-    text += fmt::format(
-        "{}; closed loop; {}, {} per measurement{}.\n", comparison.placement,
-        options.runs == 1 ? "one run" : fmt::format("medians of {} runs", options.runs),
-        to_string(options.duration), options.pool.empty() ? "" : ", --pool " + options.pool);
+    text += method(comparison) + "\n";
     if (!comparison.complete) {
         text += "Stopped before the end: this is what was measured until then.\n";
     }

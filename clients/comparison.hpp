@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -45,6 +46,23 @@ struct Summary {
 // or where it was the client that limited both: there is no telling which is better. Or why there
 // is no such order; empty if there is nothing to put in order.
 [[nodiscard]] std::string ranking(const Comparison& comparison, std::size_t scenario);
+
+// For each run of a scenario against a contestant, as far as it went; maybe none.
+[[nodiscard]] const std::vector<Measurement>& runs_of(const Comparison& comparison,
+                                                      std::size_t scenario, std::size_t contestant);
+
+// Rows of cells; the first is the titles', and the last cell of each has the remarks.
+using Table = std::vector<std::vector<std::string>>;
+
+// What all forms of a report say about a scenario: a row for each contestant, a spread behind this
+// sign, and the lines that belong below.
+[[nodiscard]] Table table_of(const Comparison& comparison, std::size_t scenario,
+                             std::string_view plus_minus);
+[[nodiscard]] std::vector<std::string> notes_below(const Comparison& comparison,
+                                                   std::size_t scenario);
+
+// How all of it was measured: one sentence.
+[[nodiscard]] std::string method(const Comparison& comparison);
 
 enum class TableForm { plain, plain_utf8, markdown };
 
