@@ -288,6 +288,7 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
 {
     const CompareOptions& options = bench.options;
     Server server(bench, contestant, bench.placement.server);
+    const auto unused = server.usage();  // the warm-up's connection may outlive it for a moment
     warm_up(bench, server, 1);
     const auto before = server.usage();
     bench.observer.on_step("connecting");
@@ -324,7 +325,7 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
     if (before) {
         // All but the listening socket, the pool's, and the one that is active.
         const int sockets =
-            static_cast<int>(under_load->sockets) - static_cast<int>(before->sockets);
+            static_cast<int>(under_load->sockets) - static_cast<int>(unused->sockets);
         const int held = std::max(0, sockets - 1);
         figures["held"] = held;
         measurement.words["held"] = "none";
