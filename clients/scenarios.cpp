@@ -112,9 +112,12 @@ void remark(const Json& report, Measurement& measurement)
     const std::uint64_t starved = report["starved"];
     add(starved, "{} of {} clients starved");
     measurement.figures["starved"] = static_cast<double>(starved);
-    // Served at first and not any more: a server that has stalled.
+    // Served at first and then no more: a server that has stalled. That some wait at the end means
+    // no more than that it was busy with something else just then.
     const std::uint64_t unanswered = errors["unanswered"];
-    if (errors["read"] == 0 && starved == 0) {
+    const Json& intervals = report["intervals"];
+    if (errors["read"] == 0 && unanswered > starved && !intervals.empty() &&
+        intervals.back()["requests"] == 0) {
         add(unanswered, "{} requests left without a reply");
     }
 }
