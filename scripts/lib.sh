@@ -11,8 +11,9 @@ program=${0##*/}
 build_packages=(
     g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev doctest-dev
 )
-# The clients that nobody here wrote, which the tests let talk to every stage.
-test_packages=(netcat-openbsd netcat-traditional telnet socat)
+# The clients that nobody here wrote, which the tests let talk to every stage, and what the server
+# that compare's tests measure is written in.
+test_packages=(netcat-openbsd netcat-traditional telnet socat python3)
 # The sanitizer presets.
 clang_packages=(clang libclang-rt-14-dev)
 
