@@ -6,6 +6,8 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <limits>
 #include <string_view>
 
 namespace ground {
@@ -141,38 +143,54 @@ void Server::check_alive() const
 
 // ---- LoadRun
 
-LoadRun::LoadRun(const Bench& bench, Server& server, std::vector<std::string> arguments)
-    : supervisor_(bench.supervisor), server_(server), child_(bench.supervisor, [&] {
-          arguments.insert(arguments.begin(), {bench.perf, to_string(server.target()), "--json",
-                                               "--interval", to_string(bench.options.duration)});
-          return Command{arguments, bench.placement.client};
-      }())
+LoadRun::LoadRun(const Bench& bench, Server& server, std::vector<std::string> arguments,
+                 Watched watched)
+    : bench_(bench),
+      server_(server),
+      child_(bench.supervisor,
+             [&] {
+                 arguments.insert(arguments.begin(),
+                                  {bench.perf, to_string(server.target()), "--json", "--histograms",
+                                   "--interval", to_string(bench.slice())});
+                 return Command{arguments, bench.placement.client};
+             }()),
+      watched_(watched == Watched::yes)
 {
 }
 
-// With its JSON on stdout perf shows the intervals on stderr.
-unsigned LoadRun::intervals_shown() const
+// With its JSON on stdout perf shows the intervals on stderr, a line each: "18745 reqs/sec ...".
+void LoadRun::read_intervals()
 {
-    constexpr std::string_view mark = " reqs/sec";
-    unsigned count = 0;
     const std::string& text = child_.err();
-    for (auto at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1)) {
-        ++count;
+    for (auto end = text.find('\n', read_); end != std::string::npos;
+         end = text.find('\n', read_)) {
+        const std::string line = text.substr(read_, end - read_);
+        read_ = end + 1;
+        char* rest = nullptr;
+        const double rate = std::strtod(line.c_str(), &rest);
+        if (std::string_view(rest).starts_with(" reqs/sec")) {
+            ++intervals_;
+            if (watched_) {
+                bench_.observer.on_rate(rate);
+            }
+        }
     }
-    return count;
 }
 
 void LoadRun::wait_for_intervals(unsigned count, Nanoseconds longest)
 {
-    supervisor_.wait([&] { return child_.ended() || server_.died() || intervals_shown() >= count; },
-                     after(longest));
+    bench_.supervisor.wait(
+        [&] {
+            read_intervals();
+            return child_.ended() || server_.died() || intervals_ >= count;
+        },
+        after(longest));
     server_.check_alive();
 }
 
 void LoadRun::wait_for(Nanoseconds time)
 {
-    supervisor_.wait([&] { return child_.ended() || server_.died(); }, after(time));
-    server_.check_alive();
+    wait_for_intervals(std::numeric_limits<unsigned>::max(), time);
 }
 
 nlohmann::json LoadRun::report(Nanoseconds longest)
@@ -184,7 +202,7 @@ nlohmann::json LoadRun::report(Nanoseconds longest)
     auto json = nlohmann::json::parse(child_.out(), nullptr, false);
     if (!json.is_object()) {
         // A server that dies takes its connections with it, and perf may notice that first.
-        supervisor_.wait([&] { return server_.died(); }, after(100ms));
+        bench_.supervisor.wait([&] { return server_.died(); }, after(100ms));
         server_.check_alive();
         std::string complaint = last_line(child_.err());
         if (complaint.starts_with("perf: ")) {
@@ -196,7 +214,7 @@ nlohmann::json LoadRun::report(Nanoseconds longest)
                      complaint.empty() ? "perf: " + child_.ending() : complaint);
     }
     if (json["errors"]["read"] > 0) {
-        supervisor_.wait([&] { return server_.died(); }, after(100ms));
+        bench_.supervisor.wait([&] { return server_.died(); }, after(100ms));
         server_.check_alive();
     }
     return json;

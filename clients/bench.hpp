@@ -10,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ground {
@@ -42,12 +43,27 @@ struct Placement {
 // Out of the CPUs that this process may use.
 [[nodiscard]] Placement place(Pin pin);
 
+// Who wants to know how a measurement goes on.
+class BenchObserver {
+  public:
+    virtual ~BenchObserver() = default;
+    // What is being done now: "warming up".
+    virtual void on_step(std::string_view step) = 0;
+    // Of the measured clients, a slice of the time later.
+    virtual void on_rate(double requests_per_second) = 0;
+};
+
 // What a scenario needs to know of the whole run.
 struct Bench {
     Supervisor& supervisor;
     const CompareOptions& options;
     const Placement& placement;
     std::string perf;  // its path
+    BenchObserver& observer;
+
+    // A measurement is watched in slices: how long they are.
+    [[nodiscard]] Nanoseconds slice() const { return options.duration / slices; }
+    static constexpr unsigned slices = 10;
 };
 
 // A server that listens; compare's own ends with this object.
@@ -73,10 +89,13 @@ class Server {
     Target target_;
 };
 
-// perf, running against a server, with one interval as long as a measurement.
+// perf, running against a server, with an interval for each slice of the measurement.
 class LoadRun {
   public:
-    LoadRun(const Bench& bench, Server& server, std::vector<std::string> arguments);
+    // The observer hears of the rates of those that are watched.
+    enum class Watched { no, yes };
+    LoadRun(const Bench& bench, Server& server, std::vector<std::string> arguments,
+            Watched watched = Watched::no);
 
     // Waits until perf has ended, or has shown so many intervals, or for the time to pass. Throws
     // Failed if the server dies meanwhile.
@@ -89,11 +108,14 @@ class LoadRun {
     [[nodiscard]] nlohmann::json stop();
 
   private:
-    [[nodiscard]] unsigned intervals_shown() const;
+    void read_intervals();
 
-    Supervisor& supervisor_;
+    const Bench& bench_;
     Server& server_;
     Child child_;
+    const bool watched_;
+    std::size_t read_ = 0;    // of what perf has said
+    unsigned intervals_ = 0;  // it has told of
 };
 
 }  // namespace ground

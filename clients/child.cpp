@@ -22,7 +22,7 @@ namespace ground {
 namespace {
 
 // A chatty server must not grow compare; perf's report is far shorter than this.
-constexpr std::size_t most_text = 1 << 20;
+constexpr std::size_t most_text = 16 << 20;
 // Stages promise to end within 2 s.
 constexpr int milliseconds_to_end = 3000;
 

@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Goes to stderr, so that stdout has the table and nothing else.
-class Progress {
+class Progress : public BenchObserver {
   public:
     explicit Progress(const Comparison& comparison)
         : total_(comparison.scenarios.size() * comparison.contestants.size() *
@@ -35,6 +35,9 @@ class Progress {
             static_cast<double>(comparison.contestants.size() * comparison.options.runs);
         fmt::print(stderr, "About {:.0f} s: {}\n", seconds_left_, comparison.placement);
     }
+
+    void on_step(std::string_view /*step*/) override {}
+    void on_rate(double /*requests_per_second*/) override {}
 
     void show(const Comparison& comparison, unsigned run, const Scenario& scenario,
               const Contestant& contestant, const Measurement& measurement)
@@ -53,9 +56,8 @@ class Progress {
 
 // The stages take turns, and every other run goes through them backwards, so that a machine that
 // gets slower or faster does so to all of them.
-void measure_all(Comparison& comparison, const Bench& bench)
+void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
 {
-    Progress progress(comparison);
     // Whoever could not be started is not tried again: it would be waited for as long again.
     std::map<std::size_t, Measurement> unstartable;
     const std::size_t count = comparison.contestants.size();
@@ -112,7 +114,7 @@ void write_report(const Comparison& comparison)
     }
 }
 
-int run(const CompareOptions& options)
+int run(const CompareOptions& options, const std::string& command)
 {
     const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
     const std::string perf = here / "perf";
@@ -122,6 +124,9 @@ int run(const CompareOptions& options)
     const Placement placement = place(options.pin);
     Comparison comparison;
     comparison.options = options;
+    comparison.command = command;
+    comparison.date = date_and_time();
+    comparison.machine = this_machine();
     comparison.placement = placement.words;
     comparison.contestants = contestants_of(options, (here.parent_path() / "stages").string());
     for (const Scenario& scenario : all_scenarios()) {
@@ -135,10 +140,11 @@ int run(const CompareOptions& options)
     }
 
     Supervisor supervisor;
-    const Bench bench{supervisor, options, placement, perf};
+    Progress progress(comparison);
+    const Bench bench{supervisor, options, placement, perf, progress};
     bool interrupted = false;
     try {
-        measure_all(comparison, bench);
+        measure_all(comparison, bench, progress);
     } catch (const Interrupted&) {
         interrupted = true;
         fmt::print(stderr, "\n");  // the terminal has echoed ^C
@@ -158,7 +164,7 @@ int main(int argc, char** argv)
 try {
     std::setlocale(LC_CTYPE, "");
     ::signal(SIGPIPE, SIG_IGN);  // a reader that leaves must not keep us from ending the children
-    return run(parse_compare_options(argc, argv));
+    return run(parse_compare_options(argc, argv), command_line(argc, argv));
 } catch (const std::exception& error) {
     fmt::print(stderr, "compare: {}\n", error.what());
     return EXIT_FAILURE;

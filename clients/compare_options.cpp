@@ -47,9 +47,12 @@ What is measured:
       --scenario LIST      some of these                                  [all]
          solo              one client, fib(1): the talk's perf2
          crowd             many clients, fib(1)
-         hog               a crowd; then also a client that asks for big numbers
-                           without pause; then without it again
+         hog               one client; then also another one, that asks for big
+                           numbers without pause; then without it again
+         crowd-hog         the same with a crowd
          parallel          the time of a big request: alone, and of 2 and 4 at once
+         idle              one client beside very many that stay silent
+         pipeline          a crowd that sends many requests at once
       --external NAME=HOST:PORT
                            also a server that somebody else runs; may be repeated
                            (alone: only these; its CPU and memory are not known)
@@ -59,6 +62,8 @@ How:
   -d, --duration TIME      of one measurement: 2s, 500ms                   [1s]
   -r, --runs N             how often all of it is measured                  [3]
       --big N              what a big request asks for                     [40]
+      --idle N             silent clients                                [1100]
+      --pipeline N         requests sent at once                           [16]
       --pin WHERE          server and clients on CPUs apart, together, or off:
                            wherever the kernel puts them                [apart]
       --timeout TIME       how long a stage may take to start, and a big request
@@ -166,6 +171,8 @@ CompareOptions parse_compare_options(int argc, char** argv)
     app.add_option("-c,--connections", options.clients)->check(CLI::Range(1U, 10'000U));
     add_duration(app, "-d,--duration", options.duration);
     app.add_option("-r,--runs", options.runs)->check(CLI::Range(1U, 1000U));
+    app.add_option("--idle", options.idle)->check(CLI::Range(1U, 100'000U));
+    app.add_option("--pipeline", options.pipeline)->check(CLI::Range(2U, 10'000U));
     app.add_option("--big", options.big)->check(CLI::Range(1U, 50U));  // the stages' --max-n
     std::string pin = "apart";
     app.add_option("--pin", pin)

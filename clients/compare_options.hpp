@@ -27,6 +27,8 @@ struct CompareOptions {
     Nanoseconds duration = std::chrono::seconds(1);
     unsigned runs = 3;
     unsigned big = 40;
+    unsigned idle = 1100;    // connections; more than select() can watch
+    unsigned pipeline = 16;  // requests in a segment
     Pin pin = Pin::apart;
     std::string pool;  // empty: the stages' default
     Nanoseconds timeout = std::chrono::seconds(10);

@@ -357,12 +357,23 @@ std::string format_json(const Comparison& comparison)
         for (std::size_t c = 0; c < comparison.contestants.size(); ++c) {
             Json runs = Json::array();
             for (const Measurement& run : runs_of(comparison, s, c)) {
+                Json timeline = Json::array();
+                for (const Slice& slice : run.timeline) {
+                    timeline.push_back({{"at_s", slice.at_s}, {"rate", slice.rate}});
+                }
+                Json phases = Json::array();
+                for (const Phase& phase : run.phases) {
+                    phases.push_back(
+                        {{"name", phase.name}, {"begin_s", phase.begin_s}, {"end_s", phase.end_s}});
+                }
                 runs.push_back({{"figures", run.figures},
                                 {"words", run.words},
                                 {"remarks", run.remarks},
                                 {"verdict", run.verdict},
                                 {"detail", run.detail},
-                                {"client_was_busy", run.client_was_busy}});
+                                {"client_was_busy", run.client_was_busy},
+                                {"timeline", timeline},
+                                {"phases", phases}});
             }
             Json medians = Json::object();
             for (const Column& column : scenario.columns) {
@@ -380,7 +391,17 @@ std::string format_json(const Comparison& comparison)
                              {"ranking", ranking(comparison, s)},
                              {"stages", stages}});
     }
-    const Json report = {{"placement", comparison.placement},
+    const Machine& machine = comparison.machine;
+    const Json report = {{"command", comparison.command},
+                         {"date", comparison.date},
+                         {"machine",
+                          {{"cpu", machine.cpu},
+                           {"cpus", machine.cpus},
+                           {"memory_bytes", machine.memory},
+                           {"kernel", machine.kernel},
+                           {"compiler", machine.compiler},
+                           {"build", machine.build}}},
+                         {"placement", comparison.placement},
                          {"mode", "closed"},
                          {"connections", options.clients},
                          {"duration_s", static_cast<double>(options.duration.count()) / 1e9},

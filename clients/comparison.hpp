@@ -1,6 +1,7 @@
 // comparison.hpp -- what all measurements together say, and its forms: table, Markdown, CSV, JSON.
 #pragma once
 
+#include "clients/machine.hpp"
 #include "clients/scenarios.hpp"
 
 #include <map>
@@ -13,6 +14,9 @@ namespace ground {
 
 struct Comparison {
     CompareOptions options;
+    std::string command;  // to run it again
+    std::string date;
+    Machine machine;
     std::string placement;
     std::vector<Contestant> contestants;
     std::vector<Scenario> scenarios;

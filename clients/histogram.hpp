@@ -14,17 +14,18 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace ground {
 
 class Histogram {
   public:
-    void record(std::uint64_t value) noexcept
+    void record(std::uint64_t value, std::uint64_t times = 1) noexcept
     {
-        ++counts_[index(value)];
-        ++count_;
-        sum_ += static_cast<double>(value);
+        counts_[index(value)] += times;
+        count_ += times;
+        sum_ += static_cast<double>(value) * static_cast<double>(times);
         min_ = std::min(min_, value);
         max_ = std::max(max_, value);
     }
@@ -98,6 +99,19 @@ class Histogram {
             }
         }
         return count_ == 0 ? 0 : static_cast<double>(inside) / static_cast<double>(count_);
+    }
+
+    // The largest value of each bucket that is not empty, and its count; in order. Recorded again,
+    // they have the same percentiles.
+    [[nodiscard]] std::vector<std::pair<std::uint64_t, std::uint64_t>> buckets() const
+    {
+        std::vector<std::pair<std::uint64_t, std::uint64_t>> found;
+        for (std::size_t i = 0; i < counts_.size(); ++i) {
+            if (counts_[i] > 0) {
+                found.emplace_back(std::min(lowest(i) + (width(i) - 1), max_), counts_[i]);
+            }
+        }
+        return found;
     }
 
   private:

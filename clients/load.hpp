@@ -23,6 +23,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace ground {
@@ -49,6 +50,8 @@ struct Interval {
     std::uint64_t p99_ns = 0;
     double silence_s = 0;  // how long ago the last reply was
     bool warmup = false;   // not part of the measuring
+    // With --histograms all latencies: see Histogram::buckets().
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> latencies_ns;
 
     [[nodiscard]] double rate() const noexcept { return static_cast<double>(requests) / length_s; }
 };

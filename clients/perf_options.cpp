@@ -64,6 +64,9 @@ void check_combination(const PerfOptions& options)
                    : fmt::format("--json and --csv can't both go to {}; choose two files",
                                  *options.json));
     }
+    if (options.histograms && !options.json) {
+        refuse("--histograms are part of the JSON; add --json");
+    }
     if (options.each && options.quiet) {
         refuse("--each prints while it runs and --quiet does not; choose one of them");
     }
@@ -163,6 +166,8 @@ What is shown:
   -q, --quiet              only the report
   -j, --json               the report as JSON, and nothing else on stdout
       --json=FILE          the report as usual, and as JSON in the file
+      --histograms         in the JSON also each interval's latencies, as pairs:
+                           so many microseconds, so often
       --csv, --csv=FILE    for each interval a line of comma-separated figures
                            instead, or in the file
   -h, --help               this help
@@ -313,6 +318,7 @@ PerfOptions parse_perf_options(int argc, char** argv)
                "a list of numbers from 0 to 100; try 50,90,99.9");
     // A flag that may have a value takes it only after '=': the target is never mistaken for it.
     const auto* const json_flag = app.add_flag("-j{-},--json{-}", json);
+    app.add_flag("--histograms", options.histograms);
     const auto* const csv_flag = app.add_flag("--csv{-}", csv);
     app.add_flag("-q,--quiet", options.quiet);
 

@@ -41,6 +41,7 @@ struct PerfOptions {
     bool quiet = false;
     bool latency = false;             // show the percentiles
     std::vector<double> percentiles;  // those of the user; empty: the usual ones
+    bool histograms = false;          // with JSON, all latencies of each interval
     std::optional<std::string> json;  // a file; empty: standard output
     std::optional<std::string> csv;   // the same
 };

@@ -153,6 +153,9 @@ void Recorder::end_interval(Time now)
     interval.errors = std::exchange(interval_errors_, 0);
     interval.p50_ns = interval_latency_.percentile(50);
     interval.p99_ns = interval_latency_.percentile(99);
+    if (options_.histograms) {
+        interval.latencies_ns = interval_latency_.buckets();
+    }
     interval.silence_s = seconds(now - last_reply_);
     if (state_ == State::measuring) {
         interval.at_s = seconds(now - since_);

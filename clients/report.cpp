@@ -248,12 +248,21 @@ std::string format_json(const PerfOptions& options, const LoadResult& result)
     }
     Json intervals = Json::array();
     for (const Interval& interval : result.intervals) {
-        intervals.push_back({{"at_s", interval.at_s},
-                             {"requests", interval.requests},
-                             {"rate", interval.rate()},
-                             {"p50_us", us(interval.p50_ns)},
-                             {"p99_us", us(interval.p99_ns)},
-                             {"errors", interval.errors}});
+        Json entry = {
+            {"at_s", interval.at_s},   {"requests", interval.requests},
+            {"rate", interval.rate()}, {"p50_us", nullptr},  // without a reply there is no latency
+            {"p99_us", nullptr},       {"errors", interval.errors}};
+        if (interval.requests > 0) {
+            entry["p50_us"] = us(interval.p50_ns);
+            entry["p99_us"] = us(interval.p99_ns);
+        }
+        if (options.histograms) {
+            Json& pairs = entry["latencies"] = Json::array();
+            for (const auto& [latency, count] : interval.latencies_ns) {
+                pairs.push_back({us(latency), count});
+            }
+        }
+        intervals.push_back(std::move(entry));
     }
     Json report = {
         {"target", to_string(options.target)},

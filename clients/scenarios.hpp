@@ -9,6 +9,19 @@
 
 namespace ground {
 
+// The rate over time, seen in slices.
+struct Slice {
+    double at_s = 0;  // when it ended, counted from the beginning of the measuring
+    double rate = 0;  // requests per second
+};
+
+// A part of that time in which something was the case: "hog".
+struct Phase {
+    std::string name;
+    double begin_s = 0;
+    double end_s = 0;
+};
+
 // What one run of one scenario against one stage has shown.
 struct Measurement {
     std::map<std::string, double> figures;     // see the scenario's columns; those it has
@@ -17,6 +30,8 @@ struct Measurement {
     std::string verdict;                       // "died"; empty: it was measured
     std::string detail;                        // what is to be said about the verdict
     bool client_was_busy = false;              // nearly all of the time: the figures are its own
+    std::vector<Slice> timeline;               // of the small clients
+    std::vector<Phase> phases;                 // in order; none if all of it was the same
 };
 
 enum class Unit { rate, time_us, cpu_us, percent, bytes, count, factor };

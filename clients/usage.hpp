@@ -12,6 +12,7 @@ struct Usage {
     std::map<pid_t, double> cpu_s;  // by process, since it was started
     std::uint64_t memory = 0;       // bytes; what processes share counts once
     unsigned threads = 0;
+    unsigned sockets = 0;  // open in the process itself, not in its descendants
 
     [[nodiscard]] std::size_t processes() const noexcept { return cpu_s.size(); }
 };

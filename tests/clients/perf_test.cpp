@@ -557,15 +557,52 @@ TEST_CASE("perf: raises the soft limit of descriptors by itself")
     CHECK(outcome.status == 0);
 }
 
+TEST_CASE("perf: --histograms has every latency, and so the percentiles of any intervals together")
+{
+    ScriptedServer server(answer);
+    const Outcome outcome =
+        run(perf(server, {"-d", "200ms", "-i", "50ms", "-q", "--json", "--histograms"}));
+    const json report = json::parse(outcome.out);
+    for (const json& interval : report["intervals"]) {
+        std::uint64_t count = 0;
+        double median = 0;
+        for (const json& pair : interval["latencies"]) {
+            if (2 * count < interval["requests"]) {
+                median = pair[0];
+            }
+            count += pair[1].get<std::uint64_t>();
+        }
+        CHECK(count == interval["requests"]);
+        CHECK(median == doctest::Approx(interval["p50_us"].get<double>()).epsilon(0.02));
+    }
+    CHECK(report["intervals"].size() >= 2);
+    CHECK(run(perf(server, {"--histograms"})).status == 2);
+}
+
 TEST_CASE("perf: --help names every option and fits a projector")
 {
     const Outcome outcome = run({PERF_PATH, "--help"});
     CHECK(outcome.status == 0);
-    for (const char* const option :
-         {"-c, --connections", "-P, --pipeline", "--fib N", "--terminator", "-n, --requests",
-          "-d, --duration", "-R, --rate", "--reconnect", "--idle", "--csv, --csv=FILE",
-          "-w, --warmup", "-i, --interval", "--each", "-L, --latency", "--percentiles",
-          "-q, --quiet", "-j, --json", "--json=FILE", "-h, --help"}) {
+    for (const char* const option : {"-c, --connections",
+                                     "-P, --pipeline",
+                                     "--fib N",
+                                     "--terminator",
+                                     "-n, --requests",
+                                     "-d, --duration",
+                                     "-R, --rate",
+                                     "--reconnect",
+                                     "--idle",
+                                     "--csv, --csv=FILE",
+                                     "-w, --warmup",
+                                     "-i, --interval",
+                                     "--each",
+                                     "-L, --latency",
+                                     "--percentiles",
+                                     "-q, --quiet",
+                                     "--histograms",
+                                     "-j, --json",
+                                     "--json=FILE",
+                                     "-h, --help"}) {
         CAPTURE(option);
         CHECK(contains(outcome.out, option));
     }

@@ -2,10 +2,12 @@
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <sched.h>
 #include <signal.h>
+#include <sys/select.h>
 
 #include <algorithm>
 #include <set>
@@ -142,19 +144,60 @@ TEST_CASE("compare: says of 01 that it serves one big request and not the next")
 
 TEST_CASE("compare: the hog has figures from before, during and after it")
 {
-    const Report result = report({"02", "--scenario", "hog"});
+    // Long enough for each phase to be seen on a machine that is busy with something else.
+    const Report result = report({"02", "--scenario", "hog", "--duration", "1s"});
     const Json& figures = result.run("02_threads").at("figures");
-    for (const char* const key : {"before", "during", "after", "hog", "kept"}) {
+    for (const char* const key : {"rate_before", "rate_hog", "rate_after", "big_rate", "kept"}) {
         CHECK(figures.at(key) > 0);
     }
+    const Json& timeline = result.run("02_threads").at("timeline");
+    REQUIRE(timeline.size() > 4);
+    CHECK(timeline.front().at("at_s") < timeline.back().at("at_s"));
+    CHECK(result.run("02_threads").at("phases").at(1).at("name") == "hog");
+}
+
+TEST_CASE("compare: idle connections are held, and what they cost is known")
+{
+    const Report result = report({"01", "02", "--scenario", "idle", "--idle", "50"});
+    const Json& threads = result.run("02_threads").at("figures");
+    CHECK(threads.at("held") == 50);
+    CHECK(threads.at("threads") == 52);
+    CHECK(threads.at("memory_each") > 1000);
+    CHECK(threads.at("refused") == 0);
+    // The kernel has accepted them; the stage talks to its first client.
+    CHECK(result.run("01_blocking").at("figures").at("held") == 0);
+}
+
+TEST_CASE("compare: of more idle connections than select() can watch some are refused")
+{
+    // Long enough for all to be accepted: to the client they are connected before that.
+    const Report result = report({"04", "07", "--scenario", "idle", "--idle", "1100", "--duration",
+                                  sanitized ? "8s" : "2s"});
+    const Json& figures = result.run("04_generators").at("figures");
+    const int refused = figures.at("refused");
+    CHECK(refused > 1100 - FD_SETSIZE);
+    CHECK(figures.at("held") == 1100 - refused);
+    CHECK(result.run("04_generators").at("remarks") ==
+          Json{fmt::format("refused {} of 1100", refused)});
+    CHECK(result.run("07_coroutines").at("figures").at("held") == 1100);
+}
+
+TEST_CASE("compare: many requests at once are measured beside one at a time")
+{
+    const Json figures =
+        report({"04", "--scenario", "pipeline"}).run("04_generators").at("figures");
+    CHECK(figures.at("rate_single") > 0);
+    CHECK(figures.at("rate") > 0);
+    CHECK(figures.at("gain") > 0);
 }
 
 TEST_CASE("compare: a server that hangs costs its own cells a word, not the run")
 {
-    const Report result = report({fake("hangs"), "02", "--scenario", "crowd,hog,parallel"});
+    const Report result =
+        report({fake("hangs"), "02", "--scenario", "crowd,hog,parallel,idle,pipeline"});
     CHECK(result.status == 1);
     CHECK(result.json.at("complete") == true);
-    for (const std::size_t scenario : {0U, 1U, 2U}) {
+    for (const std::size_t scenario : {0U, 1U, 2U, 3U, 4U}) {
         CHECK(result.run("fake_hangs", scenario).at("verdict") == "no reply");
         CHECK(result.run("02_threads", scenario).at("verdict") == "");
     }
@@ -162,9 +205,10 @@ TEST_CASE("compare: a server that hangs costs its own cells a word, not the run"
 
 TEST_CASE("compare: a server that dies costs its own cells a word, not the run")
 {
-    const Report result = report({fake("dies"), "02", "--scenario", "solo,hog,parallel"});
+    const Report result =
+        report({fake("dies"), "02", "--scenario", "solo,hog,parallel,idle,pipeline"});
     CHECK(result.status == 1);
-    for (const std::size_t scenario : {0U, 1U, 2U}) {
+    for (const std::size_t scenario : {0U, 1U, 2U, 3U, 4U}) {
         CHECK(result.run("fake_dies", scenario).at("verdict") == "died");
         CHECK(result.run("fake_dies", scenario).at("detail") == "exit status 3: fake: out of luck");
         CHECK(result.run("02_threads", scenario).at("verdict") == "");

@@ -150,8 +150,8 @@ TEST_CASE("comparison: a stage that failed in some runs keeps its figures and sa
 TEST_CASE("comparison: a rate of 0 is called by its name")
 {
     Comparison result = comparison("hog");
-    Measurement measurement = measured("during", 0);
-    measurement.words["during"] = "starved";
+    Measurement measurement = measured("rate_hog", 0);
+    measurement.words["rate_hog"] = "starved";
     add(result, "a", {measurement});
     CHECK(contains(format_table(result, TableForm::plain), "starved"));
 }
