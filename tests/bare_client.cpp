@@ -1,7 +1,6 @@
 // bare_client.cpp -- the least that a closed-loop client on epoll can do: what perf is compared to.
 //
-//     bare_client PORT CONNECTIONS SECONDS    prints reqs/sec, then p50 and p99 of the latency in
-//     us
+//     bare_client PORT CONNECTIONS SECONDS    prints reqs/sec, and p50 and p99 in microseconds
 //
 // On purpose without any code of ours and without checks. What counts is what perf counts: a
 // request that was sent after the first 100 ms, in which the server may still be accepting, and
