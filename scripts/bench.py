@@ -261,7 +261,9 @@ def report(results, checks, arguments, rounds):
         lines += ["\\* The client was busy more than 95% of the time: the server may be capable of more.", ""]
     lines += ["perf beside an epoll client that does nothing else, against the same running server (ratio within "
               "a round: median, and extremes):", "",
-              *check_table(checks, arguments.clients)]
+              *check_table(checks, arguments.clients), "",
+              "A crowd keeps both CPUs busy: a request waits for the server or, its reply there, for the client. Only "
+              "the first is latency, so a client that is a few per cent slower shows a somewhat shorter one."]
     return "\n".join(lines) + "\n"
 
 
