@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
@@ -68,10 +70,12 @@ How:
                            wherever the kernel puts them                [apart]
       --timeout TIME       how long a stage may take to start, and a big request
                            longer than it should                          [10s]
+      --baseline FILE      compares with what an earlier run has written (--json=FILE)
 What is shown:
       --json, --csv, --markdown
                            the results in that form on stdout, not as a table
       --json=FILE, ...     also in the file
+      --html FILE          a page with charts, for any browser, to show and to keep
   -h, --help               this help
 
 The stages take turns in each run, so that a machine that gets slower does so
@@ -80,14 +84,28 @@ worst to the best. All loads are closed loops: a client sends its next request
 when it has a reply.
 
 Examples:
-  compare                          all stages, all scenarios, three minutes
+  compare                          all stages, all scenarios: seven minutes
   compare 02 04 --scenario hog     one big request in a crowd of small ones
+  compare --scenario hog,crowd --html stages.html
+                                   the picture for the whole class
   compare 07 --external py=localhost:25000 --scenario crowd
                                    against a server in Python
 
 Exit status: 0 if all was measured (a stage that starves its clients is a result,
 too), 1 if a stage failed, 2 after a mistake in the options, 130 after Ctrl-C.
 )";
+
+// Asked before minutes of measuring, not after them. Creates nothing.
+bool can_be_written(const fs::path& file)
+{
+    std::error_code problem;
+    const fs::file_status status = fs::status(file, problem);
+    if (fs::exists(status)) {
+        return !fs::is_directory(status) && ::access(file.c_str(), W_OK) == 0;
+    }
+    const fs::path directory = fs::absolute(file, problem).parent_path() / "";
+    return file.has_filename() && ::access(directory.c_str(), W_OK | X_OK) == 0;
+}
 
 // Those whose names are the text, or else begin with it as a word, or else at all.
 std::vector<std::string> matches(const std::vector<std::string>& names, const std::string& text)
@@ -178,9 +196,11 @@ CompareOptions parse_compare_options(int argc, char** argv)
     app.add_option("--pin", pin)
         ->check(CLI::IsMember(std::vector<std::string>{"apart", "together", "off"}));
     add_duration(app, "--timeout", options.timeout);
+    app.add_option("--baseline", options.baseline);
     const auto* const json_flag = app.add_flag("--json{-}", json);
     const auto* const csv_flag = app.add_flag("--csv{-}", csv);
     const auto* const markdown_flag = app.add_flag("--markdown{-}", markdown);
+    app.add_option("--html", options.html);
 
     try {
         app.parse(argc, argv);
@@ -201,6 +221,11 @@ CompareOptions parse_compare_options(int argc, char** argv)
     options.markdown = destination(markdown_flag, markdown);
     if (to_stdout > 1) {
         refuse("only one of --json, --csv and --markdown can have stdout; try --json=FILE");
+    }
+    for (const auto& file : {options.json, options.csv, options.markdown, options.html}) {
+        if (file && (!file->empty() || file == options.html) && !can_be_written(*file)) {
+            refuse(fmt::format("can't write '{}'; choose another file", *file));
+        }
     }
     if (options.scenarios.empty()) {
         options.scenarios = scenario_names();
