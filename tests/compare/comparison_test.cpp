@@ -222,7 +222,7 @@ TEST_CASE("comparison: what is said of a stage comes from its figures")
           "stage: serves 16 clients at 5,000 reqs/sec; beside the hog a client keeps 95% of its "
           "rate.");
     CHECK(contains(say(15, 950, 0), "serves 1 of 16 clients and lets the others wait"));
-    CHECK(contains(say(15, 950, 0), "keeps 95% of its rate beside the hog, which is not served"));
+    CHECK(contains(say(15, 950, 0), "keeps 95% of its rate beside the hog, which gets no reply"));
     CHECK(contains(say(0, 20, 3), "falls from 1,000 to 20.0 reqs/sec and waits 5.1 ms"));
     CHECK(contains(say(0, 0, 3), "gets no reply at all"));
     result.runs[{1, 0}] = {failed("died")};
