@@ -358,7 +358,7 @@ std::string ranking(const Comparison& comparison, std::size_t scenario)
         const Place& better = places[i - 1];
         const Place& worse = places[i];
         const bool tie =
-            better.summary.overlaps(worse.summary) || (better.limited && worse.limited);
+            better.summary.close_to(worse.summary) || (better.limited && worse.limited);
         close = close || tie;
         text += fmt::format(" {} {}", tie ? '~' : '>', worse.name);
     }
