@@ -52,13 +52,13 @@ What is measured:
          hog               one client; then also another one, that asks for big
                            numbers without pause; then without it again
          crowd-hog         the same with a crowd
-         parallel          the time of a big request: alone, and of 2 and 4 at once
+         parallel          the time of big requests: one alone, 2 and 4 at once
          idle              one client beside very many that stay silent
          pipeline          a crowd that sends many requests at once
       --external NAME=HOST:PORT
-                           also a server that somebody else runs; may be repeated
+                           also a server that somebody else runs; repeatable
                            (alone: only these; its CPU and memory are not known)
-      --pool KIND          processes, threads or inline, where a stage has a pool
+      --pool KIND          processes, threads or inline, if a stage has a pool
 How:
   -c, --connections N      clients in a crowd                              [16]
   -d, --duration TIME      of one measurement: 2s, 500ms                   [1s]
@@ -70,12 +70,12 @@ How:
                            wherever the kernel puts them                [apart]
       --timeout TIME       how long a stage may take to start, and a big request
                            longer than it should                          [10s]
-      --baseline FILE      compares with what an earlier run has written (--json=FILE)
+      --baseline FILE      compares with the --json=FILE of an earlier run
 What is shown:
       --json, --csv, --markdown
                            the results in that form on stdout, not as a table
       --json=FILE, ...     also in the file
-      --html FILE          a page with charts, for any browser, to show and to keep
+      --html FILE          a page with charts, for any browser, to be kept
   -h, --help               this help
 
 The stages take turns in each run, so that a machine that gets slower does so
@@ -92,8 +92,9 @@ Examples:
   compare 07 --external py=localhost:25000 --scenario crowd
                                    against a server in Python
 
-Exit status: 0 if all was measured (a stage that starves its clients is a result,
-too), 1 if a stage failed, 2 after a mistake in the options, 130 after Ctrl-C.
+Exit status: 0 if all was measured (a stage that starves its clients is a
+result, too), 1 if a stage failed, 2 after a mistake in the options, 130 after
+Ctrl-C.
 )";
 
 // Asked before minutes of measuring, not after them. Creates nothing.

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <fstream>
 #include <set>
+#include <sstream>
 
 using namespace ground::test;
 using Json = nlohmann::json;
@@ -355,6 +356,24 @@ TEST_CASE(
                               " is not the JSON of a comparison; a baseline is made "
                               "with: compare --json=FILE\n");
     ::unlink(file.c_str());
+}
+
+TEST_CASE("compare: --help names every option and fits a projector")
+{
+    const Outcome outcome = run({{COMPARE_PATH, "--help"}});
+    CHECK(outcome.status == 0);
+    for (const char* const option :
+         {"--scenario", "--external", "--pool", "--connections", "--duration", "--runs", "--big",
+          "--idle", "--pipeline", "--pin", "--timeout", "--baseline", "--json", "--csv",
+          "--markdown", "--html", "--help"}) {
+        CAPTURE(option);
+        CHECK(contains(outcome.out, option));
+    }
+    std::istringstream lines(outcome.out);
+    for (std::string line; std::getline(lines, line);) {
+        CAPTURE(line);
+        CHECK(line.size() <= 80);
+    }
 }
 
 TEST_CASE("compare: a mistake is answered with one line that says what to do")
