@@ -70,12 +70,12 @@ std::string clock(double seconds)
     return fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
 
-// How the columns of a line are shared out.
+// How the columns of a line are shared out. Where there are few the name has them all.
 struct Layout {
-    std::size_t name;
-    std::size_t sparkline;
-    std::size_t words;
-    std::size_t rates_per_column;
+    std::size_t name = 0;
+    std::size_t sparkline = 0;
+    std::size_t words = 0;
+    std::size_t rates_per_column = 1;
 
     Layout(const Frame& frame, std::size_t width)
     {
@@ -83,17 +83,23 @@ struct Layout {
         for (const StageLine& stage : frame.stages) {
             longest = std::max(longest, columns_of(stage.name));
         }
-        name = std::min(longest, std::max<std::size_t>(width / 3, 4));
+        if (width < 20) {
+            name = width;
+            return;
+        }
+        name = std::min(longest, width / 3);
         sparkline = std::clamp<std::size_t>(width / 5, 4, 40);
         rates_per_column = std::max<std::size_t>((frame.slices + sparkline / 2) / sparkline, 1);
-        const std::size_t taken = name + 1 + sparkline + 1;
-        words = width - std::min(width, taken);
+        words = width - (name + 1 + sparkline + 1);
     }
 };
 
 std::string line_of(const StageLine& stage, const Layout& layout, Style style)
 {
     using State = StageLine::State;
+    if (layout.sparkline == 0) {
+        return cut(stage.name, layout.name, style.utf8);
+    }
     std::string words = stage.words;
     if (stage.state == State::running && !stage.rates.empty()) {
         words = fmt::format("{:.0f} reqs/sec, {}", stage.rates.back(), words);
@@ -121,6 +127,11 @@ std::string progress_of(const Frame& frame, std::size_t width, Style style)
 }
 
 }  // namespace
+
+std::string printable(std::string_view text, bool utf8)
+{
+    return cut(text, std::string::npos, utf8);
+}
 
 std::string cut(std::string_view text, std::size_t width, bool utf8)
 {

@@ -43,8 +43,10 @@ struct Frame {
                                            std::size_t rates_per_column, std::size_t width,
                                            Style style);
 
-// At most so many columns of it; a mark stands for what had to go. Control characters, and without
-// UTF-8 whatever is not ASCII, become '?'.
+// Control characters, and without UTF-8 whatever is not ASCII, become '?'.
+[[nodiscard]] std::string printable(std::string_view text, bool utf8);
+
+// The same, and at most so many columns of it; a mark stands for what had to go.
 [[nodiscard]] std::string cut(std::string_view text, std::size_t width, bool utf8);
 
 }  // namespace ground

@@ -38,6 +38,14 @@ class LineProgress : public Progress {
     {
         fmt::print(stderr, "About {:.0f} s: {}\n", seconds_left(), comparison.placement);
     }
+    ~LineProgress() override
+    {
+        if (done() < total() && ::isatty(STDERR_FILENO) == 1) {
+            fmt::print(stderr, "\n");  // behind the ^C that the terminal has echoed
+        }
+    }
+    LineProgress(const LineProgress&) = delete;
+    LineProgress& operator=(const LineProgress&) = delete;
 
     void on_step(std::string_view /*step*/) override {}
     void on_rate(double /*requests_per_second*/) override {}
@@ -48,10 +56,11 @@ class LineProgress : public Progress {
     void on_end(const Measurement& measurement) override
     {
         const Scenario& scenario = comparison().scenarios[current().scenario];
-        fmt::print(stderr, "[{}/{}, {:.0f} s left] run {}, {}, {}: {}\n", done(), total(),
-                   seconds_left(), current().run, scenario.name,
-                   comparison().contestants[current().contestant].name,
-                   brief(scenario, measurement));
+        const std::string line = fmt::format("[{}/{}, {:.0f} s left] run {}, {}, {}: {}", done(),
+                                             total(), seconds_left(), current().run, scenario.name,
+                                             comparison().contestants[current().contestant].name,
+                                             brief(scenario, measurement));
+        fmt::print(stderr, "{}\n", printable(line, true));
     }
 };
 
