@@ -185,8 +185,7 @@ std::vector<std::string> lines_of(const Frame& frame, Style style, std::size_t r
     // Where it gets tight the title goes first, then the bar, and the stage that runs never.
     const bool has_title = rows >= 3;
     const bool has_bar = rows >= 2;
-    const std::size_t room =
-        std::max<std::size_t>(rows, 1) - (has_title ? 1 : 0) - (has_bar ? 1 : 0);
+    const std::size_t room = rows - (has_title ? 1 : 0) - (has_bar ? 1 : 0);
     const std::size_t shown = std::min(room, frame.stages.size());
     const std::size_t above =
         std::min(frame.running, (shown - std::min<std::size_t>(shown, 1)) / 2);

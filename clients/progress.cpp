@@ -13,7 +13,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <string_view>
 #include <utility>
 
@@ -141,17 +140,14 @@ class Block {
         }
     }
 
-    // In the background the terminal is the shell's, or some other program's.
-    [[nodiscard]] bool in_foreground() const noexcept
-    {
-        const pid_t group = ::tcgetpgrp(terminal_);
-        return group <= 0 || group == ::getpgrp();  // <= 0: not the one that job control is about
-    }
-
   private:
     // In one piece, so that nobody sees half of it.
     void write(std::string_view text) noexcept
     {
+        const pid_t group = ::tcgetpgrp(terminal_);  // none if it is not our controlling terminal
+        if (group > 0 && group != ::getpgrp()) {
+            return;  // we are in the background: what is on the screen is the shell's
+        }
         while (!text.empty() && !gone_) {
             const ssize_t written = ::write(terminal_, text.data(), text.size());
             if (written >= 0) {
@@ -172,14 +168,11 @@ class BlockProgress : public Progress {
     explicit BlockProgress(const Comparison& comparison)
         : Progress(comparison), block_(STDERR_FILENO), style_(Style::of(stderr))
     {
-        for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
-            for (const Contestant& contestant : comparison.contestants) {
-                StageLine line;
-                line.name = contestant.name;
-                line.words = "waiting";
-                lines_[s].push_back(std::move(line));
-            }
+        std::vector<StageLine> waiting;
+        for (const Contestant& contestant : comparison.contestants) {
+            waiting.push_back({.name = contestant.name, .words = "waiting", .rates = {}});
         }
+        lines_.assign(comparison.scenarios.size(), waiting);
     }
 
     void on_step(std::string_view step) override
@@ -201,9 +194,7 @@ class BlockProgress : public Progress {
             block_.erase();
             suspension_.let_through();
         }
-        if (block_.in_foreground()) {
-            draw();
-        }
+        draw();
     }
 
   private:
@@ -254,7 +245,7 @@ class BlockProgress : public Progress {
     HeldSuspension suspension_;  // before the block: that is erased before a Ctrl-Z gets through
     Block block_;
     Style style_;
-    std::map<std::size_t, std::vector<StageLine>> lines_;  // by the scenario's number
+    std::vector<std::vector<StageLine>> lines_;  // of each scenario
     std::string step_;
     Time step_begin_;
 };

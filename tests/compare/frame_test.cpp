@@ -88,7 +88,7 @@ TEST_CASE("frame: no line is as wide as the terminal, however narrow that is")
 TEST_CASE("frame: fits into the rows there are, and never without the stage that runs")
 {
     Frame frame = frame_of(8);
-    for (frame.running = 0; frame.running < 8; ++frame.running) {
+    for (; frame.running < 8; ++frame.running) {
         for (std::size_t rows = 1; rows < 12; ++rows) {
             const auto lines = lines_of(frame, plain, rows);
             CHECK(lines.size() == std::min<std::size_t>(rows, 10));
@@ -98,6 +98,7 @@ TEST_CASE("frame: fits into the rows there are, and never without the stage that
         }
     }
     frame.running = 4;
+    CHECK(lines_of(frame, plain, 0).empty());
     const auto lines = lines_of(frame, plain, 5);
     CHECK(lines[1].starts_with("stage_3"));
     CHECK(lines[3].starts_with("stage_5"));
