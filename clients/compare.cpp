@@ -1,6 +1,8 @@
 // compare.cpp -- the stages side by side: the same work for each, and one table.
 
+#include "clients/page.hpp"
 #include "clients/progress.hpp"
+#include "clients/report.hpp"
 
 #include <fmt/format.h>
 
@@ -29,6 +31,7 @@ void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
     std::map<std::size_t, Measurement> unstartable;
     const std::size_t count = comparison.contestants.size();
     for (unsigned run = 1; run <= comparison.options.runs; ++run) {
+        comparison.others_busy = std::max(comparison.others_busy, percent_busy(bench.supervisor));
         for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
             for (std::size_t turn = 0; turn < count; ++turn) {
                 const std::size_t c = run % 2 == 1 ? turn : count - 1 - turn;
@@ -75,9 +78,14 @@ void write_report(const Comparison& comparison)
     write_form(options.json, format_json(comparison));
     write_form(options.csv, format_csv(comparison));
     write_form(options.markdown, format_table(comparison, TableForm::markdown));
+    if (options.html) {
+        write(*options.html, format_page(comparison));
+    }
     if (!stdout_taken) {
         const bool utf8 = std::string_view(::nl_langinfo(CODESET)) == "UTF-8";
-        write("", format_table(comparison, utf8 ? TableForm::plain_utf8 : TableForm::plain));
+        const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+        write("", format_table(comparison, utf8 ? TableForm::plain_utf8 : TableForm::plain,
+                               terminal ? Style::of(stdout).columns : any_width));
     }
 }
 
@@ -96,6 +104,9 @@ int run(const CompareOptions& options, const std::string& command)
     comparison.machine = this_machine();
     comparison.placement = placement.words;
     comparison.contestants = contestants_of(options, (here.parent_path() / "stages").string());
+    if (!options.externals.empty() && !placement.server.empty()) {
+        comparison.placement += " (servers of others: wherever those have put them)";
+    }
     for (const Scenario& scenario : all_scenarios()) {
         const auto& names = options.scenarios;
         if (std::find(names.begin(), names.end(), scenario.name) != names.end()) {
@@ -104,6 +115,10 @@ int run(const CompareOptions& options, const std::string& command)
                                         ? fmt::format(" ({}: server on all CPUs)", scenario.name)
                                         : "";
         }
+    }
+
+    if (!options.baseline.empty()) {
+        comparison.baseline = load_baseline(options.baseline, comparison);
     }
 
     bool interrupted = false;

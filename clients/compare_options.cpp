@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
@@ -51,6 +53,8 @@ What is measured:
                            numbers without pause; then without it again
          crowd-hog         the same with a crowd
          parallel          the time of a big request: alone, and of 2 and 4 at once
+         idle              one client beside very many that stay silent
+         pipeline          a crowd that sends many requests at once
       --external NAME=HOST:PORT
                            also a server that somebody else runs; may be repeated
                            (alone: only these; its CPU and memory are not known)
@@ -60,14 +64,18 @@ How:
   -d, --duration TIME      of one measurement: 2s, 500ms                   [1s]
   -r, --runs N             how often all of it is measured                  [3]
       --big N              what a big request asks for                     [40]
+      --idle N             silent clients                                [1100]
+      --pipeline N         requests sent at once                           [16]
       --pin WHERE          server and clients on CPUs apart, together, or off:
                            wherever the kernel puts them                [apart]
       --timeout TIME       how long a stage may take to start, and a big request
                            longer than it should                          [10s]
+      --baseline FILE      compares with what an earlier run has written (--json=FILE)
 What is shown:
       --json, --csv, --markdown
                            the results in that form on stdout, not as a table
       --json=FILE, ...     also in the file
+      --html FILE          a page with charts, for any browser, to show and to keep
   -h, --help               this help
 
 The stages take turns in each run, so that a machine that gets slower does so
@@ -76,14 +84,28 @@ worst to the best. All loads are closed loops: a client sends its next request
 when it has a reply.
 
 Examples:
-  compare                          all stages, all scenarios, three minutes
+  compare                          all stages, all scenarios: seven minutes
   compare 02 04 --scenario hog     one big request in a crowd of small ones
+  compare --scenario hog,crowd --html stages.html
+                                   the picture for the whole class
   compare 07 --external py=localhost:25000 --scenario crowd
                                    against a server in Python
 
 Exit status: 0 if all was measured (a stage that starves its clients is a result,
 too), 1 if a stage failed, 2 after a mistake in the options, 130 after Ctrl-C.
 )";
+
+// Asked before minutes of measuring, not after them. Creates nothing.
+bool can_be_written(const fs::path& file)
+{
+    std::error_code problem;
+    const fs::file_status status = fs::status(file, problem);
+    if (fs::exists(status)) {
+        return !fs::is_directory(status) && ::access(file.c_str(), W_OK) == 0;
+    }
+    const fs::path directory = fs::absolute(file, problem).parent_path() / "";
+    return file.has_filename() && ::access(directory.c_str(), W_OK | X_OK) == 0;
+}
 
 // Those whose names are the text, or else begin with it as a word, or else at all.
 std::vector<std::string> matches(const std::vector<std::string>& names, const std::string& text)
@@ -167,14 +189,18 @@ CompareOptions parse_compare_options(int argc, char** argv)
     app.add_option("-c,--connections", options.clients)->check(CLI::Range(1U, 10'000U));
     add_duration(app, "-d,--duration", options.duration);
     app.add_option("-r,--runs", options.runs)->check(CLI::Range(1U, 1000U));
+    app.add_option("--idle", options.idle)->check(CLI::Range(1U, 100'000U));
+    app.add_option("--pipeline", options.pipeline)->check(CLI::Range(2U, 10'000U));
     app.add_option("--big", options.big)->check(CLI::Range(1U, 50U));  // the stages' --max-n
     std::string pin = "apart";
     app.add_option("--pin", pin)
         ->check(CLI::IsMember(std::vector<std::string>{"apart", "together", "off"}));
     add_duration(app, "--timeout", options.timeout);
+    app.add_option("--baseline", options.baseline);
     const auto* const json_flag = app.add_flag("--json{-}", json);
     const auto* const csv_flag = app.add_flag("--csv{-}", csv);
     const auto* const markdown_flag = app.add_flag("--markdown{-}", markdown);
+    app.add_option("--html", options.html);
 
     try {
         app.parse(argc, argv);
@@ -195,6 +221,11 @@ CompareOptions parse_compare_options(int argc, char** argv)
     options.markdown = destination(markdown_flag, markdown);
     if (to_stdout > 1) {
         refuse("only one of --json, --csv and --markdown can have stdout; try --json=FILE");
+    }
+    for (const auto& file : {options.json, options.csv, options.markdown, options.html}) {
+        if (file && (!file->empty() || file == options.html) && !can_be_written(*file)) {
+            refuse(fmt::format("can't write '{}'; choose another file", *file));
+        }
     }
     if (options.scenarios.empty()) {
         options.scenarios = scenario_names();

@@ -27,13 +27,17 @@ struct CompareOptions {
     Nanoseconds duration = std::chrono::seconds(1);
     unsigned runs = 3;
     unsigned big = 40;
+    unsigned idle = 1100;    // connections; more than select() can watch
+    unsigned pipeline = 16;  // requests in a segment
     Pin pin = Pin::apart;
     std::string pool;  // empty: the stages' default
     Nanoseconds timeout = std::chrono::seconds(10);
+    std::string baseline;  // a file; empty: none
     // Each a file; empty: standard output.
     std::optional<std::string> json;
     std::optional<std::string> csv;
     std::optional<std::string> markdown;
+    std::optional<std::string> html;  // never standard output
 };
 
 // "NAME=HOST:PORT". Nothing if it is not that.

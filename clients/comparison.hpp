@@ -1,12 +1,15 @@
 // comparison.hpp -- what all measurements together say, and its forms: table, Markdown, CSV, JSON.
 #pragma once
 
+#include "clients/baseline.hpp"
 #include "clients/machine.hpp"
 #include "clients/scenarios.hpp"
 
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,32 +26,50 @@ struct Comparison {
     // By the numbers of a scenario and a contestant; a measurement for each run, as far as it went.
     std::map<std::pair<std::size_t, std::size_t>, std::vector<Measurement>> runs;
     bool complete = false;
-};
-
-struct Summary {
-    double median = 0;
-    double low = 0;
-    double high = 0;
-
-    // Half the distance from low to high, relative to the median.
-    [[nodiscard]] double spread() const noexcept
-    {
-        return median > 0 ? (high - low) / 2 / median : 0;
-    }
+    std::optional<Baseline> baseline;
+    // How busy other programs kept the CPUs while none of ours ran, in percent; the most of it.
+    double others_busy = 0;
 };
 
 // Of one figure over the runs that have it. Nothing if none has.
 [[nodiscard]] std::optional<Summary> summarise(const std::vector<Measurement>& runs,
                                                const std::string& key);
 
+// As a table has it: "18,745", "5.1 ms".
+[[nodiscard]] std::string format_figure(double value, Unit unit);
+
 // "fast > also fast ~ the next > slow", best first; '~' where the runs of two neighbours overlap,
 // or where it was the client that limited both: there is no telling which is better. Or why there
 // is no such order; empty if there is nothing to put in order.
 [[nodiscard]] std::string ranking(const Comparison& comparison, std::size_t scenario);
 
+// For each run of a scenario against a contestant, as far as it went; maybe none.
+[[nodiscard]] const std::vector<Measurement>& runs_of(const Comparison& comparison,
+                                                      std::size_t scenario, std::size_t contestant);
+
+// Rows of cells; the first is the titles', and the last cell of each has the remarks.
+using Table = std::vector<std::vector<std::string>>;
+
+// What all forms of a report say about a scenario: a row for each contestant, a spread behind this
+// sign, and the lines that belong below.
+[[nodiscard]] Table table_of(const Comparison& comparison, std::size_t scenario,
+                             std::string_view plus_minus);
+[[nodiscard]] std::vector<std::string> notes_below(const Comparison& comparison,
+                                                   std::size_t scenario);
+
+// What this run has shown of each contestant, a sentence each, out of its figures and nothing else.
+[[nodiscard]] std::vector<std::string> conclusions(const Comparison& comparison);
+
+// How all of it was measured, and how far it is to be trusted: sentences.
+[[nodiscard]] std::string method(const Comparison& comparison);
+
 enum class TableForm { plain, plain_utf8, markdown };
 
-[[nodiscard]] std::string format_table(const Comparison& comparison, TableForm form);
+inline constexpr std::size_t any_width = std::numeric_limits<std::size_t>::max();
+
+// No wider than that, except for Markdown.
+[[nodiscard]] std::string format_table(const Comparison& comparison, TableForm form,
+                                       std::size_t width = any_width);
 
 // One line for each figure of each run.
 [[nodiscard]] std::string format_csv(const Comparison& comparison);

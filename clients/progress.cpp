@@ -194,7 +194,9 @@ class BlockProgress : public Progress {
             block_.erase();
             suspension_.let_through();
         }
-        draw();
+        if (current().run > 0) {
+            draw();
+        }
     }
 
   private:

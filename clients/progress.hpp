@@ -32,7 +32,7 @@ class Progress : public BenchObserver {
 
     // What is being measured.
     struct Current {
-        unsigned run = 0;
+        unsigned run = 0;  // from 1; 0: nothing has been begun yet
         std::size_t scenario = 0;
         std::size_t contestant = 0;
     };

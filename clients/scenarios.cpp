@@ -111,10 +111,14 @@ void remark(const Json& report, Measurement& measurement)
     add(errors["wrong"], "{} wrong replies");
     const std::uint64_t starved = report["starved"];
     add(starved, "{} of {} clients starved");
-    // Served at first and not any more: a server that has stalled.
+    measurement.figures["starved"] = static_cast<double>(starved);
+    // Served at first and then no more: a server that has stalled. That some wait at the end means
+    // no more than that it was busy with something else just then.
     const std::uint64_t unanswered = errors["unanswered"];
-    if (errors["read"] == 0 && unanswered > starved) {
-        add(unanswered - starved, "{} of {} clients left waiting at the end");
+    const Json& intervals = report["intervals"];
+    if (errors["read"] == 0 && unanswered > starved && !intervals.empty() &&
+        intervals.back()["requests"] == 0) {
+        add(unanswered, "{} requests left without a reply");
     }
 }
 
@@ -282,6 +286,104 @@ Measurement measure_parallel(const Bench& bench, const Contestant& contestant)
     return measurement;
 }
 
+// Does it matter to one client that many others are there and say nothing?
+Measurement measure_idle(const Bench& bench, const Contestant& contestant)
+{
+    const CompareOptions& options = bench.options;
+    Server server(bench, contestant, bench.placement.server);
+    const auto unused = server.usage();  // the warm-up's connection may outlive it for a moment
+    warm_up(bench, server, 1);
+    const auto before = server.usage();
+    bench.observer.on_step("connecting");
+    std::vector<std::string> arguments = load(1, options.duration, 1);
+    arguments.insert(arguments.end(), {"--idle", std::to_string(options.idle)});
+    LoadRun run(bench, server, arguments, LoadRun::Watched::yes);
+    // The first interval begins when all are connected, but the kernel connects more than a stage
+    // has accepted yet.
+    run.wait_for_intervals(Bench::slices - 1, options.duration + perf_patience);
+    const auto under_load = server.usage();
+    const Json report = run.report(options.duration + perf_patience);
+    const auto after = server.usage();
+
+    Measurement measurement;
+    note_busy_client(report, measurement);
+    measurement.timeline = timeline_of(report);
+    auto& figures = measurement.figures;
+    const double requests = report["requests"];
+    if (requests == 0) {
+        measurement.verdict = "no reply";
+        measurement.detail =
+            fmt::format("not one right reply beside {} idle connections", options.idle);
+        return measurement;
+    }
+    figures["rate"] = report["rate"];
+    figures["p50_us"] = report["latency_us"]["p50"];
+    figures["p99_us"] = report["latency_us"]["p99"];
+    figures["refused"] =
+        report["errors"]["connect"].get<double>() + report["idle"]["closed"].get<double>();
+    if (figures["refused"] > 0) {
+        measurement.remarks.push_back(
+            fmt::format("refused {} of {}", figures["refused"], options.idle));
+    }
+    if (before) {
+        // All but the listening socket, the pool's, and the one that is active.
+        const int sockets =
+            static_cast<int>(under_load->sockets) - static_cast<int>(unused->sockets);
+        const int held = std::max(0, sockets - 1);
+        figures["held"] = held;
+        measurement.words["held"] = "none";
+        if (held > 0) {
+            const double memory =
+                static_cast<double>(under_load->memory) - static_cast<double>(before->memory);
+            figures["memory_each"] = std::max(0.0, memory) / held;
+        } else {
+            measurement.words["memory_each"] = "-";
+        }
+        figures["cpu_us"] = 1e6 * cpu_between(*before, *after) / requests;
+        figures["threads"] = under_load->threads;
+    }
+    return measurement;
+}
+
+// What does it save to send and receive many at once?
+Measurement measure_pipeline(const Bench& bench, const Contestant& contestant)
+{
+    const CompareOptions& options = bench.options;
+    Server server(bench, contestant, bench.placement.server);
+    warm_up(bench, server, options.clients);
+    Measurement measurement;
+    auto& figures = measurement.figures;
+    for (const auto& [suffix, depth] :
+         {std::pair("_single", 1U), std::pair("", options.pipeline)}) {
+        bench.observer.on_step(depth == 1 ? "one at a time" : fmt::format("{} at once", depth));
+        const auto before = server.usage();
+        std::vector<std::string> arguments = load(options.clients, options.duration, 1);
+        arguments.insert(arguments.end(), {"--pipeline", std::to_string(depth)});
+        LoadRun run(bench, server, arguments, LoadRun::Watched::yes);
+        const Json report = run.report(options.duration + perf_patience);
+        const auto after = server.usage();
+        if (depth > 1) {
+            remark(report, measurement);
+            note_busy_client(report, measurement);
+            measurement.timeline = timeline_of(report);
+            figures["p50_us"] = report["latency_us"]["p50"];
+            figures["p99_us"] = report["latency_us"]["p99"];
+        }
+        const double requests = report["requests"];
+        if (requests == 0) {
+            measurement.verdict = "no reply";
+            measurement.detail = "not one right reply to " + plural_clients(options.clients);
+            return measurement;
+        }
+        figures[std::string("rate") + suffix] = report["rate"];
+        if (before) {
+            figures[std::string("cpu_us") + suffix] = 1e6 * cpu_between(*before, *after) / requests;
+        }
+    }
+    figures["gain"] = figures["rate"] / figures["rate_single"];
+    return measurement;
+}
+
 const std::vector<Column> client_columns{
     {"rate", "reqs/sec", Unit::rate, true}, {"p50_us", "p50", Unit::time_us},
     {"p99_us", "p99", Unit::time_us},       {"cpu_us", "CPU/req", Unit::cpu_us, true},
@@ -335,6 +437,36 @@ const std::vector<Scenario>& all_scenarios()
          "at_once_4",
          false,
          true},
+        {"idle",
+         [](const CompareOptions& o) {
+             return fmt::format("one client, fib(1), beside {} that are connected and silent",
+                                o.idle);
+         },
+         measure_idle,
+         [](const CompareOptions& o) { return seconds(o.duration + warmup) + 0.3; },
+         {{"rate", "reqs/sec", Unit::rate, true},
+          {"p50_us", "p50", Unit::time_us},
+          {"p99_us", "p99", Unit::time_us},
+          {"cpu_us", "CPU/req", Unit::cpu_us},
+          {"held", "held", Unit::count},
+          {"memory_each", "mem. each", Unit::bytes},
+          {"threads", "threads", Unit::count}},
+         "rate"},
+        {"pipeline",
+         [](const CompareOptions& o) {
+             return fmt::format("{}, fib(1): one request at a time, and {} at once",
+                                plural_clients(o.clients), o.pipeline);
+         },
+         measure_pipeline,
+         [](const CompareOptions& o) { return seconds(2 * o.duration + warmup) + 0.2; },
+         {{"rate_single", "one by one", Unit::rate},
+          {"rate", "at once", Unit::rate, true},
+          {"gain", "gain", Unit::factor},
+          {"p50_us", "p50", Unit::time_us},
+          {"p99_us", "p99", Unit::time_us},
+          {"cpu_us_single", "CPU/req 1 by 1", Unit::cpu_us},
+          {"cpu_us", "at once", Unit::cpu_us}},
+         "rate"},
     };
     return scenarios;
 }

@@ -45,11 +45,26 @@ std::vector<pid_t> process_tree(pid_t root)
     return tree;
 }
 
+unsigned sockets_of(pid_t pid)
+{
+    unsigned count = 0;
+    std::error_code gone;
+    fs::directory_iterator descriptors(fmt::format("/proc/{}/fd", pid), gone);
+    while (!gone && descriptors != fs::directory_iterator()) {
+        std::error_code closed;  // meanwhile
+        count +=
+            fs::read_symlink(descriptors->path(), closed).native().starts_with("socket:") ? 1U : 0U;
+        descriptors.increment(gone);
+    }
+    return count;
+}
+
 }  // namespace
 
 Usage usage_of(pid_t server)
 {
     Usage usage;
+    usage.sockets = sockets_of(server);
     for (const pid_t pid : process_tree(server)) {
         clockid_t clock{};
         timespec used{};
@@ -63,6 +78,23 @@ Usage usage_of(pid_t server)
             static_cast<unsigned>(field(fmt::format("/proc/{}/status", pid), "Threads:"));
     }
     return usage;
+}
+
+// The first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
+CpuTicks cpu_ticks()
+{
+    std::ifstream file("/proc/stat");
+    std::string cpu;
+    file >> cpu;
+    CpuTicks ticks;
+    for (unsigned field = 0; field < 8; ++field) {
+        std::uint64_t value = 0;
+        file >> value;
+        const bool idle = field == 3 || field == 4;
+        ticks.busy += idle ? 0 : value;
+        ticks.all += value;
+    }
+    return ticks;
 }
 
 double cpu_between(const Usage& before, const Usage& after)

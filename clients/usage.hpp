@@ -12,6 +12,7 @@ struct Usage {
     std::map<pid_t, double> cpu_s;  // by process, since it was started
     std::uint64_t memory = 0;       // bytes; what processes share counts once
     unsigned threads = 0;
+    unsigned sockets = 0;  // open in the process itself, not in its descendants
 
     [[nodiscard]] std::size_t processes() const noexcept { return cpu_s.size(); }
 };
@@ -22,5 +23,12 @@ struct Usage {
 
 // CPU seconds between the two. What a process used that ended in between is lost.
 [[nodiscard]] double cpu_between(const Usage& before, const Usage& after);
+
+// CPU time of all programs on all CPUs, in ticks of the kernel's, since the machine was started.
+struct CpuTicks {
+    std::uint64_t busy = 0;
+    std::uint64_t all = 0;
+};
+[[nodiscard]] CpuTicks cpu_ticks();
 
 }  // namespace ground

@@ -9,10 +9,11 @@ program=${0##*/}
 
 # What it takes to configure and build, tests included: configuring asks for all of it.
 build_packages=(
-    g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev doctest-dev
+    g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev libjs-chart.js doctest-dev
 )
-# The clients that nobody here wrote, which the tests let talk to every stage.
-test_packages=(netcat-openbsd netcat-traditional telnet socat)
+# The clients that nobody here wrote, which the tests let talk to every stage; a browser for the page
+# of a comparison; and Python for a server of the talk's.
+test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3)
 # The sanitizer presets.
 clang_packages=(clang libclang-rt-14-dev)
 

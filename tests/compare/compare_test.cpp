@@ -2,12 +2,16 @@
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <sched.h>
 #include <signal.h>
+#include <sys/select.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 #include <set>
 
 using namespace ground::test;
@@ -21,7 +25,7 @@ using Arguments = std::vector<std::string>;
 Start compare(const Arguments& arguments)
 {
     const std::vector<std::pair<std::string, std::string>> usual{
-        {"--duration", "200ms"},
+        {"--duration", "500ms"},
         {"--runs", "1"},
         {"--big", "20"},
         {"--timeout", sanitized ? "12s" : "3s"},
@@ -66,6 +70,15 @@ Report report(Arguments arguments)
 bool contains(const std::string& text, std::string_view part)
 {
     return text.find(part) != std::string::npos;
+}
+
+// Where a server listens, from the first line that it prints.
+std::string address_of(const Program& server)
+{
+    server.out().wait_for("\n");
+    const std::string text = server.out().text();
+    const std::string line = text.substr(0, text.find('\n'));
+    return line.substr(line.rfind(' ') + 1);
 }
 
 std::set<int> cpus_of(pid_t pid)
@@ -145,12 +158,50 @@ TEST_CASE("compare: the hog has figures from before, during and after it")
     CHECK(result.run("02_threads").at("phases").at(1).at("name") == "hog");
 }
 
+TEST_CASE("compare: idle connections are held, and what they cost is known")
+{
+    const Report result =
+        report({"01", "02", "--scenario", "idle", "--idle", "50", "--duration", "2s"});
+    const Json& threads = result.run("02_threads").at("figures");
+    CHECK(threads.at("held") == 50);
+    CHECK(threads.at("threads") == 52);
+    CHECK(threads.at("memory_each") > 1000);
+    CHECK(threads.at("refused") == 0);
+    // The kernel has accepted them; the stage talks to its first client.
+    CHECK(result.run("01_blocking").at("figures").at("held") == 0);
+}
+
+TEST_CASE("compare: of more idle connections than select() can watch some are refused")
+{
+    // Long enough for all to be accepted: to the client they are connected before that.
+    const Report result = report({"04", "07", "--scenario", "idle", "--idle", "1100", "--duration",
+                                  sanitized ? "8s" : "2s"});
+    const Json& figures = result.run("04_generators").at("figures");
+    const int refused = figures.at("refused");
+    CHECK(refused > 1100 - FD_SETSIZE);
+    CHECK(figures.at("held") <= 1100 - refused);
+    CHECK(figures.at("held") > 900);
+    CHECK(result.run("04_generators").at("remarks") ==
+          Json{fmt::format("refused {} of 1100", refused)});
+    CHECK(result.run("07_coroutines").at("figures").at("held") == 1100);
+}
+
+TEST_CASE("compare: many requests at once are measured beside one at a time")
+{
+    const Json figures =
+        report({"04", "--scenario", "pipeline"}).run("04_generators").at("figures");
+    CHECK(figures.at("rate_single") > 0);
+    CHECK(figures.at("rate") > 0);
+    CHECK(figures.at("gain") > 0);
+}
+
 TEST_CASE("compare: a server that hangs costs its own cells a word, not the run")
 {
-    const Report result = report({fake("hangs"), "02", "--scenario", "crowd,hog,parallel"});
+    const Report result =
+        report({fake("hangs"), "02", "--scenario", "crowd,hog,parallel,idle,pipeline"});
     CHECK(result.status == 1);
     CHECK(result.json.at("complete") == true);
-    for (const std::size_t scenario : {0U, 1U, 2U}) {
+    for (const std::size_t scenario : {0U, 1U, 2U, 3U, 4U}) {
         CHECK(result.run("fake_hangs", scenario).at("verdict") == "no reply");
         CHECK(result.run("02_threads", scenario).at("verdict") == "");
     }
@@ -158,9 +209,10 @@ TEST_CASE("compare: a server that hangs costs its own cells a word, not the run"
 
 TEST_CASE("compare: a server that dies costs its own cells a word, not the run")
 {
-    const Report result = report({fake("dies"), "02", "--scenario", "solo,hog,parallel"});
+    const Report result =
+        report({fake("dies"), "02", "--scenario", "solo,hog,parallel,idle,pipeline"});
     CHECK(result.status == 1);
-    for (const std::size_t scenario : {0U, 1U, 2U}) {
+    for (const std::size_t scenario : {0U, 1U, 2U, 3U, 4U}) {
         CHECK(result.run("fake_dies", scenario).at("verdict") == "died");
         CHECK(result.run("fake_dies", scenario).at("detail") == "exit status 3: fake: out of luck");
         CHECK(result.run("02_threads", scenario).at("verdict") == "");
@@ -183,17 +235,30 @@ TEST_CASE("compare: a server that does not start costs its own cells a word, not
 TEST_CASE("compare: an external server is measured, and where none is that is said")
 {
     Program server({{STAGES_PATH "/02_threads", "--port", "0"}});
-    server.out().wait_for("\n");
-    const std::string line = server.out().text();
-    const std::string port =
-        line.substr(line.rfind(':') + 1, line.find('\n') - line.rfind(':') - 1);
-    const Report result = report({"--external", "ours=127.0.0.1:" + port, "--external",
+    const Report result = report({"--external", "ours=" + address_of(server), "--external",
                                   "nobody=127.0.0.1:1", "--scenario", "solo"});
     CHECK(result.status == 1);
     CHECK(result.run("ours").at("figures").at("rate") > 0);
     CHECK_FALSE(result.run("ours").at("figures").contains("cpu_us"));
     CHECK(result.run("nobody").at("verdict") == "refused");
     CHECK(server.info().state != 'Z');
+}
+
+TEST_CASE("compare: a server in Python is measured like any other")
+{
+    REQUIRE_MESSAGE(run({{"python3", "--version"}}).status == 0,
+                    "python3 is missing. On Debian or Ubuntu: apt-get install python3");
+    Program server({{"python3", PYTHON_SERVER}});
+    const Report result = report({"--external", "python=" + address_of(server), "--scenario",
+                                  "solo,hog", "--duration", "1s"});
+    CHECK(result.status == 0);
+    CHECK(result.run("python", 0).at("verdict") == "");
+    CHECK(result.run("python", 0).at("remarks").empty());
+    CHECK(result.run("python", 0).at("figures").at("rate") > 0);
+    CHECK(result.run("python", 1).at("verdict") == "");
+    for (const char* const key : {"rate_before", "rate_hog", "rate_after", "big_rate"}) {
+        CHECK(result.run("python", 1).at("figures").at(key) > 0);
+    }
 }
 
 TEST_CASE("compare: leaves no process behind that a server has left behind")
@@ -272,12 +337,32 @@ TEST_CASE("compare: without a form it prints a table, and with a file it writes 
     CHECK(contains(markdown.out, "| 02_threads |"));
 }
 
+TEST_CASE(
+    "compare: an earlier run can be the baseline of another one, and what is different is said")
+{
+    const std::string file = fmt::format("/tmp/compare_baseline_{}.json", ::getpid());
+    const Outcome before = run(compare({"02", "--scenario", "solo", "--json=" + file}));
+    CHECK(before.status == 0);
+    const Outcome now =
+        run(compare({"02", "03", "--scenario", "solo", "--baseline", file, "--connections", "5"}));
+    CHECK(now.status == 0);
+    CHECK(contains(now.out, "change: of \"reqs/sec\" since " + file));
+    CHECK(contains(now.out, "The baseline was measured otherwise: connections 4, now 5."));
+    CHECK(contains(now.out, "~ "));  // a single run
+    std::ofstream(file) << "{}";
+    const Outcome nonsense = run(compare({"02", "--baseline", file}));
+    CHECK(nonsense.err == "compare: " + file +
+                              " is not the JSON of a comparison; a baseline is made "
+                              "with: compare --json=FILE\n");
+    ::unlink(file.c_str());
+}
+
 TEST_CASE("compare: a mistake is answered with one line that says what to do")
 {
     for (const Arguments& arguments :
          {Arguments{"nosuch"}, Arguments{"--external", "nonsense"}, Arguments{"--pin", "up"},
-          Arguments{"--scenario", "x"}, Arguments{"--duration", "1ms"},
-          Arguments{"--csv", "--json"}}) {
+          Arguments{"--scenario", "x"}, Arguments{"--baseline", "/no/such"},
+          Arguments{"--duration", "1ms"}, Arguments{"--csv", "--json"}}) {
         const Outcome outcome = run(compare(arguments));
         CAPTURE(outcome.err);
         CHECK(outcome.status != 0);
