@@ -187,8 +187,7 @@ std::vector<std::string> lines_of(const Frame& frame, Style style, std::size_t r
     const bool has_bar = rows >= 2;
     const std::size_t room = rows - (has_title ? 1 : 0) - (has_bar ? 1 : 0);
     const std::size_t shown = std::min(room, frame.stages.size());
-    const std::size_t above =
-        std::min(frame.running, (shown - std::min<std::size_t>(shown, 1)) / 2);
+    const std::size_t above = std::min(frame.running, shown > 0 ? (shown - 1) / 2 : 0);
     const std::size_t first = std::min(frame.running - above, frame.stages.size() - shown);
     const Layout layout(frame, width);
     std::vector<std::string> lines;
