@@ -100,6 +100,13 @@ Json data_of(const Comparison& comparison)
             return column.key == ranked_by;
         });
         scenario["ranked"] = ranked - columns.begin() + 1;  // the names come first
+        // Where there is no rate, times are the picture.
+        Json& times = scenario["times"] = Json::array();
+        for (std::size_t i = 0; i < columns.size() && ranked->unit == Unit::time_us; ++i) {
+            if (columns[i].unit == Unit::time_us) {
+                times.push_back({{"key", columns[i].key}, {"column", i + 1}});
+            }
+        }
         for (std::size_t c = 0; c < comparison.contestants.size(); ++c) {
             const auto drawn = typical_run(runs_of(comparison, s, c), ranked_by);
             scenario["stages"][c]["drawn"] = drawn ? Json(*drawn) : Json();

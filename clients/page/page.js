@@ -321,6 +321,65 @@ function showPictures(section, scenario) {
   }
 }
 
+// Beside each bar what the table says, and also where there is no bar: "1 of 2 served".
+const labels = {
+  id: "labels",
+  afterDatasetsDraw(chart) {
+    const { ctx, scales: { x } } = chart;
+    ctx.save();
+    ctx.fillStyle = css("--ink");
+    ctx.font = "11px system-ui, sans-serif";
+    ctx.textBaseline = "middle";
+    ctx.lineJoin = "round";
+    ctx.lineWidth = 3;
+    ctx.strokeStyle = css("--paper");
+    chart.data.datasets.forEach((dataset, i) => chart.getDatasetMeta(i).data.forEach((bar, stage) => {
+      const at = [x.getPixelForValue(dataset.data[stage] ?? 0) + 5, bar.y];
+      ctx.strokeText(dataset.texts[stage], ...at);
+      ctx.fillText(dataset.texts[stage], ...at);
+    }));
+    ctx.restore();
+  },
+};
+
+// For a scenario of times: a group of bars for each stage.
+function showBars(figure, scenario) {
+  if (scenario.times.length === 0) {
+    return;
+  }
+  figure.hidden = false;
+  const [header, ...rows] = scenario.table;
+  const stages = scenario.stages.map((stage, index) => ({ ...stage, name: stage.stage, index }));
+  const shades = ["ff", "aa", "66"];
+  const datasets = scenario.times.map(({ key, column }, i) => ({
+    data: stages.map((stage) => (key in stage.summary ? stage.summary[key].median / 1e6 : null)),
+    texts: rows.map((cells) => (cells[column] === "-" ? "" : `${header[column]}: ${cells[column]}`)),
+    backgroundColor: ({ dataIndex }) => `${colourOf(dataIndex)}${shades[i % shades.length]}`,
+    barPercentage: 0.95,
+    categoryPercentage: 0.85,
+  }));
+  const plot = figure.querySelector(".plot");
+  plot.style.height = `${stages.length * datasets.length * 1.05 + 3}rem`;
+  const canvas = figure.querySelector("canvas");
+  canvas.setAttribute("aria-label", `Times. ${stages.map((stage) => description(scenario, stage)).join(". ")}`);
+  const text = { color: () => css("--quiet"), font: { size: 11 } };
+  const lines = { color: () => css("--line"), borderColor: () => css("--line") };
+  charts.push(new Chart(canvas, {
+    type: "bar",
+    data: { labels: stages.map(({ name }) => name), datasets },
+    options: {
+      animation: false, events: [], indexAxis: "y", maintainAspectRatio: false, responsive: true,
+      layout: { padding: { right: 130 } },
+      plugins: { legend: { display: false } },
+      scales: {
+        x: { min: 0, grid: lines, ticks: { ...text, maxRotation: 0, maxTicksLimit: 7, callback: (value) => `${value} s` } },
+        y: { grid: { ...lines, display: false }, ticks: { ...text, color: () => css("--ink") } },
+      },
+    },
+    plugins: [labels],
+  }));
+}
+
 // ---- All of it
 
 function showRun(report) {
@@ -352,7 +411,10 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   document.getElementById("scenarios").append(...sections);
   // Only now: should Chart.js fail, the tables are there.
-  report.scenarios.forEach((scenario, i) => showPictures(sections[i], scenario));
+  report.scenarios.forEach((scenario, i) => {
+    showPictures(sections[i], scenario);
+    showBars(sections[i].querySelector(".bars"), scenario);
+  });
 });
 
 // On paper, and when the screen turns dark or light, the charts change their colours, too.

@@ -82,8 +82,10 @@ window.addEventListener("load", () => {
     return {
       pixels: canvases.map(painted),
       names: canvases.map((canvas) => canvas.getAttribute("aria-label") ?? ""),
-      lowest: drawn.map((c) => Math.min(...c.data.datasets.flatMap((d) => d.data.map((p) => p.y)))),
-      hog: drawn.filter((c) => c.options.plugins.hog.phases.length > 0)
+      lowest: drawn.map((c) => Math.min(...c.data.datasets.flatMap((d) => d.data.map((p) => p?.y ?? 0)))),
+      bars: drawn.filter((c) => c.config.type === "bar")
+        .map((c) => c.data.datasets.map(({ data, texts }) => [data, texts])),
+      hog: drawn.filter((c) => c.options.plugins.hog?.phases?.length > 0)
         .map((c) => [ground(c, "before"), ground(c, "hog")]),
     };
   };
@@ -117,7 +119,7 @@ window.addEventListener("load", () => {
   };
   const result = JSON.stringify(seen).replaceAll("<", "\\u003c");
   document.body.append(Object.assign(document.createElement("script"),
-    { type: "application/json", textContent: "[begin]" + result + "[end]" }));
+    { type: "application/json", textContent: ["", result, ""].join("[seen]") }));
 });
 </script>)";
 
@@ -136,11 +138,13 @@ Json look_at(const std::string& page, const std::string& width = "1280")
           "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
           "--user-data-dir=" + (directory / "profile").string(), "--window-size=" + width + ",2000",
           "--dump-dom", "file://" + copy.string()}});
-    const std::size_t begin = outcome.out.rfind("[begin]");
     INFO(outcome.err);
-    REQUIRE(begin != std::string::npos);
-    const std::size_t end = outcome.out.rfind("[end]");
-    Json seen = Json::parse(outcome.out.substr(begin + 7, end - begin - 7));
+    constexpr std::string_view mark = "[seen]";
+    const std::size_t end = outcome.out.rfind(mark);
+    const std::size_t begin = outcome.out.rfind(mark, end - 1) + mark.size();
+    REQUIRE(end != std::string::npos);
+    Json seen = Json::parse(outcome.out.substr(begin, end - begin), nullptr, false);
+    REQUIRE(seen.is_object());
     CHECK(seen.at("errors") == "");
     CHECK(seen.at("requests").empty());
     CHECK(seen.at("foreign") == 0);
@@ -161,14 +165,14 @@ Measurement measured(double before, double with_hog)
     return measurement;
 }
 
-Comparison hog_comparison()
+Comparison comparison_of(std::string_view name)
 {
     Comparison result;
     result.options.runs = 1;
     result.complete = true;
     const auto& all = all_scenarios();
     result.scenarios = {*std::find_if(
-        all.begin(), all.end(), [](const Scenario& scenario) { return scenario.name == "hog"; })};
+        all.begin(), all.end(), [&](const Scenario& scenario) { return scenario.name == name; })};
     return result;
 }
 
@@ -253,7 +257,7 @@ TEST_CASE("page: a run of compare can be seen in a browser")
 
 TEST_CASE("page: it fits on a telephone")
 {
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     add(comparison, "01_blocking", {measured(20'000, 0)});
     add(comparison, "02_threads", {measured(20'000, 9'000)});
     look_at(format_page(comparison), "400");  // which checks the width
@@ -261,7 +265,7 @@ TEST_CASE("page: it fits on a telephone")
 
 TEST_CASE("page: a rate of 0 is drawn as 0 on both scales")
 {
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     add(comparison, "04_generators", {measured(20'000, 0)});
     const Json scenario = look_at(format_page(comparison)).at("scenarios").at(0);
     CHECK(scenario.at("linear").at("lowest") == Json{0, 0});
@@ -270,7 +274,7 @@ TEST_CASE("page: a rate of 0 is drawn as 0 on both scales")
 
 TEST_CASE("page: a stage that has failed has a panel with the word")
 {
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     Measurement failed;
     failed.verdict = "died";
     failed.detail = "exit status 3";
@@ -282,9 +286,28 @@ TEST_CASE("page: a stage that has failed has a panel with the word")
     CHECK(scenario.at("notes") == Json{"03_process_pool died: exit status 3"});
 }
 
+TEST_CASE("page: times are bars, each with its cell of the table beside it")
+{
+    Comparison comparison = comparison_of("parallel");
+    Measurement all;
+    all.figures = {{"at_once_1", 1e5}, {"at_once_2", 2e5}, {"at_once_4", 4e5}, {"speedup", 1}};
+    Measurement blocked;
+    blocked.figures = {{"at_once_1", 1e5}};
+    blocked.words["at_once_2"] = "1 of 2 served";
+    add(comparison, "01_blocking", {blocked});
+    add(comparison, "02_threads", {all});
+    const Json seen = look_at(format_page(comparison));
+    const Json& look = seen.at("scenarios").at(0).at("linear");
+    CHECK(look.at("pixels").at(0) > 1000);
+    REQUIRE(look.at("bars").size() == 1);
+    CHECK(look.at("bars").at(0) == Json::parse(R"([[[0.1, 0.1], ["alone: 100 ms", "alone: 100 ms"]],
+                          [[null, 0.2], ["2 at once: 1 of 2 served", "2 at once: 200 ms"]],
+                          [[null, 0.4], ["", "4 at once: 400 ms"]]])"));
+}
+
 TEST_CASE("page: of several runs, that with the median is the strong line")
 {
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     add(comparison, "02_threads",
         {measured(20'000, 9'000), measured(20'000, 9'500), measured(20'000, 9'300)});
     const std::string page = format_page(comparison);
@@ -294,7 +317,7 @@ TEST_CASE("page: of several runs, that with the median is the strong line")
 TEST_CASE("page: names and last words stay text, whatever they are")
 {
     const std::string hostile = "</script><img src=x onerror=alert(1)><!-- <script>{{data}}\xff";
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     comparison.command = "compare --external '" + hostile + "'";
     Measurement failed;
     failed.verdict = "died";
@@ -311,7 +334,7 @@ TEST_CASE("page: names and last words stay text, whatever they are")
 
 TEST_CASE("page: after Ctrl-C it says that this is not all")
 {
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     add(comparison, "02_threads", {measured(20'000, 9'000)});
     add(comparison, "03_process_pool", {});
     comparison.complete = false;
