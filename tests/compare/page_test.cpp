@@ -99,6 +99,7 @@ window.addEventListener("load", () => {
       title: section.querySelector("h2").textContent,
       panels: texts(section, ".panel .stage"),
       verdicts: texts(section, ".panel .verdict"),
+      colours: [...section.querySelectorAll(".panel .swatch")].map((e) => e.style.background),
       rows: [...section.querySelectorAll("tr")].map((row) => texts(row, "th, td")),
       notes: texts(section, ".notes li"),
       legend: legend.map((button) => button.textContent),
@@ -312,6 +313,23 @@ TEST_CASE("page: of several runs, that with the median is the strong line")
         {measured(20'000, 9'000), measured(20'000, 9'500), measured(20'000, 9'300)});
     const std::string page = format_page(comparison);
     CHECK(contains(page, R"("drawn":2)"));
+}
+
+TEST_CASE("page: a stage has its colour, in whatever company")
+{
+    Comparison alone = comparison_of("hog");
+    add(alone, "07_coroutines", {measured(20'000, 9'000)});
+    Comparison together = comparison_of("hog");
+    add(together, "python", {measured(20'000, 9'000)});
+    add(together, "07_coroutines", {measured(20'000, 9'000)});
+    add(together, "07_coroutines", {measured(20'000, 9'000)});  // another build, say
+    const auto colours = [](const Comparison& comparison) {
+        return look_at(format_page(comparison)).at("scenarios").at(0).at("colours");
+    };
+    const Json colour = colours(alone).at(0);
+    const Json all = colours(together);
+    CHECK(all.at(1) == colour);
+    CHECK(std::count(all.begin(), all.end(), colour) == 1);
 }
 
 TEST_CASE("page: names and last words stay text, whatever they are")
