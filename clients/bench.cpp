@@ -73,6 +73,16 @@ Placement place(Pin pin)
     return placement;
 }
 
+double percent_busy(Supervisor& supervisor)
+{
+    const CpuTicks before = cpu_ticks();
+    supervisor.wait([] { return false; }, after(300ms));
+    const CpuTicks now = cpu_ticks();
+    return now.all == before.all ? 0
+                                 : 100 * static_cast<double>(now.busy - before.busy) /
+                                       static_cast<double>(now.all - before.all);
+}
+
 // ---- Server
 
 Server::Server(const Bench& bench, const Contestant& contestant, const std::vector<int>& cpus)

@@ -53,6 +53,10 @@ class BenchObserver {
     virtual void on_rate(double requests_per_second) = 0;
 };
 
+// How busy other programs keep the CPUs, in percent: to be asked while none of ours runs. Takes a
+// moment.
+[[nodiscard]] double percent_busy(Supervisor& supervisor);
+
 // What a scenario needs to know of the whole run.
 struct Bench {
     Supervisor& supervisor;

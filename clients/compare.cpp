@@ -2,6 +2,7 @@
 
 #include "clients/comparison.hpp"
 #include "clients/page.hpp"
+#include "clients/report.hpp"
 
 #include <fmt/format.h>
 
@@ -63,6 +64,7 @@ void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
     std::map<std::size_t, Measurement> unstartable;
     const std::size_t count = comparison.contestants.size();
     for (unsigned run = 1; run <= comparison.options.runs; ++run) {
+        comparison.others_busy = std::max(comparison.others_busy, percent_busy(bench.supervisor));
         for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
             for (std::size_t turn = 0; turn < count; ++turn) {
                 const std::size_t c = run % 2 == 1 ? turn : count - 1 - turn;
@@ -114,7 +116,9 @@ void write_report(const Comparison& comparison)
     }
     if (!stdout_taken) {
         const bool utf8 = std::string_view(::nl_langinfo(CODESET)) == "UTF-8";
-        write("", format_table(comparison, utf8 ? TableForm::plain_utf8 : TableForm::plain));
+        const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+        write("", format_table(comparison, utf8 ? TableForm::plain_utf8 : TableForm::plain,
+                               terminal ? Style::of(stdout).columns : any_width));
     }
 }
 
@@ -141,6 +145,10 @@ int run(const CompareOptions& options, const std::string& command)
                                         ? fmt::format(" ({}: server on all CPUs)", scenario.name)
                                         : "";
         }
+    }
+
+    if (!options.baseline.empty()) {
+        comparison.baseline = load_baseline(options.baseline, comparison);
     }
 
     Supervisor supervisor;

@@ -70,6 +70,7 @@ How:
                            wherever the kernel puts them                [apart]
       --timeout TIME       how long a stage may take to start, and a big request
                            longer than it should                          [10s]
+      --baseline FILE      compares with what an earlier run has written (--json=FILE)
 What is shown:
       --json, --csv, --markdown
                            the results in that form on stdout, not as a table
@@ -83,7 +84,7 @@ worst to the best. All loads are closed loops: a client sends its next request
 when it has a reply.
 
 Examples:
-  compare                          all stages, all scenarios, three minutes
+  compare                          all stages, all scenarios: seven minutes
   compare 02 04 --scenario hog     one big request in a crowd of small ones
   compare --scenario hog,crowd --html stages.html
                                    the picture for the whole class
@@ -195,6 +196,7 @@ CompareOptions parse_compare_options(int argc, char** argv)
     app.add_option("--pin", pin)
         ->check(CLI::IsMember(std::vector<std::string>{"apart", "together", "off"}));
     add_duration(app, "--timeout", options.timeout);
+    app.add_option("--baseline", options.baseline);
     const auto* const json_flag = app.add_flag("--json{-}", json);
     const auto* const csv_flag = app.add_flag("--csv{-}", csv);
     const auto* const markdown_flag = app.add_flag("--markdown{-}", markdown);

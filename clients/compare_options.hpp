@@ -32,6 +32,7 @@ struct CompareOptions {
     Pin pin = Pin::apart;
     std::string pool;  // empty: the stages' default
     Nanoseconds timeout = std::chrono::seconds(10);
+    std::string baseline;  // a file; empty: none
     // Each a file; empty: standard output.
     std::optional<std::string> json;
     std::optional<std::string> csv;

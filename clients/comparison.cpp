@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 #include <string_view>
 
 namespace ground {
@@ -24,27 +25,6 @@ std::string grouped(double number)
         text += digits[i];
     }
     return text;
-}
-
-std::string format_figure(double value, Unit unit)
-{
-    switch (unit) {
-        case Unit::rate:
-            return value < 99.5 ? fmt::format("{:.1f}", value) : grouped(value);
-        case Unit::time_us:
-            return format_time(value * 1e3);
-        case Unit::cpu_us:
-            return fmt::format("{:.2f} us", value);
-        case Unit::percent:
-            return fmt::format("{:.0f}%", value);
-        case Unit::bytes:
-            return format_bytes(value);
-        case Unit::count:
-            return grouped(value);
-        case Unit::factor:
-            return fmt::format("{:.1f}", value);
-    }
-    return {};
 }
 
 void add_once(std::vector<std::string>& texts, const std::string& text)
@@ -136,7 +116,7 @@ std::size_t width_of(std::string_view text)
     }));
 }
 
-std::string plain_table(const Table& rows)
+std::vector<std::size_t> widths_of(const Table& rows)
 {
     std::vector<std::size_t> widths(rows.front().size());
     for (const Row& row : rows) {
@@ -144,13 +124,79 @@ std::string plain_table(const Table& rows)
             widths[i] = std::max(widths[i], width_of(row[i]));
         }
     }
+    return widths;
+}
+
+constexpr std::size_t gap = 2;  // between two columns
+
+// Makes a table fit: what does not have room in a row is returned as lines to be shown below it.
+// First the remarks go there, and if that is not enough the last columns are left out.
+std::vector<std::string> fit(Table& rows, std::size_t width)
+{
+    std::vector<std::string> lines;
+    const auto too_wide = [&] {
+        std::size_t sum = 0;
+        for (const std::size_t column : widths_of(rows)) {
+            sum += column == 0 ? 0 : (sum == 0 ? 0 : gap) + column;
+        }
+        return sum > width;
+    };
+    if (!too_wide()) {
+        return lines;
+    }
+    for (Row& row : rows) {
+        if (row.back() == "*") {
+            row[1] += row.back();
+        } else if (!row.back().empty()) {
+            lines.push_back(fmt::format("{}: {}", row.front(), row.back()));
+        }
+        row.back().clear();
+    }
+    std::vector<std::string> left_out;
+    while (too_wide() && rows.front().size() > 3) {
+        left_out.insert(left_out.begin(), rows.front().end()[-2]);
+        for (Row& row : rows) {
+            row.erase(row.end() - 2);
+        }
+    }
+    if (!left_out.empty()) {
+        lines.push_back(fmt::format("(for want of width without: {})", fmt::join(left_out, ", ")));
+    }
+    return lines;
+}
+
+// In lines that are no longer than that; what comes after the first is indented.
+std::string wrapped(const std::string& text, std::size_t width)
+{
+    constexpr std::size_t indent = 4;
+    std::string result;
+    std::string line;
+    std::istringstream words(text);
+    for (std::string word; words >> word;) {
+        if (!line.empty() && width_of(line) + 1 + width_of(word) > width) {
+            result += line + '\n';
+            line.assign(indent, ' ');
+        } else if (!line.empty()) {
+            line += ' ';
+        }
+        line += word;
+    }
+    return result + line;
+}
+
+std::string plain_table(const Table& rows)
+{
+    const std::vector<std::size_t> widths = widths_of(rows);
     std::string text;
     for (const Row& row : rows) {
         std::string line;
         for (std::size_t i = 0; i < row.size(); ++i) {
-            const std::string padding(widths[i] - width_of(row[i]), ' ');
             const bool left = i == 0 || i + 1 == row.size();  // the name, and the remarks
-            line += (i == 0 ? "" : "  ") + (left ? row[i] + padding : padding + row[i]);
+            const std::size_t padding = widths[i] - width_of(row[i]);
+            line.append(i == 0 ? 0 : gap, ' ');
+            line.append(left ? 0 : padding, ' ');
+            line += row[i];
+            line.append(left ? padding : 0, ' ');
         }
         line.erase(line.find_last_not_of(' ') + 1);
         text += line + "\n";
@@ -195,7 +241,61 @@ std::string csv_field(const std::string& text)
     return quoted + "\"";
 }
 
+std::vector<Column>::const_iterator ranked_column(const Scenario& scenario)
+{
+    return std::find_if(scenario.columns.begin(), scenario.columns.end(),
+                        [&](const Column& column) { return column.key == scenario.ranked_by; });
+}
+
+// How much the runs of a contestant differ in the ranked figure: half the distance from the lowest
+// to the highest, relative to the median. The most of all contestants.
+double worst_spread(const Comparison& comparison, std::size_t scenario)
+{
+    double worst = 0;
+    for (std::size_t c = 0; c < comparison.contestants.size(); ++c) {
+        const auto summary =
+            summarise(runs_of(comparison, scenario, c), comparison.scenarios[scenario].ranked_by);
+        worst = std::max(worst, summary ? summary->spread() : 0);
+    }
+    return worst;
+}
+
+// How the ranked figure has changed since the baseline.
+std::string change_cell(const Comparison& comparison, std::size_t scenario, std::size_t contestant)
+{
+    const Scenario& what = comparison.scenarios[scenario];
+    const auto& entries = comparison.baseline->entries;
+    const auto then = entries.find({what.name, comparison.contestants[contestant].name});
+    const auto& runs = runs_of(comparison, scenario, contestant);
+    const auto now = summarise(runs, what.ranked_by);
+    if (then == entries.end() || !now) {
+        return "-";
+    }
+    return change_since(then->second, {*now, runs.size() - failed_count(runs)});
+}
+
 }  // namespace
+
+std::string format_figure(double value, Unit unit)
+{
+    switch (unit) {
+        case Unit::rate:
+            return value < 99.5 ? fmt::format("{:.1f}", value) : grouped(value);
+        case Unit::time_us:
+            return format_time(value * 1e3);
+        case Unit::cpu_us:
+            return fmt::format("{:.2f} us", value);
+        case Unit::percent:
+            return fmt::format("{:.0f}%", value);
+        case Unit::bytes:
+            return format_bytes(value);
+        case Unit::count:
+            return grouped(value);
+        case Unit::factor:
+            return fmt::format("{:.1f}", value);
+    }
+    return {};
+}
 
 const std::vector<Measurement>& runs_of(const Comparison& comparison, std::size_t scenario,
                                         std::size_t contestant)
@@ -257,9 +357,8 @@ std::string ranking(const Comparison& comparison, std::size_t scenario)
     for (std::size_t i = 1; i < places.size(); ++i) {
         const Place& better = places[i - 1];
         const Place& worse = places[i];
-        const bool overlap =
-            better.summary.low <= worse.summary.high && worse.summary.low <= better.summary.high;
-        const bool tie = overlap || (better.limited && worse.limited);
+        const bool tie =
+            better.summary.overlaps(worse.summary) || (better.limited && worse.limited);
         close = close || tie;
         text += fmt::format(" {} {}", tie ? '~' : '>', worse.name);
     }
@@ -277,6 +376,13 @@ Table table_of(const Comparison& comparison, std::size_t number, std::string_vie
     for (std::size_t c = 0; c < comparison.contestants.size(); ++c) {
         rows.push_back(row_of(comparison.contestants[c].name, runs_of(comparison, number, c),
                               scenario.columns, plus_minus));
+    }
+    if (comparison.baseline) {
+        const auto ranked = 2 + (ranked_column(scenario) - scenario.columns.begin());
+        rows.front().insert(rows.front().begin() + ranked, "change");
+        for (std::size_t c = 0; c < comparison.contestants.size(); ++c) {
+            rows[c + 1].insert(rows[c + 1].begin() + ranked, change_cell(comparison, number, c));
+        }
     }
     return rows;
 }
@@ -298,9 +404,20 @@ std::vector<std::string> notes_below(const Comparison& comparison, std::size_t s
         }
         busy = busy || client_was_busy(runs);
     }
+    if (const double spread = worst_spread(comparison, scenario); spread > 0.2) {
+        texts.push_back(fmt::format(
+            "The runs of a stage spread by up to +-{:.0f}%: a quieter machine, or more runs (-r), "
+            "would tell more.",
+            100 * spread));
+    }
     if (busy) {
         texts.emplace_back(
             "* The client was busy more than 95% of the time: the server may be capable of more.");
+    }
+    if (comparison.baseline) {
+        texts.push_back(fmt::format("change: of \"{}\" since {} of {} (~: the runs differ as much)",
+                                    ranked_column(comparison.scenarios[scenario])->title,
+                                    comparison.baseline->file, comparison.baseline->date));
     }
     return texts;
 }
@@ -308,31 +425,56 @@ std::vector<std::string> notes_below(const Comparison& comparison, std::size_t s
 std::string method(const Comparison& comparison)
 {
     const CompareOptions& options = comparison.options;
-    return fmt::format(
+    std::string text = fmt::format(
         "{}; closed loop; {}, {} per measurement{}.", comparison.placement,
         options.runs == 1 ? "one run" : fmt::format("medians of {} runs", options.runs),
         to_string(options.duration), options.pool.empty() ? "" : ", --pool " + options.pool);
+    if (comparison.others_busy > 10) {
+        text +=
+            fmt::format(" Other programs kept the CPUs up to {:.0f}% busy: expect figures to vary.",
+                        comparison.others_busy);
+    }
+    if (comparison.baseline && !comparison.baseline->differences.empty()) {
+        text += fmt::format(" The baseline was measured otherwise: {}.",
+                            fmt::join(comparison.baseline->differences, "; "));
+    }
+    return text;
 }
 
-std::string format_table(const Comparison& comparison, TableForm form)
+std::string format_table(const Comparison& comparison, TableForm form, std::size_t width)
 {
     const bool markdown = form == TableForm::markdown;
     std::string text;
+    const auto add_paragraph = [&](const std::string& paragraph) {
+        const bool star = markdown && paragraph.starts_with('*');
+        text += fmt::format("{}{}\n{}", star ? "\\" : "", wrapped(paragraph, width),
+                            markdown ? "\n" : "");
+    };
     for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
         const Scenario& scenario = comparison.scenarios[s];
-        const Table rows = table_of(comparison, s, form == TableForm::plain ? "+-" : "±");
-        text += fmt::format("{0}{1}{0}: {2}\n", markdown ? "**" : "", scenario.name,
+        Table rows = table_of(comparison, s, form == TableForm::plain ? "+-" : "±");
+        std::vector<std::string> more;
+        if (!markdown) {
+            more = fit(rows, width);
+        }
+        text += fmt::format("{0}{1}{0}: {2}\n\n", markdown ? "**" : "", scenario.name,
                             scenario.title(comparison.options));
-        text += fmt::format("\n{}\n", markdown ? markdown_table(rows) : plain_table(rows));
+        text += fmt::format("{}\n", markdown ? markdown_table(rows) : plain_table(rows));
+        for (const std::string& line : more) {
+            add_paragraph(line);
+        }
         for (const std::string& note : notes_below(comparison, s)) {
-            const bool star = markdown && note.starts_with('*');
-            text += fmt::format("{}{}{}\n", star ? "\\" : "", note, markdown ? "\n" : "");
+            add_paragraph(note);
         }
         text += markdown ? "" : "\n";
     }
-    text += method(comparison) + "\n";
+    for (const std::string& sentence : conclusions(comparison)) {
+        add_paragraph(sentence);
+    }
+    text += conclusions(comparison).empty() || markdown ? "" : "\n";
+    add_paragraph(method(comparison));
     if (!comparison.complete) {
-        text += "Stopped before the end: this is what was measured until then.\n";
+        add_paragraph("Stopped before the end: this is what was measured until then.");
     }
     return text;
 }
@@ -399,6 +541,7 @@ std::string format_json(const Comparison& comparison)
         }
         scenarios.push_back({{"scenario", scenario.name},
                              {"title", scenario.title(options)},
+                             {"ranked_by", scenario.ranked_by},
                              {"ranking", ranking(comparison, s)},
                              {"stages", stages}});
     }
@@ -418,8 +561,11 @@ std::string format_json(const Comparison& comparison)
                          {"duration_s", static_cast<double>(options.duration.count()) / 1e9},
                          {"runs", options.runs},
                          {"big", options.big},
+                         {"idle", options.idle},
+                         {"pipeline", options.pipeline},
                          {"pool", options.pool},
                          {"complete", comparison.complete},
+                         {"others_busy_percent", comparison.others_busy},
                          {"scenarios", scenarios}};
     // A stage may have said anything: bytes that are no UTF-8 are replaced, not refused.
     return report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

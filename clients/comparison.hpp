@@ -1,9 +1,11 @@
 // comparison.hpp -- what all measurements together say, and its forms: table, Markdown, CSV, JSON.
 #pragma once
 
+#include "clients/baseline.hpp"
 #include "clients/machine.hpp"
 #include "clients/scenarios.hpp"
 
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,23 +26,17 @@ struct Comparison {
     // By the numbers of a scenario and a contestant; a measurement for each run, as far as it went.
     std::map<std::pair<std::size_t, std::size_t>, std::vector<Measurement>> runs;
     bool complete = false;
-};
-
-struct Summary {
-    double median = 0;
-    double low = 0;
-    double high = 0;
-
-    // Half the distance from low to high, relative to the median.
-    [[nodiscard]] double spread() const noexcept
-    {
-        return median > 0 ? (high - low) / 2 / median : 0;
-    }
+    std::optional<Baseline> baseline;
+    // How busy other programs kept the CPUs while none of ours ran, in percent; the most of it.
+    double others_busy = 0;
 };
 
 // Of one figure over the runs that have it. Nothing if none has.
 [[nodiscard]] std::optional<Summary> summarise(const std::vector<Measurement>& runs,
                                                const std::string& key);
+
+// As a table has it: "18,745", "5.1 ms".
+[[nodiscard]] std::string format_figure(double value, Unit unit);
 
 // "fast > also fast ~ the next > slow", best first; '~' where the runs of two neighbours overlap,
 // or where it was the client that limited both: there is no telling which is better. Or why there
@@ -61,12 +57,19 @@ using Table = std::vector<std::vector<std::string>>;
 [[nodiscard]] std::vector<std::string> notes_below(const Comparison& comparison,
                                                    std::size_t scenario);
 
-// How all of it was measured: one sentence.
+// What this run has shown of each contestant, a sentence each, out of its figures and nothing else.
+[[nodiscard]] std::vector<std::string> conclusions(const Comparison& comparison);
+
+// How all of it was measured, and how far it is to be trusted: sentences.
 [[nodiscard]] std::string method(const Comparison& comparison);
 
 enum class TableForm { plain, plain_utf8, markdown };
 
-[[nodiscard]] std::string format_table(const Comparison& comparison, TableForm form);
+inline constexpr std::size_t any_width = std::numeric_limits<std::size_t>::max();
+
+// No wider than that, except for Markdown.
+[[nodiscard]] std::string format_table(const Comparison& comparison, TableForm form,
+                                       std::size_t width = any_width);
 
 // One line for each figure of each run.
 [[nodiscard]] std::string format_csv(const Comparison& comparison);

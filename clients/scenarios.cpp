@@ -112,9 +112,12 @@ void remark(const Json& report, Measurement& measurement)
     const std::uint64_t starved = report["starved"];
     add(starved, "{} of {} clients starved");
     measurement.figures["starved"] = static_cast<double>(starved);
-    // Served at first and not any more: a server that has stalled.
+    // Served at first and then no more: a server that has stalled. That some wait at the end means
+    // no more than that it was busy with something else just then.
     const std::uint64_t unanswered = errors["unanswered"];
-    if (errors["read"] == 0 && starved == 0) {
+    const Json& intervals = report["intervals"];
+    if (errors["read"] == 0 && unanswered > starved && !intervals.empty() &&
+        intervals.back()["requests"] == 0) {
         add(unanswered, "{} requests left without a reply");
     }
 }
@@ -288,6 +291,7 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
 {
     const CompareOptions& options = bench.options;
     Server server(bench, contestant, bench.placement.server);
+    const auto unused = server.usage();  // the warm-up's connection may outlive it for a moment
     warm_up(bench, server, 1);
     const auto before = server.usage();
     bench.observer.on_step("connecting");
@@ -324,7 +328,7 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
     if (before) {
         // All but the listening socket, the pool's, and the one that is active.
         const int sockets =
-            static_cast<int>(under_load->sockets) - static_cast<int>(before->sockets);
+            static_cast<int>(under_load->sockets) - static_cast<int>(unused->sockets);
         const int held = std::max(0, sockets - 1);
         figures["held"] = held;
         measurement.words["held"] = "none";

@@ -80,6 +80,23 @@ Usage usage_of(pid_t server)
     return usage;
 }
 
+// The first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal.
+CpuTicks cpu_ticks()
+{
+    std::ifstream file("/proc/stat");
+    std::string cpu;
+    file >> cpu;
+    CpuTicks ticks;
+    for (unsigned field = 0; field < 8; ++field) {
+        std::uint64_t value = 0;
+        file >> value;
+        const bool idle = field == 3 || field == 4;
+        ticks.busy += idle ? 0 : value;
+        ticks.all += value;
+    }
+    return ticks;
+}
+
 double cpu_between(const Usage& before, const Usage& after)
 {
     double sum = 0;

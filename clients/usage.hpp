@@ -24,4 +24,11 @@ struct Usage {
 // CPU seconds between the two. What a process used that ended in between is lost.
 [[nodiscard]] double cpu_between(const Usage& before, const Usage& after);
 
+// CPU time of all programs on all CPUs, in ticks of the kernel's, since the machine was started.
+struct CpuTicks {
+    std::uint64_t busy = 0;
+    std::uint64_t all = 0;
+};
+[[nodiscard]] CpuTicks cpu_ticks();
+
 }  // namespace ground

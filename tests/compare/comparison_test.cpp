@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <sstream>
 
 using namespace ground;
 
@@ -182,4 +183,73 @@ TEST_CASE("comparison: Markdown and CSV keep names that have their special chara
     add(result, "a|b,\"c\"", {10, 11});
     CHECK(contains(format_table(result, TableForm::markdown), "| a\\|b,\"c\" |"));
     CHECK(contains(format_csv(result), "solo,\"a|b,\"\"c\"\"\",1,rate,10,\n"));
+}
+
+TEST_CASE("comparison: a table that is too wide has its remarks below, and then fewer columns")
+{
+    Comparison result = comparison("crowd");
+    add(result, "stage", {10, 11});
+    result.runs[{0, 0}].front().remarks = {"15 of 16 clients starved"};
+    CHECK(contains(format_table(result, TableForm::plain), "  15 of 16 clients starved\n"));
+    const std::string narrow = format_table(result, TableForm::plain, 50);
+    CHECK(contains(narrow, "\nstage: 15 of 16 clients starved\n"));
+    CHECK(contains(narrow, "for want of width without: "));
+    std::istringstream lines(narrow);
+    for (std::string line; std::getline(lines, line);) {
+        CAPTURE(line);
+        CHECK(line.size() <= 50);
+    }
+}
+
+TEST_CASE("comparison: what is said of a stage comes from its figures")
+{
+    Comparison result = comparison("crowd");
+    result.options.clients = 16;
+    result.scenarios.push_back(scenario("hog"));
+    const auto say = [&](double starved, double beside, double big) {
+        Measurement crowd = measured("rate", 5000);
+        crowd.figures["starved"] = starved;
+        Measurement hog = measured("rate_before", 1000);
+        hog.figures["rate_hog"] = beside;
+        hog.figures["big_rate"] = big;
+        hog.figures["p50_us_hog"] = 5100;
+        result.contestants = {{"stage", "/stage", {}}};
+        result.runs[{0, 0}] = {crowd};
+        result.runs[{1, 0}] = {hog};
+        return conclusions(result).at(0);
+    };
+    CHECK(say(0, 950, 3) ==
+          "stage: serves 16 clients at 5,000 reqs/sec; beside the hog a client keeps 95% of its "
+          "rate.");
+    CHECK(contains(say(15, 950, 0), "serves 1 of 16 clients and lets the others wait"));
+    CHECK(contains(say(15, 950, 0), "keeps 95% of its rate beside the hog, which is not served"));
+    CHECK(contains(say(0, 20, 3), "falls from 1,000 to 20.0 reqs/sec and waits 5.1 ms"));
+    CHECK(contains(say(0, 0, 3), "gets no reply at all"));
+    result.runs[{1, 0}] = {failed("died")};
+    CHECK(conclusions(result).at(0) == "stage: serves 16 clients at 5,000 reqs/sec; died in hog.");
+}
+
+TEST_CASE("comparison: a change since a baseline is one only if the runs are apart")
+{
+    const auto entry = [](double low, double median, double high, std::size_t runs) {
+        return Baseline::Entry{{median, low, high}, runs};
+    };
+    CHECK(change_since(entry(90, 100, 110, 3), entry(115, 120, 125, 3)) == "+20%");
+    CHECK(change_since(entry(90, 100, 110, 3), entry(80, 85, 89, 3)) == "-15%");
+    CHECK(change_since(entry(90, 100, 110, 3), entry(105, 120, 125, 3)) == "~ +20%");
+    CHECK(change_since(entry(100, 100, 100, 1), entry(200, 200, 200, 3)) == "~ +100%");
+    CHECK(change_since(entry(0, 0, 0, 3), entry(1, 2, 3, 3)) == "was 0");
+}
+
+TEST_CASE("comparison: runs that differ much are warned of")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 11});
+    CHECK_FALSE(contains(format_table(result, TableForm::plain), "a quieter machine"));
+    add(result, "b", {10, 30});
+    CHECK(contains(format_table(result, TableForm::plain),
+                   "spread by up to +-50%: a quieter machine"));
+    result.others_busy = 35;
+    CHECK(contains(format_table(result, TableForm::plain),
+                   "Other programs kept the CPUs up to 35% busy"));
 }

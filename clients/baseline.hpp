@@ -1,0 +1,47 @@
+// baseline.hpp -- an earlier comparison, read from its JSON, to hold the new one against.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ground {
+
+struct Comparison;
+
+// The median and the extremes of a figure over several runs.
+struct Summary {
+    double median = 0;
+    double low = 0;
+    double high = 0;
+
+    // Half the distance from low to high, relative to the median.
+    [[nodiscard]] double spread() const noexcept
+    {
+        return median > 0 ? (high - low) / 2 / median : 0;
+    }
+    [[nodiscard]] bool overlaps(const Summary& other) const noexcept
+    {
+        return low <= other.high && other.low <= high;
+    }
+};
+
+struct Baseline {
+    std::string file;
+    std::string date;
+    std::vector<std::string> differences;  // in how it was measured: "16 clients, now 4"
+    struct Entry {
+        Summary summary;  // of the figure that the scenario is ranked by
+        std::size_t runs = 0;
+    };
+    std::map<std::pair<std::string, std::string>, Entry> entries;  // by scenario and stage
+};
+
+// Throws ClientError if the file can't be read, or is something else.
+[[nodiscard]] Baseline load_baseline(const std::string& file, const Comparison& now);
+
+// "+5%", or "~ +5%" if the two do not differ by more than their runs do.
+[[nodiscard]] std::string change_since(const Baseline::Entry& then, const Baseline::Entry& now);
+
+}  // namespace ground
