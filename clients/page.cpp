@@ -88,6 +88,7 @@ std::optional<std::size_t> typical_run(const std::vector<Measurement>& runs, con
 Json data_of(const Comparison& comparison)
 {
     Json report = Json::parse(format_json(comparison));
+    report["conclusions"] = conclusions(comparison);
     report["method"] = method(comparison);
     report["facts"] = {{"Date", comparison.date}, {"Machine", to_string(comparison.machine)}};
     for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
@@ -100,11 +101,12 @@ Json data_of(const Comparison& comparison)
             return column.key == ranked_by;
         });
         scenario["ranked"] = ranked - columns.begin() + 1;  // the names come first
-        // Where there is no rate, times are the picture.
+        // Where there is no rate, times are the picture: those up to the ranked one, behind which
+        // the table may have the change since a baseline.
         Json& times = scenario["times"] = Json::array();
-        for (std::size_t i = 0; i < columns.size() && ranked->unit == Unit::time_us; ++i) {
-            if (columns[i].unit == Unit::time_us) {
-                times.push_back({{"key", columns[i].key}, {"column", i + 1}});
+        if (ranked->unit == Unit::time_us) {
+            for (auto column = columns.begin(); column <= ranked; ++column) {
+                times.push_back({{"key", column->key}, {"column", column - columns.begin() + 1}});
             }
         }
         for (std::size_t c = 0; c < comparison.contestants.size(); ++c) {

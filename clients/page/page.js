@@ -411,6 +411,8 @@ function showRun(report) {
   document.getElementById("method").textContent = report.method;
   document.getElementById("stopped").hidden = report.complete;
   document.getElementById("command").textContent = report.command;
+  document.getElementById("shown").hidden = report.conclusions.length === 0;
+  document.getElementById("conclusions").append(...report.conclusions.map((text) => element("li", text)));
   const facts = document.getElementById("facts");
   for (const [name, value] of Object.entries(report.facts)) {
     facts.append(element("dt", name), element("dd", value));

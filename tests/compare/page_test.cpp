@@ -111,6 +111,7 @@ window.addEventListener("load", () => {
     scenarios,
     errors: document.getElementById("errors").textContent,
     stopped: document.getElementById("stopped").checkVisibility(),
+    conclusions: texts(document, "#conclusions li"),
     method: document.getElementById("method").textContent,
     command: document.getElementById("command").textContent,
     facts: texts(document, "#facts dd"),
@@ -240,6 +241,9 @@ TEST_CASE("page: a run of compare can be seen in a browser")
         for (const Json& note : scenario.at("notes")) {
             table += note.get<std::string>();
         }
+    }
+    for (const Json& conclusion : seen.at("conclusions")) {
+        table += conclusion.get<std::string>();
     }
     table += seen.at("method").get<std::string>();
     // The terminal has the same, and the titles of the scenarios, which are captions on the page.
