@@ -369,7 +369,8 @@ TEST_CASE("page: a file that cannot be written is found out before anything is m
 {
     const Directory directory;
     for (const std::string& file :
-         {(directory / "").string(), (directory / "no/such.html").string(), std::string()}) {
+         {(directory / "").string(), (directory / "no/such.html").string(),
+          std::string("/proc/such.html"), std::string()}) {
         const Outcome outcome = ground::test::run({{COMPARE_PATH, "02", "--html", file}});
         CAPTURE(outcome.err);
         CHECK(outcome.status == 2);
