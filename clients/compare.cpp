@@ -137,6 +137,9 @@ int run(const CompareOptions& options, const std::string& command)
     comparison.machine = this_machine();
     comparison.placement = placement.words;
     comparison.contestants = contestants_of(options, (here.parent_path() / "stages").string());
+    if (!options.externals.empty() && !placement.server.empty()) {
+        comparison.placement += " (servers of others: wherever those have put them)";
+    }
     for (const Scenario& scenario : all_scenarios()) {
         const auto& names = options.scenarios;
         if (std::find(names.begin(), names.end(), scenario.name) != names.end()) {

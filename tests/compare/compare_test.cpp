@@ -72,6 +72,15 @@ bool contains(const std::string& text, std::string_view part)
     return text.find(part) != std::string::npos;
 }
 
+// Where a server listens, from the first line that it prints.
+std::string address_of(const Program& server)
+{
+    server.out().wait_for("\n");
+    const std::string text = server.out().text();
+    const std::string line = text.substr(0, text.find('\n'));
+    return line.substr(line.rfind(' ') + 1);
+}
+
 std::set<int> cpus_of(pid_t pid)
 {
     cpu_set_t set;
@@ -226,17 +235,30 @@ TEST_CASE("compare: a server that does not start costs its own cells a word, not
 TEST_CASE("compare: an external server is measured, and where none is that is said")
 {
     Program server({{STAGES_PATH "/02_threads", "--port", "0"}});
-    server.out().wait_for("\n");
-    const std::string line = server.out().text();
-    const std::string port =
-        line.substr(line.rfind(':') + 1, line.find('\n') - line.rfind(':') - 1);
-    const Report result = report({"--external", "ours=127.0.0.1:" + port, "--external",
+    const Report result = report({"--external", "ours=" + address_of(server), "--external",
                                   "nobody=127.0.0.1:1", "--scenario", "solo"});
     CHECK(result.status == 1);
     CHECK(result.run("ours").at("figures").at("rate") > 0);
     CHECK_FALSE(result.run("ours").at("figures").contains("cpu_us"));
     CHECK(result.run("nobody").at("verdict") == "refused");
     CHECK(server.info().state != 'Z');
+}
+
+TEST_CASE("compare: a server in Python is measured like any other")
+{
+    REQUIRE_MESSAGE(run({{"python3", "--version"}}).status == 0,
+                    "python3 is missing. On Debian or Ubuntu: apt-get install python3");
+    Program server({{"python3", PYTHON_SERVER}});
+    const Report result = report({"--external", "python=" + address_of(server), "--scenario",
+                                  "solo,hog", "--duration", "1s"});
+    CHECK(result.status == 0);
+    CHECK(result.run("python", 0).at("verdict") == "");
+    CHECK(result.run("python", 0).at("remarks").empty());
+    CHECK(result.run("python", 0).at("figures").at("rate") > 0);
+    CHECK(result.run("python", 1).at("verdict") == "");
+    for (const char* const key : {"rate_before", "rate_hog", "rate_after", "big_rate"}) {
+        CHECK(result.run("python", 1).at("figures").at(key) > 0);
+    }
 }
 
 TEST_CASE("compare: leaves no process behind that a server has left behind")
