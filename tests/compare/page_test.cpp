@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include <signal.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -354,7 +356,21 @@ TEST_CASE("page: names and last words stay text, whatever they are")
     CHECK(seen.at("command") == "compare --external '" + shown + "'");
 }
 
-TEST_CASE("page: after Ctrl-C it says that this is not all")
+TEST_CASE("page: Ctrl-C ends with the page of what was measured")
+{
+    const Directory directory;
+    const fs::path file = directory / "page.html";
+    ground::test::Program program({{COMPARE_PATH, "02", "--scenario", "solo", "--duration", "200ms",
+                                    "--runs", "1000", "--html", file.string()}});
+    program.err().wait_for("[2/");
+    program.signal(SIGINT);
+    CHECK(program.wait() == 130);
+    const Json seen = look_at(read_file(file));
+    CHECK(seen.at("stopped") == true);
+    CHECK(seen.at("scenarios").at(0).at("panels") == Json{"02_threads"});
+}
+
+TEST_CASE("page: of a run that was stopped, it says so, and what is missing")
 {
     Comparison comparison = comparison_of("hog");
     add(comparison, "02_threads", {measured(20'000, 9'000)});
