@@ -43,7 +43,8 @@ std::string fill(std::string_view skeleton,
                  const std::map<std::string_view, std::string_view>& parts)
 {
     std::string text;
-    for (auto open = skeleton.find("{{"); open != skeleton.npos; open = skeleton.find("{{")) {
+    for (auto open = skeleton.find("{{"); open != std::string_view::npos;
+         open = skeleton.find("{{")) {
         const std::size_t close = skeleton.find("}}", open);
         text += skeleton.substr(0, open);
         text += parts.at(skeleton.substr(open + 2, close - open - 2));

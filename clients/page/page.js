@@ -452,4 +452,6 @@ function redraw(printing) {
 }
 window.addEventListener("beforeprint", () => redraw(true));
 window.addEventListener("afterprint", () => redraw(false));
+// When this is told, the charts have their sizes on paper already.
+window.matchMedia("print").addEventListener("change", (event) => redraw(event.matches));
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(false));
