@@ -82,8 +82,9 @@ What is shown:
 
 The stages take turns in each run, so that a machine that gets slower does so
 for all. Shown is the median of the runs, and with +- half the distance from the
-worst to the best. All loads are closed loops: a client sends its next request
-when it has a reply.
+worst to the best. Two stages are ranked only if their runs are further apart
+than those of each are among themselves. All loads are closed loops: a client
+sends its next request when it has a reply.
 
 Examples:
   compare                          all stages, all scenarios: seven minutes

@@ -358,7 +358,7 @@ std::string ranking(const Comparison& comparison, std::size_t scenario)
         const Place& better = places[i - 1];
         const Place& worse = places[i];
         const bool tie =
-            better.summary.overlaps(worse.summary) || (better.limited && worse.limited);
+            better.summary.close_to(worse.summary) || (better.limited && worse.limited);
         close = close || tie;
         text += fmt::format(" {} {}", tie ? '~' : '>', worse.name);
     }
@@ -459,19 +459,20 @@ std::string format_table(const Comparison& comparison, TableForm form, std::size
         }
         text += fmt::format("{0}{1}{0}: {2}\n\n", markdown ? "**" : "", scenario.name,
                             scenario.title(comparison.options));
-        text += fmt::format("{}\n", markdown ? markdown_table(rows) : plain_table(rows));
+        text += markdown ? markdown_table(rows) : plain_table(rows);
+        const std::vector<std::string> below = notes_below(comparison, s);
+        more.insert(more.end(), below.begin(), below.end());
+        text += more.empty() ? "" : "\n";
         for (const std::string& line : more) {
             add_paragraph(line);
         }
-        for (const std::string& note : notes_below(comparison, s)) {
-            add_paragraph(note);
-        }
-        text += markdown ? "" : "\n";
+        text += markdown && !more.empty() ? "" : "\n";
     }
-    for (const std::string& sentence : conclusions(comparison)) {
-        add_paragraph(sentence);
+    const std::vector<std::string> sentences = conclusions(comparison);
+    for (const std::string& sentence : sentences) {
+        text += fmt::format("{}{}\n", markdown ? "- " : "", wrapped(sentence, width));
     }
-    text += conclusions(comparison).empty() || markdown ? "" : "\n";
+    text += sentences.empty() ? "" : "\n";
     add_paragraph(method(comparison));
     if (!comparison.complete) {
         add_paragraph("Stopped before the end: this is what was measured until then.");
