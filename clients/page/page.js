@@ -251,10 +251,6 @@ function showPanel(parent, scenario, stage, view) {
   panel.querySelector(".stage").textContent = stage.name;
   panel.querySelector(".remarks").textContent = cells.at(-1);
   parent.append(panel);
-  if (shown) {
-    panel.querySelector(".column").textContent = scenario.table[0][scenario.ranked];
-    panel.querySelector("strong").textContent = cells[scenario.ranked];
-  }
   const canvas = panel.querySelector("canvas");
   if (stage.drawn === null) {
     canvas.replaceWith(element("p", cells[1], { className: "verdict" }));
@@ -263,6 +259,8 @@ function showPanel(parent, scenario, stage, view) {
   canvas.setAttribute("aria-label", `reqs/sec over time. ${description(scenario, stage)}`);
   const strong = stage.runs[stage.drawn];
   const word = shown ? cells[scenario.ranked] : cells[1];
+  panel.querySelector(".column").textContent = shown ? scenario.table[0][scenario.ranked] : "";
+  panel.querySelector("strong").textContent = word;
   addChart(canvas, view,
     stage.runs.map((run, i) => curve(`run ${i + 1}`, stage, run, view, { strong: run === strong, filled: true })),
     options(view, {
@@ -308,13 +306,14 @@ function showOverview(figure, scenario, stages, view) {
 function showPictures(section, scenario) {
   const stages = stagesOf(scenario);
   const slices = stages.flatMap((stage) => stage.runs.flatMap((run) => run.timeline));
+  const most = (key) => slices.reduce((result, slice) => Math.max(result, slice[key]), 0);
   if (slices.length === 0) {
     return;
   }
   const view = {
     logarithmic: false,
-    top: Math.max(...slices.map((slice) => slice.rate)),
-    end: Math.max(...slices.map((slice) => slice.at_s)),
+    top: most("rate"),
+    end: most("at_s"),
     charts: [],
   };
   section.querySelector(".pictures").hidden = false;

@@ -101,6 +101,7 @@ window.addEventListener("load", () => {
       title: section.querySelector("h2").textContent,
       panels: texts(section, ".panel .stage"),
       verdicts: texts(section, ".panel .verdict"),
+      figures: texts(section, ".panel strong"),
       colours: [...section.querySelectorAll(".panel .swatch")].map((e) => e.style.background),
       rows: [...section.querySelectorAll("tr")].map((row) => texts(row, "th, td")),
       notes: texts(section, ".notes li"),
@@ -287,10 +288,14 @@ TEST_CASE("page: a stage that has failed has a panel with the word")
     failed.detail = "exit status 3";
     add(comparison, "02_threads", {measured(20'000, 9'000)});
     add(comparison, "03_process_pool", {failed});
+    Measurement silent = measured(0, 0);  // which has a timeline
+    silent.verdict = "no reply";
+    add(comparison, "04_generators", {silent});
     const Json scenario = look_at(format_page(comparison)).at("scenarios").at(0);
-    CHECK(scenario.at("panels") == Json{"02_threads", "03_process_pool"});
+    CHECK(scenario.at("panels") == Json{"02_threads", "03_process_pool", "04_generators"});
     CHECK(scenario.at("verdicts") == Json{"died"});
-    CHECK(scenario.at("notes") == Json{"03_process_pool died: exit status 3"});
+    CHECK(scenario.at("figures") == Json{"9,000", "", "no reply"});
+    CHECK(scenario.at("notes").at(0) == "03_process_pool died: exit status 3");
 }
 
 TEST_CASE("page: times are bars, each with its cell of the table beside it")
