@@ -78,14 +78,14 @@ void write_report(const Comparison& comparison)
     write_form(options.json, format_json(comparison));
     write_form(options.csv, format_csv(comparison));
     write_form(options.markdown, format_table(comparison, TableForm::markdown));
-    if (options.html) {
-        write(*options.html, format_page(comparison));
-    }
     if (!stdout_taken) {
         const bool utf8 = std::string_view(::nl_langinfo(CODESET)) == "UTF-8";
         const bool terminal = ::isatty(STDOUT_FILENO) == 1;
         write("", format_table(comparison, utf8 ? TableForm::plain_utf8 : TableForm::plain,
                                terminal ? Style::of(stdout).columns : any_width));
+    }
+    if (options.html) {
+        write(*options.html, format_page(comparison));
     }
 }
 

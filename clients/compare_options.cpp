@@ -1,11 +1,13 @@
 #include "clients/compare_options.hpp"
 
 #include "clients/scenarios.hpp"
+#include "common/descriptor.hpp"
 #include "common/fib.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -97,16 +99,15 @@ result, too), 1 if a stage failed, 2 after a mistake in the options, 130 after
 Ctrl-C.
 )";
 
-// Asked before minutes of measuring, not after them. Creates nothing.
-bool can_be_written(const fs::path& file)
+// Asked before minutes of measuring, not after them. A file that is not there is tried, and goes
+// again: permissions alone do not tell.
+bool can_be_written(const std::string& file)
 {
-    std::error_code problem;
-    const fs::file_status status = fs::status(file, problem);
-    if (fs::exists(status)) {
-        return !fs::is_directory(status) && ::access(file.c_str(), W_OK) == 0;
+    if (::access(file.c_str(), F_OK) == 0) {
+        return !fs::is_directory(file) && ::access(file.c_str(), W_OK) == 0;
     }
-    const fs::path directory = fs::absolute(file, problem).parent_path() / "";
-    return file.has_filename() && ::access(directory.c_str(), W_OK | X_OK) == 0;
+    const Descriptor created(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    return created.get() >= 0 && ::unlink(file.c_str()) == 0;
 }
 
 // Those whose names are the text, or else begin with it as a word, or else at all.
