@@ -457,8 +457,10 @@ std::string format_table(const Comparison& comparison, TableForm form, std::size
         if (!markdown) {
             more = fit(rows, width);
         }
-        text += fmt::format("{0}{1}{0}: {2}\n\n", markdown ? "**" : "", scenario.name,
-                            scenario.title(comparison.options));
+        text += wrapped(fmt::format("{0}{1}{0}: {2}", markdown ? "**" : "", scenario.name,
+                                    scenario.title(comparison.options)),
+                        width) +
+                "\n\n";
         text += markdown ? markdown_table(rows) : plain_table(rows);
         const std::vector<std::string> below = notes_below(comparison, s);
         more.insert(more.end(), below.begin(), below.end());
