@@ -64,12 +64,12 @@ class Session {
         process_.signal(SIGCONT);
     }
 
-    // Ctrl-C, at such a moment: with it the terminal throws away what nobody has read yet.
-    void interrupt()
+    // At such a moment, too: with Ctrl-C the terminal throws away what nobody has read yet.
+    void type(std::string_view text)
     {
         process_.stop();
         look();
-        process_.type("\x03");
+        process_.type(text);
         process_.signal(SIGCONT);
     }
 
@@ -130,14 +130,15 @@ TEST_CASE(
 {
     Session session({"02", "04", "--scenario", "crowd", "--runs", "1", "--duration", "2s"});
     session.until([](const Screen& screen) {
-        return screen.line("02_threads").ends_with("reqs/sec, measuring");
+        return has_block(screen, {"02_threads", "04_generators"}) &&
+               screen.line("02_threads").ends_with("reqs/sec, measuring");
     });
-    CHECK(has_block(session.screen(), {"02_threads", "04_generators"}));
     CHECK(session.screen().line("run 1 of 1, crowd: 4 clients, fib(1)") != "");
     CHECK(session.screen().line("04_generators").ends_with("waiting"));
     CHECK(session.screen().contains("]  0 of 2   0:0"));
     session.until([](const Screen& screen) {
-        return screen.line("04_generators").ends_with("reqs/sec, measuring");
+        return has_block(screen, {"02_threads", "04_generators"}) &&
+               screen.line("04_generators").ends_with("reqs/sec, measuring");
     });
     CHECK(session.screen().line("02_threads").find(" reqs/sec ") != std::string::npos);
     CHECK(session.screen().contains("]  1 of 2   0:0"));
@@ -154,7 +155,7 @@ TEST_CASE("live: Ctrl-C leaves what was measured, and nothing else")
 {
     Session session({"02", "04", "--scenario", "solo", "--runs", "1000", "--duration", "200ms"});
     session.until("  2 of 2000 ");
-    session.interrupt();
+    session.type("\x03");
     CHECK(session.wait() == 130);
     const auto lines = session.screen().lines();
     CHECK(lines.at(0) == "solo: one client, fib(1)");
@@ -181,7 +182,7 @@ TEST_CASE("live: the clock goes on while a stage hangs")
     session.until("measuring");
     session.until("measuring 3 s");
     session.until("measuring 4 s");
-    session.interrupt();
+    session.type("\x03");
     CHECK(session.wait() == 130);
     CHECK(session.screen().lines().empty());
 }
@@ -217,7 +218,7 @@ TEST_CASE("live: in a window that has been resized the lines fit, whatever it do
             return lines.size() == 4 && lines[1].starts_with("run 1") &&
                    lines[2].starts_with("01_blocking") && lines[3].size() > 40;
         });
-        session.interrupt();
+        session.type("\x03");
         CHECK(session.wait() == 130);
         CHECK_FALSE(session.screen().contains(" left"));
     }
@@ -228,12 +229,13 @@ TEST_CASE("live: what is typed meanwhile moves the block down and spoils nothing
     Session session({"02", "--scenario", "solo", "--runs", "1000", "--duration", "200ms"});
     session.until("  1 of 1000 ");
     for (const char* const done : {"  3 of 1000 ", "  5 of 1000 "}) {
-        session.process().type("next\n");
-        session.until(done);
-        CHECK(has_block(session.screen(), {"02_threads"}));
+        session.type("next\n");
+        session.until([&](const Screen& screen) {
+            return has_block(screen, {"02_threads"}) && screen.contains(done);
+        });
     }
     CHECK(count(session.screen().lines(), "run ") == 1);
-    session.interrupt();
+    session.type("\x03");
     CHECK(session.wait() == 130);
     CHECK_FALSE(session.screen().contains(" left"));
 }
