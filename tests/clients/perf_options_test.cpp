@@ -37,6 +37,16 @@ TEST_CASE("duration: none is too short or too precise to be printed and read bac
     }
 }
 
+TEST_CASE("target: a host has no brackets, so that what is printed can be read back")
+{
+    CHECK(to_string(*parse_target("[::1]:80")) == "[::1]:80");
+    CHECK(to_string(*parse_target("::1")) == "[::1]:25000");
+    for (const std::string text : {"[[]", "[]]", "a:]:b", "a[", "]:80", "[[::1]]:80"}) {
+        CAPTURE(text);
+        CHECK_FALSE(parse_target(text).has_value());
+    }
+}
+
 TEST_CASE("mix: a number, or numbers with weights")
 {
     const auto parsed = [](const char* text) {
