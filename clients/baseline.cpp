@@ -69,7 +69,7 @@ std::string change_since(const Baseline::Entry& then, const Baseline::Entry& now
         return now.summary.median == 0 ? "the same" : "was 0";
     }
     const double percent = 100 * (now.summary.median / then.summary.median - 1);
-    const bool unclear = then.runs < 2 || now.runs < 2 || then.summary.overlaps(now.summary);
+    const bool unclear = then.runs < 2 || now.runs < 2 || then.summary.close_to(now.summary);
     return fmt::format("{}{:+.0f}%", unclear ? "~ " : "", percent);
 }
 

@@ -1,6 +1,7 @@
 // baseline.hpp -- an earlier comparison, read from its JSON, to hold the new one against.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -21,9 +22,12 @@ struct Summary {
     {
         return median > 0 ? (high - low) / 2 / median : 0;
     }
-    [[nodiscard]] bool overlaps(const Summary& other) const noexcept
+    // Whether there is no telling which is larger: they are not further apart than the runs of each
+    // are among themselves. (That two or three runs do not overlap is all too often chance.)
+    [[nodiscard]] bool close_to(const Summary& other) const noexcept
     {
-        return low <= other.high && other.low <= high;
+        const double distance = std::max(low - other.high, other.low - high);
+        return distance <= 0 || distance < std::max(high - low, other.high - other.low);
     }
 };
 

@@ -69,7 +69,7 @@ struct Pipe {
 
 // ---- Supervisor
 
-Supervisor::Supervisor()
+Supervisor::Supervisor(std::function<void()> tick) : tick_(std::move(tick))
 {
     sigset_t set;
     ::sigemptyset(&set);
@@ -93,12 +93,17 @@ bool Supervisor::wait(const std::function<bool()>& condition, Time deadline)
         if (condition()) {
             return true;
         }
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-            deadline - std::chrono::steady_clock::now());
-        if (left.count() <= 0) {
+        const Time now = std::chrono::steady_clock::now();
+        if (now >= next_tick_) {
+            next_tick_ = now + tick_period;
+            tick_();
+        }
+        if (now >= deadline) {
             return false;
         }
-        const int limit = static_cast<int>(std::min<std::int64_t>(left.count(), 1'000'000));
+        const auto pause =
+            std::chrono::ceil<std::chrono::milliseconds>(std::min(deadline, next_tick_) - now);
+        const int limit = static_cast<int>(pause.count());  // at most a tick's period
         if (::poll(watched.data(), watched.size(), limit) == -1 && errno != EINTR) {
             check(-1, "poll");
         }

@@ -31,8 +31,9 @@ class Supervisor {
   public:
     using Time = std::chrono::steady_clock::time_point;
 
-    // SIGINT, SIGTERM and SIGHUP are blocked from now on and noticed by wait().
-    Supervisor();
+    // SIGINT, SIGTERM and SIGHUP are blocked from now on and noticed by wait(). That also calls
+    // tick, a few times a second, for whoever shows that time passes.
+    explicit Supervisor(std::function<void()> tick);
     Supervisor(const Supervisor&) = delete;
     Supervisor& operator=(const Supervisor&) = delete;
 
@@ -43,7 +44,11 @@ class Supervisor {
   private:
     friend class Child;
 
+    static constexpr std::chrono::milliseconds tick_period{200};
+
     Descriptor signals_;  // a signalfd
+    std::function<void()> tick_;
+    Time next_tick_ = Time::min();
     std::vector<Child*> children_;
 };
 

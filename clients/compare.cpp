@@ -1,7 +1,7 @@
 // compare.cpp -- the stages side by side: the same work for each, and one table.
 
-#include "clients/comparison.hpp"
 #include "clients/page.hpp"
+#include "clients/progress.hpp"
 #include "clients/report.hpp"
 
 #include <fmt/format.h>
@@ -23,39 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Goes to stderr, so that stdout has the table and nothing else.
-class Progress : public BenchObserver {
-  public:
-    explicit Progress(const Comparison& comparison)
-        : total_(comparison.scenarios.size() * comparison.contestants.size() *
-                 comparison.options.runs)
-    {
-        for (const Scenario& scenario : comparison.scenarios) {
-            seconds_left_ += scenario.seconds(comparison.options);
-        }
-        seconds_left_ *=
-            static_cast<double>(comparison.contestants.size() * comparison.options.runs);
-        fmt::print(stderr, "About {:.0f} s: {}\n", seconds_left_, comparison.placement);
-    }
-
-    void on_step(std::string_view /*step*/) override {}
-    void on_rate(double /*requests_per_second*/) override {}
-
-    void show(const Comparison& comparison, unsigned run, const Scenario& scenario,
-              const Contestant& contestant, const Measurement& measurement)
-    {
-        seconds_left_ = std::max(0.0, seconds_left_ - scenario.seconds(comparison.options));
-        fmt::print(stderr, "[{}/{}, {:.0f} s left] run {}, {}, {}: {}\n", ++done_, total_,
-                   seconds_left_, run, scenario.name, contestant.name,
-                   brief(scenario, measurement));
-    }
-
-  private:
-    std::size_t total_;
-    std::size_t done_ = 0;
-    double seconds_left_ = 0;  // as planned: stages that fail take less, or more
-};
-
 // The stages take turns, and every other run goes through them backwards, so that a machine that
 // gets slower or faster does so to all of them.
 void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
@@ -69,6 +36,7 @@ void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
             for (std::size_t turn = 0; turn < count; ++turn) {
                 const std::size_t c = run % 2 == 1 ? turn : count - 1 - turn;
                 const auto known = unstartable.find(c);
+                progress.begin(run, s, c);
                 Measurement measurement =
                     known != unstartable.end()
                         ? known->second
@@ -76,8 +44,7 @@ void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
                 if (measurement.verdict == failed_to_start) {
                     unstartable.emplace(c, measurement);
                 }
-                progress.show(comparison, run, comparison.scenarios[s], comparison.contestants[c],
-                              measurement);
+                progress.end(measurement);
                 comparison.runs[{s, c}].push_back(std::move(measurement));
             }
         }
@@ -111,14 +78,14 @@ void write_report(const Comparison& comparison)
     write_form(options.json, format_json(comparison));
     write_form(options.csv, format_csv(comparison));
     write_form(options.markdown, format_table(comparison, TableForm::markdown));
-    if (options.html) {
-        write(*options.html, format_page(comparison));
-    }
     if (!stdout_taken) {
         const bool utf8 = std::string_view(::nl_langinfo(CODESET)) == "UTF-8";
         const bool terminal = ::isatty(STDOUT_FILENO) == 1;
         write("", format_table(comparison, utf8 ? TableForm::plain_utf8 : TableForm::plain,
                                terminal ? Style::of(stdout).columns : any_width));
+    }
+    if (options.html) {
+        write(*options.html, format_page(comparison));
     }
 }
 
@@ -137,6 +104,9 @@ int run(const CompareOptions& options, const std::string& command)
     comparison.machine = this_machine();
     comparison.placement = placement.words;
     comparison.contestants = contestants_of(options, (here.parent_path() / "stages").string());
+    if (!options.externals.empty() && !placement.server.empty()) {
+        comparison.placement += " (servers of others: wherever those have put them)";
+    }
     for (const Scenario& scenario : all_scenarios()) {
         const auto& names = options.scenarios;
         if (std::find(names.begin(), names.end(), scenario.name) != names.end()) {
@@ -151,15 +121,13 @@ int run(const CompareOptions& options, const std::string& command)
         comparison.baseline = load_baseline(options.baseline, comparison);
     }
 
-    Supervisor supervisor;
-    Progress progress(comparison);
-    const Bench bench{supervisor, options, placement, perf, progress};
     bool interrupted = false;
     try {
-        measure_all(comparison, bench, progress);
+        const std::unique_ptr<Progress> progress = Progress::of(comparison);
+        Supervisor supervisor([&] { progress->on_tick(); });
+        measure_all(comparison, Bench{supervisor, options, placement, perf, *progress}, *progress);
     } catch (const Interrupted&) {
         interrupted = true;
-        fmt::print(stderr, "\n");  // the terminal has echoed ^C
     }
     if (!comparison.runs.empty()) {
         write_report(comparison);

@@ -1,11 +1,13 @@
 #include "clients/compare_options.hpp"
 
 #include "clients/scenarios.hpp"
+#include "common/descriptor.hpp"
 #include "common/fib.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,13 +54,13 @@ What is measured:
          hog               one client; then also another one, that asks for big
                            numbers without pause; then without it again
          crowd-hog         the same with a crowd
-         parallel          the time of a big request: alone, and of 2 and 4 at once
+         parallel          the time of big requests: one alone, 2 and 4 at once
          idle              one client beside very many that stay silent
          pipeline          a crowd that sends many requests at once
       --external NAME=HOST:PORT
-                           also a server that somebody else runs; may be repeated
+                           also a server that somebody else runs; repeatable
                            (alone: only these; its CPU and memory are not known)
-      --pool KIND          processes, threads or inline, where a stage has a pool
+      --pool KIND          processes, threads or inline, if a stage has a pool
 How:
   -c, --connections N      clients in a crowd                              [16]
   -d, --duration TIME      of one measurement: 2s, 500ms                   [1s]
@@ -70,18 +72,19 @@ How:
                            wherever the kernel puts them                [apart]
       --timeout TIME       how long a stage may take to start, and a big request
                            longer than it should                          [10s]
-      --baseline FILE      compares with what an earlier run has written (--json=FILE)
+      --baseline FILE      compares with the --json=FILE of an earlier run
 What is shown:
       --json, --csv, --markdown
                            the results in that form on stdout, not as a table
       --json=FILE, ...     also in the file
-      --html FILE          a page with charts, for any browser, to show and to keep
+      --html FILE          a page with charts, for any browser, to be kept
   -h, --help               this help
 
 The stages take turns in each run, so that a machine that gets slower does so
 for all. Shown is the median of the runs, and with +- half the distance from the
-worst to the best. All loads are closed loops: a client sends its next request
-when it has a reply.
+worst to the best. Two stages are ranked only if their runs are further apart
+than those of each are among themselves. All loads are closed loops: a client
+sends its next request when it has a reply.
 
 Examples:
   compare                          all stages, all scenarios: seven minutes
@@ -91,20 +94,20 @@ Examples:
   compare 07 --external py=localhost:25000 --scenario crowd
                                    against a server in Python
 
-Exit status: 0 if all was measured (a stage that starves its clients is a result,
-too), 1 if a stage failed, 2 after a mistake in the options, 130 after Ctrl-C.
+Exit status: 0 if all was measured (a stage that starves its clients is a
+result, too), 1 if a stage failed, 2 after a mistake in the options, 130 after
+Ctrl-C.
 )";
 
-// Asked before minutes of measuring, not after them. Creates nothing.
-bool can_be_written(const fs::path& file)
+// Asked before minutes of measuring, not after them. A file that is not there is tried, and goes
+// again: permissions alone do not tell.
+bool can_be_written(const std::string& file)
 {
-    std::error_code problem;
-    const fs::file_status status = fs::status(file, problem);
-    if (fs::exists(status)) {
-        return !fs::is_directory(status) && ::access(file.c_str(), W_OK) == 0;
+    if (::access(file.c_str(), F_OK) == 0) {
+        return !fs::is_directory(file) && ::access(file.c_str(), W_OK) == 0;
     }
-    const fs::path directory = fs::absolute(file, problem).parent_path() / "";
-    return file.has_filename() && ::access(directory.c_str(), W_OK | X_OK) == 0;
+    const Descriptor created(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    return created.get() >= 0 && ::unlink(file.c_str()) == 0;
 }
 
 // Those whose names are the text, or else begin with it as a word, or else at all.

@@ -38,8 +38,9 @@ struct Comparison {
 // As a table has it: "18,745", "5.1 ms".
 [[nodiscard]] std::string format_figure(double value, Unit unit);
 
-// "fast > also fast ~ the next > slow", best first; '~' where the runs of two neighbours overlap,
-// or where it was the client that limited both: there is no telling which is better. Or why there
+// "fast > also fast ~ the next > slow", best first; '~' where the runs of two neighbours are not
+// further apart than those of each, or where it was the client that limited both: there is no
+// telling which is better. Or why there
 // is no such order; empty if there is nothing to put in order.
 [[nodiscard]] std::string ranking(const Comparison& comparison, std::size_t scenario);
 

@@ -72,7 +72,7 @@ std::string about_hog(const Figures& hog)
         return {};
     }
     if (hog.of("big_rate") == 0) {
-        return fmt::format("a client keeps {:.0f}% of its rate beside the hog, which is not served",
+        return fmt::format("a client keeps {:.0f}% of its rate beside the hog, which gets no reply",
                            100 * *beside / *before);
     }
     if (*beside == 0) {
@@ -92,9 +92,15 @@ std::string about_hog(const Figures& hog)
 std::string about_parallel(const Figures& parallel)
 {
     const auto speedup = parallel.of("speedup");
-    return speedup ? fmt::format("computes four big requests {:.1f} times as fast as one by one",
-                                 *speedup)
-                   : "";
+    if (!speedup) {
+        return {};
+    }
+    return *speedup < 1.2
+               ? "four big requests at once are done no sooner than one after another"
+               : fmt::format(
+                     "four big requests at once are done {:.1f} times as fast as one after "
+                     "another",
+                     *speedup);
 }
 
 std::string about_idle(const Figures& idle, unsigned connections)

@@ -43,7 +43,8 @@ std::string fill(std::string_view skeleton,
                  const std::map<std::string_view, std::string_view>& parts)
 {
     std::string text;
-    for (auto open = skeleton.find("{{"); open != skeleton.npos; open = skeleton.find("{{")) {
+    for (auto open = skeleton.find("{{"); open != std::string_view::npos;
+         open = skeleton.find("{{")) {
         const std::size_t close = skeleton.find("}}", open);
         text += skeleton.substr(0, open);
         text += parts.at(skeleton.substr(open + 2, close - open - 2));
@@ -88,6 +89,7 @@ std::optional<std::size_t> typical_run(const std::vector<Measurement>& runs, con
 Json data_of(const Comparison& comparison)
 {
     Json report = Json::parse(format_json(comparison));
+    report["conclusions"] = conclusions(comparison);
     report["method"] = method(comparison);
     report["facts"] = {{"Date", comparison.date}, {"Machine", to_string(comparison.machine)}};
     for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
@@ -100,6 +102,14 @@ Json data_of(const Comparison& comparison)
             return column.key == ranked_by;
         });
         scenario["ranked"] = ranked - columns.begin() + 1;  // the names come first
+        // Where there is no rate, times are the picture: those up to the ranked one, behind which
+        // the table may have the change since a baseline.
+        Json& times = scenario["times"] = Json::array();
+        if (ranked->unit == Unit::time_us) {
+            for (auto column = columns.begin(); column <= ranked; ++column) {
+                times.push_back({{"key", column->key}, {"column", column - columns.begin() + 1}});
+            }
+        }
         for (std::size_t c = 0; c < comparison.contestants.size(); ++c) {
             const auto drawn = typical_run(runs_of(comparison, s, c), ranked_by);
             scenario["stages"][c]["drawn"] = drawn ? Json(*drawn) : Json();

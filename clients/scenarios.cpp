@@ -118,7 +118,7 @@ void remark(const Json& report, Measurement& measurement)
     const Json& intervals = report["intervals"];
     if (errors["read"] == 0 && unanswered > starved && !intervals.empty() &&
         intervals.back()["requests"] == 0) {
-        add(unanswered, "{} requests left without a reply");
+        add(unanswered, "requests left without a reply: {}");
     }
 }
 

@@ -10,6 +10,10 @@ The server's CPU time comes from the CPU clock that the kernel keeps for every p
 clock_getcpuclockid(3)). It counts nanoseconds where /proc/PID/stat counts ticks of 10 ms, and it
 includes threads that have ended, which the sum over /proc/PID/task would lose: 02's threads end
 with their clients. All processes of the server are added up, a pool's workers included.
+
+All of this is only as good as perf. So it is measured, too, beside tests/bare_client.cpp, an epoll
+loop that does nothing but send, receive and count: one after the other, by turns perf first or
+last, against the same running server.
 """
 
 import argparse
@@ -21,14 +25,17 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
+BARE_CLIENT = BIN / "tests" / "bare_client"
 POOLS = ("processes", "threads", "inline")
+# Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
+# every way of waiting. A slower server hides what its client costs.
+CHECKED = ("bare_epoll", "02_threads", "04_generators", "07_coroutines inline")
 
 
 class Failed(Exception):
@@ -38,6 +45,7 @@ class Failed(Exception):
 class Contestant:
     def __init__(self, program, *options, pool=""):
         self.name = f"{program.name} {pool}".strip()
+        self.pool = pool
         self.command = [str(program), *options] + (["--pool", pool] if pool else [])
 
 
@@ -73,6 +81,7 @@ class Server:
     """A running server on one CPU; leaves nothing behind."""
 
     def __init__(self, contestant, cpu):
+        self.name = contestant.name
         self.process = subprocess.Popen(
             ["taskset", "-c", str(cpu), *contestant.command],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -98,33 +107,67 @@ class Server:
             self.process.communicate()
 
 
-def measure(contestant, clients, seconds, server_cpu, client_cpu):
+def drive(client, seconds, cpu):
+    """Runs a load generator to its end: what it says on stdout and on stderr."""
+    load = subprocess.Popen(["taskset", "-c", str(cpu), *map(str, client)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        return load.communicate(timeout=seconds + 30)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{client[0].name} does not come to its end") from None
+    finally:
+        if load.poll() is None:
+            load.kill()
+            load.wait()
+
+
+def drive_perf(server, clients, seconds, cpu, *options):
+    said, complaint = drive([PERF, server.address, "-c", clients, "-d", f"{int(seconds * 1000)}ms",
+                             "--fib", "1", "-q", "--json", *options], seconds, cpu)
+    try:
+        result = json.loads(said)
+    except ValueError:
+        raise Failed(f"{server.name}, {clients} clients: {complaint.strip()}") from None
+    # 01 leaves all clients but one without an answer; that is its lesson and no error.
+    broken = {k: v for k, v in result["errors"].items() if v and k != "unanswered"}
+    if broken or not result["requests"]:
+        raise Failed(f"{server.name}, {clients} clients: errors {broken}, {result['requests']} requests")
+    return result
+
+
+def measure(contestant, clients, arguments, _):
     """One measurement: the rate, the server's CPU seconds per request, the client's share of its CPU."""
-    with Server(contestant, server_cpu) as server, tempfile.NamedTemporaryFile() as report:
+    with Server(contestant, arguments.server_cpu) as server:
         pids = process_tree(server.process.pid)
         before = cpu_seconds(pids)
-        load = subprocess.Popen(
-            ["taskset", "-c", str(client_cpu), str(PERF), server.address, "-c", str(clients),
-             "-d", f"{int(seconds * 1000)}ms", "--fib", "1", "-q", f"--json={report.name}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        try:
-            complaint = load.communicate(timeout=seconds + 30)[1]
-        except BaseException:
-            load.kill()
-            load.communicate()
-            raise
+        result = drive_perf(server, clients, arguments.seconds, arguments.client_cpu)
         after = cpu_seconds(pids)
-        try:
-            result = json.loads(Path(report.name).read_text())
-        except ValueError:
-            raise Failed(f"{contestant.name}, {clients} clients: {complaint.strip()}") from None
-        # 01 leaves all clients but one without an answer; that is its lesson and no error.
-        broken = {k: v for k, v in result["errors"].items() if v and k != "unanswered"}
-        if broken or not result["requests"]:
-            raise Failed(f"{contestant.name}, {clients} clients: errors {broken}, "
-                         f"{result['requests']} requests")
         return {"rate": result["rate"], "cpu": (after - before) / result["requests"],
-                "client_busy": result["client_cpu_s"] / seconds}
+                "client_busy": result["client_cpu_s"] / arguments.seconds}
+
+
+def check_perf(contestant, clients, arguments, number):
+    """perf and the bare client against one server: of each its rate, and p50 and p99 in microseconds."""
+    def perf(server):
+        # The bare client, too, leaves out its first 100 ms.
+        result = drive_perf(server, clients, arguments.seconds, arguments.client_cpu, "-w", "100ms")
+        return [result["rate"], result["latency_us"]["p50"], result["latency_us"]["p99"]]
+
+    def bare(server):
+        port = server.address.split(":")[-1]
+        said, complaint = drive([BARE_CLIENT, port, clients, arguments.seconds],
+                                arguments.seconds, arguments.client_cpu)
+        figures = [float(word) for word in said.split()]
+        if len(figures) != 3 or not figures[0]:
+            raise Failed(f"{server.name}, {clients} clients: {complaint.strip() or 'no replies'}")
+        return figures
+
+    result = {}
+    with Server(contestant, arguments.server_cpu) as server:
+        for client in (perf, bare) if number % 2 else (bare, perf):
+            for field, figure in zip(("rate", "p50", "p99"), client(server)):
+                result[client.__name__, field] = figure
+    return result
 
 
 # --- The tables --------------------------------------------------------------------------------------
@@ -174,6 +217,27 @@ def ratio_table(results, clients):
     return lines
 
 
+def check_table(checks, clients):
+    lines = ["| perf / bare client | " + " | ".join(f"{c} client{'s' * (c > 1)}" for c in clients)
+             + " | goal |", "|---|" + "--:|" * len(clients) + "---|"]
+    for name in dict.fromkeys(name for name, _ in checks):
+        for field, unit, goal in (("rate", "reqs/sec", "at least 0.95"), ("p50", "p50 in us", "the same"),
+                                  ("p99", "p99 in us", "the same")):
+            cells = []
+            for count in clients:
+                rounds = [m for m in checks.get((name, count), []) if m]
+                if not rounds:
+                    cells.append("failed")
+                    continue
+                perf, bare = (statistics.median(m[client, field] for m in rounds) for client in ("perf", "bare"))
+                cells.append(f"{perf:,.0f} / {bare:,.0f}")
+                if field == "rate":
+                    values = [m["perf", field] / m["bare", field] for m in rounds]
+                    cells[-1] += f": {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+            lines.append(f"| {unit}, {name} | " + " | ".join(cells) + f" | {goal} |")
+    return lines
+
+
 def machine():
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True).stdout.strip()
@@ -181,19 +245,25 @@ def machine():
             f"Linux {platform.release().split('-')[0]}, GCC {compiler}, Release build")
 
 
-def report(results, arguments, rounds):
+def report(results, checks, arguments, rounds):
     command = " ".join(["scripts/bench", *(a for a in sys.argv[1:] if a != "--readme")])
     lines = [f"`{command}` on: {machine()}. Server on CPU {arguments.server_cpu}, client on CPU "
              f"{arguments.client_cpu}; closed loop, fib(1); medians of {rounds} interleaved rounds of "
-             f"{arguments.seconds:g} s each, ± half the distance between the extremes.", "",
-             "Requests per second:", "",
-             *figures_table(results, "rate", arguments.clients, lambda v: f"{v:,.0f}"), "",
-             "Server CPU per request in microseconds, all of its processes together:", "",
-             *figures_table(results, "cpu", arguments.clients, lambda v: f"{v * 1e6:.2f}"), "",
-             "Ratios within a round (median, and extremes):", "",
-             *ratio_table(results, arguments.clients)]
+             f"{arguments.seconds:g} s each, ± half the distance between the extremes.", ""]
+    if results:
+        lines += ["Requests per second:", "",
+                  *figures_table(results, "rate", arguments.clients, lambda v: f"{v:,.0f}"), "",
+                  "Server CPU per request in microseconds, all of its processes together:", "",
+                  *figures_table(results, "cpu", arguments.clients, lambda v: f"{v * 1e6:.2f}"), "",
+                  "Ratios within a round (median, and extremes):", "",
+                  *ratio_table(results, arguments.clients), ""]
     if any(" *" in line for line in lines):
-        lines += ["", "\\* The client was busy more than 95% of the time: the server may be capable of more."]
+        lines += ["\\* The client was busy more than 95% of the time: the server may be capable of more.", ""]
+    lines += ["perf beside an epoll client that does nothing else, against the same running server (ratio within "
+              "a round: median, and extremes):", "",
+              *check_table(checks, arguments.clients), "",
+              "A crowd keeps both CPUs busy: a request waits for the server or, its reply there, for the client. Only "
+              "the first is latency, so a client that is a few per cent slower shows a somewhat shorter one."]
     return "\n".join(lines) + "\n"
 
 
@@ -221,8 +291,11 @@ def parse_arguments():
                         help="numbers of clients (default: 1,64,512)")
     parser.add_argument("--rounds", metavar="N", type=int, help="default: 7")
     parser.add_argument("--seconds", metavar="S", type=float, help="per measurement (default: 1)")
+    parser.add_argument("--only-perf", action="store_true", help="only perf beside the bare client")
     parser.add_argument("--readme", action="store_true", help="also put the tables into README.md")
     arguments = parser.parse_args()
+    if arguments.readme and arguments.only_perf:
+        parser.error("README.md shows all tables; leave out --only-perf or --readme")
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 7)
     arguments.seconds = arguments.seconds or (0.5 if arguments.quick else 1)
     cpus = sorted(os.sched_getaffinity(0))
@@ -242,28 +315,31 @@ def progress(done, total, text, started):
 def main():
     arguments = parse_arguments()
     field = contestants(arguments.only.split(",") if arguments.only else [])
-    # (name, clients) -> one measurement for each round, None where it failed
-    results = {(c.name, count): [] for c in field for count in arguments.clients}
-    total = arguments.rounds * len(results)
+    checked = [c for c in field if c.name in CHECKED or arguments.only and c.pool in ("", "inline")]
+    # Of both, (name, clients) -> one measurement for each round, None where it failed
+    results, checks = {}, {}
+    jobs = [] if arguments.only_perf else [(measure, c, results) for c in field]
+    jobs += [(check_perf, c, checks) for c in checked]
+    total = arguments.rounds * len(jobs) * len(arguments.clients)
     started = time.monotonic()
     done = rounds = 0
     failures = []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for number in range(1, arguments.rounds + 1):
-            this_round = {}
-            for contestant in field if number % 2 else reversed(field):
+            this_round = []
+            for job, contestant, table in jobs if number % 2 else reversed(jobs):
                 for count in arguments.clients:
                     progress(done, total, f"round {number}: {contestant.name}, {count} clients", started)
                     try:
-                        this_round[contestant.name, count] = measure(
-                            contestant, count, arguments.seconds, arguments.server_cpu, arguments.client_cpu)
+                        measurement = job(contestant, count, arguments, number)
                     except Failed as failure:
                         failures.append(str(failure))
-                        this_round[contestant.name, count] = None
+                        measurement = None
+                    this_round.append((table, (contestant.name, count), measurement))
                     done += 1
-            for key, measurement in this_round.items():
-                results[key].append(measurement)
+            for table, key, measurement in this_round:
+                table.setdefault(key, []).append(measurement)
             rounds = number
             if not sys.stderr.isatty():
                 print(f"round {number} of {arguments.rounds} done", file=sys.stderr, flush=True)
@@ -274,7 +350,7 @@ def main():
     for failure in dict.fromkeys(failures):
         print(f"bench: {failure}", file=sys.stderr)
     if rounds:
-        text = report(results, arguments, rounds)
+        text = report(results, checks, arguments, rounds)
         print(text, end="")
         if arguments.readme and rounds == arguments.rounds and not failures:
             put_into_readme(text)

@@ -11,9 +11,9 @@ program=${0##*/}
 build_packages=(
     g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev libjs-chart.js doctest-dev
 )
-# The clients that nobody here wrote, which the tests let talk to every stage; and a browser for the
-# page of a comparison.
-test_packages=(netcat-openbsd netcat-traditional telnet socat chromium)
+# The clients that nobody here wrote, which the tests let talk to every stage; a browser for the page
+# of a comparison; and Python for a server of the talk's.
+test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3)
 # The sanitizer presets.
 clang_packages=(clang libclang-rt-14-dev)
 

@@ -30,27 +30,48 @@ function css(variable) {
 
 const number = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const small = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
+const seconds = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 2 });
 const rateText = (rate) => (rate < 99.5 ? small : number).format(rate);
 
 // ---- Colours
 
 // Okabe and Ito's palette, which people who do not see all colours can tell apart; grey stands for
-// its yellow, too faint on white, and the ink for its black. A stage has the same colour in all
-// charts. Beyond the eighth the colours come again, with dashed lines.
+// its yellow, too faint on white, and the ink for its black. The stages of the story always have the
+// same one, in whatever company; for others the colours come again, with dashed lines.
 const palette = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "ink", "#999999"];
+const story = ["01", "02", "02b", "03", "04", "05", "06", "07"];
+
+// The number of a colour for each name.
+function coloursOf(names) {
+  const taken = new Set();
+  let next = palette.length;
+  return names.map((name) => {
+    const known = story.indexOf(name.split("_")[0]);
+    const number = known === -1 || taken.has(known) ? next++ : known;
+    taken.add(number);
+    return number;
+  });
+}
 
 function colourOf(stage) {
-  const colour = palette[stage % palette.length];
+  const colour = palette[stage.colour % palette.length];
   return colour === "ink" ? css("--ink") : colour;
 }
 
 function dashOf(stage) {
-  return stage < palette.length ? [] : [6, 4];
+  return stage.colour < palette.length ? [] : [6, 4];
 }
 
 function swatch(box, stage) {
-  const colour = palette[stage % palette.length];
+  const colour = palette[stage.colour % palette.length];
   box.style.background = colour === "ink" ? "var(--ink)" : colour;
+}
+
+// The stages of a scenario, as charts need them.
+function stagesOf(scenario) {
+  const names = scenario.stages.map(({ stage }) => stage);
+  const colours = coloursOf(names);
+  return scenario.stages.map((stage, index) => ({ ...stage, name: stage.stage, index, colour: colours[index] }));
 }
 
 // ---- Tables
@@ -145,7 +166,7 @@ const hog = {
   },
 };
 
-function options(scenario, view, { title, phases, word, tooltip }) {
+function options(view, { title, phases, word }) {
   const text = { color: () => css("--quiet"), font: { size: 11 } };
   const lines = { color: () => css("--line"), borderColor: () => css("--line") };
   return {
@@ -159,13 +180,17 @@ function options(scenario, view, { title, phases, word, tooltip }) {
       hog: { phases, word },
       tooltip: { callbacks: {
         title: ([item]) => `until ${item.raw.x.toFixed(2)} s`,
-        label: (item) => `${tooltip(item.dataset)}${rateText(item.raw.rate)} reqs/sec`,
+        label: ({ dataset, raw }) => `${dataset.label}: ${rateText(raw.rate)} reqs/sec`,
+        labelColor: ({ dataset }) => {
+          const colour = dataset.borderColor();
+          return { borderColor: colour, backgroundColor: colour };
+        },
       } },
     },
     scales: {
       x: {
         type: "linear", min: 0, max: view.end, grid: { ...lines, drawOnChartArea: false },
-        ticks: { ...text, maxRotation: 0, maxTicksLimit: 9, callback: (value) => `${small.format(value)} s` },
+        ticks: { ...text, maxRotation: 0, maxTicksLimit: 9, callback: (value) => `${seconds.format(value)} s` },
       },
       y: {
         min: 0, grid: lines,
@@ -188,17 +213,17 @@ function options(scenario, view, { title, phases, word, tooltip }) {
 }
 
 // A run of a stage as a curve. The strong one is what is looked at; others are there for the spread.
-function curve(stage, run, view, strong, filled) {
+function curve(label, stage, run, view, { strong = true, filled = false }) {
   const faint = strong ? "" : "55";
   return {
-    label: stage.name,
+    label,
     timeline: run.timeline,
     data: points(run.timeline, view.logarithmic),
     stepped: "after",
     fill: filled && strong ? "origin" : false,
-    backgroundColor: () => `${colourOf(stage.index)}40`,
-    borderColor: () => `${colourOf(stage.index)}${faint}`,
-    borderDash: dashOf(stage.index),
+    backgroundColor: () => `${colourOf(stage)}40`,
+    borderColor: () => `${colourOf(stage)}${faint}`,
+    borderDash: dashOf(stage),
     borderWidth: strong ? 2 : 1,
     order: strong ? 0 : 1,
   };
@@ -222,14 +247,10 @@ function showPanel(parent, scenario, stage, view) {
   const panel = instance("panel-template");
   const cells = scenario.table[stage.index + 1];
   const shown = stage.runs.find((run) => run.verdict === "");
-  swatch(panel.querySelector(".swatch"), stage.index);
+  swatch(panel.querySelector(".swatch"), stage);
   panel.querySelector(".stage").textContent = stage.name;
   panel.querySelector(".remarks").textContent = cells.at(-1);
   parent.append(panel);
-  if (shown) {
-    panel.querySelector(".column").textContent = scenario.table[0][scenario.ranked];
-    panel.querySelector("strong").textContent = cells[scenario.ranked];
-  }
   const canvas = panel.querySelector("canvas");
   if (stage.drawn === null) {
     canvas.replaceWith(element("p", cells[1], { className: "verdict" }));
@@ -238,12 +259,12 @@ function showPanel(parent, scenario, stage, view) {
   canvas.setAttribute("aria-label", `reqs/sec over time. ${description(scenario, stage)}`);
   const strong = stage.runs[stage.drawn];
   const word = shown ? cells[scenario.ranked] : cells[1];
+  panel.querySelector(".column").textContent = shown ? scenario.table[0][scenario.ranked] : "";
+  panel.querySelector("strong").textContent = word;
   addChart(canvas, view,
-    stage.runs.filter((run) => run.timeline.length > 0)
-      .map((run) => curve(stage, run, view, run === strong, true)),
-    options(scenario, view, {
+    stage.runs.map((run, i) => curve(`run ${i + 1}`, stage, run, view, { strong: run === strong, filled: true })),
+    options(view, {
       title: false, phases: strong.phases, word: /^[a-z]/.test(word) ? word : "",
-      tooltip: () => "",
     }));
 }
 
@@ -251,23 +272,22 @@ function showOverview(figure, scenario, stages, view) {
   figure.hidden = false;
   figure.querySelector("figcaption").textContent =
     "All stages in one picture: requests per second over the seconds of the run. " +
-    "Shaded is the time in which the hog is there.";
+    "Shaded: the hog is there. Lightly shaded: it asks for no more, but its last request may still be running.";
   const canvas = figure.querySelector("canvas");
   canvas.setAttribute("aria-label", `reqs/sec of all stages over time. ${
     stages.map((stage) => description(scenario, stage)).join(". ")}`);
   const drawn = stages.filter((stage) => stage.drawn !== null);
   const strong = (stage) => stage.runs[stage.drawn];
-  addChart(canvas, view, drawn.map((stage) => curve(stage, strong(stage), view, true, false)),
-    options(scenario, view, {
+  addChart(canvas, view, drawn.map((stage) => curve(stage.name, stage, strong(stage), view, {})),
+    options(view, {
       title: true, phases: strong(drawn[0]).phases, word: "",
-      tooltip: (dataset) => `${dataset.label}: `,
     }));
   const chart = view.charts.at(-1);
   const legend = figure.querySelector(".legend");
   const buttons = drawn.map((stage, index) => {
     const button = element("button", "", { type: "button" });
     const box = element("span", "", { className: "swatch" });
-    swatch(box, stage.index);
+    swatch(box, stage);
     button.append(box, element("span", stage.name, { className: "stage" }));
     button.addEventListener("click", () => show(index, !chart.isDatasetVisible(index)));
     return button;
@@ -284,15 +304,16 @@ function showOverview(figure, scenario, stages, view) {
 }
 
 function showPictures(section, scenario) {
-  const stages = scenario.stages.map((stage, index) => ({ ...stage, name: stage.stage, index }));
+  const stages = stagesOf(scenario);
   const slices = stages.flatMap((stage) => stage.runs.flatMap((run) => run.timeline));
+  const most = (key) => slices.reduce((result, slice) => Math.max(result, slice[key]), 0);
   if (slices.length === 0) {
     return;
   }
   const view = {
     logarithmic: false,
-    top: Math.max(...slices.map((slice) => slice.rate)),
-    end: Math.max(...slices.map((slice) => slice.at_s)),
+    top: most("rate"),
+    end: most("at_s"),
     charts: [],
   };
   section.querySelector(".pictures").hidden = false;
@@ -321,6 +342,65 @@ function showPictures(section, scenario) {
   }
 }
 
+// Beside each bar what the table says, and also where there is no bar: "1 of 2 served".
+const labels = {
+  id: "labels",
+  afterDatasetsDraw(chart) {
+    const { ctx, scales: { x } } = chart;
+    ctx.save();
+    ctx.fillStyle = css("--ink");
+    ctx.font = "11px system-ui, sans-serif";
+    ctx.textBaseline = "middle";
+    ctx.lineJoin = "round";
+    ctx.lineWidth = 3;
+    ctx.strokeStyle = css("--paper");
+    chart.data.datasets.forEach((dataset, i) => chart.getDatasetMeta(i).data.forEach((bar, stage) => {
+      const at = [x.getPixelForValue(dataset.data[stage] ?? 0) + 5, bar.y];
+      ctx.strokeText(dataset.texts[stage], ...at);
+      ctx.fillText(dataset.texts[stage], ...at);
+    }));
+    ctx.restore();
+  },
+};
+
+// For a scenario of times: a group of bars for each stage.
+function showBars(figure, scenario) {
+  if (scenario.times.length === 0) {
+    return;
+  }
+  figure.hidden = false;
+  const [header, ...rows] = scenario.table;
+  const stages = stagesOf(scenario);
+  const shades = ["ff", "aa", "66"];
+  const datasets = scenario.times.map(({ key, column }, i) => ({
+    data: stages.map((stage) => (key in stage.summary ? stage.summary[key].median / 1e6 : null)),
+    texts: rows.map((cells) => (cells[column] === "-" ? "" : `${header[column]}: ${cells[column]}`)),
+    backgroundColor: ({ dataIndex }) => `${colourOf(stages[dataIndex])}${shades[i % shades.length]}`,
+    barPercentage: 0.95,
+    categoryPercentage: 0.85,
+  }));
+  const plot = figure.querySelector(".plot");
+  plot.style.height = `${stages.length * datasets.length * 1.05 + 3}rem`;
+  const canvas = figure.querySelector("canvas");
+  canvas.setAttribute("aria-label", `Times. ${stages.map((stage) => description(scenario, stage)).join(". ")}`);
+  const text = { color: () => css("--quiet"), font: { size: 11 } };
+  const lines = { color: () => css("--line"), borderColor: () => css("--line") };
+  charts.push(new Chart(canvas, {
+    type: "bar",
+    data: { labels: stages.map(({ name }) => name), datasets },
+    options: {
+      animation: false, events: [], indexAxis: "y", maintainAspectRatio: false, responsive: true,
+      layout: { padding: { right: 130 } },
+      plugins: { legend: { display: false } },
+      scales: {
+        x: { min: 0, grid: lines, ticks: { ...text, maxRotation: 0, maxTicksLimit: 7, callback: (value) => `${seconds.format(value)} s` } },
+        y: { grid: { ...lines, display: false }, ticks: { ...text, color: () => css("--ink") } },
+      },
+    },
+    plugins: [labels],
+  }));
+}
+
 // ---- All of it
 
 function showRun(report) {
@@ -330,6 +410,8 @@ function showRun(report) {
   document.getElementById("method").textContent = report.method;
   document.getElementById("stopped").hidden = report.complete;
   document.getElementById("command").textContent = report.command;
+  document.getElementById("shown").hidden = report.conclusions.length === 0;
+  document.getElementById("conclusions").append(...report.conclusions.map((text) => element("li", text)));
   const facts = document.getElementById("facts");
   for (const [name, value] of Object.entries(report.facts)) {
     facts.append(element("dt", name), element("dd", value));
@@ -352,7 +434,10 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   document.getElementById("scenarios").append(...sections);
   // Only now: should Chart.js fail, the tables are there.
-  report.scenarios.forEach((scenario, i) => showPictures(sections[i], scenario));
+  report.scenarios.forEach((scenario, i) => {
+    showPictures(sections[i], scenario);
+    showBars(sections[i].querySelector(".bars"), scenario);
+  });
 });
 
 // On paper, and when the screen turns dark or light, the charts change their colours, too.
@@ -366,4 +451,6 @@ function redraw(printing) {
 }
 window.addEventListener("beforeprint", () => redraw(true));
 window.addEventListener("afterprint", () => redraw(false));
+// When this is told, the charts have their sizes on paper already.
+window.matchMedia("print").addEventListener("change", (event) => redraw(event.matches));
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(false));

@@ -77,7 +77,8 @@ Process::Process(std::vector<std::string> arguments, Stdio stdio,
         int master = -1;
         int slave = -1;
         std::array<char, 64> name{};
-        check(::openpty(&master, &slave, name.data(), nullptr, nullptr), "openpty");
+        const winsize size{24, 80, 0, 0};
+        check(::openpty(&master, &slave, name.data(), nullptr, &size), "openpty");
         const Descriptor slave_here(slave);
         out_end_ = Descriptor(master);
         check(::fcntl(master, F_SETFD, FD_CLOEXEC), "fcntl");
@@ -132,14 +133,28 @@ void Process::end_input() { in_.reset(); }
 
 void Process::signal(int number) { check(::kill(pid_, number), "kill"); }
 
-bool Process::shows(std::string_view text)
+bool Process::until(const std::function<bool()>& condition)
 {
-    while (out_.find(text) == std::string::npos) {
+    while (!condition()) {
         if (!read_some()) {
             return false;
         }
     }
     return true;
+}
+
+bool Process::shows(std::string_view text)
+{
+    return until([&] { return out_.find(text) != std::string::npos; });
+}
+
+void Process::stop()
+{
+    signal(SIGSTOP);
+    siginfo_t info{};
+    check(::waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED | WEXITED | WNOWAIT), "waitid");
+    while (readable() && read_some()) {
+    }
 }
 
 int Process::wait()
@@ -150,6 +165,12 @@ int Process::wait()
     check(::waitpid(pid_, &status, 0), "waitpid");
     pid_ = -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool Process::readable() const
+{
+    std::array<pollfd, 2> watched{{{out_end_.get(), POLLIN, 0}, {err_end_.get(), POLLIN, 0}}};
+    return check(::poll(watched.data(), watched.size(), 0), "poll") > 0;
 }
 
 bool Process::read_some()

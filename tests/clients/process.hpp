@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,8 +34,16 @@ class Process {
     void end_input();  // of pipes; on a terminal type("\x04")
     void signal(int number);
 
-    // Reads on until the output contains the text. False if it ends before that.
+    // Reads on until the condition holds; it is looked at whenever something has come. False if
+    // the output ends before that.
+    [[nodiscard]] bool until(const std::function<bool()>& condition);
+    // Until the output contains the text.
     [[nodiscard]] bool shows(std::string_view text);
+
+    // Stops it (SIGSTOP) and reads all that it has written. Goes on with signal(SIGCONT).
+    void stop();
+    // The pseudo-terminal, from this side: of 24 rows and 80 columns at first.
+    [[nodiscard]] int terminal() const noexcept { return in_.get(); }
 
     // Reads all output. The exit status, or 128 and the number of the signal that ended it.
     [[nodiscard]] int wait();
@@ -43,7 +52,8 @@ class Process {
     [[nodiscard]] const std::string& err() const noexcept { return err_; }
 
   private:
-    bool read_some();  // false once there is nothing more to come
+    bool read_some();                     // false once there is nothing more to come
+    [[nodiscard]] bool readable() const;  // or at an end that has not been noticed
 
     pid_t pid_ = -1;
     std::chrono::steady_clock::time_point until_ = std::chrono::steady_clock::now() + patience;

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <fstream>
 #include <set>
+#include <sstream>
 
 using namespace ground::test;
 using Json = nlohmann::json;
@@ -70,6 +71,15 @@ Report report(Arguments arguments)
 bool contains(const std::string& text, std::string_view part)
 {
     return text.find(part) != std::string::npos;
+}
+
+// Where a server listens, from the first line that it prints.
+std::string address_of(const Program& server)
+{
+    server.out().wait_for("\n");
+    const std::string text = server.out().text();
+    const std::string line = text.substr(0, text.find('\n'));
+    return line.substr(line.rfind(' ') + 1);
 }
 
 std::set<int> cpus_of(pid_t pid)
@@ -226,17 +236,30 @@ TEST_CASE("compare: a server that does not start costs its own cells a word, not
 TEST_CASE("compare: an external server is measured, and where none is that is said")
 {
     Program server({{STAGES_PATH "/02_threads", "--port", "0"}});
-    server.out().wait_for("\n");
-    const std::string line = server.out().text();
-    const std::string port =
-        line.substr(line.rfind(':') + 1, line.find('\n') - line.rfind(':') - 1);
-    const Report result = report({"--external", "ours=127.0.0.1:" + port, "--external",
+    const Report result = report({"--external", "ours=" + address_of(server), "--external",
                                   "nobody=127.0.0.1:1", "--scenario", "solo"});
     CHECK(result.status == 1);
     CHECK(result.run("ours").at("figures").at("rate") > 0);
     CHECK_FALSE(result.run("ours").at("figures").contains("cpu_us"));
     CHECK(result.run("nobody").at("verdict") == "refused");
     CHECK(server.info().state != 'Z');
+}
+
+TEST_CASE("compare: a server in Python is measured like any other")
+{
+    REQUIRE_MESSAGE(run({{"python3", "--version"}}).status == 0,
+                    "python3 is missing. On Debian or Ubuntu: apt-get install python3");
+    Program server({{"python3", PYTHON_SERVER}});
+    const Report result = report({"--external", "python=" + address_of(server), "--scenario",
+                                  "solo,hog", "--duration", "1s"});
+    CHECK(result.status == 0);
+    CHECK(result.run("python", 0).at("verdict") == "");
+    CHECK(result.run("python", 0).at("remarks").empty());
+    CHECK(result.run("python", 0).at("figures").at("rate") > 0);
+    CHECK(result.run("python", 1).at("verdict") == "");
+    for (const char* const key : {"rate_before", "rate_hog", "rate_after", "big_rate"}) {
+        CHECK(result.run("python", 1).at("figures").at(key) > 0);
+    }
 }
 
 TEST_CASE("compare: leaves no process behind that a server has left behind")
@@ -333,6 +356,24 @@ TEST_CASE(
                               " is not the JSON of a comparison; a baseline is made "
                               "with: compare --json=FILE\n");
     ::unlink(file.c_str());
+}
+
+TEST_CASE("compare: --help names every option and fits a projector")
+{
+    const Outcome outcome = run({{COMPARE_PATH, "--help"}});
+    CHECK(outcome.status == 0);
+    for (const char* const option :
+         {"--scenario", "--external", "--pool", "--connections", "--duration", "--runs", "--big",
+          "--idle", "--pipeline", "--pin", "--timeout", "--baseline", "--json", "--csv",
+          "--markdown", "--html", "--help"}) {
+        CAPTURE(option);
+        CHECK(contains(outcome.out, option));
+    }
+    std::istringstream lines(outcome.out);
+    for (std::string line; std::getline(lines, line);) {
+        CAPTURE(line);
+        CHECK(line.size() <= 80);
+    }
 }
 
 TEST_CASE("compare: a mistake is answered with one line that says what to do")

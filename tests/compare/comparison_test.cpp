@@ -100,8 +100,18 @@ TEST_CASE("comparison: neighbours whose runs overlap are not ranked")
     Comparison result = comparison("solo");
     add(result, "a", {10, 20});
     add(result, "b", {19, 29});
-    add(result, "c", {30, 31});
+    add(result, "c", {40, 41});
     CHECK(ranking(result, 0) == "Best first: c > b ~ a (~: too close to tell)");
+}
+
+TEST_CASE("comparison: neighbours that are closer than the runs of each are not ranked")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 20});
+    add(result, "b", {29, 30});
+    CHECK(ranking(result, 0) == "Best first: b ~ a (~: too close to tell)");
+    result.runs[{0, 1}].front() = result.runs[{0, 1}].back() = measured("rate", 31);
+    CHECK(ranking(result, 0) == "Best first: b > a");
 }
 
 TEST_CASE("comparison: where the client was the limit of both there is no rank")
@@ -222,7 +232,7 @@ TEST_CASE("comparison: what is said of a stage comes from its figures")
           "stage: serves 16 clients at 5,000 reqs/sec; beside the hog a client keeps 95% of its "
           "rate.");
     CHECK(contains(say(15, 950, 0), "serves 1 of 16 clients and lets the others wait"));
-    CHECK(contains(say(15, 950, 0), "keeps 95% of its rate beside the hog, which is not served"));
+    CHECK(contains(say(15, 950, 0), "keeps 95% of its rate beside the hog, which gets no reply"));
     CHECK(contains(say(0, 20, 3), "falls from 1,000 to 20.0 reqs/sec and waits 5.1 ms"));
     CHECK(contains(say(0, 0, 3), "gets no reply at all"));
     result.runs[{1, 0}] = {failed("died")};
@@ -234,8 +244,8 @@ TEST_CASE("comparison: a change since a baseline is one only if the runs are apa
     const auto entry = [](double low, double median, double high, std::size_t runs) {
         return Baseline::Entry{{median, low, high}, runs};
     };
-    CHECK(change_since(entry(90, 100, 110, 3), entry(115, 120, 125, 3)) == "+20%");
-    CHECK(change_since(entry(90, 100, 110, 3), entry(80, 85, 89, 3)) == "-15%");
+    CHECK(change_since(entry(90, 100, 110, 3), entry(131, 135, 140, 3)) == "+35%");
+    CHECK(change_since(entry(90, 100, 110, 3), entry(60, 65, 69, 3)) == "-35%");
     CHECK(change_since(entry(90, 100, 110, 3), entry(105, 120, 125, 3)) == "~ +20%");
     CHECK(change_since(entry(100, 100, 100, 1), entry(200, 200, 200, 3)) == "~ +100%");
     CHECK(change_since(entry(0, 0, 0, 3), entry(1, 2, 3, 3)) == "was 0");

@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include <signal.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -58,9 +60,15 @@ bool contains(std::string_view text, std::string_view part)
 constexpr std::string_view probe = R"(<script>
 window.addEventListener("load", () => {
   const texts = (root, selector) => [...root.querySelectorAll(selector)].map((e) => e.textContent);
+  // Pixels with a colour: those of the curves, for axes and texts are grey.
   const painted = (canvas) => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    return data.filter((value, i) => i % 4 === 3 && value > 0).length;
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      const [r, g, b, alpha] = data.subarray(i, i + 4);
+      count += alpha > 200 && Math.max(r, g, b) - Math.min(r, g, b) > 60 ? 1 : 0;
+    }
+    return count;
   };
   // The colour of the ground in the middle of a phase, just below the upper edge.
   const ground = (chart, name) => {
@@ -76,8 +84,10 @@ window.addEventListener("load", () => {
     return {
       pixels: canvases.map(painted),
       names: canvases.map((canvas) => canvas.getAttribute("aria-label") ?? ""),
-      lowest: drawn.map((c) => Math.min(...c.data.datasets.flatMap((d) => d.data.map((p) => p.y)))),
-      hog: drawn.filter((c) => c.options.plugins.hog.phases.length > 0)
+      lowest: drawn.map((c) => Math.min(...c.data.datasets.flatMap((d) => d.data.map((p) => p?.y ?? 0)))),
+      bars: drawn.filter((c) => c.config.type === "bar")
+        .map((c) => c.data.datasets.map(({ data, texts }) => [data, texts])),
+      hog: drawn.filter((c) => c.options.plugins.hog?.phases?.length > 0)
         .map((c) => [ground(c, "before"), ground(c, "hog")]),
     };
   };
@@ -91,6 +101,8 @@ window.addEventListener("load", () => {
       title: section.querySelector("h2").textContent,
       panels: texts(section, ".panel .stage"),
       verdicts: texts(section, ".panel .verdict"),
+      figures: texts(section, ".panel strong"),
+      colours: [...section.querySelectorAll(".panel .swatch")].map((e) => e.style.background),
       rows: [...section.querySelectorAll("tr")].map((row) => texts(row, "th, td")),
       notes: texts(section, ".notes li"),
       legend: legend.map((button) => button.textContent),
@@ -102,6 +114,7 @@ window.addEventListener("load", () => {
     scenarios,
     errors: document.getElementById("errors").textContent,
     stopped: document.getElementById("stopped").checkVisibility(),
+    conclusions: texts(document, "#conclusions li"),
     method: document.getElementById("method").textContent,
     command: document.getElementById("command").textContent,
     facts: texts(document, "#facts dd"),
@@ -111,7 +124,7 @@ window.addEventListener("load", () => {
   };
   const result = JSON.stringify(seen).replaceAll("<", "\\u003c");
   document.body.append(Object.assign(document.createElement("script"),
-    { type: "application/json", textContent: "[begin]" + result + "[end]" }));
+    { type: "application/json", textContent: ["", result, ""].join("[seen]") }));
 });
 </script>)";
 
@@ -130,11 +143,13 @@ Json look_at(const std::string& page, const std::string& width = "1280")
           "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND",
           "--user-data-dir=" + (directory / "profile").string(), "--window-size=" + width + ",2000",
           "--dump-dom", "file://" + copy.string()}});
-    const std::size_t begin = outcome.out.rfind("[begin]");
     INFO(outcome.err);
-    REQUIRE(begin != std::string::npos);
-    const std::size_t end = outcome.out.rfind("[end]");
-    Json seen = Json::parse(outcome.out.substr(begin + 7, end - begin - 7));
+    constexpr std::string_view mark = "[seen]";
+    const std::size_t end = outcome.out.rfind(mark);
+    const std::size_t begin = outcome.out.rfind(mark, end - 1) + mark.size();
+    REQUIRE(end != std::string::npos);
+    Json seen = Json::parse(outcome.out.substr(begin, end - begin), nullptr, false);
+    REQUIRE(seen.is_object());
     CHECK(seen.at("errors") == "");
     CHECK(seen.at("requests").empty());
     CHECK(seen.at("foreign") == 0);
@@ -155,14 +170,14 @@ Measurement measured(double before, double with_hog)
     return measurement;
 }
 
-Comparison hog_comparison()
+Comparison comparison_of(std::string_view name)
 {
     Comparison result;
     result.options.runs = 1;
     result.complete = true;
     const auto& all = all_scenarios();
     result.scenarios = {*std::find_if(
-        all.begin(), all.end(), [](const Scenario& scenario) { return scenario.name == "hog"; })};
+        all.begin(), all.end(), [&](const Scenario& scenario) { return scenario.name == name; })};
     return result;
 }
 
@@ -192,7 +207,8 @@ TEST_CASE("page: a run of compare can be seen in a browser")
         {{COMPARE_PATH, "02", "04", "--scenario", "hog,crowd", "--duration", "200ms", "--runs", "2",
           "--big", "25", "--connections", "4", "--html", file.string()}});
     INFO(outcome.err);
-    REQUIRE(outcome.status == 0);
+    // On a very busy machine a stage may not reply in so short a time. Then the page says so.
+    REQUIRE(outcome.status <= 1);
     const Json seen = look_at(read_file(file));
 
     const std::vector<std::string> stages{"02_threads", "04_generators"};
@@ -207,7 +223,7 @@ TEST_CASE("page: a run of compare can be seen in a browser")
             const Json& look = scenario.at(scale);
             CHECK(look.at("pixels").size() == (hog ? 3 : 2));  // with the overview
             for (const Json& pixels : look.at("pixels")) {
-                CHECK(pixels > 5000);
+                CHECK(pixels > 100);  // a line all the way, however slow the stage was
             }
             for (const Json& name : look.at("names")) {
                 CHECK(contains(name.get<std::string>(), "reqs/sec"));
@@ -229,6 +245,9 @@ TEST_CASE("page: a run of compare can be seen in a browser")
             table += note.get<std::string>();
         }
     }
+    for (const Json& conclusion : seen.at("conclusions")) {
+        table += conclusion.get<std::string>();
+    }
     table += seen.at("method").get<std::string>();
     // The terminal has the same, and the titles of the scenarios, which are captions on the page.
     std::string terminal;
@@ -246,7 +265,7 @@ TEST_CASE("page: a run of compare can be seen in a browser")
 
 TEST_CASE("page: it fits on a telephone")
 {
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     add(comparison, "01_blocking", {measured(20'000, 0)});
     add(comparison, "02_threads", {measured(20'000, 9'000)});
     look_at(format_page(comparison), "400");  // which checks the width
@@ -254,7 +273,7 @@ TEST_CASE("page: it fits on a telephone")
 
 TEST_CASE("page: a rate of 0 is drawn as 0 on both scales")
 {
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     add(comparison, "04_generators", {measured(20'000, 0)});
     const Json scenario = look_at(format_page(comparison)).at("scenarios").at(0);
     CHECK(scenario.at("linear").at("lowest") == Json{0, 0});
@@ -263,31 +282,71 @@ TEST_CASE("page: a rate of 0 is drawn as 0 on both scales")
 
 TEST_CASE("page: a stage that has failed has a panel with the word")
 {
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     Measurement failed;
     failed.verdict = "died";
     failed.detail = "exit status 3";
     add(comparison, "02_threads", {measured(20'000, 9'000)});
     add(comparison, "03_process_pool", {failed});
+    Measurement silent = measured(0, 0);  // which has a timeline
+    silent.verdict = "no reply";
+    add(comparison, "04_generators", {silent});
     const Json scenario = look_at(format_page(comparison)).at("scenarios").at(0);
-    CHECK(scenario.at("panels") == Json{"02_threads", "03_process_pool"});
+    CHECK(scenario.at("panels") == Json{"02_threads", "03_process_pool", "04_generators"});
     CHECK(scenario.at("verdicts") == Json{"died"});
-    CHECK(scenario.at("notes") == Json{"03_process_pool died: exit status 3"});
+    CHECK(scenario.at("figures") == Json{"9,000", "", "no reply"});
+    CHECK(scenario.at("notes").at(0) == "03_process_pool died: exit status 3");
+}
+
+TEST_CASE("page: times are bars, each with its cell of the table beside it")
+{
+    Comparison comparison = comparison_of("parallel");
+    Measurement all;
+    all.figures = {{"at_once_1", 1e5}, {"at_once_2", 2e5}, {"at_once_4", 4e5}, {"speedup", 1}};
+    Measurement blocked;
+    blocked.figures = {{"at_once_1", 1e5}};
+    blocked.words["at_once_2"] = "1 of 2 served";
+    add(comparison, "01_blocking", {blocked});
+    add(comparison, "02_threads", {all});
+    const Json seen = look_at(format_page(comparison));
+    const Json& look = seen.at("scenarios").at(0).at("linear");
+    CHECK(look.at("pixels").at(0) > 1000);
+    REQUIRE(look.at("bars").size() == 1);
+    CHECK(look.at("bars").at(0) == Json::parse(R"([[[0.1, 0.1], ["alone: 100 ms", "alone: 100 ms"]],
+                          [[null, 0.2], ["2 at once: 1 of 2 served", "2 at once: 200 ms"]],
+                          [[null, 0.4], ["", "4 at once: 400 ms"]]])"));
 }
 
 TEST_CASE("page: of several runs, that with the median is the strong line")
 {
-    Comparison comparison = hog_comparison();
+    Comparison comparison = comparison_of("hog");
     add(comparison, "02_threads",
         {measured(20'000, 9'000), measured(20'000, 9'500), measured(20'000, 9'300)});
     const std::string page = format_page(comparison);
     CHECK(contains(page, R"("drawn":2)"));
 }
 
+TEST_CASE("page: a stage has its colour, in whatever company")
+{
+    Comparison alone = comparison_of("hog");
+    add(alone, "07_coroutines", {measured(20'000, 9'000)});
+    Comparison together = comparison_of("hog");
+    add(together, "python", {measured(20'000, 9'000)});
+    add(together, "07_coroutines", {measured(20'000, 9'000)});
+    add(together, "07_coroutines", {measured(20'000, 9'000)});  // another build, say
+    const auto colours = [](const Comparison& comparison) {
+        return look_at(format_page(comparison)).at("scenarios").at(0).at("colours");
+    };
+    const Json colour = colours(alone).at(0);
+    const Json all = colours(together);
+    CHECK(all.at(1) == colour);
+    CHECK(std::count(all.begin(), all.end(), colour) == 1);
+}
+
 TEST_CASE("page: names and last words stay text, whatever they are")
 {
-    const std::string hostile = "</script><!-- <script><img src=x onerror=alert(1)>{{data}}\xff";
-    Comparison comparison = hog_comparison();
+    const std::string hostile = "</script><img src=x onerror=alert(1)><!-- <script>{{data}}\xff";
+    Comparison comparison = comparison_of("hog");
     comparison.command = "compare --external '" + hostile + "'";
     Measurement failed;
     failed.verdict = "died";
@@ -295,16 +354,30 @@ TEST_CASE("page: names and last words stay text, whatever they are")
     add(comparison, hostile, {measured(20'000, 9'000)});
     add(comparison, "unlucky", {failed});
     const Json seen = look_at(format_page(comparison));
-    const std::string shown = "</script><!-- <script><img src=x onerror=alert(1)>{{data}}\uFFFD";
+    const std::string shown = "</script><img src=x onerror=alert(1)><!-- <script>{{data}}\uFFFD";
     CHECK(seen.at("scenarios").at(0).at("panels").at(0) == shown);
     CHECK(seen.at("scenarios").at(0).at("rows").at(1).at(0) == shown);
     CHECK(seen.at("scenarios").at(0).at("notes").at(0) == "unlucky died: " + shown);
     CHECK(seen.at("command") == "compare --external '" + shown + "'");
 }
 
-TEST_CASE("page: after Ctrl-C it says that this is not all")
+TEST_CASE("page: Ctrl-C ends with the page of what was measured")
 {
-    Comparison comparison = hog_comparison();
+    const Directory directory;
+    const fs::path file = directory / "page.html";
+    ground::test::Program program({{COMPARE_PATH, "02", "--scenario", "solo", "--duration", "200ms",
+                                    "--runs", "1000", "--html", file.string()}});
+    program.err().wait_for("[2/");
+    program.signal(SIGINT);
+    CHECK(program.wait() == 130);
+    const Json seen = look_at(read_file(file));
+    CHECK(seen.at("stopped") == true);
+    CHECK(seen.at("scenarios").at(0).at("panels") == Json{"02_threads"});
+}
+
+TEST_CASE("page: of a run that was stopped, it says so, and what is missing")
+{
+    Comparison comparison = comparison_of("hog");
     add(comparison, "02_threads", {measured(20'000, 9'000)});
     add(comparison, "03_process_pool", {});
     comparison.complete = false;
@@ -317,7 +390,8 @@ TEST_CASE("page: a file that cannot be written is found out before anything is m
 {
     const Directory directory;
     for (const std::string& file :
-         {(directory / "").string(), (directory / "no/such.html").string(), std::string()}) {
+         {(directory / "").string(), (directory / "no/such.html").string(),
+          std::string("/proc/such.html"), std::string()}) {
         const Outcome outcome = ground::test::run({{COMPARE_PATH, "02", "--html", file}});
         CAPTURE(outcome.err);
         CHECK(outcome.status == 2);
