@@ -329,6 +329,7 @@ void check_command_line(const std::string& text)
     }
     words.insert(words.begin(), about.stage);
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words) {
         arguments.push_back(word.data());
     }
