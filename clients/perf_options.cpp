@@ -233,16 +233,18 @@ std::optional<Nanoseconds> parse_duration(std::string_view text)
 
 std::string to_string(Nanoseconds duration)
 {
-    const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(duration);
-    const auto count = milliseconds.count();
-    if (count % 60'000 == 0 && count != 0) {
-        return fmt::format("{}m", count / 60'000);
+    const auto count = duration.count();
+    if (count % 60'000'000'000 == 0 && count != 0) {
+        return fmt::format("{}m", count / 60'000'000'000);
     }
-    if (count % 1000 == 0) {
-        return fmt::format("{}s", count / 1000);
+    const bool short_one = count != 0 && count < 1'000'000'000;
+    // To the nanosecond, and never as 1e-06: parse_duration() reads no exponents.
+    std::string text = fmt::format("{:.9f}", static_cast<double>(count) / (short_one ? 1e6 : 1e9));
+    text.erase(text.find_last_not_of('0') + 1);
+    if (text.back() == '.') {
+        text.pop_back();
     }
-    return count > 1000 ? fmt::format("{}s", static_cast<double>(count) / 1000)
-                        : fmt::format("{}ms", static_cast<double>(duration.count()) / 1e6);
+    return text + (short_one ? "ms" : "s");
 }
 
 std::optional<Mix> parse_mix(std::string_view text)

@@ -78,6 +78,9 @@ std::optional<Target> parse_target(std::string_view text)
     } else {
         host = text;
     }
+    if (host.find_first_of("[]") != std::string_view::npos) {
+        return std::nullopt;
+    }
     if (!host.empty()) {
         target.host = host;
     }

@@ -28,6 +28,25 @@ TEST_CASE("duration: is printed as it would be typed")
     }
 }
 
+TEST_CASE("duration: none is too short or too precise to be printed and read back")
+{
+    for (const auto duration : {1ns, 20ns, 500'000ns, 1'000'500'000ns, 60'000'500'000ns,
+                                15'555'500'000ns, 86'400'000'000'001ns}) {
+        CAPTURE(duration.count());
+        CHECK(parse_duration(to_string(duration)) == duration);
+    }
+}
+
+TEST_CASE("target: a host has no brackets, so that what is printed can be read back")
+{
+    CHECK(to_string(*parse_target("[::1]:80")) == "[::1]:80");
+    CHECK(to_string(*parse_target("::1")) == "[::1]:25000");
+    for (const std::string text : {"[[]", "[]]", "a:]:b", "a[", "]:80", "[[::1]]:80"}) {
+        CAPTURE(text);
+        CHECK_FALSE(parse_target(text).has_value());
+    }
+}
+
 TEST_CASE("mix: a number, or numbers with weights")
 {
     const auto parsed = [](const char* text) {
