@@ -263,7 +263,7 @@ def report(results, checks, arguments, rounds):
               "a round: median, and extremes):", "",
               *check_table(checks, arguments.clients), "",
               "A crowd keeps both CPUs busy: a request waits for the server or, its reply there, for the client. Only "
-              "the first is latency, so a client that is a few per cent slower shows a somewhat shorter one."]
+              "the first is latency, so a client that is a few per cent slower can show a somewhat shorter one."]
     return "\n".join(lines) + "\n"
 
 
