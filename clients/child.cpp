@@ -131,6 +131,7 @@ Child::Child(Supervisor& supervisor, const Command& command) : supervisor_(super
 {
     std::vector<std::string> arguments = command.arguments;
     std::vector<char*> argv;
+    argv.reserve(arguments.size() + 1);
     for (std::string& argument : arguments) {
         argv.push_back(argument.data());
     }

@@ -257,12 +257,12 @@ std::vector<Contestant> contestants_of(const CompareOptions& options, const std:
                                           fmt::join(names, ", ")));
         }
         for (const std::string& name : found) {
-            add(name, directory + "/" + name);
+            add(name, fs::path(directory) / name);
         }
     }
     if (options.stages.empty() && options.externals.empty()) {
         for (const std::string& name : names) {
-            add(name, directory + "/" + name);
+            add(name, fs::path(directory) / name);
         }
     }
     contestants.insert(contestants.end(), options.externals.begin(), options.externals.end());

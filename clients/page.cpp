@@ -25,7 +25,7 @@
         "_end:\n"                                                              \
         ".popsection\n");                                                      \
     extern "C" const std::uint64_t name##_size;                                \
-    extern "C" const char name[]
+    extern "C" const char name[] /* NOLINT(bugprone-macro-parentheses) */
 
 EMBED(page_html, PAGE_DIRECTORY "/page.html");
 EMBED(page_css, PAGE_DIRECTORY "/page.css");

@@ -190,7 +190,7 @@ class BlockProgress : public Progress {
 
     void on_tick() override
     {
-        if (suspension_.asked_for()) {
+        if (HeldSuspension::asked_for()) {
             block_.erase();
             suspension_.let_through();
         }

@@ -339,7 +339,7 @@ std::vector<std::string> failures(const PerfOptions& options, const LoadResult& 
         sentences.push_back(fmt::format("only {} of {} were answered rightly", result.requests,
                                         plural(*options.requests, "request")));
     } else if (result.requests == 0) {
-        sentences.push_back("not a single request was answered rightly");
+        sentences.emplace_back("not a single request was answered rightly");
     }
     return sentences;
 }

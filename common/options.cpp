@@ -35,6 +35,7 @@ void add_choice(CLI::App& app, const std::string& name, T& target,
                 const std::vector<std::pair<std::string, T>>& choices, const std::string& help)
 {
     std::vector<std::string> words;
+    words.reserve(choices.size());
     for (const auto& choice : choices) {
         words.push_back(choice.first);
     }
