@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -96,11 +98,53 @@ class HeldSuspension {
     sigset_t signal_{};
 };
 
+// Whether the terminal is ours at the moment. In the background it is the shell's; and one that
+// does not control us is nobody else's.
+bool in_foreground(int terminal) noexcept
+{
+    const pid_t group = ::tcgetpgrp(terminal);
+    return group < 0 || group == ::getpgrp();
+}
+
+// At Ctrl-C and Ctrl-Z a terminal throws away what it has not shown yet. Of a frame half would be
+// left, and the cursor nobody knows where. So it is asked to keep it (NOFLSH), until the object is
+// gone. Should we be killed it stays like that, which does not disturb anybody.
+class KeptOutput {
+  public:
+    explicit KeptOutput(int terminal) noexcept : terminal_(terminal) { keep(); }
+    ~KeptOutput() { release(); }
+    KeptOutput(const KeptOutput&) = delete;
+    KeptOutput& operator=(const KeptOutput&) = delete;
+
+    void keep() noexcept
+    {
+        if (!before_ && in_foreground(terminal_)) {
+            termios modes{};
+            if (::tcgetattr(terminal_, &modes) == 0) {
+                before_ = modes;
+                modes.c_lflag |= NOFLSH;
+                ::tcsetattr(terminal_, TCSANOW, &modes);
+            }
+        }
+    }
+    void release() noexcept
+    {
+        if (before_ && in_foreground(terminal_)) {
+            ::tcsetattr(terminal_, TCSANOW, &*before_);
+        }
+        before_.reset();
+    }
+
+  private:
+    int terminal_;
+    std::optional<termios> before_;
+};
+
 // A block of lines that is drawn in place on the normal screen. The cursor rests on an empty line
 // above it, so everything below the cursor is the block's: a terminal that wraps the lines anew
 // because its window has been resized can't put the block anywhere else, an echoed ^C lands on the
-// empty line, an echoed Enter moves the whole block down. And the terminal's modes stay as they
-// are: should we be killed there is nothing to restore.
+// empty line, an echoed Enter moves the whole block down. Should we be killed, the terminal can be
+// used as before.
 class Block {
   public:
     explicit Block(int terminal) : terminal_(terminal) {}
@@ -144,9 +188,8 @@ class Block {
     // In one piece, so that nobody sees half of it.
     void write(std::string_view text) noexcept
     {
-        const pid_t group = ::tcgetpgrp(terminal_);  // none if it is not our controlling terminal
-        if (group > 0 && group != ::getpgrp()) {
-            return;  // we are in the background: what is on the screen is the shell's
+        if (!in_foreground(terminal_)) {
+            return;
         }
         while (!text.empty() && !gone_) {
             const ssize_t written = ::write(terminal_, text.data(), text.size());
@@ -192,7 +235,9 @@ class BlockProgress : public Progress {
     {
         if (HeldSuspension::asked_for()) {
             block_.erase();
+            kept_output_.release();
             suspension_.let_through();
+            kept_output_.keep();
         }
         if (current().run > 0) {
             draw();
@@ -245,6 +290,7 @@ class BlockProgress : public Progress {
     }
 
     HeldSuspension suspension_;  // before the block: that is erased before a Ctrl-Z gets through
+    KeptOutput kept_output_{STDERR_FILENO};
     Block block_;
     Style style_;
     std::vector<std::vector<StageLine>> lines_;  // of each scenario

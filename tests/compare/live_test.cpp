@@ -34,6 +34,7 @@ class Session {
         : process_(compare(arguments), Process::Stdio::terminal, variables)
     {
         check(::tcgetattr(process_.terminal(), &modes_), "tcgetattr");
+        modes_.c_lflag &= ~tcflag_t{NOFLSH};  // compare may have set it by now
     }
 
     Process& process() { return process_; }
@@ -64,7 +65,7 @@ class Session {
         process_.signal(SIGCONT);
     }
 
-    // At such a moment, too: with Ctrl-C the terminal throws away what nobody has read yet.
+    // At such a moment, too: an echo in the middle of a frame would be part of it.
     void type(std::string_view text)
     {
         process_.stop();
