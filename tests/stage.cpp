@@ -24,14 +24,31 @@ constexpr std::array<Traits, 8> known_stages{{
      .finishes_when_stopped = true},
 }};
 
-Stage stage_of_command_line()
+// Options of the suites themselves, each with a value. The others are the stage's.
+constexpr std::array<std::string_view, 2> suite_options{"--seconds", "--seed"};
+
+std::vector<std::string> command_line()
 {
     std::ifstream file("/proc/self/cmdline");
-    std::vector<std::string> arguments;
+    std::vector<std::string> words;
     for (std::string word; std::getline(file, word, '\0');) {
-        if (!word.starts_with("--dt-") && !word.starts_with("-dt-")) {
+        words.push_back(word);
+    }
+    return words;
+}
+
+Stage stage_of_command_line()
+{
+    std::vector<std::string> arguments;
+    bool is_value = false;
+    for (const std::string& word : command_line()) {
+        const bool is_suite_option =
+            std::find(suite_options.begin(), suite_options.end(), word) != suite_options.end();
+        if (!is_value && !is_suite_option && !word.starts_with("--dt-") &&
+            !word.starts_with("-dt-")) {
             arguments.push_back(word);
         }
+        is_value = is_suite_option;
     }
     if (arguments.size() < 2) {
         return {"", {}};
@@ -63,6 +80,16 @@ const Stage& stage()
 {
     static const Stage the_stage = stage_of_command_line();
     return the_stage;
+}
+
+std::optional<std::string> suite_option(std::string_view name)
+{
+    const auto words = command_line();
+    const auto option = std::find(words.begin(), words.end(), name);
+    if (option == words.end()) {
+        return std::nullopt;
+    }
+    return option + 1 == words.end() ? "" : option[1];
 }
 
 }  // namespace ground::test

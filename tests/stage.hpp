@@ -6,6 +6,7 @@
 
 #include "common/options.hpp"
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -77,5 +78,8 @@ class Stage {
 // Known before main(), so that test cases can be skipped where they do not apply:
 //     TEST_CASE("..." * only_if(stage().has_pool()))
 [[nodiscard]] const Stage& stage();
+
+// The value of an option of the suite itself, such as --seconds of soak; servers are not given it.
+[[nodiscard]] std::optional<std::string> suite_option(std::string_view name);
 
 }  // namespace ground::test
