@@ -16,6 +16,7 @@
 #include <bit>
 #include <cstdio>
 #include <new>
+#include <utility>
 
 namespace ground {
 
@@ -98,6 +99,7 @@ struct SharedQueue {
     std::atomic<bool> collector_sleeps{false};
 
     Slot* take(unsigned worker) noexcept;
+    void wait_for_a_call() noexcept;
     void call_a_worker() noexcept;
     void call_another_worker() noexcept;
     void finish(std::uint32_t slot) noexcept;
@@ -127,10 +129,20 @@ Slot* SharedQueue::take(unsigned worker) noexcept
     }
 }
 
+// By a worker that has found the queue empty. Now it has to look again.
+void SharedQueue::wait_for_a_call() noexcept
+{
+    ::sem_wait(&calls);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
 // After a request has been put into the queue. One call at a time is enough, however many requests
 // there are: a worker goes on until the queue is empty, and calls another one if it is not. So a
 // burst of small requests costs a system call or two. (The fences: we write the queue and read the
 // semaphore, a worker does it the other way round, and one of us must see what the other did.)
+//
+// It takes a worker that goes on, though. One that is killed or stopped when it has been called and
+// has not yet called another one keeps the call to itself: then the forker calls.
 void SharedQueue::call_a_worker() noexcept
 {
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -197,7 +209,7 @@ namespace {
     for (;;) {
         Slot* const slot = shared.take(worker);
         if (slot == nullptr) {
-            ::sem_wait(&shared.calls);
+            shared.wait_for_a_call();
             continue;
         }
         shared.call_another_worker();
@@ -240,9 +252,13 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 [[noreturn]] void run_forker(SharedQueue& shared, unsigned count, FibFunction fib, int life,
                              int bell) noexcept
 {
+    // The end of the pipe says the same, but not to a process that is stopped. (The thread that has
+    // forked us, the server's first one or the collector's, lives as long as the pool.)
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     // Ctrl-C in a terminal goes to all of us; it is for the server to decide what it means.
     ::signal(SIGINT, SIG_IGN);
     ::signal(SIGTERM, SIG_IGN);
+    ::signal(SIGCHLD, SIG_DFL);  // who has started the server may ignore it, and that is inherited
     ::prctl(PR_SET_NAME, "forker");
     close_all_but(life, bell);
 
@@ -273,14 +289,19 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
         while (::read(deaths, &ignored, sizeof ignored) > 0) {
         }
         while (true) {
-            const pid_t pid = ::waitpid(-1, nullptr, WNOHANG);
+            int status = 0;
+            const pid_t pid = ::waitpid(-1, &status, WNOHANG | WUNTRACED);
             if (pid <= 0) {
                 break;
             }
-            const auto dead = std::find(workers.begin(), workers.end(), pid);
-            *dead = -1;
-            shared.give_up_what_it_had(static_cast<unsigned>(dead - workers.begin()));
-            ring(bell);
+            if (WIFSTOPPED(status)) {
+                ::sem_post(&shared.calls);
+            } else {
+                const auto dead = std::find(workers.begin(), workers.end(), pid);
+                *dead = -1;
+                shared.give_up_what_it_had(static_cast<unsigned>(dead - workers.begin()));
+            }
+            ring(bell);  // it may have been about to
         }
     }
 
@@ -298,6 +319,24 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 
 // ---------------------------------------------------------------------------------------------
 // The server's side.
+
+namespace {
+
+// The forker sees that its pipe has ended as soon as it runs; perhaps somebody has stopped it.
+void wake(pid_t forker) noexcept
+{
+    if (forker != -1) {
+        ::kill(forker, SIGCONT);
+    }
+}
+
+void wait_for_end(pid_t forker) noexcept
+{
+    while (forker != -1 && ::waitpid(forker, nullptr, 0) == -1 && errno == EINTR) {
+    }
+}
+
+}  // namespace
 
 void ProcessPool::Unmap::operator()(SharedQueue* shared) const noexcept
 {
@@ -329,10 +368,10 @@ ProcessPool::~ProcessPool()
         current_life = -1;
         current_forker = -1;
         life_.reset();
+        wake(forker_);
     }
     collector_.join();
-    while (::waitpid(forker_, nullptr, 0) == -1 && errno == EINTR) {
-    }
+    wait_for_end(forker_);
 }
 
 void ProcessPool::end_workers() noexcept
@@ -342,7 +381,8 @@ void ProcessPool::end_workers() noexcept
     const pid_t forker = current_forker.exchange(-1);
     if (life != -1) {
         ::close(life);
-        ::waitpid(forker, nullptr, 0);
+        wake(forker);
+        wait_for_end(forker);
     }
 }
 
@@ -473,7 +513,9 @@ void ProcessPool::collect_finished()
 // process to be had for a new forker.
 bool ProcessPool::revive() noexcept
 {
-    ::waitpid(forker_, nullptr, 0);
+    current_life = -1;
+    current_forker = -1;
+    wait_for_end(std::exchange(forker_, -1));
     for (unsigned worker = 0; worker < workers_; ++worker) {
         shared_->give_up_what_it_had(worker);
     }

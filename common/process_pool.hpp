@@ -15,6 +15,8 @@
 // What is promised:
 // - A worker that dies, in whatever way, fails the one request that it was computing, with
 //   WorkerDied, and is replaced. No other request is lost, or computed twice.
+// - A worker that is stopped (SIGSTOP, Ctrl-Z, a debugger) holds up the one request that it was
+//   computing, and no other.
 // - No worker outlives the server, however that ends. The forker sees the end of its pipe and kills
 //   the workers; should the forker be killed, the kernel kills them (PR_SET_PDEATHSIG) and the
 //   collector starts it all anew.

@@ -9,8 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <future>
 #include <memory>
 #include <set>
@@ -285,6 +287,86 @@ TEST_CASE("process pool: whoever is killed under load, each request is answered 
         eventually("all are there again", [] { return workers_of_this_process().size() == 3; });
         CHECK(pool.submit(20).result() == 6765);
     }
+    check_nothing_is_left();
+}
+
+TEST_CASE("process pool: a worker that is stopped, wherever it is, holds up one request at most")
+{
+    constexpr unsigned workers = 3;
+    ProcessPool pool(workers, fib);
+    eventually("all are there", [] { return workers_of_this_process().size() == workers; });
+    const auto all = workers_of_this_process();
+    std::atomic<unsigned> done = 0;
+    unsigned submitted = 0;
+    const auto submit = [&](unsigned count) {
+        for (unsigned i = 0; i < count; ++i, ++submitted) {
+            pool.submit(1).add_done_callback([&](const auto&) { ++done; });
+        }
+    };
+    for (unsigned round = 0; round < 200; ++round) {
+        CAPTURE(round);
+        const pid_t worker = all[round % workers];
+        submit(1 + round % 4);
+        REQUIRE(::kill(worker, SIGSTOP) == 0);  // asleep, just woken, computing or done
+        submit(2);
+        eventually("others get on with it", [&] { return done + 1 >= submitted; });
+        REQUIRE(::kill(worker, SIGCONT) == 0);
+        eventually("it gets on with it", [&] { return done == submitted; });
+    }
+}
+
+TEST_CASE("process pool: a forker that is stopped ends with the pool all the same")
+{
+    {
+        ProcessPool pool(2, fib);
+        CHECK(pool.submit(10).result() == 55);
+        REQUIRE(::kill(forker_of_this_process(), SIGSTOP) == 0);
+        CHECK(pool.submit(10).result() == 55);
+    }
+    check_nothing_is_left();
+}
+
+TEST_CASE("process pool: a forker that is stopped ends with a server that is killed")
+{
+    const pid_t server = ::fork();
+    REQUIRE(server != -1);
+    if (server == 0) {
+        const ProcessPool pool(2, fib);
+        ::pause();
+        ::_exit(EXIT_FAILURE);
+    }
+    std::vector<ground::test::ProcessInfo> processes;
+    eventually("all are there", [&] {
+        processes = descendants_of(server);
+        return processes.size() == 3;
+    });
+    for (const auto& process : processes) {
+        if (process.parent == server) {
+            REQUIRE(::kill(process.pid, SIGSTOP) == 0);
+        }
+    }
+    REQUIRE(::kill(server, SIGKILL) == 0);
+    REQUIRE(::waitpid(server, nullptr, 0) == server);
+    eventually("none is left", [&] {
+        return std::none_of(processes.begin(), processes.end(), [](const auto& process) {
+            const auto now = process_info(process.pid);
+            return now && now->started == process.started && now->state != 'Z';
+        });
+    });
+}
+
+TEST_CASE("process pool: workers are replaced even if who started the server ignores SIGCHLD")
+{
+    auto* const before = ::signal(SIGCHLD, SIG_IGN);
+    {
+        ProcessPool pool(1, fib);
+        const Future<Number> big = pool.submit(endless);
+        REQUIRE(::kill(wait_for_busy_worker(), SIGKILL) == 0);
+        eventually("its request fails", [&] { return big.done(); });
+        CHECK_THROWS_AS(big.result(), WorkerDied);
+        CHECK(pool.submit(10).result() == 55);
+    }
+    ::signal(SIGCHLD, before);
     check_nothing_is_left();
 }
 
