@@ -617,6 +617,13 @@ void Tormentor::act(Clock::time_point now)
     std::erase_if(victims, [&](const ProcessInfo& process) {
         return to_forker != (process.parent == server_.pid());
     });
+    // Rather those who compute.
+    const auto idle =
+        std::stable_partition(victims.begin(), victims.end(),
+                              [](const ProcessInfo& process) { return process.state == 'R'; });
+    if (idle != victims.begin() && !chance_.one_in(4)) {
+        victims.erase(idle, victims.end());
+    }
     if (victims.empty()) {
         return;
     }
@@ -648,6 +655,15 @@ void Tormentor::have_mercy()
         send_signal(stopped.process, SIGCONT);
     }
     stopped_.clear();
+}
+
+std::string name_of_stage()
+{
+    std::string name(stage().name());
+    for (const std::string& argument : stage().arguments()) {
+        name += ' ' + argument;
+    }
+    return name;
 }
 
 // What must be the same whenever no guest is there.
@@ -772,17 +788,21 @@ void Soak::check_nobody_waits_in_vain(Clock::time_point now) const
     }
 }
 
+bool on_terminal()
+{
+    static const bool result = ::isatty(STDERR_FILENO) == 1;
+    return result;
+}
+
 void Soak::show_progress(Clock::time_point now)
 {
-    static const bool on_terminal = ::isatty(STDOUT_FILENO) == 1;
-    if (on_terminal && now >= next_show_) {
-        next_show_ = now + milliseconds(250);
-        fmt::print("\r\x1b[K{} {} s of {}: {} clients, {} requests, {} kills", stage().name(),
-                   std::chrono::duration_cast<std::chrono::seconds>(now - started_).count(),
-                   total_.count(), tally_.guests, tally_.checked,
-                   tally_.workers_killed + tally_.forkers_killed);
-        std::fflush(stdout);
+    if (!on_terminal() || now < next_show_) {
+        return;
     }
+    next_show_ = now + milliseconds(250);
+    fmt::print(stderr, "\r\x1b[K{:.60}: {} of {} s, {} clients, {} replies", name_of_stage(),
+               std::chrono::duration_cast<std::chrono::seconds>(now - started_).count(),
+               total_.count(), tally_.guests, tally_.checked);
 }
 
 Calm Soak::calm() const
@@ -866,15 +886,15 @@ TEST_CASE("everything at once: every reply is right and in order, and nothing st
     CHECK(server.descendants().empty());
     CHECK(server.err().read_all().empty());
 
-    if (::isatty(STDOUT_FILENO) == 1) {
-        fmt::print("\r\x1b[K");
+    if (on_terminal()) {
+        fmt::print(stderr, "\r\x1b[K");
     }
-    fmt::print("{}: {} s, {} clients, {} replies checked; ", stage().name(), total.count(),
-               tally.guests, tally.checked);
+    std::string killed;
     if (stage().has_processes()) {
-        fmt::print("{} workers and {} forkers killed, {} requests failed by that; ",
-                   tally.workers_killed, tally.forkers_killed, tally.failed);
+        killed = fmt::format("; {} workers and {} forkers killed, which cost {} requests",
+                             tally.workers_killed, tally.forkers_killed, tally.failed);
     }
-    fmt::print("{} times stopped; memory {} MB, {} half-way, {} in the end; seed {}\n", tally.stops,
+    fmt::print("{}: {} clients, {} replies right{}; stopped {} times; {}, {}, {} MB; seed {}\n",
+               name_of_stage(), tally.guests, tally.checked - tally.failed, killed, tally.stops,
                in_megabytes(memory[0]), in_megabytes(memory[1]), in_megabytes(memory[2]), seed);
 }
