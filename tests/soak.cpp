@@ -48,7 +48,7 @@ constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
 // What its memory may grow by from the middle of the soak to the end. It is a matter of how many
 // guests happened to come together: stacks that threads have left, allocator's arenas, deques. What
 // a guest leaves behind, if only 100 bytes of it, grows by more than that within a minute.
-constexpr std::size_t memory_noise = 1 << 20;
+constexpr std::size_t memory_noise = 1 << 19;
 
 unsigned number_option(std::string_view name, unsigned otherwise)
 {
@@ -529,10 +529,10 @@ void Guest::leave(bool reset)
 std::string Guest::describe() const
 {
     return fmt::format(
-        "guest {} (manner {}, end {}), which has sent {} bytes and has {} to send, "
+        "guest {} from port {} (manner {}, end {}), which has sent {} bytes and has {} to send, "
         "got {} replies and is owed {}{}",
-        number_, static_cast<int>(manner_), static_cast<int>(end_), sent_, out_.size(), replies_,
-        owed_.size(),
+        number_, client_.local_port(), static_cast<int>(manner_), static_cast<int>(end_), sent_,
+        out_.size(), replies_, owed_.size(),
         owed_.empty() ? std::string() : fmt::format(", next '{}'", owed_.front().reply));
 }
 
