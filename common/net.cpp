@@ -62,6 +62,13 @@ std::string to_string(const tcp::endpoint& endpoint)
     return text.str();
 }
 
+// Nobody's address if the client has gone again.
+tcp::endpoint peer_of(const tcp::socket& socket)
+{
+    asio::error_code gone;
+    return socket.remote_endpoint(gone);
+}
+
 }  // namespace
 
 tcp::acceptor listen(asio::io_context& context, const Options& options)
@@ -230,10 +237,8 @@ void refuse(tcp::socket& socket, std::string_view reason) noexcept
     }
 }
 
-ConnectionLog::ConnectionLog(const tcp::socket& socket)
+ConnectionLog::ConnectionLog(const tcp::socket& socket) : peer_(peer_of(socket))
 {
-    asio::error_code gone;
-    peer_ = socket.remote_endpoint(gone);
     connection_log("Connection {}", to_string(peer_));
 }
 
