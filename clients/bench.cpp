@@ -153,16 +153,18 @@ void Server::check_alive() const
 
 // ---- LoadRun
 
-LoadRun::LoadRun(const Bench& bench, Server& server, std::vector<std::string> arguments,
+LoadRun::LoadRun(const Bench& bench, Server& server, const std::vector<std::string>& arguments,
                  Watched watched)
     : bench_(bench),
       server_(server),
       child_(bench.supervisor,
              [&] {
-                 arguments.insert(arguments.begin(),
-                                  {bench.perf, to_string(server.target()), "--json", "--histograms",
-                                   "--interval", to_string(bench.slice())});
-                 return Command{arguments, bench.placement.client};
+                 Command command{{bench.perf, to_string(server.target()), "--json", "--histograms",
+                                  "--interval", to_string(bench.slice())},
+                                 bench.placement.client};
+                 command.arguments.insert(command.arguments.end(), arguments.begin(),
+                                          arguments.end());
+                 return command;
              }()),
       watched_(watched == Watched::yes)
 {

@@ -98,7 +98,7 @@ class LoadRun {
   public:
     // The observer hears of the rates of those that are watched.
     enum class Watched { no, yes };
-    LoadRun(const Bench& bench, Server& server, std::vector<std::string> arguments,
+    LoadRun(const Bench& bench, Server& server, const std::vector<std::string>& arguments,
             Watched watched = Watched::no);
 
     // Waits until perf has ended, or has shown so many intervals, or for the time to pass. Throws

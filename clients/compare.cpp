@@ -121,6 +121,13 @@ int run(const CompareOptions& options, const std::string& command)
         comparison.baseline = load_baseline(options.baseline, comparison);
     }
 
+    // Said once and now, rather than by perf in each measurement.
+    unsigned connections = options.clients;
+    for (const Scenario& scenario : comparison.scenarios) {
+        connections = std::max(connections, scenario.name == "idle" ? options.idle : 0);
+    }
+    check_room_for(connections + 1);  // the one beside them
+
     bool interrupted = false;
     try {
         const std::unique_ptr<Progress> progress = Progress::of(comparison);

@@ -3,6 +3,7 @@
 #include "clients/scenarios.hpp"
 #include "common/descriptor.hpp"
 #include "common/fib.hpp"
+#include "common/numbers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -189,12 +190,12 @@ CompareOptions parse_compare_options(int argc, char** argv)
         ->allow_extra_args(false);
     app.add_option("--pool", options.pool)
         ->check(CLI::IsMember(std::vector<std::string>{"processes", "threads", "inline"}));
-    app.add_option("-c,--connections", options.clients)->check(CLI::Range(1U, 10'000U));
+    add_number(app, "-c,--connections", options.clients, 1U, 10'000U);
     add_duration(app, "-d,--duration", options.duration);
-    app.add_option("-r,--runs", options.runs)->check(CLI::Range(1U, 1000U));
-    app.add_option("--idle", options.idle)->check(CLI::Range(1U, 100'000U));
-    app.add_option("--pipeline", options.pipeline)->check(CLI::Range(2U, 10'000U));
-    app.add_option("--big", options.big)->check(CLI::Range(1U, 50U));  // the stages' --max-n
+    add_number(app, "-r,--runs", options.runs, 1U, 1000U);
+    add_number(app, "--idle", options.idle, 1U, 100'000U);
+    add_number(app, "--pipeline", options.pipeline, 2U, 10'000U);
+    add_number(app, "--big", options.big, 1U, 50U);  // the stages' --max-n
     std::string pin = "apart";
     app.add_option("--pin", pin)
         ->check(CLI::IsMember(std::vector<std::string>{"apart", "together", "off"}));

@@ -2,6 +2,7 @@
 
 #include "clients/format.hpp"
 #include "clients/target.hpp"
+#include "common/numbers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -373,10 +374,9 @@ Options parse_options(int argc, char** argv)
     double trickle = 0;
     CLI::App app;
     app.add_option("target", target)->expected(0, 2);
-    const auto* const timeout_option = app.add_option("-w", timeout)->check(CLI::Range(0.001, 1e6));
+    const auto* const timeout_option = add_number(app, "-w", timeout, 0.001, 1e6);
     app.add_flag("-C", options.crlf);
-    const auto* const trickle_option =
-        app.add_option("--trickle", trickle)->check(CLI::Range(0.0, 1e6));
+    const auto* const trickle_option = add_number(app, "--trickle", trickle, 0.0, 1e6);
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {

@@ -8,7 +8,6 @@
 
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <clocale>
@@ -44,22 +43,6 @@ Descriptor stop_on_signals()
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
     return stop;
-}
-
-// As many descriptors as the system allows. Throws ClientError if that is too few.
-void provide_descriptors(unsigned connections)
-{
-    constexpr rlim_t others = 16;  // standard streams, epoll, a timer, and some to spare
-    rlimit limit{};
-    check(::getrlimit(RLIMIT_NOFILE, &limit), "getrlimit");
-    limit.rlim_cur = limit.rlim_max;
-    check(::setrlimit(RLIMIT_NOFILE, &limit), "setrlimit");
-    if (limit.rlim_cur < connections + others) {
-        throw ClientError(
-            fmt::format("{} connections need {} descriptors and the limit is {}; choose fewer, or "
-                        "raise the limit: ulimit -Hn (as root)",
-                        connections, connections + others, limit.rlim_cur));
-    }
 }
 
 // Where data goes: a file of its own, or standard output.
@@ -132,7 +115,7 @@ class Observers : public LoadObserver {
 
 int run(const PerfOptions& options)
 {
-    provide_descriptors(options.connections + options.idle);
+    check_room_for(options.connections + options.idle);
     std::optional<Output> json;
     std::optional<Output> csv;
     Connected first = connect(options.target, std::chrono::seconds(3));

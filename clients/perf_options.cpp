@@ -1,12 +1,12 @@
 #include "clients/perf_options.hpp"
 
 #include "common/fib.hpp"
+#include "common/numbers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <utility>
@@ -14,17 +14,6 @@
 namespace ground {
 
 namespace {
-
-template <typename T>
-std::optional<T> parse_number(std::string_view text)
-{
-    T value{};
-    const auto [stop, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (problem != std::errc() || stop != text.data() + text.size()) {
-        return std::nullopt;
-    }
-    return value;
-}
 
 std::vector<std::string_view> split(std::string_view text, char separator)
 {
@@ -295,8 +284,8 @@ PerfOptions parse_perf_options(int argc, char** argv)
         app, "target", options.target, [](std::string_view text) { return parse_target(text); },
         "HOST:PORT; try localhost:25000");
 
-    app.add_option("-c,--connections", options.connections)->check(CLI::Range(1U, 1'000'000U));
-    app.add_option("-P,--pipeline", options.pipeline)->check(CLI::Range(1U, 100'000U));
+    add_number(app, "-c,--connections", options.connections, 1U, 1'000'000U);
+    add_number(app, "-P,--pipeline", options.pipeline, 1U, 100'000U);
     add_parsed(app, "--fib", options.mix, parse_mix, "a number up to 93, or a mix like 1:99,30:1");
     add_parsed(app, "--terminator", options.terminator, parse_terminator,
                "one of none, lf, crlf, cr");
@@ -304,7 +293,7 @@ PerfOptions parse_perf_options(int argc, char** argv)
     add_parsed(app, "-R,--rate", options.rate, parse_rate,
                "a number of requests per second, up to 10000000");
     app.add_flag("--reconnect", options.reconnect);
-    app.add_option("--idle", options.idle)->check(CLI::Range(0U, 1'000'000U));
+    add_number(app, "--idle", options.idle, 0U, 1'000'000U);
 
     add_parsed(app, "-n,--requests", options.requests, parse_positive, "a number of requests");
     add_parsed(app, "-d,--duration", options.duration, parse_positive_duration,

@@ -1,5 +1,7 @@
 #include "clients/target.hpp"
 
+#include "common/limits.hpp"
+
 #include <fmt/format.h>
 
 #include <netdb.h>
@@ -100,6 +102,26 @@ std::string to_string(const Target& target)
         return fmt::format("[{}]:{}", target.host, target.port);
     }
     return fmt::format("{}:{}", target.host, target.port);
+}
+
+void check_room_for(std::size_t connections)
+{
+    constexpr std::size_t others = 16;  // standard streams, epoll, a timer, and some to spare
+    const std::size_t needed = connections + others;
+    const std::size_t limit = raise_descriptor_limit();
+    if (limit < needed) {
+        throw ClientError(
+            fmt::format("{} connections need {} descriptors and ulimit -Hn is {}; choose "
+                        "fewer, or type {} and start again",
+                        connections, needed, limit, how_to_allow_descriptors(needed)));
+    }
+    const std::size_t ports = local_ports();
+    if (ports < connections) {
+        throw ClientError(
+            fmt::format("{} connections need as many local ports and there are {}; choose fewer, "
+                        "or type sudo sysctl net.ipv4.ip_local_port_range='1024 65535'",
+                        connections, ports));
+    }
 }
 
 Descriptor start_connect(const Address& address)

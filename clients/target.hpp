@@ -35,6 +35,10 @@ struct Target {
 // "localhost:25000"
 [[nodiscard]] std::string to_string(const Target& target);
 
+// Provides for so many connections to one server at the same time: raises the limit on descriptors,
+// and throws ClientError if that, or the number of local ports, is not enough.
+void check_room_for(std::size_t connections);
+
 // One of the addresses that a name stands for.
 struct Address {
     sockaddr_storage storage{};

@@ -1,5 +1,6 @@
 #include "common/net.hpp"
 
+#include "common/limits.hpp"
 #include "common/log.hpp"
 
 #include <asio/buffer.hpp>
@@ -10,6 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -60,6 +62,13 @@ std::string to_string(const tcp::endpoint& endpoint)
     return text.str();
 }
 
+// Nobody's address if the client has gone again.
+tcp::endpoint peer_of(const tcp::socket& socket)
+{
+    asio::error_code gone;
+    return socket.remote_endpoint(gone);
+}
+
 }  // namespace
 
 tcp::acceptor listen(asio::io_context& context, const Options& options)
@@ -87,6 +96,18 @@ tcp::acceptor listen(asio::io_context& context, const Options& options)
         }
         fail("{}: can't listen on {}: {}; give --host an address of this machine", options.stage,
              to_string(endpoint), error.code().message());
+    }
+}
+
+void warn_of_limit(const Options& options, std::size_t clients)
+{
+    // Still to come: the listening socket, what its io_context waits with, and some to spare.
+    const std::size_t own = open_descriptors() + 8;
+    const std::size_t limit = raise_descriptor_limit();
+    if (limit < clients + own) {
+        log("{}: room for {} clients only, for ulimit -n is {}; for {} type {} and start it again",
+            options.stage, limit - std::min(limit, own), limit, clients,
+            how_to_allow_descriptors(clients + own));
     }
 }
 
@@ -216,10 +237,8 @@ void refuse(tcp::socket& socket, std::string_view reason) noexcept
     }
 }
 
-ConnectionLog::ConnectionLog(const tcp::socket& socket)
+ConnectionLog::ConnectionLog(const tcp::socket& socket) : peer_(peer_of(socket))
 {
-    asio::error_code gone;
-    peer_ = socket.remote_endpoint(gone);
     connection_log("Connection {}", to_string(peer_));
 }
 

@@ -35,6 +35,10 @@ inline constexpr asio::use_awaitable_t<Executor> use_awaitable;
 // If that cannot be done it says so in one line on stderr and exits with 1.
 [[nodiscard]] tcp::acceptor listen(asio::io_context& context, const Options& options);
 
+// For a stage that means to hold so many clients: if the limit on descriptors leaves room for
+// fewer, says so in one line on stderr, and what to type. Call it once the pool is there.
+void warn_of_limit(const Options& options, std::size_t clients);
+
 // Whether accept() failed for want of descriptors or memory: worth another try a little later.
 [[nodiscard]] bool is_exhausted(const asio::error_code& error) noexcept;
 

@@ -1,15 +1,16 @@
 #include "common/options.hpp"
 
+#include "common/limits.hpp"
 #include "common/log.hpp"
+#include "common/numbers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cstdlib>
-#include <map>
+#include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -17,17 +18,6 @@
 namespace ground {
 
 namespace {
-
-// As many descriptors as the system allows: the usual soft limit of 1024 is there for programs
-// that use select without looking. Ours look.
-void raise_descriptor_limit() noexcept
-{
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        ::setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
 
 // An option that takes one of a few words. The first is what it is set to if it is not given.
 template <typename T>
@@ -39,14 +29,33 @@ void add_choice(CLI::App& app, const std::string& name, T& target,
     for (const auto& choice : choices) {
         words.push_back(choice.first);
     }
-    const auto set = [&target, choices](const std::string& word) {
+    const auto set = [&target, choices, words, name](const std::string& word) {
         const auto same = [&word](const auto& choice) { return choice.first == word; };
-        target = std::find_if(choices.begin(), choices.end(), same)->second;
+        const auto found = std::find_if(choices.begin(), choices.end(), same);
+        if (found == choices.end()) {
+            throw CLI::ValidationError(
+                fmt::format("{}: '{}' is not one of {}", name, word, fmt::join(words, ", ")));
+        }
+        target = found->second;
     };
     app.add_option_function<std::string>(name, set, help)
-        ->check(CLI::IsMember(words))
         ->type_name(fmt::format("{}", fmt::join(words, "|")))
         ->default_str(words.front());
+}
+
+// "5ms", "500us", "1s"
+std::optional<std::chrono::microseconds> parse_interval(std::string_view text)
+{
+    const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+    const auto count = parse_number<std::uint32_t>(text.substr(0, digits));
+    const std::string_view unit = text.substr(digits);
+    const std::int64_t length = unit == "us" ? 1 : unit == "ms" ? 1'000 : 1'000'000;
+    const std::chrono::microseconds interval(count.value_or(0) * length);
+    if ((unit != "us" && unit != "ms" && unit != "s") || interval <= std::chrono::seconds(0) ||
+        interval > std::chrono::hours(1)) {
+        return std::nullopt;
+    }
+    return interval;
 }
 
 }  // namespace
@@ -60,16 +69,14 @@ Options parse_options(int argc, char** argv, const About& about)
     CLI::App app(about.teaches, about.stage);
     app.get_formatter()->column_width(34);
     app.add_option("--host", options.host, "Address to listen on")->capture_default_str();
-    app.add_option("--port", options.port, "Port to listen on; 0 picks a free one")
-        ->capture_default_str();
+    add_number<std::uint16_t>(app, "--port", options.port, 0, 65535,
+                              "Port to listen on; 0 picks a free one");
     add_choice<Framing>(
         app, "--framing", options.rules.framing,
         {{"auto", Framing::automatic}, {"line", Framing::line}, {"chunk", Framing::chunk}},
         "How bytes become requests");
-    app.add_option("--max-n", options.rules.max_n, "The largest number that is computed")
-        ->check(CLI::Range(0U, fib_limit))
-        ->type_name("N")
-        ->capture_default_str();
+    add_number(app, "--max-n", options.rules.max_n, 0U, fib_limit,
+               fmt::format("The largest number that is computed, up to {}", fib_limit));
     add_choice<FibFunction>(app, "--algorithm", options.rules.fib,
                             {{"recursive", fib}, {"fast", fib_fast}},
                             "How numbers are computed: slowly on purpose, or not");
@@ -80,20 +87,21 @@ Options parse_options(int argc, char** argv, const About& about)
                               {"threads", PoolKind::threads},
                               {"inline", PoolKind::inline_}},
                              "Who computes");
-        app.add_option("--workers", options.workers, "Workers in the pool (default: cores)")
-            ->check(CLI::Range(1U, 256U))
-            ->type_name("N")
-            ->capture_default_str();
+        add_number(app, "--workers", options.workers, 1U, 256U,
+                   "Workers in the pool (default: cores)");
     }
 
     if (about.has_gil) {
-        const auto set = [&options](unsigned microseconds) {
-            options.switch_interval = std::chrono::microseconds(microseconds);
+        const auto set = [&options](const std::string& text) {
+            const auto interval = parse_interval(text);
+            if (!interval) {
+                throw CLI::ValidationError(fmt::format(
+                    "--switch-interval: '{}' is not a time; try 5ms, 500us or 1s", text));
+            }
+            options.switch_interval = *interval;
         };
-        const std::map<std::string, unsigned> units{{"us", 1}, {"ms", 1'000}, {"s", 1'000'000}};
-        app.add_option_function<unsigned>("--switch-interval", set,
-                                          "How long a thread waits before it asks for the lock")
-            ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+        app.add_option_function<std::string>("--switch-interval", set,
+                                             "How long a thread waits before it asks for the lock")
             ->type_name("TIME")
             ->default_str("5ms");
     }

@@ -11,6 +11,10 @@ clock_getcpuclockid(3)). It counts nanoseconds where /proc/PID/stat counts ticks
 includes threads that have ended, which the sum over /proc/PID/task would lose: 02's threads end
 with their clients. All processes of the server are added up, a pool's workers included.
 
+07 means to hold 10,000 clients, so it is measured with so many, too, beside bare_epoll: what a
+request costs the server, without what it costs to connect all of them, and what memory each client
+takes (the server's share of its pages; buffers in the kernel are not in it).
+
 All of this is only as good as perf. So it is measured, too, beside tests/bare_client.cpp, an epoll
 loop that does nothing but send, receive and count: one after the other, by turns perf first or
 last, against the same running server.
@@ -36,6 +40,10 @@ POOLS = ("processes", "threads", "inline")
 # Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
 # every way of waiting. A slower server hides what its client costs.
 CHECKED = ("bare_epoll", "02_threads", "04_generators", "07_coroutines inline")
+
+
+# The yardstick for --many.
+FEW = 64
 
 
 class Failed(Exception):
@@ -70,6 +78,12 @@ def process_tree(pid):
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
             tree += map(int, children.read_text().split())
     return tree
+
+
+def memory(pids):
+    """The bytes that they have in memory; a page that several share counts once, divided."""
+    rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids)
+    return sum(1024 * int(re.search(r"^Pss: +(\d+) kB", text, re.M)[1]) for text in rollups)
 
 
 def cpu_seconds(pids):
@@ -144,6 +158,38 @@ def measure(contestant, clients, arguments, _):
         after = cpu_seconds(pids)
         return {"rate": result["rate"], "cpu": (after - before) / result["requests"],
                 "client_busy": result["client_cpu_s"] / arguments.seconds}
+
+
+def measure_many(contestant, clients, arguments, _):
+    """The server's CPU seconds per request once all are connected, and its memory per client."""
+    with Server(contestant, arguments.server_cpu) as server:
+        pids = process_tree(server.process.pid)
+        drive_perf(server, 1, 0.2, arguments.client_cpu)  # what it takes for the first is not the crowd's
+        alone = memory(pids)
+        slices = 10
+        load = subprocess.Popen(
+            ["taskset", "-c", str(arguments.client_cpu), PERF, server.address, "-c", str(clients), "--json",
+             "-i", f"{int(arguments.seconds * 1000 / slices)}ms", "-d", f"{int(arguments.seconds * 1000)}ms"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            # A line tells that an interval is over. The first begins when all are connected, and is left out:
+            # the kernel connects more of them than the server has accepted by then.
+            moments, crowd, said = [], alone, []
+            for line in load.stderr:
+                said.append(line.strip())
+                if " reqs/sec " in line and len(moments) < slices - 1:  # with the last they leave
+                    moments.append(cpu_seconds(pids))
+                    crowd = memory(pids)
+            intervals = json.loads(load.stdout.read())["intervals"][1:len(moments)]
+        except ValueError:
+            raise Failed(f"{server.name}, {clients} clients: {said[-1] if said else 'no figures'}") from None
+        finally:
+            load.kill()
+            load.communicate()
+        requests = sum(interval["requests"] for interval in intervals)
+        if not requests or any(interval["errors"] for interval in intervals):
+            raise Failed(f"{server.name}, {clients} clients: {requests} requests, or errors")
+        return {"cpu": (moments[-1] - moments[0]) / requests, "memory": (crowd - alone) / clients}
 
 
 def check_perf(contestant, clients, arguments, number):
@@ -238,6 +284,26 @@ def check_table(checks, clients):
     return lines
 
 
+def many_table(results, few, many):
+    lines = [f"| server | CPU per request, {few:,} clients | {many:,} clients | ratio | goal | memory each | goal |",
+             "|---|--:|--:|--:|---|--:|---|"]
+    for name in dict.fromkeys(name for name, _ in results):
+        a, b = ([m for m in results.get((name, count), []) if m] for count in (few, many))
+        if not a or not b:
+            lines.append(f"| {name} | failed | | | | | |")
+            continue
+        costs = [f"{statistics.median(m['cpu'] for m in rounds) * 1e6:.2f} us "
+                 f"±{spread([m['cpu'] for m in rounds]):.0%}" for rounds in (a, b)]
+        pairs = zip(results[name, many], results[name, few])
+        values = [x["cpu"] / y["cpu"] for x, y in pairs if x and y] or [0]
+        each = [m["memory"] for m in b]
+        goals = ("", "") if name.startswith("bare") else ("at most 2", "at most 1,600")
+        lines.append(f"| {name} | {' | '.join(costs)} | {statistics.median(values):.2f} "
+                     f"({min(values):.2f} to {max(values):.2f}) | {goals[0]} | {statistics.median(each):,.0f} B "
+                     f"±{spread(each):.0%} | {goals[1]} |")
+    return lines
+
+
 def machine():
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True).stdout.strip()
@@ -245,7 +311,7 @@ def machine():
             f"Linux {platform.release().split('-')[0]}, GCC {compiler}, Release build")
 
 
-def report(results, checks, arguments, rounds):
+def report(results, checks, crowds, arguments, rounds):
     command = " ".join(["scripts/bench", *(a for a in sys.argv[1:] if a != "--readme")])
     lines = [f"`{command}` on: {machine()}. Server on CPU {arguments.server_cpu}, client on CPU "
              f"{arguments.client_cpu}; closed loop, fib(1); medians of {rounds} interleaved rounds of "
@@ -259,6 +325,11 @@ def report(results, checks, arguments, rounds):
                   *ratio_table(results, arguments.clients), ""]
     if any(" *" in line for line in lines):
         lines += ["\\* The client was busy more than 95% of the time: the server may be capable of more.", ""]
+    if crowds:
+        lines += [f"Beside {FEW} clients {arguments.many:,}, all of them asking: the server's CPU per request and, for "
+                  "each of so many clients, its memory:", "", *many_table(crowds, FEW, arguments.many), ""]
+    if not checks:
+        return "\n".join(lines)
     lines += ["perf beside an epoll client that does nothing else, against the same running server (ratio within "
               "a round: median, and extremes):", "",
               *check_table(checks, arguments.clients), "",
@@ -289,13 +360,20 @@ def parse_arguments():
     parser.add_argument("--only", metavar="STAGES", help="for example 04,07: only these, and the bare servers")
     parser.add_argument("--clients", metavar="LIST", type=numbers, default=[1, 64, 512],
                         help="numbers of clients (default: 1,64,512)")
+    parser.add_argument("--many", metavar="N", type=int, default=10_000,
+                        help="07 also with so many clients (default: 10000; 0: without that)")
+    parser.add_argument("--only-many", action="store_true", help="only that")
     parser.add_argument("--rounds", metavar="N", type=int, help="default: 7")
     parser.add_argument("--seconds", metavar="S", type=float, help="per measurement (default: 1)")
     parser.add_argument("--only-perf", action="store_true", help="only perf beside the bare client")
     parser.add_argument("--readme", action="store_true", help="also put the tables into README.md")
     arguments = parser.parse_args()
-    if arguments.readme and arguments.only_perf:
-        parser.error("README.md shows all tables; leave out --only-perf or --readme")
+    if arguments.readme and (arguments.only_perf or arguments.only_many):
+        parser.error("README.md shows all tables; leave out --only-perf and --only-many, or --readme")
+    if arguments.only_perf and arguments.only_many:
+        parser.error("--only-perf and --only-many leave nothing of each other; choose one of them")
+    if arguments.many and not FEW < arguments.many <= 100_000:
+        parser.error(f"--many is held against {FEW} clients; choose more than that, up to 100000")
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 7)
     arguments.seconds = arguments.seconds or (0.5 if arguments.quick else 1)
     cpus = sorted(os.sched_getaffinity(0))
@@ -317,10 +395,16 @@ def main():
     field = contestants(arguments.only.split(",") if arguments.only else [])
     checked = [c for c in field if c.name in CHECKED or arguments.only and c.pool in ("", "inline")]
     # Of both, (name, clients) -> one measurement for each round, None where it failed
-    results, checks = {}, {}
-    jobs = [] if arguments.only_perf else [(measure, c, results) for c in field]
-    jobs += [(check_perf, c, checks) for c in checked]
-    total = arguments.rounds * len(jobs) * len(arguments.clients)
+    results, checks, crowds = {}, {}, {}
+    jobs = []
+    if not arguments.only_perf and not arguments.only_many:
+        jobs += [(measure, c, results, arguments.clients) for c in field]
+    if not arguments.only_many:
+        jobs += [(check_perf, c, checks, arguments.clients) for c in checked]
+    crowded = [c for c in field if c.name.startswith(("bare_epoll", "07_"))]
+    if len(crowded) > 1 and arguments.many and not arguments.only_perf:
+        jobs += [(measure_many, c, crowds, (FEW, arguments.many)) for c in crowded]
+    total = arguments.rounds * sum(len(counts) for *_, counts in jobs)
     started = time.monotonic()
     done = rounds = 0
     failures = []
@@ -328,8 +412,8 @@ def main():
     try:
         for number in range(1, arguments.rounds + 1):
             this_round = []
-            for job, contestant, table in jobs if number % 2 else reversed(jobs):
-                for count in arguments.clients:
+            for job, contestant, table, counts in jobs if number % 2 else reversed(jobs):
+                for count in counts:
                     progress(done, total, f"round {number}: {contestant.name}, {count} clients", started)
                     try:
                         measurement = job(contestant, count, arguments, number)
@@ -350,7 +434,7 @@ def main():
     for failure in dict.fromkeys(failures):
         print(f"bench: {failure}", file=sys.stderr)
     if rounds:
-        text = report(results, checks, arguments, rounds)
+        text = report(results, checks, crowds, arguments, rounds)
         print(text, end="")
         if arguments.readme and rounds == arguments.rounds and not failures:
             put_into_readme(text)

@@ -93,6 +93,7 @@ int main(int argc, char** argv)
                       true};
     const Options options = parse_options(argc, argv, about);
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
+    warn_of_limit(options, 10'000);
     asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     tcp::acceptor acceptor = listen(context, options);
     std::list<tcp::socket> clients;

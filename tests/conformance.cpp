@@ -105,6 +105,14 @@ TEST_CASE("numbers above --max-n are refused")
     CHECK(reply.find("10") != std::string::npos);
 }
 
+TEST_CASE("a number among the options is decimal, zeros in front or not")
+{
+    const Server server({"--max-n", "012"});
+    Client client(server);
+    CHECK(client.ask("12\n") == "144");
+    CHECK(client.ask("13\n").starts_with("[Error] "));
+}
+
 TEST_CASE("the fast algorithm reaches the last number that fits 64 bits")
 {
     const Server server({"--max-n", "93", "--algorithm", "fast"});
@@ -384,6 +392,8 @@ TEST_CASE("a bad option ends it with status 2 and one line that names the option
     check_refusal(run_stage({"--framing", "lines"}), 2, "--framing");
     check_refusal(run_stage({"--max-n", "94"}), 2, "--max-n");
     check_refusal(run_stage({"--max-n", "-1"}), 2, "--max-n");
+    check_refusal(run_stage({"--max-n", "0x10"}), 2, "--max-n");
+    check_refusal(run_stage({"--max-n", "1e1"}), 2, "--max-n");
     check_refusal(run_stage({"--algorithm", "quick"}), 2, "--algorithm");
     if (stage().has_pool()) {
         check_refusal(run_stage({"--pool", "none"}), 2, "--pool");

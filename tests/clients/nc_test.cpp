@@ -217,7 +217,7 @@ TEST_CASE("nc: mistakes in the options are told in one line")
     for (const Arguments& mistake :
          {Arguments{"-w", "soon"}, Arguments{"-w", "0"}, Arguments{"--trickle", "-1"},
           Arguments{"localhost", "http"}, Arguments{"localhost", "0"}, Arguments{"--nonsense"},
-          Arguments{"a", "1", "b"}}) {
+          Arguments{"a", "1", "b"}, Arguments{"-w", "nan"}, Arguments{"--trickle", "0x10"}}) {
         CAPTURE(mistake);
         Arguments arguments{NC_PATH};
         arguments.insert(arguments.end(), mistake.begin(), mistake.end());

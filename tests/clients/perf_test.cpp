@@ -506,6 +506,7 @@ TEST_CASE("perf: mistakes in the options are told in one line, before anything i
         for (const Arguments& mistake : {Arguments{"-d", "soon"},
                                          Arguments{"-d", "0s"},
                                          Arguments{"-c", "0"},
+                                         Arguments{"-c", "0x10"},
                                          Arguments{"-n", "0"},
                                          Arguments{"-n", "3", "-c", "4"},
                                          Arguments{"--fib", "94"},
@@ -544,8 +545,8 @@ TEST_CASE("perf: more connections than descriptors are refused with one line")
         run({"/bin/sh", "-c", "ulimit -n 100; exec " PERF_PATH " -c 200 " + server.target()});
     CHECK(outcome.status == 1);
     CHECK(outcome.err ==
-          "perf: 200 connections need 216 descriptors and the limit is 100; choose "
-          "fewer, or raise the limit: ulimit -Hn (as root)\n");
+          "perf: 200 connections need 216 descriptors and ulimit -Hn is 100; choose fewer, or type "
+          "sudo prlimit --pid $$ --nofile=1000 and start again\n");
 }
 
 TEST_CASE("perf: raises the soft limit of descriptors by itself")

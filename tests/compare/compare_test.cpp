@@ -390,3 +390,14 @@ TEST_CASE("compare: a mistake is answered with one line that says what to do")
         CHECK(outcome.err.find('\n') == outcome.err.size() - 1);
     }
 }
+
+TEST_CASE("compare: more clients than fit are refused before anything is measured")
+{
+    Start start{{"/bin/sh", "-c", "ulimit -n 500; exec " COMPARE_PATH " 02 --scenario idle"}};
+    const Outcome outcome = run(start);
+    CHECK(outcome.status == 1);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err ==
+          "compare: 1101 connections need 1117 descriptors and ulimit -Hn is 500; choose fewer, or "
+          "type sudo prlimit --pid $$ --nofile=2000 and start again\n");
+}

@@ -242,7 +242,7 @@ std::optional<Options> expected_options(const std::vector<std::string>& words, c
     const auto number = [](auto& target, std::uint64_t smallest, std::uint64_t largest) {
         return [&target, smallest, largest](const std::string& text) {
             const auto value = whole_number(text, largest);
-            if (!value || *value < smallest || text != std::to_string(*value)) {
+            if (!value || *value < smallest) {
                 return false;
             }
             target = static_cast<std::remove_reference_t<decltype(target)>>(*value);
@@ -266,8 +266,8 @@ std::optional<Options> expected_options(const std::vector<std::string>& words, c
         const std::size_t end = std::min(text.find_first_not_of("0123456789"), text.size());
         const std::map<std::string, unsigned> units{{"us", 1}, {"ms", 1000}, {"s", 1000000}};
         const auto unit = units.find(text.substr(end));
-        const auto count = whole_number(text.substr(0, end), 4000);
-        if (unit == units.end() || !count || text[0] == '0') {
+        const auto count = whole_number(text.substr(0, end), 0xffffffff);
+        if (unit == units.end() || !count || *count == 0 || *count * unit->second > 3'600'000'000) {
             return false;
         }
         options.switch_interval = std::chrono::microseconds(*count * unit->second);

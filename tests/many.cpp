@@ -1,0 +1,142 @@
+// many.cpp -- 10,000 clients at once, against a stage that means to hold them.
+#include "common/limits.hpp"
+#include "suite.hpp"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <deque>
+#include <string>
+
+using namespace ground::test;
+
+namespace {
+
+constexpr std::size_t promised = 10'000;
+
+// A server has to end within 2 s of SIGTERM; the rest is for a busy machine.
+constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
+
+// As many as are promised, or as fit. (Under a sanitizer each costs ten times as much.)
+std::size_t many()
+{
+    constexpr std::size_t own = 64;  // what the test itself has open
+    const std::size_t limit = ground::raise_descriptor_limit();
+    REQUIRE(limit > 2 * own);
+    const std::size_t number = std::min(sanitized ? promised / 10 : promised, limit - own);
+    if (!sanitized && number < promised) {
+        MESSAGE("ulimit -Hn is " << limit << ": only " << number << " clients instead of "
+                                 << promised);
+    }
+    return number;
+}
+
+// Connects so many and lets each ask once, so that the server has accepted them all.
+std::deque<Client> connect(const Server& server, std::size_t number)
+{
+    std::deque<Client> clients;
+    std::size_t answered = 0;
+    while (answered < number) {
+        // A thousand at a time: the backlog has room for them, whatever the server is doing.
+        const std::size_t next = std::min(answered + 1000, number);
+        while (clients.size() < next) {
+            clients.emplace_back(server).send("10\n");
+        }
+        for (; answered < next; ++answered) {
+            CAPTURE(answered);
+            REQUIRE(clients[answered].read_line() == "55");
+        }
+    }
+    return clients;
+}
+
+}  // namespace
+
+TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when they leave")
+{
+    const std::size_t number = many();
+    const Server server({"--quiet"});
+    auto first = connect(server, 1);
+    const std::size_t own = server.descriptors() - 1;
+    const std::size_t memory = server.memory();
+
+    std::deque<Client> clients = connect(server, number - 1);
+    CHECK(server.descriptors() == own + number);
+    for (Client& client : clients) {
+        client.send("20\n");
+    }
+    for (Client& client : clients) {
+        REQUIRE(client.read_line() == "6765");
+    }
+#ifdef __OPTIMIZE__
+    if (!sanitized) {
+        const std::size_t each = (server.memory() - memory) / clients.size();
+        MESSAGE(each << " bytes for each of " << number << " clients");
+        CHECK(each <= 1600);
+    }
+#endif
+    clients.clear();
+    CHECK_NOTHROW(eventually("all are forgotten", [&] { return server.descriptors() == own + 1; }));
+    CHECK(first.front().ask("10\n") == "55");
+    CHECK(server.err().text().empty());
+}
+
+TEST_CASE("SIGTERM while 10,000 ask and some of it is long: all of it is answered, in time")
+{
+    const LongRequest long_request;
+    Server server({"--quiet"});
+    std::deque<Client> clients = connect(server, many());
+    clients.front().send(long_request.text());
+    for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
+        client->send("10\n11\n12\n");
+    }
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    CHECK(server.descendants().empty());
+    CHECK(clients.front().read_until_gone() == long_request.reply() + "\n");
+    for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
+        CAPTURE(client - clients.begin());
+        REQUIRE(client->read_until_gone() == "55\n89\n144\n");
+    }
+    CHECK(server.err().read_all().empty());
+}
+
+TEST_CASE("SIGTERM while 10,000 ask and some of it has no end: it ends in time all the same")
+{
+    Server server({"--quiet"});
+    std::deque<Client> clients = connect(server, many());
+    clients.front().send(endless_request);
+    wait_until_computing(server);
+    for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
+        client->send("10\n");
+    }
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    CHECK(server.descendants().empty());
+    CHECK(clients.front().read_until_gone().empty());
+    for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
+        CAPTURE(client - clients.begin());
+        REQUIRE(client->read_until_gone() == (stage().computes_aside() ? "55\n" : ""));
+    }
+    const Server next({"--quiet", "--port", std::to_string(server.port())});
+    CHECK(next.port() == server.port());
+}
+
+TEST_CASE("where fewer fit it says at the start how many, and what to type")
+{
+    constexpr rlimit few{64, 64};
+    const Server server({"--workers", "1"}, {.command = {}, .limits = {{RLIMIT_NOFILE, few}}});
+    server.err().wait_for("\n");
+    const std::string line = server.err().text();
+    CAPTURE(line);
+    CHECK(line.starts_with(fmt::format("{}: room for ", stage().name())));
+    CHECK(line.find("ulimit -n is 64") != std::string::npos);
+    CHECK(line.find("sudo prlimit --pid $$ --nofile=11000") != std::string::npos);
+    CHECK(line.find('\n') == line.size() - 1);
+
+    // So many do fit.
+    const std::size_t room = std::stoul(line.substr(line.find("room for ") + 9));
+    CHECK(room >= 40);
+    CHECK(connect(server, room).size() == room);
+    CHECK(server.err().text().find("No descriptors left") == std::string::npos);
+}
