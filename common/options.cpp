@@ -5,10 +5,16 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <thread>
 #include <utility>
@@ -27,6 +33,17 @@ void raise_descriptor_limit() noexcept
         limit.rlim_cur = limit.rlim_max;
         ::setrlimit(RLIMIT_NOFILE, &limit);
     }
+}
+
+// Descriptors 0, 1 and 2, if whoever has started us had closed them, lead nowhere. Else the first
+// sockets would get these numbers, and a client would get our log.
+void open_standard_descriptors() noexcept
+{
+    int fd = 0;
+    do {
+        fd = ::open("/dev/null", O_RDWR);
+    } while (fd != -1 && fd <= STDERR_FILENO);
+    ::close(fd);
 }
 
 // An option that takes one of a few words. The first is what it is set to if it is not given.
@@ -53,6 +70,7 @@ void add_choice(CLI::App& app, const std::string& name, T& target,
 
 Options parse_options(int argc, char** argv, const About& about)
 {
+    open_standard_descriptors();
     Options options;
     options.stage = about.stage;
     options.workers = std::max(1U, std::thread::hardware_concurrency());
@@ -102,6 +120,10 @@ Options parse_options(int argc, char** argv, const About& about)
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
         fmt::print("{}", app.help());
+        if (std::fflush(stdout) != 0) {
+            log("{}: can't write to stdout: {}", about.stage, std::strerror(errno));
+            std::exit(EXIT_FAILURE);
+        }
         std::exit(EXIT_SUCCESS);
     } catch (const CLI::ParseError& error) {
         log("{}: {}; --help lists the options", about.stage, error.what());
@@ -111,6 +133,7 @@ Options parse_options(int argc, char** argv, const About& about)
         silence_connection_log();
     }
     raise_descriptor_limit();
+    ::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is one error among others
     return options;
 }
 

@@ -88,14 +88,17 @@ def build(runs):
                 if outcome == "FAILED":
                     wrong.append(f"{run}: {fault}: {'; '.join(reasons)}")
                 if figure:
-                    figures.setdefault(figure, set()).add(run)
+                    number, unit = figure.split()
+                    figures.setdefault(unit, []).append(int(number))
+            if len(outcomes) > 1:
+                outcomes.pop("not applicable", None)  # the notes say where it does apply
             row.append(" / ".join("-" if outcome == "not applicable" else outcome for outcome in outcomes))
         rows.append(row)
         said = [f"{outcome} in {names(runs, where)}: {reason}"
                 for (outcome, reason), where in why.items() if outcome != "not applicable"]
         if figures:
-            said.append("measured: " + "; ".join(f"{names(runs, where)} {figure}"
-                                                 for figure, where in figures.items()))
+            said.append("measured: " + "; ".join(f"{min(numbers)} to {max(numbers)} {unit}"
+                                                 for unit, numbers in figures.items()))
         if said:
             notes.append((fault, said))
     return header, rows, notes, wrong

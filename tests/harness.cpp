@@ -442,6 +442,14 @@ std::size_t Program::memory() const
     return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+std::size_t Program::address_space() const
+{
+    std::ifstream file(fmt::format("/proc/{}/statm", pid_));
+    std::size_t total = 0;
+    file >> total;
+    return total * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 Outcome run(const Start& start)
 {
     Program program(start);
@@ -506,10 +514,11 @@ std::vector<TcpRow> tcp_rows()
     return rows;
 }
 
-// The port that a process listens on, 0 if there is none.
-std::uint16_t listening_port(pid_t pid)
+}  // namespace
+
+std::uint16_t Program::listening_port() const
 {
-    const auto inodes = socket_inodes(pid);
+    const auto inodes = socket_inodes(pid_);
     for (const TcpRow& row : tcp_rows()) {
         if (row.listens && std::find(inodes.begin(), inodes.end(), row.inode) != inodes.end()) {
             return row.local_port;
@@ -518,12 +527,10 @@ std::uint16_t listening_port(pid_t pid)
     return 0;
 }
 
-}  // namespace
-
 Server::Server(const Arguments& arguments, Start start) : Program(with_command(arguments, start))
 {
     if (start.out != Stream::pipe) {
-        eventually("the server listens", [&] { return (port_ = listening_port(pid())) != 0; });
+        eventually("the server listens", [&] { return (port_ = listening_port()) != 0; });
         return;
     }
     out().wait_for("\n");

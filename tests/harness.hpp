@@ -176,8 +176,13 @@ class Program {
     // How many descriptors it has open.
     [[nodiscard]] std::size_t descriptors() const;
 
+    // The port that it listens on, 0 if there is none.
+    [[nodiscard]] std::uint16_t listening_port() const;
+
     // Its resident memory, in bytes.
     [[nodiscard]] std::size_t memory() const;
+    // All that it has mapped, in bytes.
+    [[nodiscard]] std::size_t address_space() const;
 
   private:
     pid_t pid_ = -1;

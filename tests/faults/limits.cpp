@@ -138,4 +138,107 @@ TEST_CASE("without threads newcomers are refused, and the others are served on" 
     refused("server full, no more threads");
 }
 
+TEST_CASE("beyond the number of threads that its user may have, newcomers are refused" *
+          only_if(stage().has_thread_per_client() && user_of_our_own().has_value()) *
+          because("no thread per client, or the test is not run by root"))
+{
+    const Server server({}, {.command = {}, .user = user_of_our_own()});
+    // Some things, a sanitizer's own thread for one, begin with the first client.
+    Client first(server);
+    CHECK(first.ask("10\n") == "55");
+    const unsigned with_one = server.info().threads;
+    first.close();
+    eventually("its thread ends", [&] { return server.info().threads == with_one - 1; });
+    rlim_t all = server.info().threads;
+    for (const ProcessInfo& process : server.descendants()) {
+        all += process.threads;
+    }
+    set_limit(server.pid(), RLIMIT_NPROC, all + 5, user_of_our_own());
+    std::deque<Client> served;
+    for (int i = 0; i < 5; ++i) {
+        served.emplace_back(server);
+        REQUIRE(served.back().ask("10\n") == "55");
+    }
+    CHECK(Client(server).read_line().starts_with("[Error] server full"));
+    for (Client& client : served) {
+        CHECK(client.ask("20\n") == "6765");
+    }
+    served.pop_front();
+    CHECK_NOTHROW(
+        eventually("a thread has ended", [&] { return server.info().threads < with_one + 4; }));
+    check_serves(server);
+    refused("server full, no more threads");
+}
+
+TEST_CASE("a pool whose threads can't be started says so in one line" *
+          only_if(stage().pool_is_threads() && user_of_our_own().has_value()) *
+          because("no thread per client or in the pool, or the test is not run by root"))
+{
+    constexpr rlimit few{10, 10};
+    Start start{.command = {stage().executable(), "--port", "0", "--workers", "64"},
+                .limits = {{RLIMIT_NPROC, few}},
+                .user = user_of_our_own()};
+    start.command.insert(start.command.end(), stage().arguments().begin(),
+                         stage().arguments().end());
+    const Outcome outcome = run(start);
+    CHECK(outcome.status == 1);
+    CHECK(outcome.out.empty());
+    CHECK(count(outcome.err, "\n") == 1);
+    CHECK(outcome.err.find("try fewer --workers") != std::string::npos);
+    refused("does not start, and says: try fewer --workers");
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("no memory left");
+
+// (Sanitizers need terabytes of address space.)
+TEST_CASE("without memory it refuses or loses clients, or ends with one line, and never hangs" *
+          only_if(!sanitized) * because("not with sanitizers"))
+{
+    allow_descriptors(1300);
+    Server server({"--quiet"});
+    const std::size_t before = own_descriptors(server);
+    set_limit(server.pid(), RLIMIT_AS, server.address_space());
+    std::deque<Client> clients;
+    try {
+        for (int i = 0; i < 900; ++i) {
+            clients.emplace_back(server);
+            clients.back().send("10\n");
+            clients.back().shutdown_send();
+        }
+    } catch (const std::system_error&) {
+        // It has ended.
+    }
+    REQUIRE(!clients.empty());
+    if (stage().serves_others()) {
+        clients.back().wait_readable();
+    }
+    int without_reply = 0;
+    bool told = false;
+    for (; !clients.empty(); clients.pop_front()) {
+        const std::string reply = clients.front().read_until_gone();
+        without_reply += reply != "55\n" ? 1 : 0;
+        told = told || reply.starts_with("[Error] server full");
+        REQUIRE((reply.empty() || reply == "55\n" || reply.starts_with("[Error] server full")));
+    }
+    const std::string said = "Out of memory";
+    if (without_reply > 0 && !told) {
+        CHECK(server.wait() == 1);
+        CHECK(count(server.err().read_all(), "\n") == 1);
+        CHECK(server.err().text().starts_with(said));
+        check_nothing_is_left(server);
+        by_design("ends with one line: out of memory");
+        return;
+    }
+    set_limit(server.pid(), RLIMIT_AS, RLIM_INFINITY);
+    check_serves(server);
+    check_descriptors_return_to(before, server);
+    if (told) {
+        refused("server full, no more threads");
+    } else {
+        held("needs no more for more clients");
+    }
+}
+
 TEST_SUITE_END();

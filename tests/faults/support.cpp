@@ -1,6 +1,9 @@
 #include "support.hpp"
 
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -116,6 +119,32 @@ void allow_descriptors(rlim_t number)
     REQUIRE_MESSAGE(limit.rlim_max >= number, "this test needs ulimit -Hn of " << number);
     limit.rlim_cur = std::max(limit.rlim_cur, number);
     REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+}
+
+void set_limit(pid_t pid, __rlimit_resource resource, rlim_t limit, std::optional<uid_t> user)
+{
+    rlimit limits{};
+    const auto change = [&] {
+        if (::prlimit(pid, resource, nullptr, &limits) != 0) {
+            return false;
+        }
+        limits.rlim_cur = std::min(limit, limits.rlim_max);
+        return ::prlimit(pid, resource, &limits, nullptr) == 0;
+    };
+    if (!user) {
+        REQUIRE(change());
+        return;
+    }
+    // Even root may not always change the limits of others (a container's can't): they do it.
+    const pid_t changer = check(::fork(), "fork");
+    if (changer == 0) {
+        const bool good = ::syscall(SYS_setresgid, *user, *user, *user) == 0 &&
+                          ::syscall(SYS_setresuid, *user, *user, *user) == 0 && change();
+        ::_exit(good ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(changer, &status, 0) == changer);
+    REQUIRE(status == 0);
 }
 
 }  // namespace ground::test

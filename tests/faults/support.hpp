@@ -4,8 +4,11 @@
 #include "tests/suite.hpp"
 #include "verdict.hpp"
 
+#include <sys/resource.h>
+
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <string_view>
 
 namespace ground::test {
@@ -58,5 +61,8 @@ class Others {
 void burn(std::chrono::milliseconds cpu_time);
 
 void allow_descriptors(rlim_t number);
+
+// The soft limit of a process that runs: it can be lifted again. Name its user if that is not ours.
+void set_limit(pid_t pid, __rlimit_resource resource, rlim_t limit, std::optional<uid_t> user = {});
 
 }  // namespace ground::test

@@ -113,3 +113,51 @@ TEST_CASE("a stopped worker delays only what it computes" * only_if(stage().has_
 }
 
 TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("no process for a worker");
+
+TEST_CASE("workers that can't be replaced are missed, and come as soon as they can" *
+          only_if(stage().has_processes() && user_of_our_own().has_value()) *
+          because("no worker processes, or the test is not run by root"))
+{
+    const Server server({"--workers", "2"}, {.command = {}, .user = user_of_our_own()});
+    wait_for_workers(server, 2);
+    Client client(server);
+    Client other(server);
+    CHECK(client.ask("10\n") == "55");
+    const auto pool = server.descendants();
+    const auto forker = std::find_if(pool.begin(), pool.end(), [&](const ProcessInfo& process) {
+        return process.parent == server.pid();
+    });
+    REQUIRE(forker != pool.end());
+
+    set_limit(forker->pid, RLIMIT_NPROC, 1, user_of_our_own());
+    for (const ProcessInfo& process : pool) {
+        if (process.pid != forker->pid) {
+            REQUIRE(::kill(process.pid, SIGKILL) == 0);
+        }
+    }
+    server.err().wait_for("No process to be had for a worker");
+    eventually("the workers are gone", [&] { return server.descendants().size() == 1; });
+    client.send("10\n");
+    CHECK(other.ask("x\n").starts_with("[Error] not a number"));
+    CHECK_FALSE(client.readable());
+    set_limit(forker->pid, RLIMIT_NPROC, RLIM_INFINITY, user_of_our_own());
+    CHECK(client.read_line() == "55");
+    CHECK_NOTHROW(wait_for_workers(server, 2));
+    CHECK(count(server.err().text(), "No process to be had") == 1);
+
+    // And the same with the forker itself.
+    set_limit(server.pid(), RLIMIT_NPROC, 1, user_of_our_own());
+    REQUIRE(::kill(forker->pid, SIGKILL) == 0);
+    eventually("all are gone", [&] { return server.descendants().empty(); });
+    client.send("20\n");
+    CHECK(other.ask("x\n").starts_with("[Error] not a number"));
+    CHECK_FALSE(client.readable());
+    set_limit(server.pid(), RLIMIT_NPROC, RLIM_INFINITY, user_of_our_own());
+    CHECK(client.read_line() == "6765");
+    CHECK_NOTHROW(wait_for_workers(server, 2));
+    held("requests wait until there is one");
+}
+
+TEST_SUITE_END();
