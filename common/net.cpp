@@ -13,9 +13,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <sstream>
 #include <utility>
 
@@ -82,8 +84,13 @@ tcp::acceptor listen(asio::io_context& context, const Options& options)
             log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
                 options.stage, to_string(bound));
         }
+        // It is there to serve: that it can't say so (the disk is full, say) is no reason not to.
         fmt::print("{} listening on {}\n", options.stage, to_string(bound));
-        std::fflush(stdout);
+        if (std::fflush(stdout) != 0) {
+            const std::string reason = std::strerror(errno);
+            log("{}: can't write to stdout: {}; listening on {} all the same", options.stage,
+                reason, to_string(bound));
+        }
         return acceptor;
     } catch (const asio::system_error& error) {
         if (error.code() == asio::error::address_in_use) {

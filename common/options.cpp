@@ -7,8 +7,15 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -18,6 +25,17 @@
 namespace ground {
 
 namespace {
+
+// Descriptors 0, 1 and 2, if whoever has started us had closed them, lead nowhere. Else the first
+// sockets would get these numbers, and a client would get our log.
+void open_standard_descriptors() noexcept
+{
+    int fd = 0;
+    do {
+        fd = ::open("/dev/null", O_RDWR);
+    } while (fd != -1 && fd <= STDERR_FILENO);
+    ::close(fd);
+}
 
 // An option that takes one of a few words. The first is what it is set to if it is not given.
 template <typename T>
@@ -62,6 +80,7 @@ std::optional<std::chrono::microseconds> parse_interval(std::string_view text)
 
 Options parse_options(int argc, char** argv, const About& about)
 {
+    open_standard_descriptors();
     Options options;
     options.stage = about.stage;
     options.workers = std::max(1U, std::thread::hardware_concurrency());
@@ -110,6 +129,10 @@ Options parse_options(int argc, char** argv, const About& about)
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
         fmt::print("{}", app.help());
+        if (std::fflush(stdout) != 0) {
+            log("{}: can't write to stdout: {}", about.stage, std::strerror(errno));
+            std::exit(EXIT_FAILURE);
+        }
         std::exit(EXIT_SUCCESS);
     } catch (const CLI::ParseError& error) {
         log("{}: {}; --help lists the options", about.stage, error.what());
@@ -119,6 +142,7 @@ Options parse_options(int argc, char** argv, const About& about)
         silence_connection_log();
     }
     raise_descriptor_limit();
+    ::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is one error among others
     return options;
 }
 

@@ -31,8 +31,10 @@ struct About {
     bool has_gil = false;
 };
 
-// The options of this run. Does not return if there is nothing to run: after --help the program
-// exits with 0, after a mistake with one line on stderr that says what to do, and with 2.
+// The options of this run; also makes the process fit to serve: as many descriptors as it may have,
+// none of 0, 1 and 2 closed, SIGPIPE ignored. Does not return if there is nothing to run: after
+// --help the program exits with 0, after a mistake with one line on stderr that says what to do,
+// and with 2.
 [[nodiscard]] Options parse_options(int argc, char** argv, const About& about);
 
 }  // namespace ground

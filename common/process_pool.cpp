@@ -16,6 +16,7 @@
 #include <bit>
 #include <cstdio>
 #include <new>
+#include <string_view>
 #include <utility>
 
 namespace ground {
@@ -270,6 +271,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 
     std::array<pid_t, ProcessPool::max_workers> workers;
     workers.fill(-1);
+    bool said = false;  // once in its life, for it may come to this again and again
     for (;;) {
         bool complete = true;
         for (unsigned i = 0; i < count; ++i) {
@@ -279,6 +281,12 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
             }
         }
 
+        if (!complete && !said) {
+            constexpr std::string_view line =
+                "No process to be had for a worker: requests may have to wait (see ulimit -u)\n";
+            [[maybe_unused]] const ssize_t size = ::write(STDERR_FILENO, line.data(), line.size());
+            said = true;
+        }
         // Where no process was to be had, it asks again a little later.
         std::array<pollfd, 2> events{pollfd{life, POLLIN, 0}, pollfd{deaths, POLLIN, 0}};
         ::poll(events.data(), events.size(), complete ? -1 : 100);

@@ -7,8 +7,12 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <ctime>
+#include <new>
+#include <string_view>
 #include <thread>
 
 // Under a sanitizer signals are awaited by a thread: ThreadSanitizer holds handlers back until a
@@ -45,6 +49,14 @@ sigset_t stop_signals() noexcept
     ::_exit(EXIT_SUCCESS);
 }
 
+[[noreturn]] void out_of_memory() noexcept
+{
+    constexpr std::string_view line = "Out of memory: it ends here (see ulimit -v and ulimit -d)\n";
+    [[maybe_unused]] const ssize_t size = ::write(STDERR_FILENO, line.data(), line.size());
+    ProcessPool::end_workers();
+    ::_exit(EXIT_FAILURE);
+}
+
 // Starts a thread that waits for a signal and then calls react(). Nobody joins it: it ends with the
 // process.
 template <typename React>
@@ -63,7 +75,7 @@ void await_signal_on_a_thread(React react)
 
 void exit_on_signals()
 {
-    ::signal(SIGPIPE, SIG_IGN);
+    std::set_new_handler(out_of_memory);
 #ifdef GROUND_SANITIZER
     await_signal_on_a_thread([](const sigset_t&) { leave(); });
 #else
@@ -77,11 +89,18 @@ void exit_on_signals()
 
 void stop_on_signals(asio::io_context& context, std::function<void()> stop)
 {
-    ::signal(SIGPIPE, SIG_IGN);
+    std::set_new_handler(out_of_memory);
     await_signal_on_a_thread([&context, stop = std::move(stop)](const sigset_t& set) {
         asio::post(context, stop);
-        const timespec patience{1, 500'000'000};
-        ::sigtimedwait(&set, nullptr, &patience);
+        using Clock = std::chrono::steady_clock;
+        const auto end = Clock::now() + std::chrono::milliseconds(1500);
+        // Being stopped and continued (Ctrl-Z and fg) interrupts it: then it waits for the rest.
+        for (int signal = -1; signal == -1 && Clock::now() < end;) {
+            const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                std::max(end - Clock::now(), Clock::duration::zero()));
+            const timespec patience{left.count() / 1'000'000'000, left.count() % 1'000'000'000};
+            signal = ::sigtimedwait(&set, nullptr, &patience);
+        }
         leave();
     });
 }

@@ -1,7 +1,9 @@
 // signals.hpp -- how a server ends: on SIGINT (Ctrl-C) and SIGTERM, with status 0 and within 2 s.
 //
-// Call one of these once, after the pool has been made and before other threads are. Both ignore
-// SIGPIPE from then on.
+// Call one of these once, after the pool has been made and before other threads are. Both also see
+// to it that a server that gets no more memory says so in one line and ends with 1, its workers
+// too: one that has lost the means to accept clients, say, and seems to run would be worse than
+// none.
 #pragma once
 
 #include <asio/io_context.hpp>

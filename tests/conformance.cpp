@@ -360,7 +360,7 @@ TEST_CASE("with --quiet it logs no connection")
 
 TEST_CASE("it serves on when nobody reads its log any more")
 {
-    const Server server({}, {.command = {}, .limits = {}, .deaf_stderr = true});
+    const Server server({}, {.command = {}, .limits = {}, .err = Stream::deaf});
     for (int i = 0; i < 5; ++i) {
         Client client(server);
         REQUIRE(client.ask("10\n") == "55");

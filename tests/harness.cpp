@@ -256,6 +256,33 @@ void Output::drain()
     }
 }
 
+namespace {
+
+// The writing end of what the program gets as its stdout or stderr, or nothing.
+Descriptor open_stream(Stream stream, Pipe& pipe)
+{
+    switch (stream) {
+        case Stream::full:
+            return Descriptor(check(::open("/dev/full", O_WRONLY | O_CLOEXEC), "/dev/full"));
+        case Stream::closed:
+            return Descriptor();
+        case Stream::deaf:
+            pipe.read_end.reset();
+            break;
+        case Stream::pipe:
+            break;
+    }
+    return std::move(pipe.write_end);
+}
+
+// Async-signal-safe.
+bool become(int target, const Descriptor& stream) noexcept
+{
+    return stream.get() == -1 ? ::close(target) == 0 : ::dup2(stream.get(), target) != -1;
+}
+
+}  // namespace
+
 // The child of a fork in a program with threads may only make system calls: everything that needs
 // memory is made ready before.
 Program::Program(const Start& start)
@@ -263,43 +290,58 @@ Program::Program(const Start& start)
     Pipe in = make_pipe();
     Pipe out = make_pipe();
     Pipe err = make_pipe();
-    if (start.deaf_stderr) {
-        err.read_end.reset();
-    }
+    Descriptor child_out = open_stream(start.out, out);
+    Descriptor child_err = open_stream(start.err, err);
+    const auto pointers = [](std::vector<std::string>& words, char** more = nullptr) {
+        std::vector<char*> found;
+        for (std::string& word : words) {
+            found.push_back(word.data());
+        }
+        for (; more != nullptr && *more != nullptr; ++more) {
+            found.push_back(*more);
+        }
+        found.push_back(nullptr);
+        return found;
+    };
     std::vector<std::string> words = start.command;
-    std::vector<char*> arguments;
-    for (std::string& word : words) {
-        arguments.push_back(word.data());
-    }
-    arguments.push_back(nullptr);
+    std::vector<std::string> variables = start.environment;
+    const std::vector<char*> arguments = pointers(words);
+    const std::vector<char*> environment = pointers(variables, environ);
 
     const pid_t parent = ::getpid();
     pid_ = check(::fork(), "fork");
     if (pid_ == 0) {
         ::setsid();
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        bool good = ::getppid() == parent;  // else the parent had died before the line above
-        good = good && ::dup2(in.read_end.get(), STDIN_FILENO) != -1;
-        good = good && ::dup2(out.write_end.get(), STDOUT_FILENO) != -1;
-        good = good && ::dup2(err.write_end.get(), STDERR_FILENO) != -1;
+        bool good = ::dup2(in.read_end.get(), STDIN_FILENO) != -1;
+        good = good && become(STDOUT_FILENO, child_out);
+        good = good && become(STDERR_FILENO, child_err);
         // Nothing that this process has inherited shall be counted as the program's.
         ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
         ::signal(SIGPIPE, SIG_DFL);
+        if (start.user) {
+            // By the system calls: glibc's functions would ask all threads, and here is only one.
+            good = good && ::syscall(SYS_setresgid, *start.user, *start.user, *start.user) == 0;
+            good = good && ::syscall(SYS_setresuid, *start.user, *start.user, *start.user) == 0;
+        }
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);    // after a change of user, which forgets it
+        good = good && ::getppid() == parent;  // else the parent had died before the line above
         for (const auto& [resource, limit] : start.limits) {
             good = good && ::setrlimit(resource, &limit) == 0;
         }
         if (good) {
-            ::execvp(arguments[0], arguments.data());
+            ::execvpe(arguments[0], arguments.data(), environment.data());
         }
         ::_exit(127);
     }
     pidfd_ = Descriptor(check(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0U)), "pidfd_open"));
     stdin_ = std::move(in.write_end);
     // The drains start after the fork, so that a program that fails to start ends its output.
-    out.write_end.reset();
-    err.write_end.reset();
-    stdout_.emplace(std::move(out.read_end));
-    if (!start.deaf_stderr) {
+    child_out.reset();
+    child_err.reset();
+    if (start.out == Stream::pipe) {
+        stdout_.emplace(std::move(out.read_end));
+    }
+    if (start.err == Stream::pipe) {
         stderr_.emplace(std::move(err.read_end));
     }
 }
@@ -336,6 +378,19 @@ void Program::write(std::string_view text)
 }
 
 void Program::signal(int number) const { check(::kill(pid_, number), "kill"); }
+
+void Program::stop() const
+{
+    signal(SIGSTOP);
+    siginfo_t event{};
+    const auto id = static_cast<id_t>(pid_);
+    check(::waitid(P_PID, id, &event, WSTOPPED | WEXITED | WNOWAIT), "waitid");
+    if (event.si_code != CLD_STOPPED) {
+        fail("the program has ended instead of being stopped");
+    }
+}
+
+void Program::resume() const { signal(SIGCONT); }
 
 void Program::signal_group(int number) const { check(::kill(-pid_, number), "kill"); }
 
@@ -387,6 +442,14 @@ std::size_t Program::memory() const
     return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+std::size_t Program::address_space() const
+{
+    std::ifstream file(fmt::format("/proc/{}/statm", pid_));
+    std::size_t total = 0;
+    file >> total;
+    return total * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 Outcome run(const Start& start)
 {
     Program program(start);
@@ -416,9 +479,60 @@ Start with_command(const Server::Arguments& arguments, Start start)
 
 }  // namespace
 
-Server::Server(const Arguments& arguments, Start start)
-    : Program(with_command(arguments, std::move(start)))
+namespace {
+
+// Columns of /proc/net/tcp: number, local and remote address, state, tx_queue:rx_queue, and after
+// four more the inode; addresses and queues in hexadecimal.
+struct TcpRow {
+    std::uint16_t local_port = 0;
+    std::uint16_t remote_port = 0;
+    bool listens = false;
+    std::size_t unread = 0;
+    std::uint64_t inode = 0;
+};
+
+std::vector<TcpRow> tcp_rows()
 {
+    std::vector<TcpRow> rows;
+    std::ifstream file("/proc/net/tcp");
+    std::string line;
+    std::getline(file, line);
+    const auto port = [](const std::string& address) {
+        return static_cast<std::uint16_t>(
+            std::stoul(address.substr(address.find(':') + 1), nullptr, 16));
+    };
+    while (std::getline(file, line)) {
+        std::istringstream fields(line);
+        std::string number, local, remote, state, queues, timer, retransmits, user, timeout;
+        std::uint64_t inode = 0;
+        if (fields >> number >> local >> remote >> state >> queues >> timer >> retransmits >>
+            user >> timeout >> inode) {
+            rows.push_back({port(local), port(remote), state == "0A",
+                            std::stoul(queues.substr(queues.find(':') + 1), nullptr, 16), inode});
+        }
+    }
+    return rows;
+}
+
+}  // namespace
+
+std::uint16_t Program::listening_port() const
+{
+    const auto inodes = socket_inodes(pid_);
+    for (const TcpRow& row : tcp_rows()) {
+        if (row.listens && std::find(inodes.begin(), inodes.end(), row.inode) != inodes.end()) {
+            return row.local_port;
+        }
+    }
+    return 0;
+}
+
+Server::Server(const Arguments& arguments, Start start) : Program(with_command(arguments, start))
+{
+    if (start.out != Stream::pipe) {
+        eventually("the server listens", [&] { return (port_ = listening_port()) != 0; });
+        return;
+    }
     out().wait_for("\n");
     const std::string line = out().text();
     const std::string expected = fmt::format("{} listening on 127.0.0.1:", stage().name());
@@ -426,6 +540,22 @@ Server::Server(const Arguments& arguments, Start start)
         fail(fmt::format("not the line that says where it listens: {}", line));
     }
     std::from_chars(line.data() + expected.size(), line.data() + line.size(), port_);
+}
+
+std::optional<uid_t> user_of_our_own()
+{
+    const uid_t user = 200'000U + static_cast<uid_t>(::getpid());
+    const char* const executable = stage().executable().c_str();
+    const pid_t probe = check(::fork(), "fork");
+    if (probe == 0) {
+        const bool good = ::syscall(SYS_setresgid, user, user, user) == 0 &&
+                          ::syscall(SYS_setresuid, user, user, user) == 0 &&
+                          ::access(executable, X_OK) == 0;
+        ::_exit(good ? 0 : 1);
+    }
+    int status = 0;
+    check(::waitpid(probe, &status, 0), "waitpid");
+    return status == 0 ? std::optional(user) : std::nullopt;
 }
 
 Client::Client(std::uint16_t port, int receive_buffer)
@@ -445,6 +575,12 @@ Client::Client(std::uint16_t port, int receive_buffer)
     check(::connect(socket_.get(), generic, size), "connect");
     check(::getsockname(socket_.get(), generic, &size), "getsockname");
     local_port_ = ntohs(address.sin_port);
+}
+
+void Client::grow_receive_buffer()
+{
+    const int size = 1 << 20;
+    ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
 }
 
 std::size_t Client::send_some(std::string_view text)
@@ -474,7 +610,10 @@ void Client::shutdown_send() { check(::shutdown(socket_.get(), SHUT_WR), "shutdo
 bool Client::receive(const Deadline& deadline)
 {
     if (!wait_for_event(socket_.get(), POLLIN, deadline)) {
-        fail(fmt::format("waited in vain for the server's reply; so far: '{}'", received_));
+        fail(fmt::format(
+            "waited in vain for the server's reply; so far {} bytes, at the end '{}'",
+            received_.size(),
+            received_.substr(received_.size() - std::min<std::size_t>(received_.size(), 500))));
     }
     std::array<char, 65536> buffer{};
     const auto size = static_cast<std::size_t>(
@@ -496,6 +635,23 @@ std::string Client::read_line()
     std::string line = received_.substr(0, end);
     received_.erase(0, end + 1);
     return line;
+}
+
+char Client::read_byte()
+{
+    char byte = 0;
+    if (received_.empty()) {
+        if (!wait_for_event(socket_.get(), POLLIN, Deadline())) {
+            fail("waited in vain for the server's reply");
+        }
+        if (check(static_cast<int>(::recv(socket_.get(), &byte, 1, 0)), "recv") == 0) {
+            fail("the server has closed instead of replying");
+        }
+        return byte;
+    }
+    byte = received_.front();
+    received_.erase(0, 1);
+    return byte;
 }
 
 std::string Client::read_all()
@@ -576,25 +732,11 @@ unsigned Client::segments_received() const
     return info.tcpi_data_segs_in;
 }
 
-// Columns of /proc/net/tcp: number, local and remote address, state, tx_queue:rx_queue, and after
-// four more the inode; addresses and queues in hexadecimal.
 std::optional<ServerEnd> server_end(const Server& server, const Client& client)
 {
-    std::ifstream file("/proc/net/tcp");
-    std::string line;
-    std::getline(file, line);
-    const auto port = [](const std::string& address) {
-        return std::stoul(address.substr(address.find(':') + 1), nullptr, 16);
-    };
-    while (std::getline(file, line)) {
-        std::istringstream row(line);
-        std::string number, local, remote, state, queues, timer, retransmits, user, timeout;
-        ServerEnd end;
-        row >> number >> local >> remote >> state >> queues >> timer >> retransmits >> user >>
-            timeout >> end.inode;
-        if (row && port(local) == server.port() && port(remote) == client.local_port()) {
-            end.unread = std::stoul(queues.substr(queues.find(':') + 1), nullptr, 16);
-            return end;
+    for (const TcpRow& row : tcp_rows()) {
+        if (row.local_port == server.port() && row.remote_port == client.local_port()) {
+            return ServerEnd{row.inode, row.unread};
         }
     }
     return std::nullopt;

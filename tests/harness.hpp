@@ -120,11 +120,22 @@ class Output {
     std::thread thread_;  // last: it uses all of the above
 };
 
+// Where a program's output goes.
+enum class Stream {
+    pipe,    // to the test
+    deaf,    // into a pipe that nobody reads: writing fails with EPIPE
+    full,    // to a full disk: writing fails with ENOSPC
+    closed,  // nowhere: it has no such descriptor
+};
+
 // How to start a program.
 struct Start {
     std::vector<std::string> command;
     std::vector<std::pair<__rlimit_resource_t, rlimit>> limits = {};
-    bool deaf_stderr = false;  // nobody reads its stderr: writing there fails with EPIPE
+    Stream out = Stream::pipe;
+    Stream err = Stream::pipe;
+    std::vector<std::string> environment = {};  // "NAME=value", beside that of the test
+    std::optional<uid_t> user = {};             // for root only: run as somebody else
 };
 
 // A program that runs in a session of its own. Destroying it kills the whole session.
@@ -141,10 +152,14 @@ class Program {
     void write(std::string_view text);
     void close_stdin() { stdin_.reset(); }
 
+    // Only of a Stream::pipe.
     [[nodiscard]] const Output& out() const noexcept { return *stdout_; }
     [[nodiscard]] const Output& err() const noexcept { return *stderr_; }
 
     void signal(int number) const;
+    // Stops it, and returns when it stands still; its descendants go on.
+    void stop() const;
+    void resume() const;
     // As the terminal does on Ctrl-C: to the whole process group.
     void signal_group(int number) const;
 
@@ -161,8 +176,13 @@ class Program {
     // How many descriptors it has open.
     [[nodiscard]] std::size_t descriptors() const;
 
+    // The port that it listens on, 0 if there is none.
+    [[nodiscard]] std::uint16_t listening_port() const;
+
     // Its resident memory, in bytes.
     [[nodiscard]] std::size_t memory() const;
+    // All that it has mapped, in bytes.
+    [[nodiscard]] std::size_t address_space() const;
 
   private:
     pid_t pid_ = -1;
@@ -188,7 +208,8 @@ class Server : public Program {
   public:
     using Arguments = std::vector<std::string>;
 
-    // Starts it on a free port (unless the arguments give another) and waits until it listens.
+    // Starts it on a free port (unless the arguments give another) and waits until it listens:
+    // until it says so or, where its stdout is not a pipe, until /proc does.
     explicit Server(const Arguments& arguments = {}, Start start = {});
 
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
@@ -196,6 +217,11 @@ class Server : public Program {
   private:
     std::uint16_t port_ = 0;
 };
+
+// A user who runs nothing but what this test starts, so that a limit on the number of a user's
+// processes counts only those. Nothing if this test may not start servers as somebody else: it has
+// to run as root, and from a directory that all may enter.
+[[nodiscard]] std::optional<uid_t> user_of_our_own();
 
 // A client on a plain socket. TCP_NODELAY is set: every send() leaves at once.
 class Client {
@@ -213,6 +239,11 @@ class Client {
 
     // The next line without its LF. Throws if there is none.
     std::string read_line();
+    // For a client that was given a small one.
+    void grow_receive_buffer();
+
+    // The next byte, in a read of its own. Throws if there is none.
+    char read_byte();
     // All until the server closes. A reset throws.
     std::string read_all();
     // All until the server closes or resets the connection.

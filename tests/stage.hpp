@@ -61,6 +61,10 @@ class Stage {
     {
         return traits_.has_pool && pool_ == PoolKind::processes;
     }
+    [[nodiscard]] bool pool_is_threads() const noexcept
+    {
+        return traits_.has_pool && pool_ == PoolKind::threads;
+    }
     // A big request does not delay a small one of another client.
     [[nodiscard]] bool computes_aside() const noexcept
     {

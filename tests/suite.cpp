@@ -5,7 +5,7 @@
 
 namespace ground::test {
 
-LongRequest::LongRequest() : n_(30)
+LongRequest::LongRequest(std::chrono::milliseconds at_least) : n_(30)
 {
     // The fastest of a few, for the machine may be busy with something else.
     using Clock = std::chrono::steady_clock;
@@ -16,7 +16,7 @@ LongRequest::LongRequest() : n_(30)
         time = std::min(time, Clock::now() - start);
     }
     // One more n costs 1.6 times as much.
-    while (time < std::chrono::milliseconds(400) && n_ < 44) {
+    while (time < at_least && n_ < 44) {
         time = time * 8 / 5;
         ++n_;
     }

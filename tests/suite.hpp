@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -28,8 +29,9 @@ inline void wait_for_workers(const Server& server, std::size_t workers)
 // A number that takes a while to compute, and comes to an end.
 class LongRequest {
   public:
-    // Long enough to be seen in /proc, whatever this machine and this build are like.
-    LongRequest();
+    // Long enough to be seen in /proc, whatever this machine and this build are like: computing it
+    // takes at least that much CPU time, and at the most twice as much.
+    explicit LongRequest(std::chrono::milliseconds at_least = std::chrono::milliseconds(400));
     [[nodiscard]] std::string text() const { return fmt::format("{}\n", n_); }
     [[nodiscard]] std::string reply() const { return fmt::format("{}", fib_fast(n_)); }
 

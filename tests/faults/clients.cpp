@@ -1,0 +1,432 @@
+// clients.cpp -- what a single client may do to a server and to everybody else.
+#include "support.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+using namespace ground::test;
+using std::chrono::milliseconds;
+
+namespace {
+
+// Takes as much CPU time as it needs to be seen, and not much more.
+const LongRequest& long_request()
+{
+    static const LongRequest request(milliseconds(200));
+    return request;
+}
+
+// A point of a conversation at which its client may end it.
+struct Point {
+    std::string_view name;
+    // Brings a new client there.
+    std::function<void(const Server&, Client&)> reach;
+    // What the server owes the client from there on.
+    std::string owed;
+    // The server has been stopped, for it would otherwise go on to the next point.
+    bool stopped = false;
+};
+
+// For servers with --framing line.
+std::vector<Point> points()
+{
+    const auto ask = [](std::string text) {
+        return [text = std::move(text)](const Server& server, Client& client) {
+            client.send(text);
+            wait_until_read(server, client);
+        };
+    };
+    return {
+        {"before accept", [](const Server&, Client&) {}, "", true},
+        {"after connect", ask(""), ""},
+        {"in the middle of a request", ask("3"), "2\n"},
+        {"with a request that the server has not read",
+         [](const Server& server, Client& client) {
+             CHECK(client.ask("3\n") == "2");
+             server.stop();
+             client.send("10\n");
+         },
+         "55\n", true},
+        {"while its number is computed",
+         [](const Server& server, Client& client) {
+             client.send(long_request().text());
+             wait_until_computing(server);
+         },
+         long_request().reply() + "\n"},
+        {"with a reply that it has not read",
+         [](const Server&, Client& client) {
+             client.send("10\n");
+             client.wait_readable();
+         },
+         "55\n"},
+        {"between replies",
+         [](const Server& server, Client& client) {
+             std::string requests = long_request().text();
+             for (int i = 0; i < 1000; ++i) {
+                 requests += "3\n";
+             }
+             client.send("4\n" + requests);
+             CHECK(client.read_line() == "3");
+             wait_until_computing(server);
+         },
+         [] {
+             std::string replies = long_request().reply() + "\n";
+             for (int i = 0; i < 1000; ++i) {
+                 replies += "2\n";
+             }
+             return replies;
+         }()},
+        {"after it has half-closed",
+         [](const Server& server, Client& client) {
+             CHECK(client.ask("3\n") == "2");
+             server.stop();
+             client.send("10\n");
+             client.shutdown_send();
+         },
+         "55\n", true},
+    };
+}
+
+void at_every_point(const std::function<void(const Server&, Client&, const Point&)>& end)
+{
+    const Server server({"--framing", "line"});
+    const std::size_t before = own_descriptors(server);
+    for (const Point& point : points()) {
+        CAPTURE(point.name);
+        if (point.name == "before accept") {
+            server.stop();
+        }
+        Client client(server);
+        point.reach(server, client);
+        end(server, client, point);
+        check_serves(server);
+        check_descriptors_return_to(before, server);
+    }
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("reset at every point");
+
+TEST_CASE("a client that resets, at whatever point of its conversation, is forgotten")
+{
+    at_every_point([](const Server& server, Client& client, const Point& point) {
+        client.reset();
+        if (point.stopped) {
+            server.resume();
+        }
+    });
+    held();
+}
+
+TEST_CASE("clients that reset at once, before or after they are accepted, are forgotten")
+{
+    const Server server;
+    const std::size_t before = own_descriptors(server);
+    for (int i = 0; i < 100; ++i) {
+        Client client(server);
+        client.send("1\n");
+        client.reset();
+    }
+    check_serves(server);
+    check_descriptors_return_to(before, server);
+    held();
+}
+
+TEST_CASE("what a client that has gone had asked for is computed to its end all the same")
+{
+    // CPU time tells, however busy the machine is: all but a part of the computing was still to be
+    // done when its client went.
+    const LongRequest long_one(milliseconds(400));
+    Server::Arguments arguments;
+    if (stage().has_pool()) {
+        arguments = {"--workers", "1"};
+    }
+    const Server server(arguments);
+    Client client(server);
+    CHECK(client.ask("10\n") == "55");
+    const auto before = cpu_time_with_descendants(server);
+    client.send(long_one.text());
+    wait_until_computing(server);
+    client.reset();
+    if (!stage().computes_aside()) {
+        check_serves(server);
+        CHECK(cpu_time_with_descendants(server) - before >= milliseconds(200));
+        by_design("others wait until it has been computed");
+    } else {
+        if (!stage().has_pool()) {
+            check_serves(server);
+        }
+        CHECK_NOTHROW(eventually("it has been computed", [&] {
+            return cpu_time_with_descendants(server) - before >= milliseconds(200);
+        }));
+        check_serves(server);
+        held("its number is computed to the end");
+    }
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("close with replies owed");
+
+TEST_CASE("a client that closes with replies still owed is forgotten")
+{
+    const Server server;
+    const std::size_t before = own_descriptors(server);
+    Client client(server);
+    std::string requests = long_request().text();
+    for (int i = 0; i < 1000; ++i) {
+        requests += "3\n";
+    }
+    client.send(requests);
+    wait_until_computing(server);
+    client.close();
+    check_serves(server);
+    check_descriptors_return_to(before, server);
+    held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("half-close at every point");
+
+TEST_CASE("a client that half-closes, at whatever point, still gets all that it is owed")
+{
+    at_every_point([](const Server& server, Client& client, const Point& point) {
+        client.shutdown_send();
+        if (point.stopped) {
+            server.resume();
+        }
+        CHECK(client.read_all() == point.owed);
+    });
+    held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("garbage");
+
+TEST_CASE("binary garbage is answered with errors or the end, and hurts nobody else")
+{
+    const Server server({"--framing", "line", "--max-n", "10"});
+    const std::size_t before = own_descriptors(server);
+    std::uint32_t random = 1;  // Numerical Recipes' generator: the same bytes in every run
+    for (int round = 0; round < 20; ++round) {
+        std::string bytes;
+        for (int i = 0; i < 5000; ++i) {
+            random = random * 1664525U + 1013904223U;
+            bytes.push_back(static_cast<char>(random >> 24U));
+        }
+        Client client(server);
+        try {
+            client.send(bytes);
+            client.shutdown_send();
+        } catch (const std::system_error&) {
+            // A line was too long, so the server has closed.
+        }
+        const std::string replies = client.read_until_gone();
+        CHECK(replies.starts_with("[Error] "));
+        CHECK(replies.ends_with("\n"));
+    }
+    check_serves(server);
+    check_descriptors_return_to(before, server);
+    held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("slow reader");
+
+TEST_CASE("a client that takes its replies byte by byte gets all of them, and others are served")
+{
+    const Server server({"--quiet", "--framing", "line"});
+    const std::size_t before = own_descriptors(server);
+    Client slow(server.port(), 4096);
+    constexpr int requests = 100'000;
+    std::string text;
+    for (int i = 0; i < requests; ++i) {
+        text += "x\n";
+    }
+    slow.send(text);
+    slow.shutdown_send();
+    Others others(server);
+    std::string reply;
+    for (char byte = 0; byte != '\n'; reply += byte) {
+        byte = slow.read_byte();
+        others.check_now();
+    }
+    CHECK(reply.starts_with("[Error] not a number"));
+    std::size_t received = reply.size();
+    bool right = true;
+    for (; received < 3000; ++received) {
+        right = right && slow.read_byte() == reply[received % reply.size()];
+        if (received % 100 == 0) {
+            others.check_now();
+        }
+    }
+    // By now it is stuck: there are requests that it does not read, for want of room for replies.
+    const auto end = server_end(server, slow);
+    CHECK((end && end->unread > 0));
+    slow.grow_receive_buffer();  // the rest may come faster
+    for (const char byte : slow.read_all()) {
+        right = right && byte == reply[received % reply.size()];
+        ++received;
+    }
+    CHECK(right);
+    CHECK(received == requests * reply.size());
+    others.check_when_it_has_left();
+    check_descriptors_return_to(before, server);
+    others.report();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("flood that never reads");
+
+TEST_CASE("a client that sends and never reads costs bounded memory")
+{
+    const Server server({"--quiet"});
+    const std::size_t before = own_descriptors(server);
+    {
+        Client first(server);
+        CHECK(first.ask("10\n") == "55");
+    }
+    const std::size_t memory_before = server.memory();
+    Client flood(server.port(), 4096);
+    Others others(server);
+    std::string requests;
+    for (int i = 0; i < 10'000; ++i) {
+        requests += "x\n";
+    }
+    // Until the server has not read on for a while, or has read far too much.
+    std::size_t sent = 0;
+    std::size_t memory = memory_before;
+    int pauses = 0;
+    while (pauses < 20 && sent < 64'000'000) {
+        const std::size_t size = flood.send_some(requests);
+        sent += size;
+        pauses = size == 0 ? pauses + 1 : 0;
+        memory = std::max(memory, server.memory());
+        if (size == 0) {
+            std::this_thread::sleep_for(milliseconds(10));
+        }
+    }
+    CAPTURE(sent);
+    CHECK(sent < 64'000'000);
+    CHECK(memory < memory_before + 16'000'000 * slowdown);
+    others.check_now();
+    flood.reset();
+    others.check_when_it_has_left();
+    check_descriptors_return_to(before, server);
+    others.report();
+    measured(fmt::format("{} kB", (memory - memory_before) / 1000));
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("slow writer in a crowd");
+
+TEST_CASE("a client that writes a byte at a time and a busy crowd do not disturb each other")
+{
+    constexpr std::size_t crowd_size = 16;
+    const Server server({"--framing", "line"});
+    Client slow(server);
+    std::deque<Client> crowd;
+    for (std::size_t i = 0; i < crowd_size; ++i) {
+        crowd.emplace_back(server);
+    }
+    const auto everybody_asks = [&] {
+        for (Client& client : crowd) {
+            client.send("20\n");
+        }
+    };
+    const auto everybody_is_answered = [&] {
+        for (Client& client : crowd) {
+            REQUIRE(client.read_line() == "6765");
+        }
+    };
+    if (!stage().serves_others()) {
+        everybody_asks();
+    }
+    for (const char byte : std::string_view("  30  \r\nhello\n+7\n00010\n")) {
+        slow.send({&byte, 1});
+        wait_until_read(server, slow);
+        if (stage().serves_others()) {
+            everybody_asks();
+            everybody_is_answered();
+        } else {
+            REQUIRE(std::none_of(crowd.begin(), crowd.end(), std::mem_fn(&Client::readable)));
+        }
+    }
+    CHECK(slow.read_line() == "832040");
+    CHECK(slow.read_line().starts_with("[Error] not a number"));
+    CHECK(slow.read_line() == "13");
+    CHECK(slow.read_line() == "55");
+    CHECK_FALSE(slow.readable());
+    slow.close();
+    if (stage().serves_others()) {
+        held();
+        return;
+    }
+    for (; !crowd.empty(); crowd.pop_front()) {
+        REQUIRE(crowd.front().read_line() == "6765");
+    }
+    by_design("others wait until it leaves");
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("connection churn");
+
+TEST_CASE("10,000 clients that come and go leave nothing behind")
+{
+    constexpr int rounds = sanitized ? 10 : 100;
+    constexpr int clients_per_round = 100;
+    const Server server({"--quiet", "--framing", "line"});
+    const std::size_t before = own_descriptors(server);
+    unsigned threads_before = 0;
+    std::size_t memory_before = 0;
+    for (int round = 0; round < rounds; ++round) {
+        // Every tenth round comes and goes before the server accepts anybody.
+        const bool unseen = round % 10 == 5;
+        if (unseen) {
+            server.stop();
+        }
+        for (int i = 0; i < clients_per_round; ++i) {
+            Client client(server);
+            if (i % 3 == 1) {
+                client.send("10\n1");
+            }
+            if (i % 5 == 2) {
+                client.reset();
+            }
+        }
+        if (unseen) {
+            server.resume();
+        }
+        check_serves(server);  // and so it has accepted all who came before
+        if (round == rounds / 5) {
+            // By now it has had all that it keeps for next time: heap, and stacks of threads.
+            check_descriptors_return_to(before, server);
+            threads_before = server.info().threads;
+            memory_before = server.memory();
+        }
+    }
+    check_descriptors_return_to(before, server);
+    CHECK_NOTHROW(
+        eventually("the threads end", [&] { return server.info().threads <= threads_before; }));
+    if (!sanitized) {  // what is freed is kept for a while there, to catch its use
+        CHECK(server.memory() < memory_before + 1'000'000);
+        measured(fmt::format("{:+} kB", (static_cast<std::int64_t>(server.memory()) -
+                                         static_cast<std::int64_t>(memory_before)) /
+                                            1000));
+    }
+    held();
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,68 @@
+// support.hpp -- what the fault tests have in common.
+#pragma once
+
+#include "tests/suite.hpp"
+#include "verdict.hpp"
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+namespace ground::test {
+
+// A server has to end within 2 s of SIGINT or SIGTERM; the rest is for a busy machine. A server
+// that waited for endless_request would need far more.
+inline constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
+
+void check_serves(const Server& server);
+
+// How many descriptors it needs for itself: as many as with one client, but for that one. (With
+// none it may have just begun to listen, and not have opened all that it will.)
+[[nodiscard]] std::size_t own_descriptors(const Server& server);
+
+// All that it has opened for its clients is closed again.
+void check_descriptors_return_to(std::size_t before, const Server& server);
+
+// After its sudden death others have to see to that, which may take a moment.
+void check_nothing_is_left(const Server& server);
+
+// Right after its end: it has not left its workers to die by themselves.
+void check_nothing_was_left(const Server& server);
+
+void check_port_is_free(const Server& server);
+
+// Everybody else, beside a client that is connected and up to no good.
+class Others {
+  public:
+    // Connect after that client: where only one is served, that shall be it.
+    explicit Others(const Server& server) : client_(server) {}
+
+    // They are served meanwhile. Or, where one client is served at a time, they are not.
+    void check_now();
+    // They are served in the end, whatever the stage.
+    void check_when_it_has_left();
+
+    // What check_now() has seen.
+    void report(const std::string& reason_if_held = {}) const;
+
+  private:
+    Client client_;
+    bool waiting_ = false;
+};
+
+[[nodiscard]] std::size_t count(std::string_view text, std::string_view word);
+
+[[nodiscard]] std::chrono::milliseconds cpu_time_with_descendants(const Program& program);
+
+// Keeps one core busy for a while: the measure for what somebody else uses meanwhile.
+void burn(std::chrono::milliseconds cpu_time);
+
+void allow_descriptors(rlim_t number);
+
+// The soft limit of a process that runs: it can be lifted again. Name its user if that is not ours.
+void set_limit(pid_t pid, __rlimit_resource resource, rlim_t limit, std::optional<uid_t> user = {});
+
+}  // namespace ground::test

@@ -1,0 +1,291 @@
+// surroundings.cpp -- what a terminal, an operator or the system may do to a server.
+#include "support.hpp"
+
+#include <signal.h>
+
+#include <atomic>
+#include <deque>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace ground::test;
+using std::chrono::milliseconds;
+
+namespace {
+
+// Does it to the server and its workers, again and again and one after the other, until it is
+// destroyed.
+class Storm {
+  public:
+    explicit Storm(const Server& server)
+        : server_(server), pool_(server.descendants()), thread_([this] { blow(); })
+    {
+    }
+    ~Storm()
+    {
+        ending_ = true;
+        thread_.join();
+    }
+    Storm(const Storm&) = delete;
+    Storm& operator=(const Storm&) = delete;
+
+    // How many times the server has been stopped and continued.
+    [[nodiscard]] int rounds() const { return rounds_; }
+
+  private:
+    void blow()
+    {
+        while (!ending_) {
+            // Those that nobody minds are delivered with the one that interrupts every system call.
+            for (const int number : {SIGCHLD, SIGWINCH, SIGURG, SIGCONT}) {
+                server_.signal(number);
+            }
+            server_.stop();
+            server_.resume();
+            if (!pool_.empty()) {
+                const pid_t pid = pool_[static_cast<std::size_t>(rounds_) % pool_.size()].pid;
+                ::kill(pid, SIGSTOP);
+                eventually("it stands still", [&] {
+                    const auto info = process_info(pid);
+                    return !info || info->state == 'T';
+                });
+                ::kill(pid, SIGCONT);
+            }
+            ++rounds_;
+        }
+    }
+
+    const Server& server_;
+    const std::vector<ProcessInfo> pool_;
+    std::atomic<bool> ending_{false};
+    std::atomic<int> rounds_{0};
+    std::thread thread_;
+};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("SIGTERM and SIGINT");
+
+TEST_CASE("SIGTERM and SIGINT end it with clients connected, and leave nothing behind")
+{
+    for (const int number : {SIGTERM, SIGINT}) {
+        CAPTURE(number);
+        Server server;
+        Client served(server);
+        CHECK(served.ask("10\n") == "55");
+        const Client silent(server);
+        server.signal(number);
+        CHECK(server.wait(Deadline(time_to_end)) == 0);
+        CHECK(served.read_until_gone().empty());
+        check_nothing_was_left(server);
+        check_port_is_free(server);
+    }
+    held();
+}
+
+TEST_CASE("SIGTERM and SIGINT end it while it computes, and leave nothing behind")
+{
+    for (const int number : {SIGTERM, SIGINT}) {
+        CAPTURE(number);
+        Server server;
+        Client client(server);
+        client.send(endless_request);
+        wait_until_computing(server);
+        server.signal(number);
+        CHECK(server.wait(Deadline(time_to_end)) == 0);
+        check_nothing_was_left(server);
+        check_port_is_free(server);
+    }
+    held();
+}
+
+TEST_CASE("Ctrl-C reaches the whole process group and ends it in silence")
+{
+    Server server({"--quiet"});
+    Client client(server);
+    client.send(endless_request);
+    wait_until_computing(server);
+    server.signal_group(SIGINT);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    check_nothing_was_left(server);
+    CHECK(server.err().read_all().empty());
+    held();
+}
+
+TEST_CASE("SIGTERM lets it finish what it is computing" * only_if(stage().finishes_when_stopped()) *
+          because("ends at once"))
+{
+    const LongRequest long_request(milliseconds(200));
+    Server server;
+    Client client(server);
+    client.send(long_request.text());
+    wait_until_computing(server);
+    server.signal(SIGTERM);
+    CHECK(client.read_line() == long_request.reply());
+    CHECK(client.read_all().empty());
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    held("07 finishes what it is computing");
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("SIGKILL");
+
+TEST_CASE("SIGKILL leaves nothing behind")
+{
+    for (const bool computing : {false, true}) {
+        CAPTURE(computing);
+        Server server;
+        Client client(server);
+        CHECK(client.ask("10\n") == "55");
+        if (computing) {
+            client.send(endless_request);
+            wait_until_computing(server);
+        }
+        CHECK(server.descendants().empty() == !stage().has_processes());
+        server.signal(SIGKILL);
+        CHECK(server.wait() == -SIGKILL);
+        CHECK(client.read_until_gone().empty());
+        check_nothing_is_left(server);
+        check_port_is_free(server);
+    }
+    held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("disk full, output closed");
+
+TEST_CASE("it serves although nobody reads what it says, and says why if there is somebody to tell")
+{
+    using enum Stream;
+    for (const auto& [out, err] :
+         {std::pair(full, pipe), std::pair(closed, pipe), std::pair(deaf, pipe),
+          std::pair(full, full), std::pair(closed, closed)}) {
+        CAPTURE(static_cast<int>(out));
+        CAPTURE(static_cast<int>(err));
+        Server server({}, {.command = {}, .limits = {}, .out = out, .err = err});
+        Client client(server);
+        // What it says about the connection must not come here instead.
+        CHECK(client.ask("10\n") == "55");
+        client.shutdown_send();
+        CHECK(client.read_all().empty());
+        check_serves(server);
+        if (err == pipe && out != closed) {
+            server.err().wait_for("can't write to stdout: ");
+            CHECK(server.err().text().find("listening on 127.0.0.1:") != std::string::npos);
+        }
+        server.signal(SIGTERM);
+        CHECK(server.wait(Deadline(time_to_end)) == 0);
+    }
+    held("serves on");
+}
+
+TEST_CASE("help that can't be written is a failure, in one line")
+{
+    Program help({.command = {stage().executable(), "--help"}, .limits = {}, .out = Stream::full});
+    CHECK(help.wait() == 1);
+    const std::string text = help.err().read_all();
+    CHECK(count(text, "\n") == 1);
+    CHECK(text.find("can't write to stdout: No space left on device") != std::string::npos);
+    held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("EINTR storm");
+
+TEST_CASE("signals that interrupt its system calls disturb no reply")
+{
+    const Server server({"--framing", "line"});
+    if (stage().has_processes()) {
+        CHECK(Client(server).ask("10\n") == "55");
+    }
+    const std::size_t before = own_descriptors(server);
+    {
+        const Storm storm(server);
+        const int end = 50 / slowdown;
+        while (storm.rounds() < end) {
+            Client client(server);
+            Client other(server);
+            for (int i = 0; i < 5; ++i) {
+                REQUIRE(client.ask("20\n") == "6765");
+                REQUIRE(client.ask("x\n").starts_with("[Error] not a number"));
+                if (stage().serves_others()) {
+                    REQUIRE(other.ask("10\n") == "55");
+                }
+            }
+        }
+    }
+    check_serves(server);
+    check_descriptors_return_to(before, server);
+    held();
+}
+
+TEST_CASE("being stopped and continued does not cut short what it finishes" *
+          only_if(stage().finishes_when_stopped()) * because("ends at once"))
+{
+    const LongRequest long_request(milliseconds(200));
+    Server server;
+    Client client(server);
+    client.send(long_request.text());
+    wait_until_computing(server);
+    server.signal(SIGTERM);
+    eventually("it has stopped listening", [&] { return server.listening_port() == 0; });
+    for (int i = 0; i < 3; ++i) {
+        server.stop();
+        server.resume();
+    }
+    CHECK(client.read_line() == long_request.reply());
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("clock jumps");
+
+// Sanitizers and a library that takes over what they have taken over do not go together.
+TEST_CASE("a clock that jumps to and fro by years changes nothing" * only_if(!sanitized) *
+          because("not with sanitizers"))
+{
+    constexpr rlimit few{32, 32};
+    Server server({}, {.command = {},
+                       .limits = {{RLIMIT_NOFILE, few}},
+                       .environment = {std::string("LD_PRELOAD=") + WILD_CLOCK}});
+    std::ifstream maps(fmt::format("/proc/{}/maps", server.pid()));
+    const std::string loaded(std::istreambuf_iterator<char>(maps), {});
+    REQUIRE(loaded.find("wild_clock") != std::string::npos);
+    if (stage().computes_aside() && !stage().has_pool()) {
+        // 02b: its lock changes hands in time.
+        Client big(server);
+        big.send(endless_request);
+        wait_until_computing(server);
+        check_serves(server);
+    }
+    // The pause of one that has no descriptors left comes to its end.
+    if (stage().serves_others()) {
+        std::deque<Client> clients;
+        for (int i = 0; i < 40; ++i) {
+            clients.emplace_back(server);
+            clients.back().send("10\n");
+        }
+        server.err().wait_for("descriptors");
+        for (; !clients.empty(); clients.pop_front()) {
+            REQUIRE(clients.front().read_line() == "55");
+        }
+    }
+    Client client(server);
+    client.send(endless_request);
+    wait_until_computing(server);
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    check_nothing_was_left(server);
+    held();
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,32 @@
+// verdict.hpp -- what a fault test has seen, for the table of all stages and all faults.
+//
+// A fault is a TEST_SUITE: what its test cases report becomes one cell of the table, which
+// scripts/robustness.py prints. A run writes what it has seen into the directory that the
+// environment variable FAULTS names, into a file of its own; without it, it writes nothing.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+namespace ground::test {
+
+// Each test case calls one of these before it ends. (It may still fail, and then counts as failed.)
+
+// Nobody but the one at fault has noticed, or what the reason says.
+void held(const std::string& reason = {});
+// The stage breaks here, as it is meant to show; the test has seen exactly that.
+void by_design(const std::string& reason);
+// The server has said no, in a line, and goes on.
+void refused(const std::string& reason);
+
+// A figure that was measured, with its unit, for the notes below the table.
+void measured(const std::string& figure);
+
+// Why a test case that is skipped does not apply: TEST_CASE("..." * only_if(...) * because("..."))
+[[nodiscard]] inline doctest::description because(const char* reason)
+{
+    return doctest::description(reason);
+}
+
+}  // namespace ground::test

@@ -1,0 +1,163 @@
+// workers.cpp -- what may happen to the processes of a pool.
+#include "support.hpp"
+
+#include <signal.h>
+
+#include <algorithm>
+
+using namespace ground::test;
+
+TEST_SUITE_BEGIN("worker killed");
+
+TEST_CASE("a worker killed while it computes fails that request only, and is replaced" *
+          only_if(stage().has_processes()) * because("no worker processes"))
+{
+    const Server server({"--workers", "2"});
+    wait_for_workers(server, 2);
+    Client one(server);
+    Client two(server);
+    for (int round = 0; round < 3; ++round) {
+        one.send(endless_request);
+        REQUIRE(wait_until_descendants_compute(server, 1).size() == 1);
+        two.send(endless_request);
+        const auto busy = wait_until_descendants_compute(server, 2);
+        REQUIRE(busy.size() == 2);
+
+        for (const pid_t worker : busy) {
+            REQUIRE(::kill(worker, SIGKILL) == 0);
+        }
+        CHECK(one.read_line() == "[Error] worker died");
+        CHECK(two.read_line() == "[Error] worker died");
+        CHECK(one.ask("10\n") == "55");
+        CHECK(two.ask("10\n") == "55");
+        CHECK_NOTHROW(wait_for_workers(server, 2));
+    }
+    held("its request fails: worker died");
+}
+
+TEST_CASE("a worker killed while another computes does not disturb that one" *
+          only_if(stage().has_processes()) * because("no worker processes"))
+{
+    const Server server({"--workers", "2"});
+    Client one(server);
+    one.send(endless_request);
+    const auto first = wait_until_descendants_compute(server, 1);
+    REQUIRE(first.size() == 1);
+    Client two(server);
+    two.send(endless_request);
+    auto both = wait_until_descendants_compute(server, 2);
+    REQUIRE(both.size() == 2);
+    const pid_t second = both[0] == first[0] ? both[1] : both[0];
+
+    REQUIRE(::kill(second, SIGKILL) == 0);
+    CHECK(two.read_line() == "[Error] worker died");
+    CHECK(two.ask("10\n") == "55");
+    CHECK_FALSE(one.readable());
+    CHECK(wait_until_descendants_compute(server, 1) == first);
+    held();
+}
+
+TEST_CASE("a helper process killed while nobody computes costs no request" *
+          only_if(stage().has_processes()) * because("no worker processes"))
+{
+    const Server server({"--workers", "2"});
+    wait_for_workers(server, 2);
+    Client client(server);
+    CHECK(client.ask("10\n") == "55");
+    for (std::size_t i = 0; i < 2 * processes_of_pool(2); ++i) {
+        // Each in its turn: those of the beginning, and after that those that replaced them.
+        const auto now = server.descendants();
+        REQUIRE(now.size() == processes_of_pool(2));
+        const ProcessInfo& victim = now[i % now.size()];
+        REQUIRE(::kill(victim.pid, SIGKILL) == 0);
+        for (int k = 0; k < 10; ++k) {
+            REQUIRE(client.ask("10\n") == "55");
+        }
+        // With the forker, the server's child, go its workers.
+        const bool all = victim.parent == server.pid();
+        eventually("the dead are gone", [&] {
+            return std::none_of(now.begin(), now.end(), [&](const ProcessInfo& process) {
+                const auto info = process_info(process.pid);
+                return (all || process.pid == victim.pid) && info && info->state != 'Z' &&
+                       info->started == process.started;
+            });
+        });
+        CHECK_NOTHROW(wait_for_workers(server, 2));
+        REQUIRE(client.ask("20\n") == "6765");
+    }
+    held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("worker stopped");
+
+TEST_CASE("a stopped worker delays only what it computes" * only_if(stage().has_processes()) *
+          because("no worker processes"))
+{
+    const LongRequest long_request;
+    const Server server({"--workers", "2"});
+    Client one(server);
+    one.send(long_request.text());
+    const auto busy = wait_until_descendants_compute(server, 1);
+    REQUIRE(busy.size() == 1);
+    REQUIRE(::kill(busy[0], SIGSTOP) == 0);
+    Client two(server);
+    for (int i = 0; i < 20; ++i) {
+        REQUIRE(two.ask("10\n") == "55");
+    }
+    CHECK_FALSE(one.readable());
+    REQUIRE(::kill(busy[0], SIGCONT) == 0);
+    CHECK(one.read_line() == long_request.reply());
+    held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("no process for a worker");
+
+TEST_CASE("workers that can't be replaced are missed, and come as soon as they can" *
+          only_if(stage().has_processes() && user_of_our_own().has_value()) *
+          because("no worker processes, or the test is not run by root"))
+{
+    const Server server({"--workers", "2"}, {.command = {}, .user = user_of_our_own()});
+    wait_for_workers(server, 2);
+    Client client(server);
+    Client other(server);
+    CHECK(client.ask("10\n") == "55");
+    const auto pool = server.descendants();
+    const auto forker = std::find_if(pool.begin(), pool.end(), [&](const ProcessInfo& process) {
+        return process.parent == server.pid();
+    });
+    REQUIRE(forker != pool.end());
+
+    set_limit(forker->pid, RLIMIT_NPROC, 1, user_of_our_own());
+    for (const ProcessInfo& process : pool) {
+        if (process.pid != forker->pid) {
+            REQUIRE(::kill(process.pid, SIGKILL) == 0);
+        }
+    }
+    server.err().wait_for("No process to be had for a worker");
+    eventually("the workers are gone", [&] { return server.descendants().size() == 1; });
+    client.send("10\n");
+    CHECK(other.ask("x\n").starts_with("[Error] not a number"));
+    CHECK_FALSE(client.readable());
+    set_limit(forker->pid, RLIMIT_NPROC, RLIM_INFINITY, user_of_our_own());
+    CHECK(client.read_line() == "55");
+    CHECK_NOTHROW(wait_for_workers(server, 2));
+    CHECK(count(server.err().text(), "No process to be had") == 1);
+
+    // And the same with the forker itself.
+    set_limit(server.pid(), RLIMIT_NPROC, 1, user_of_our_own());
+    REQUIRE(::kill(forker->pid, SIGKILL) == 0);
+    eventually("all are gone", [&] { return server.descendants().empty(); });
+    client.send("20\n");
+    CHECK(other.ask("x\n").starts_with("[Error] not a number"));
+    CHECK_FALSE(client.readable());
+    set_limit(server.pid(), RLIMIT_NPROC, RLIM_INFINITY, user_of_our_own());
+    CHECK(client.read_line() == "6765");
+    CHECK_NOTHROW(wait_for_workers(server, 2));
+    held("requests wait until there is one");
+}
+
+TEST_SUITE_END();
