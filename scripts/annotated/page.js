@@ -64,7 +64,7 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     }
     const article = document.getElementById(address.split("/")[0]);
-    return [article ?? home];
+    return [article?.matches("article") ? article : home];
   }
 
   let current = null; // the article, or the overview
@@ -72,7 +72,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function show() {
     const address = decodeURIComponent(location.hash.slice(1));
-    if (address === "main") {
+    if (address === "main" && current) {
       return; // skips to what is there already
     }
     const targets = elementsAt(address || "home");
@@ -82,6 +82,7 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const part of [home, ...articles]) {
       part.classList.toggle("current", part === current);
     }
+    current.classList.toggle("differing", view?.matches(".diff") === true);
     for (const part of current.querySelectorAll(".view")) {
       part.classList.toggle("shown", part === view);
     }
@@ -112,9 +113,20 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
+  // The way back leads to where one was, not to where one came in. (Not at every step of scrolling:
+  // browsers refuse to remember so much.)
+  let resting = 0;
+  const rememberPlace = () => history.replaceState({ y: scrollY }, "");
   history.scrollRestoration = "manual";
-  addEventListener("hashchange", show);
-  addEventListener("scroll", () => history.replaceState({ y: scrollY }, ""), { passive: true });
+  addEventListener("hashchange", () => {
+    clearTimeout(resting);
+    show();
+  });
+  addEventListener("scroll", () => {
+    clearTimeout(resting);
+    resting = setTimeout(rememberPlace, 200);
+  }, { passive: true });
+  addEventListener("click", (event) => event.target.closest("a") && rememberPlace(), { capture: true });
 
   // ---- Diffs side by side: the unchanged lines are needed twice
 
@@ -173,10 +185,13 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const article of articles) {
       for (const at of article.querySelectorAll(".code i[id]")) {
         const name = at.id.slice(article.id.length + 1);
-        definitions.push({ id: at.id, name, at: article.id, text: at.closest(".l").textContent.trim() });
+        const text = at.closest(".l").textContent.trim();
+        definitions.push({ id: at.id, name, at: article.id, text, variable: at.matches(".v") });
       }
       for (const line of article.querySelectorAll(":is(.top, .read) [id*='/L']")) {
-        lines.push({ id: line.id, at: line.id.replace("/L", ":"), text: line.textContent.trim() });
+        if (/\/L\d+$/.test(line.id)) {
+          lines.push({ id: line.id, at: line.id.replace("/L", ":"), text: line.textContent.trim() });
+        }
       }
     }
     return { definitions, lines };
@@ -200,9 +215,9 @@ document.addEventListener("DOMContentLoaded", () => {
       return;
     }
     const has = (text) => words.every((word) => text.toLowerCase().includes(word));
-    const rank = ({ name }) => {
+    const rank = ({ name, variable }) => {
       const last = name.split("::").pop().toLowerCase();
-      return last === words[0] ? 0 : last.startsWith(words[0]) ? 1 : 2;
+      return (last === words[0] ? 0 : last.startsWith(words[0]) ? 2 : 4) + (variable ? 1 : 0);
     };
     const definitions = index.definitions.filter(({ name }) => has(name)).sort((a, b) => rank(a) - rank(b));
     const lines = index.lines.filter(({ text }) => has(text));
@@ -210,6 +225,9 @@ document.addEventListener("DOMContentLoaded", () => {
       `${lines.length} line${lines.length === 1 ? "" : "s"}` +
       (definitions.length + lines.length > most ? `; the first ${most}` : "");
     for (const hit of [...definitions, ...lines].slice(0, most)) {
+      if (hit === definitions[0] || hit === lines[0]) {
+        results.append(element("li", hit === lines[0] ? "Lines" : "Definitions", { className: "group" }));
+      }
       const link = element("a", "", { href: `#${hit.id}` });
       link.append(element("span", hit.at, { className: "at" }), highlighted(hit.text, words));
       const item = element("li");
@@ -240,6 +258,9 @@ document.addEventListener("DOMContentLoaded", () => {
     if (event.key === "Enter" && document.activeElement === query) {
       event.preventDefault();
       links[0]?.click();
+    } else if (event.key === "Escape") {
+      event.preventDefault(); // in a search field it would empty the field first
+      dialog.close();
     } else if (event.key === "ArrowDown") {
       event.preventDefault();
       links[Math.min(at + 1, links.length - 1)]?.focus();
@@ -253,6 +274,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // The other stage's same view, if it has one.
   function turn(relation) {
+    rememberPlace();
     const to = current === home ? (relation === "next" ? articles[0] : null)
       : document.getElementById(current.querySelector(`.turn [rel="${relation}"]`)?.hash.slice(1));
     if (to) {
