@@ -15,7 +15,6 @@ ALIKE_PROSE = 0.75
 # Unchanged lines to show around a change, and how many more it takes to hide them.
 CONTEXT = 3
 FEW = 4
-INDENT = " "
 
 
 @dataclass
@@ -93,18 +92,14 @@ def align(olds, news):
 
 def differing(old, new):
     """The ranges of columns in which two lines differ, by words."""
-    split = re.compile(r"^\s+|\w+|\s+|[^\w\s]")
+    split = re.compile(r"\w+|\s+|[^\w\s]")
     olds, news = split.findall(old), split.findall(new)
-    if old[:1].isspace() and new[:1].isspace():
-        olds[0], news[0] = INDENT, INDENT  # that it moved along is not worth a mark
-
     ranges = ([], [])
     for what, a, b, c, d in difflib.SequenceMatcher(None, olds, news, autojunk=False).get_opcodes():
         if what != "equal":
-            for side, text, words, begin, end in ((0, old, olds, a, b), (1, new, news, c, d)):
+            for side, words, begin, end in ((0, olds, a, b), (1, news, c, d)):
                 if begin < end:
-                    shift = len(text) - sum(map(len, words))
-                    first, last = shift + sum(map(len, words[:begin])), shift + sum(map(len, words[:end]))
+                    first, last = sum(map(len, words[:begin])), sum(map(len, words[:end]))
                     if ranges[side] and words[begin - 1].isspace() and ranges[side][-1][1] == first - len(words[begin - 1]):
                         first = ranges[side].pop()[0]  # two that only a blank divides
                     ranges[side].append((first, last))

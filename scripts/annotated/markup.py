@@ -48,7 +48,7 @@ def format_words(words, marks=()):
         pending = None
 
     for word in words:
-        if word.is_indent:
+        if word.is_indent:  # that a line has moved to the right is not worth a mark
             result.append(f"<i class=w>{word.text}</i>")
             column += len(word.text)
             continue

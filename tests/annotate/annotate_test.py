@@ -4,7 +4,9 @@
 """
 
 import json
+import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -97,18 +99,21 @@ class Page(unittest.TestCase):
 
     def setUp(self):
         self.browser.media(prefers_color_scheme="light")
-        self.browser.scripts(True)
         self.browser.window(1280, 720)
-        self.browser.open(self.file.as_uri())
-        if self.js("localStorage.length") != 0:
+        # Loading takes time: what a test has left as it was serves the next one, too.
+        if self.js("window.asFound !== true || localStorage.length > 0 || document.querySelector('dialog').open"):
+            self.browser.scripts(True)
+            self.browser.open(self.file.as_uri())
             self.js("localStorage.clear()")
             self.open()
-        self.browser.complaints.clear()
-        self.browser.requests.clear()
+            self.js("window.asFound = true")
+        self.browser.go("home")
 
     def tearDown(self):
-        self.assertEqual(self.browser.complaints, [])
-        self.assertEqual([r for r in self.browser.requests if r.partition("#")[0] != self.file.as_uri()], [])
+        complaints, self.browser.complaints = self.browser.complaints, []
+        requests, self.browser.requests = self.browser.requests, []
+        self.assertEqual(complaints, [])
+        self.assertLessEqual({request.partition("#")[0] for request in requests}, {self.file.as_uri(), "about:blank"})
 
     def js(self, expression):
         return self.browser.js(expression)
@@ -246,7 +251,7 @@ class Page(unittest.TestCase):
     def test_whatever_asks_for_more_is_stopped(self):
         self.assertEqual(self.js("""new Promise((done) => {
             addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
-            fetch("http://127.0.0.1:9/").catch(() => {});
+            fetch("http://127.0.0.1:9/").catch(() => setTimeout(() => done("nobody"), 5000));
         })"""), "connect-src")
         self.browser.settle()
         self.browser.complaints.clear()  # it was this test that asked
@@ -329,6 +334,7 @@ class Page(unittest.TestCase):
     # ---- Going about
 
     def test_one_article_in_one_view_is_shown(self):
+        self.open()
         self.assertEqual(self.shown(), ["home"])
         for address, shown in (("02_threads", ["02_threads", "read"]),
                                ("02_threads/diff", ["02_threads", "02_threads/diff"]),
@@ -400,12 +406,13 @@ class Page(unittest.TestCase):
         self.assertEqual((self.address(), self.js("scrollY")), ("05_futures", 700))
 
     def test_search_finds_a_symbol_and_goes_there(self):
+        self.browser.go("03_process_pool")
         self.browser.press("/", "/")
         self.assertTrue(self.js("document.getElementById('search').open"))
         self.assertEqual(self.js("document.activeElement.id + document.activeElement.value"), "query")
         self.browser.type("try_accept")
         self.browser.press("ArrowLeft")  # moves in the text, and not to another stage
-        self.assertEqual(self.address(), "")
+        self.assertEqual(self.address(), "03_process_pool")
         first = self.js("[...document.querySelectorAll('#results a')][0].getAttribute('href')")
         self.assertEqual(first, "#net.hpp/Listener::try_accept")
         self.browser.press("Enter", "\r")
@@ -415,7 +422,7 @@ class Page(unittest.TestCase):
 
     def test_search_finds_lines_of_code_and_comments_in_all_files(self):
         self.browser.press("/", "/")
-        for query in ("backlog keeps", "connect_pair(poke_", "zygote", "class listener", "no such words"):
+        for query in ("backlog keeps", "connect_pair(poke_", "zygote", "listener", "no such words"):
             self.js(f"document.getElementById('query').value = {json.dumps(query)}")
             self.js("document.getElementById('query').dispatchEvent(new Event('input'))")
             expected = []
@@ -423,8 +430,13 @@ class Page(unittest.TestCase):
                 for number, line in enumerate(path.read_text().splitlines(), 1):
                     if all(word in line.lower() for word in query.lower().split()):
                         expected.append(f"#{name}/L{number}")
-            found = self.js("[...document.querySelectorAll('#results a')].map((a) => a.getAttribute('href'))")
-            self.assertEqual(sorted(found), sorted(expected))
+            found = self.js("""(() => {
+                const items = [...document.querySelectorAll("#results li")];
+                const lines = items.findIndex((item) => item.textContent === "Lines");
+                return items.slice(lines + 1).map((item) => item.firstChild.getAttribute("href"));
+            })()""")
+            self.assertEqual(found, expected[:len(found)])
+            self.assertTrue(len(found) == len(expected) or len(found) > 40, query)
         self.browser.press("Escape")
         self.assertFalse(self.js("document.getElementById('search').open"))
 
@@ -533,8 +545,24 @@ class Program(unittest.TestCase):
             self.assertRegex(made.stderr, rf"\Aannotate: can't write '{file}' \(.*\); choose another file with -o\n\Z")
 
     def test_a_file_is_replaced_and_a_device_is_not(self):
-        self.assertEqual(annotate("-o", "/dev/null").returncode, 0)
-        self.assertTrue(Path("/dev/null").is_char_device())
+        with tempfile.TemporaryDirectory() as directory:
+            pipe = Path(directory) / "pipe"
+            os.mkfifo(pipe)
+            # Opened for both, so that nobody ever waits for the other end to be opened.
+            reader = os.open(pipe, os.O_RDWR)
+            os.set_blocking(reader, False)
+            with subprocess.Popen([ROOT / "scripts" / "annotate", "-o", pipe], stdout=subprocess.DEVNULL) as program:
+                page = b""
+                while not page.endswith(b"</html>\n"):
+                    if select.select([reader], [], [], 1)[0]:
+                        page += os.read(reader, 1 << 16)
+                    elif program.poll() is not None:
+                        break
+            os.close(reader)
+            self.assertEqual(program.returncode, 0)
+            self.assertTrue(page.endswith(b"</html>\n"))
+            self.assertTrue(pipe.is_fifo())
+            self.assertEqual(list(Path(directory).iterdir()), [pipe])
 
     def test_a_mistake_is_said_in_one_line(self):
         made = annotate("--output")
