@@ -11,11 +11,14 @@ program=${0##*/}
 build_packages=(
     g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev libjs-chart.js doctest-dev
 )
-# What tells the words and the definitions of the sources, for their annotated reading.
-annotate_packages=(python3 python3-pygments universal-ctags git g++)
 # The clients that nobody here wrote, which the tests let talk to every stage; a browser for the pages
 # that we write; and Python for a server of the talk's.
-test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3 "${annotate_packages[@]}")
+test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3)
+# What the documentation shows is run and drawn again: strace appears there, Graphviz draws.
+docs_packages=(python3 git strace graphviz)
+# What tells the words and the definitions of the sources, for their annotated reading.
+annotate_packages=(python3 python3-pygments universal-ctags git g++)
+test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}")
 # The sanitizer presets.
 clang_packages=(clang libclang-rt-14-dev)
 
@@ -95,11 +98,15 @@ show_apt() {
     return "$status"
 }
 
-# build PRESET [TARGET...]: configures and builds, everything if no target is named.
+# build PRESET [TARGET...]: configures and builds, everything if no target is named. When scripts/docs
+# runs a script, it has built already.
 build() {
     local preset=$1 log
     shift
     cd "$root"
+    if [[ -n ${GROUND_BUILT:-} ]]; then
+        return
+    fi
     step "Configuring (preset $preset)"
     log=$(mktemp)
     if ! cmake --preset "$preset" >"$log" 2>&1; then

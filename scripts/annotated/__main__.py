@@ -15,7 +15,7 @@ import re
 import sys
 from pathlib import Path
 
-from comments import format_prose, read_header
+from comments import format_prose, is_sentence, read_header
 from differences import format_diff, stage_diff
 from listing import format_reading
 from markup import escape, quoted
@@ -134,9 +134,9 @@ def format_page():
         else:
             change = "<span class=counts>where it begins</span>"
         cards.append(f"<li><a href=#{stage.name}><code>{stage.name}</code></a> "
-                     f"<p>{format_prose(sentence(header.tagline), names[stage.name])}</p> {change}</li>")
+                     f"<p>{format_prose(capitalised(header.tagline), names[stage.name])}</p> {change}</li>")
     shelf = "".join(f"<li><a href=#{s.name}><code>{s.name}</code></a> "
-                    f"<p>{format_prose(sentence(first_sentence(tops[s.name][0].tagline)), names[s.name])}</p> "
+                    f"<p>{format_prose(capitalised(first_sentence(tops[s.name][0].tagline)), names[s.name])}</p> "
                     f"<span class=counts>{used_by(s, stages, by_name)}</span></li>" for s in headers)
     parts = {
         "page.css": (PARTS / "page.css").read_text(encoding="utf-8"),
@@ -151,8 +151,8 @@ def first_sentence(text):
     return re.split(r"(?<=\.) ", text, maxsplit=1)[0]
 
 
-def sentence(text):
-    return text[:1].upper() + text[1:]
+def capitalised(text):
+    return text[:1].upper() + text[1:] if is_sentence(text) else text
 
 
 class Parser(argparse.ArgumentParser):

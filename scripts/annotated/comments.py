@@ -92,6 +92,11 @@ class Comment:
         return "\n".join(result)
 
 
+def is_sentence(text):
+    """Whether it begins with a word, and not with the name of something: "select(2) as ..."."""
+    return re.match(r"\w+[ ,:;.]", text) is not None and "_" not in text.split()[0]
+
+
 @dataclass
 class Header:
     """The comment that opens a file: its title and, in a stage, the four keys."""
@@ -119,7 +124,7 @@ def read_header(source, names):
     lead = "\n".join([comment.line(1, begin, anchor=False)] +
                      [comment.line(n, text, starts_sentence=False) for n, text in paragraph])
     heading = (f"<div class=heading><h1><span data-l=1 id={quoted(line_id(source, 1))}>{escape(title)}"
-               f"<span class=vh> --</span></span></h1>\n<p class=lead>{lead}</p></div>\n")
+               f"<span class=vh> --</span></span></h1>\n<p class='lead{' sentence' if is_sentence(begin) else ''}'>{lead}</p></div>\n")
     if not source.is_stage:
         return Header(heading, comment.format(comment.lines[end:]), tagline), len(numbers)
     keys = []
