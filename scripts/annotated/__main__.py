@@ -12,6 +12,7 @@ import argparse
 import concurrent.futures
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -116,7 +117,11 @@ def format_page():
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
         jobs = {(name, code_only): executor.submit(stage_diff, old, new, code_only)
                 for name, old, new, code_only in wanted}
-        diffs = {key: job.result() for key, job in jobs.items()}
+        try:
+            diffs = {key: job.result() for key, job in jobs.items()}
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
 
     articles = "".join(
         format_article(source, *tops[source.name], names[source.name], group, diffs, by_name)
@@ -165,12 +170,15 @@ def main():
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, default=ROOT / "build" / "annotated.html",
                         help="default: build/annotated.html")
     output = parser.parse_args().output
-    if output == parser.get_default("output"):
-        output.parent.mkdir(exist_ok=True)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    interrupted = False
     # Whoever has the page open never sees half of a new one. (But a device is not to be replaced.)
     is_file = output.is_file() or not output.exists()
     temporary = output.with_name(f"{output.name}.{os.getpid()}.part") if is_file else output
     try:
+        if output == parser.get_default("output"):
+            output.parent.mkdir(exist_ok=True)
         with open(temporary, "w", encoding="utf-8") as file:  # before the work, in case it can't be done
             page = format_page()
             file.write(page)
@@ -181,10 +189,14 @@ def main():
     except Failed as error:
         sys.exit(f"annotate: {error}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        interrupted = True
     finally:
         if is_file and temporary.exists():
             temporary.unlink()
+    if interrupted:
+        # Ends as it would have without us, so that a loop in a shell ends, too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     print(f"{shown}: {len(page.encode()) / 1000:,.0f} kB; open it in a browser")
 

@@ -8,9 +8,11 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -563,6 +565,18 @@ class Program(unittest.TestCase):
             self.assertTrue(page.endswith(b"</html>\n"))
             self.assertTrue(pipe.is_fifo())
             self.assertEqual(list(Path(directory).iterdir()), [pipe])
+
+    def test_ctrl_c_ends_it_and_leaves_nothing_behind(self):
+        with tempfile.TemporaryDirectory() as directory:
+            with subprocess.Popen([ROOT / "scripts" / "annotate", "-o", f"{directory}/page.html"], text=True,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as program:
+                deadline = time.monotonic() + 60
+                while not os.listdir(directory) and time.monotonic() < deadline:
+                    time.sleep(0.01)  # until it has begun to write
+                os.killpg(program.pid, signal.SIGINT)  # as a terminal does
+                self.assertEqual(program.communicate(), ("", ""))
+            self.assertEqual(program.returncode, -signal.SIGINT)
+            self.assertEqual(os.listdir(directory), [])
 
     def test_a_mistake_is_said_in_one_line(self):
         made = annotate("--output")
