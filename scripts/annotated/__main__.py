@@ -84,8 +84,9 @@ def format_article(source, header, size, names, group, diffs, by_name):
             added, removed = counts(changes)
             what = ", code only" if code_only else ""
             sections += (
-                f"<section class='view diff' id={identity}/{view} aria-label='Diff of {identity} to {header.base}{what}'>"
-                f"<div class=bar><h2>{header.base} <span aria-hidden=true>→</span><span class=vh>to</span> {identity}{what}</h2>"
+                f"<section class='view diff' id={identity}/{view}"
+                f" aria-label='Diff of {identity} to {header.base}{what}'><div class=bar><h2>{header.base}"
+                f" <span aria-hidden=true>→</span><span class=vh>to</span> {identity}{what}</h2>"
                 f"<p class=counts><ins>+{added}</ins> <del>−{removed}</del> <span>lines</span></p></div>"
                 f"<div class=patch>{format_diff(changes, old, source, code_only)}</div></section>\n")
     if source.is_stage and (ROOT / "docs" / f"{source.name}.md").exists():

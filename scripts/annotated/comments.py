@@ -8,8 +8,9 @@ from sources import Failed
 
 KEYS = ("Changed since", "Buys", "Costs", "Leaves")
 
-PROSE_WORD = re.compile(r"--[a-z][\w-]*|(?:[\w.]+/)*\w+\.(?:hpp|cpp|md|h|py)\b|[A-Za-z_][\w]*(?:::\w+)*(?:<\w*>)?(?:\(\))?"
-                        r"|\d\d[a-z]?_\w+")
+# What may be more than an English word: an option, a file, a C++ name, a stage.
+PROSE_WORD = re.compile(
+    r"--[a-z][\w-]*|(?:[\w.]+/)*\w+\.(?:hpp|cpp|md|h|py)\b|[A-Za-z_]\w*(?:::\w+)*(?:<\w*>)?(?:\(\))?|\d\d[a-z]?_\w+")
 
 
 def format_prose(text, names, starts_sentence=True):
@@ -123,8 +124,9 @@ def read_header(source, names):
     tagline = " ".join([begin, *(text for _, text in paragraph)])
     lead = "\n".join([comment.line(1, begin, anchor=False)] +
                      [comment.line(n, text, starts_sentence=False) for n, text in paragraph])
+    kind = "lead sentence" if is_sentence(begin) else "lead"
     heading = (f"<div class=heading><h1><span data-l=1 id={quoted(line_id(source, 1))}>{escape(title)}"
-               f"<span class=vh> --</span></span></h1>\n<p class='lead{' sentence' if is_sentence(begin) else ''}'>{lead}</p></div>\n")
+               f"<span class=vh> --</span></span></h1>\n<p class='{kind}'>{lead}</p></div>\n")
     if not source.is_stage:
         return Header(heading, comment.format(comment.lines[end:]), tagline), len(numbers)
     keys = []

@@ -100,7 +100,8 @@ def differing(old, new):
             for side, words, begin, end in ((0, olds, a, b), (1, news, c, d)):
                 if begin < end:
                     first, last = sum(map(len, words[:begin])), sum(map(len, words[:end]))
-                    if ranges[side] and words[begin - 1].isspace() and ranges[side][-1][1] == first - len(words[begin - 1]):
+                    gap = len(words[begin - 1]) if begin and words[begin - 1].isspace() else 0
+                    if ranges[side] and ranges[side][-1][1] == first - gap:
                         first = ranges[side].pop()[0]  # two that only a blank divides
                     ranges[side].append((first, last))
     return ranges

@@ -124,7 +124,8 @@ def read_source(path):
         raise Failed(f"{path}: has tabs, a /* comment or no end to its last line; annotate can't read that")
     source = Source(path, text.splitlines(), split_words(text))
     source.includes = re.findall(r'^#include "common/([^"]+)"', text, re.MULTILINE)
-    source.code = "\n".join("".join(" " * len(w.text) if w.kind == "c" else w.text for w in line) for line in source.words)
+    source.code = "\n".join("".join(" " * len(word.text) if word.kind == "c" else word.text for word in line)
+                            for line in source.words)
     return source
 
 
