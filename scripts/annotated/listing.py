@@ -32,7 +32,7 @@ def format_line(source, number, names, anchored):
             kind = "t" if definition.is_type else "d" if definition.is_function else "v"
             result.append(f"<i class={kind} id={quoted(definition.anchor)}>{escape(word.text)}</i>")
             continue
-        definition = names.of(word)
+        definition = names.of(word, number)
         if definition is None or (number, word.text) in source.defined:
             plain.append(word)
             continue

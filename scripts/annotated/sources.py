@@ -169,6 +169,20 @@ def find_definitions(sources):
                     source.variables.setdefault(name, set()).add(kind)
 
 
+def template_parameters(source):
+    """Where the name of a type is that of a template's parameter: pairs of line and name."""
+    result = set()
+    lines = source.code.split("\n")
+    for begin, line in enumerate(lines):
+        if line.lstrip().startswith("template <"):
+            indent = line[: len(line) - len(line.lstrip())]
+            end = next((i for i in range(begin, len(lines))
+                        if re.match(indent + r"(\}|\S.*[;}]$)", lines[i].rstrip())), len(lines) - 1)
+            for name in re.findall(r"(?:typename|class)(?:\.\.\.)? (\w+)(?=[,>])", line):
+                result |= {(number + 1, name) for number in range(begin, end + 1)}
+    return result
+
+
 class Names:
     """What the names in one source mean."""
 
@@ -185,13 +199,16 @@ class Names:
         last_names = collections.Counter(d.last_name for d in source.definitions)
         self.own = {d.last_name: d for d in source.definitions
                     if (d.is_type or d.is_function) and last_names[d.last_name] == 1}
+        self.parameters = template_parameters(source)
         self.files = by_name
 
-    def of(self, word):
+    def of(self, word, number):
         """The definition that a word in the code refers to, or None if that is not certain."""
         before = self.source.code[: word.at].rstrip()
         after = self.source.code[word.at + len(word.text):].lstrip()
         name = word.text
+        if (number, name) in self.parameters:
+            return None
         if before.endswith("::"):
             scope = re.search(r"([\w:]*)::$", before)[1]
             return self.visible.get(name if scope == "ground" else f"{scope}::{name}")

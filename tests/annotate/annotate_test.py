@@ -236,6 +236,10 @@ class Page(unittest.TestCase):
             for text, to in pairs:
                 last = re.split(r"/|::", to)[-1].removeprefix("#")
                 self.assertEqual(text.removeprefix('"common/').removesuffix('"'), last, f"in {source}")
+        # A parameter of a template hides the class of that name, as far as the template goes.
+        self.assertFalse(self.js("""[...document.getElementById("coroutine.hpp").querySelectorAll(".l")]
+            .filter((e) => /std::coroutine_handle<Promise> (ended|caller)/.test(e.textContent))
+            .flatMap((e) => [...e.querySelectorAll("a.t")]).some((a) => a.textContent === "Promise")"""))
         # What is declared with another type, or belongs to the library, is not taken for ours.
         self.assertNotIn("native_handle", [text for text, _ in links["04_generators"]])
         self.assertNotIn("move", [text for text, _ in links["06_async_sockets"]])
