@@ -61,7 +61,7 @@ class Source:
     defined: set = field(default_factory=set)  # (line, last name) of all definitions, repeated ones too
     includes: list = field(default_factory=list)  # names of headers in common/
     code: str = ""  # the text with blanks for comments
-    variables: dict = field(default_factory=dict)  # name: the types that it is declared with
+    variables: dict = field(default_factory=dict)  # name: where, and with which type, it is declared
 
     @property
     def is_stage(self):
@@ -166,7 +166,7 @@ def find_definitions(sources):
         for number, line in enumerate(source.code.split("\n"), 1):
             for kind, name in DECLARATION.findall(line):
                 if kind not in NOT_TYPES and (number, name) not in functions:
-                    source.variables.setdefault(name, set()).add(kind)
+                    source.variables.setdefault(name, []).append((number, kind))
 
 
 def template_parameters(source):
@@ -214,8 +214,8 @@ class Names:
             return self.visible.get(name if scope == "ground" else f"{scope}::{name}")
         if before.endswith((".", "->")):
             owner = re.search(r"(\w+)(?:\.|->)$", before)
-            types = self.source.variables.get(owner[1], set()) if owner else set()
-            return self.visible.get(f"{next(iter(types))}::{name}") if len(types) == 1 else None
+            kind = self.type_of(owner[1], number) if owner else ""
+            return self.visible.get(f"{kind}::{name}")
         definition = self.visible.get(name) or self.own.get(name)
         if definition is None or definition.is_type:
             return definition
@@ -224,6 +224,14 @@ class Names:
         if definition.is_function and (after.startswith(("(", "<")) or "_" in name):
             return definition
         return definition if definition.kind == "variable" else None
+
+    def type_of(self, variable, number):
+        """The type with which it was last declared; or, of a member that is declared below, will be."""
+        declared = self.source.variables.get(variable, [])
+        before = [kind for line, kind in declared if line <= number]
+        if before:
+            return before[-1]
+        return declared[0][1] if len({kind for _, kind in declared}) == 1 else ""
 
     def in_prose(self, text, starts_sentence):
         """The address of what a word of a comment refers to, or None."""

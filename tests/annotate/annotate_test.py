@@ -228,6 +228,7 @@ class Page(unittest.TestCase):
                                 ("01_blocking", "recv", "#net.hpp/recv"),
                                 ("01_blocking", "accept", "#net.hpp/Listener::accept"),
                                 ("02b_threads_gil", "fib", "#02b_threads_gil/fib"),
+                                ("03_process_pool", "submit", "#pool.hpp/Pool::submit"),
                                 ("04_generators", '"common/select.hpp"', "#select.hpp"),
                                 ("05_futures", "future_done", "#05_futures/Scheduler::future_done"),
                                 ("07_coroutines", "socket", "#net.hpp/tcp::socket")):
