@@ -11,12 +11,14 @@ program=${0##*/}
 build_packages=(
     g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev libjs-chart.js doctest-dev
 )
-# The clients that nobody here wrote, which the tests let talk to every stage; a browser for the page
-# of a comparison; and Python for a server of the talk's.
+# The clients that nobody here wrote, which the tests let talk to every stage; a browser for the pages
+# that we write; and Python for a server of the talk's.
 test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3)
 # What the documentation shows is run and drawn again: strace appears there, Graphviz draws.
 docs_packages=(python3 git strace graphviz)
-test_packages+=("${docs_packages[@]}")
+# What tells the words and the definitions of the sources, for their annotated reading.
+annotate_packages=(python3 python3-pygments universal-ctags git g++)
+test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}")
 # The sanitizer presets.
 clang_packages=(clang libclang-rt-14-dev)
 
