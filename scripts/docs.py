@@ -329,11 +329,12 @@ def check_assertions(page):
     for at, line in enumerate(page.prose):
         if not re.search(r"\basserted by\b", line, re.IGNORECASE):
             continue
-        end = at
-        while end < len(page.prose) and page.prose[end].strip():
+        end = at + 1
+        while end < len(page.prose) and page.prose[end].strip() and not LIST_ITEM.match(page.prose[end]):
             end += 1
         paragraph = "\n".join(page.prose[at:end])
         claim = re.split(r"asserted by:?\*?:?", paragraph, maxsplit=1, flags=re.IGNORECASE)[1]
+        claim = re.split(r"(?<=`)\.(?=\s|$)", claim)[0]  # behind the full stop there is other text
         found = list(re.finditer(r"`([^`]+)`", claim))
         if not found:
             page.finding(at + 1, "'asserted by' names no test (in `backticks`, a TEST_CASE's whole name)")
@@ -413,14 +414,14 @@ class Graphviz:
 
     Left to itself it asks the fonts of this machine how wide a text is, and draws another picture on
     the next machine. Which plugins it has is written in a file next to them, so it gets a folder
-    that contains just two.
+    that contains just these.
     """
 
     def __init__(self, scratch):
         self.folder = scratch / "graphviz"
         self.folder.mkdir()
         plugins = [*Path("/usr/lib").glob("*/graphviz/libgvplugin_*.so.*"), *Path("/usr/lib/graphviz").glob("*.so.*")]
-        wanted = re.compile(r"libgvplugin_(core|dot_layout)\.so\.\d+$")
+        wanted = re.compile(r"libgvplugin_(core|dot_layout|neato_layout)\.so\.\d+$")
         for plugin in plugins:
             if wanted.match(plugin.name):
                 (self.folder / plugin.name).symlink_to(plugin)
@@ -434,8 +435,10 @@ class Graphviz:
             )
         except FileNotFoundError:
             raise Problem("dot is missing; run scripts/setup") from None
-        if ran.returncode != 0 or ran.stderr.strip():
-            raise Problem(f"dot says: {first_line(ran.stderr) or ran.returncode}")
+        # Whether a text fits into its shape is for whoever looks at the picture in a browser's fonts.
+        told = [line for line in ran.stderr.split("\n") if line and "size too small for label" not in line]
+        if ran.returncode != 0 or told:
+            raise Problem(f"dot says: {told[0] if told else ran.returncode}")
         return ran.stdout
 
     def svg(self, path):
@@ -609,8 +612,8 @@ class Terminal:
 class Session:
     """Plays the run blocks of one page, top to bottom, each in its terminal."""
 
-    def __init__(self, folder, environment):
-        self.folder, self.environment = folder, environment
+    def __init__(self, folder, environment, deadline):
+        self.folder, self.environment, self.deadline = folder, environment, deadline
         self.terminals = {}
 
     # Waiting
@@ -740,7 +743,7 @@ class Session:
     def play(self, block):
         """Types what the block says and returns what the terminal shows, as lines."""
         options = block.options
-        deadline = SLOW_DEADLINE if options.slow or block.patch else DEADLINE
+        deadline = SLOW_DEADLINE if options.slow else self.deadline
         terminal = self.terminal(options.terminal)
         begin = terminal.shown
         if options.more:
@@ -944,9 +947,9 @@ def name_of(pid):
         return ""
 
 
-def end_descendants():
+def end_descendants(grace=5.0):
     """Everything should be gone. Waits for what is about to be, kills the rest and names it."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + grace
     while descendants() and time.monotonic() < end:
         # Nothing tells us about the end of a process that is not our child (yet); so: look again.
         reap()
@@ -986,7 +989,7 @@ def make_folder(unit, scratch):
     unit.folder = folder
 
 
-def play_unit(unit, slow):
+def play_unit(unit, slow, deadline):
     """Plays a unit's blocks in this process. Returns what each block shows, and what went wrong."""
     kept = {name: os.environ[name] for name in ("PATH", "USER", "LOGNAME", "TMPDIR") if name in os.environ}
     environment = {
@@ -999,7 +1002,7 @@ def play_unit(unit, slow):
         "PYTHONDONTWRITEBYTECODE": "1",
         "GROUND_BUILT": "yes",  # the scripts then take build/release as it is
     }
-    session = Session(unit.folder, environment)
+    session = Session(unit.folder, environment, deadline)
     shown, problems = {}, []
     skipped = set()  # terminals in which a block that was left out has left something running
     block = None
@@ -1033,7 +1036,7 @@ def play_unit(unit, slow):
     return shown, problems
 
 
-def start_unit(unit, slow, namespaces, scratch):
+def start_unit(unit, slow, deadline, namespaces, scratch):
     """Plays a unit in a child process. Returns the child and the file in which it leaves its result."""
     result = Path(tempfile.mkstemp(prefix="result.", dir=scratch)[1])
     child = os.fork()
@@ -1045,18 +1048,19 @@ def start_unit(unit, slow, namespaces, scratch):
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         if namespaces:
             enter_network_namespace()
-        shown, problems = play_unit(unit, slow)
+        shown, problems = play_unit(unit, slow, deadline)
         result.write_text(json.dumps({"shown": list(shown.items()), "problems": problems}), encoding="utf-8")
         os._exit(0)
     except KeyboardInterrupt:
-        end_descendants()
-    except BaseException:  # pylint: disable=broad-except
+        pass
+    except BaseException:  # a mistake of ours
         traceback.print_exc()
     finally:
+        end_descendants(grace=0)
         os._exit(1)
 
 
-def play_units(units, slow, jobs, scratch):
+def play_units(units, slow, deadline, jobs, scratch):
     """Returns per unit what its blocks show; findings go to the unit's page."""
     namespaces = can_have_namespaces()
     if not namespaces:
@@ -1069,7 +1073,7 @@ def play_units(units, slow, jobs, scratch):
             while waiting and len(running) < jobs:
                 unit = waiting.pop(0)
                 make_folder(unit, scratch)
-                child, result = start_unit(unit, slow, namespaces, scratch)
+                child, result = start_unit(unit, slow, deadline, namespaces, scratch)
                 running[child] = (unit, result)
             child, status = os.wait()
             if child not in running:
@@ -1172,6 +1176,7 @@ def main():
     parser.add_argument("--slow", action=argparse.BooleanOptionalAction)
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "release")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--deadline", type=float, default=DEADLINE)
     parser.add_argument("pages", nargs="*", metavar="PAGE")
     options = parser.parse_args()
     slow = options.record if options.slow is None else options.slow
@@ -1182,13 +1187,17 @@ def main():
             sys.exit(f"docs: {path} is neither a page (.md) nor a diagram (.dot)")
         if not path.is_relative_to(ROOT):
             sys.exit(f"docs: {path} is not in {ROOT}")
+    orphans = []
     if not names:
         names = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/**/*.dot")])
         names = [path for path in names if os.path.relpath(path, ROOT) not in NOT_YET]
+        drawn = sorted((ROOT / "docs" / "diagrams").glob("*.svg"))
+        orphans = [path for path in drawn if not path.with_suffix(".dot").exists()]
 
     with tempfile.TemporaryDirectory(prefix="docs.") as folder:
         scratch = Path(folder).resolve()
         findings = diagrams([path for path in names if path.suffix == ".dot"], options.record, scratch)
+        findings += [Finding(os.path.relpath(path, ROOT), 1, "no .dot draws this picture") for path in orphans]
         pages = [Page(path) for path in names if path.suffix == ".md"]
         contents = {page: {} for page in pages}
         units = []
@@ -1206,7 +1215,8 @@ def main():
             elif slow and build_answer(unit, scratch):
                 ready.append(unit)
         # What is recorded should not be the figures of two pages at once.
-        results = play_units([u for u in ready if u.blocks], slow, 1 if options.record else options.jobs, scratch)
+        jobs = 1 if options.record else options.jobs
+        results = play_units([u for u in ready if u.blocks], slow, options.deadline, jobs, scratch)
         for unit, shown in results.items():
             contents[unit.page].update({block: shown[block.line] for block in unit.blocks if block.line in shown})
     for page in pages:
