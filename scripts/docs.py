@@ -1043,7 +1043,6 @@ def start_unit(unit, slow, deadline, namespaces, scratch):
     if child != 0:
         return child, result
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         if namespaces:
@@ -1090,7 +1089,7 @@ def play_units(units, slow, deadline, jobs, scratch):
         for child in running:
             os.kill(child, signal.SIGTERM)
         for child in running:
-            os.waitpid(child, 0)
+            os.waitpid(child, 0)  # a child takes this as Ctrl-C, and ends what it has started
         raise
     return results
 
@@ -1099,36 +1098,69 @@ def play_units(units, slow, deadline, jobs, scratch):
 # Exercises: answers that are patches
 
 
-def build_answer(unit, scratch):
-    """Applies an answer to a copy of the sources and builds what its run blocks use."""
-    tree = Path(tempfile.mkdtemp(prefix="answer.", dir=scratch))
-    shutil.copytree(ROOT, tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git", "build"))
-    unit.tree, unit.build = tree, tree / "build" / "release"
-    text = "\n".join(line for block in unit.blocks for line in block.contents)
-    targets = sorted(set(re.findall(r"build/release/(?:stages|clients)/(\w+)", text)))
-    patched = re.findall(r"^\+\+\+ b/(?:stages|clients)/(\w+)\.cpp", unit.patch.text(), re.MULTILINE)
-    for command, given in (
-        (["git", "apply", "-"], unit.patch.text() + "\n"),
-        (["cmake", "--preset", "release", "-DGROUND_TESTS=OFF"], None),
-        (["cmake", "--build", "build/release", "--target", *(sorted({*targets, *patched}) or ["all"])], None),
-    ):
+class Workshop:
+    """A copy of the sources, to which one answer after the other is applied and taken back again.
+
+    It is built once; each answer then costs no more than what it changes.
+    """
+
+    def __init__(self, scratch):
+        self.tree = scratch / "answers"
+        shutil.copytree(ROOT, self.tree, symlinks=True, ignore=shutil.ignore_patterns(".git", "build"))
+        # Else git would take the tree for a part of a repository that happens to lie above it.
+        self.environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(scratch)}
+        self.run(["cmake", "--preset", "release", "-DGROUND_TESTS=OFF"])
+
+    def run(self, command, given=None):
         ran = subprocess.run(
             command,
             input=given,
-            cwd=tree,
-            env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)},
+            cwd=self.tree,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
         if ran.returncode != 0:
-            errors = [line for line in ran.stdout.split("\n") if "error" in line.lower()] or ran.stdout.split("\n")
-            unit.page.finding(
-                unit.patch.line, f"the answer: '{shlex.join(command)}' failed", [line[:160] for line in errors[:4]]
-            )
-            return False
-    return True
+            lines = ran.stdout.strip().split("\n")
+            errors = [line for line in lines if "error" in line.lower()] or lines
+            raise Problem("\n".join([f"'{shlex.join(command)}' failed", *(line[:160] for line in errors[:4])]))
+
+    def apply(self, unit):
+        """Afterwards the unit is ready to be played."""
+        self.run(["git", "apply", "-"], unit.patch.text() + "\n")
+        # What its run blocks use, and what it changes.
+        text = "\n".join(line for block in unit.blocks for line in block.contents)
+        targets = re.findall(r"build/release/(?:stages|clients)/(\w+)", text)
+        targets += re.findall(r"^\+\+\+ b/(?:stages|clients)/(\w+)\.cpp", unit.patch.text(), re.MULTILINE)
+        self.run(["cmake", "--build", "build/release", "--target", *(sorted(set(targets)) or ["all"])])
+        unit.tree, unit.build = self.tree, self.tree / "build" / "release"
+
+    def take_back(self, unit):
+        self.run(["git", "apply", "-R", "-"], unit.patch.text() + "\n")
+
+
+def play_answers(units, deadline, scratch):
+    """As play_units(), for those that belong to a patch."""
+    results = {}
+    workshop = None
+    for unit in units:
+        try:
+            check_patch(unit.patch)
+        except Problem:
+            continue  # which has been said already
+        try:
+            workshop = workshop or Workshop(scratch)
+            try:
+                workshop.apply(unit)
+                results.update(play_units([unit] if unit.blocks else [], True, deadline, 1, scratch))
+            finally:
+                workshop.take_back(unit)
+        except Problem as problem:
+            text, *more = str(problem).split("\n")
+            unit.page.finding(unit.patch.line, f"the answer: {text}", more)
+    return results
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -1169,6 +1201,7 @@ def compare(page, contents):
 
 
 def main():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends as Ctrl-C does
     parser = argparse.ArgumentParser(prog="docs", add_help=False)
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--check", action="store_true")
@@ -1207,16 +1240,13 @@ def main():
             for block in page.blocks:
                 fill(page, block, contents[page])
             units += units_of(page)
-        ready = []
         for unit in units:
             unit.build = options.build.resolve()
-            if not unit.patch:
-                ready.append(unit)
-            elif slow and build_answer(unit, scratch):
-                ready.append(unit)
         # What is recorded should not be the figures of two pages at once.
         jobs = 1 if options.record else options.jobs
-        results = play_units([u for u in ready if u.blocks], slow, options.deadline, jobs, scratch)
+        results = play_units([unit for unit in units if not unit.patch], slow, options.deadline, jobs, scratch)
+        if slow:
+            results.update(play_answers([unit for unit in units if unit.patch], options.deadline, scratch))
         for unit, shown in results.items():
             contents[unit.page].update({block: shown[block.line] for block in unit.blocks if block.line in shown})
     for page in pages:
