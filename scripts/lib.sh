@@ -14,6 +14,9 @@ build_packages=(
 # The clients that nobody here wrote, which the tests let talk to every stage; a browser for the page
 # of a comparison; and Python for a server of the talk's.
 test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3)
+# What the documentation shows is run and drawn again: strace appears there, Graphviz draws.
+docs_packages=(python3 git strace graphviz)
+test_packages+=("${docs_packages[@]}")
 # The sanitizer presets.
 clang_packages=(clang libclang-rt-14-dev)
 
@@ -93,11 +96,15 @@ show_apt() {
     return "$status"
 }
 
-# build PRESET [TARGET...]: configures and builds, everything if no target is named.
+# build PRESET [TARGET...]: configures and builds, everything if no target is named. When scripts/docs
+# runs a script, it has built already.
 build() {
     local preset=$1 log
     shift
     cd "$root"
+    if [[ -n ${GROUND_BUILT:-} ]]; then
+        return
+    fi
     step "Configuring (preset $preset)"
     log=$(mktemp)
     if ! cmake --preset "$preset" >"$log" 2>&1; then
