@@ -36,6 +36,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
 BARE_CLIENT = BIN / "tests" / "bare_client"
+# Where --record puts the tables, between two lines that mark their place.
+PAGE = ROOT / "docs" / "figures.md"
 POOLS = ("processes", "threads", "inline")
 # Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
 # every way of waiting. A slower server hides what its client costs.
@@ -312,7 +314,7 @@ def machine():
 
 
 def report(results, checks, crowds, arguments, rounds):
-    command = " ".join(["scripts/bench", *(a for a in sys.argv[1:] if a != "--readme")])
+    command = " ".join(["scripts/bench", *(a for a in sys.argv[1:] if a != "--record")])
     lines = [f"`{command}` on: {machine()}. Server on CPU {arguments.server_cpu}, client on CPU "
              f"{arguments.client_cpu}; closed loop, fib(1); medians of {rounds} interleaved rounds of "
              f"{arguments.seconds:g} s each, ± half the distance between the extremes.", ""]
@@ -338,13 +340,12 @@ def report(results, checks, crowds, arguments, rounds):
     return "\n".join(lines) + "\n"
 
 
-def put_into_readme(text):
-    readme = ROOT / "README.md"
-    before, begin, rest = readme.read_text().partition("<!-- bench -->\n")
+def put_into_page(text):
+    before, begin, rest = PAGE.read_text().partition("<!-- bench -->\n")
     _, end, after = rest.partition("<!-- /bench -->")
     if not end:
-        sys.exit("bench: README.md has lost its <!-- bench --> and <!-- /bench --> lines")
-    readme.write_text(before + begin + "\n" + text + "\n" + end + after)
+        sys.exit(f"bench: {PAGE.relative_to(ROOT)} has lost its <!-- bench --> and <!-- /bench --> lines")
+    PAGE.write_text(before + begin + "\n" + text + "\n" + end + after)
 
 
 # --- The run -----------------------------------------------------------------------------------------
@@ -366,10 +367,10 @@ def parse_arguments():
     parser.add_argument("--rounds", metavar="N", type=int, help="default: 7")
     parser.add_argument("--seconds", metavar="S", type=float, help="per measurement (default: 1)")
     parser.add_argument("--only-perf", action="store_true", help="only perf beside the bare client")
-    parser.add_argument("--readme", action="store_true", help="also put the tables into README.md")
+    parser.add_argument("--record", action="store_true", help="also put the tables into docs/figures.md")
     arguments = parser.parse_args()
-    if arguments.readme and (arguments.only_perf or arguments.only_many):
-        parser.error("README.md shows all tables; leave out --only-perf and --only-many, or --readme")
+    if arguments.record and (arguments.only_perf or arguments.only_many):
+        parser.error("docs/figures.md shows all tables; leave out --only-perf and --only-many, or --record")
     if arguments.only_perf and arguments.only_many:
         parser.error("--only-perf and --only-many leave nothing of each other; choose one of them")
     if arguments.many and not FEW < arguments.many <= 100_000:
@@ -436,8 +437,8 @@ def main():
     if rounds:
         text = report(results, checks, crowds, arguments, rounds)
         print(text, end="")
-        if arguments.readme and rounds == arguments.rounds and not failures:
-            put_into_readme(text)
+        if arguments.record and rounds == arguments.rounds and not failures:
+            put_into_page(text)
     if failures or rounds < arguments.rounds:
         sys.exit(1)
 
