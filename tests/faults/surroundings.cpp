@@ -163,9 +163,11 @@ TEST_SUITE_BEGIN("disk full, output closed");
 TEST_CASE("it serves although nobody reads what it says, and says why if there is somebody to tell")
 {
     using enum Stream;
-    for (const auto& [out, err] :
+    for (const auto& streams :
          {std::pair(full, pipe), std::pair(closed, pipe), std::pair(deaf, pipe),
           std::pair(full, full), std::pair(closed, closed)}) {
+        const Stream out = streams.first;
+        const Stream err = streams.second;
         CAPTURE(static_cast<int>(out));
         CAPTURE(static_cast<int>(err));
         Server server({}, {.command = {}, .limits = {}, .out = out, .err = err});
