@@ -12,11 +12,22 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 
 namespace ground {
 
 namespace {
+
+// As one would type it here: the stages were built beside the program that is running.
+std::string path_of_a_stage()
+{
+    std::error_code unknown;
+    const auto program = std::filesystem::read_symlink("/proc/self/exe", unknown);
+    const auto stage = program.parent_path().parent_path() / "stages" / "02_threads";
+    const auto path = std::filesystem::proximate(stage, unknown);
+    return std::filesystem::exists(path, unknown) ? path.string() : "02_threads";
+}
 
 bool is_number(std::string_view text)
 {
@@ -156,9 +167,8 @@ bool is_established(const Descriptor& socket) noexcept
 std::string explain_connect(const Target& target, int error)
 {
     if (error == ECONNREFUSED) {
-        return fmt::format(
-            "nothing listens on {}; start a stage first, for example build/stages/02_threads",
-            to_string(target));
+        return fmt::format("nothing listens on {}; start a stage first, for example {}",
+                           to_string(target), path_of_a_stage());
     }
     if (error == ETIMEDOUT) {
         return fmt::format("{} does not answer; check the host and the port", to_string(target));

@@ -155,8 +155,9 @@ TEST_CASE("nc: says what to do when nothing listens")
     const Outcome outcome = run({NC_PATH, "127.0.0.1", port.number()});
     CHECK(outcome.status == 1);
     CHECK(outcome.out.empty());
-    CHECK(outcome.err == "nc: nothing listens on 127.0.0.1:" + port.number() +
-                             "; start a stage first, for example build/stages/02_threads\n");
+    CHECK(outcome.err.starts_with("nc: nothing listens on 127.0.0.1:" + port.number() +
+                                  "; start a stage first, for example "));
+    CHECK(outcome.err.ends_with("stages/02_threads\n"));
 }
 
 TEST_CASE("nc: a server that closes and owes a reply is a failure, after what it did say")

@@ -383,8 +383,9 @@ TEST_CASE("perf: says what to do when nothing listens")
     const Outcome outcome = run({PERF_PATH, "127.0.0.1:" + port.number()});
     CHECK(outcome.status == 1);
     CHECK(outcome.out.empty());
-    CHECK(outcome.err == "perf: nothing listens on 127.0.0.1:" + port.number() +
-                             "; start a stage first, for example build/stages/02_threads\n");
+    CHECK(outcome.err.starts_with("perf: nothing listens on 127.0.0.1:" + port.number() +
+                                  "; start a stage first, for example "));
+    CHECK(outcome.err.ends_with("stages/02_threads\n"));
 }
 
 TEST_CASE("perf: Ctrl-C ends with the report, and well if all was well")
