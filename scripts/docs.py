@@ -329,11 +329,12 @@ def check_assertions(page):
     for at, line in enumerate(page.prose):
         if not re.search(r"\basserted by\b", line, re.IGNORECASE):
             continue
-        end = at
-        while end < len(page.prose) and page.prose[end].strip():
+        end = at + 1
+        while end < len(page.prose) and page.prose[end].strip() and not LIST_ITEM.match(page.prose[end]):
             end += 1
         paragraph = "\n".join(page.prose[at:end])
         claim = re.split(r"asserted by:?\*?:?", paragraph, maxsplit=1, flags=re.IGNORECASE)[1]
+        claim = re.split(r"(?<=`)\.(?=\s|$)", claim)[0]  # behind the full stop there is other text
         found = list(re.finditer(r"`([^`]+)`", claim))
         if not found:
             page.finding(at + 1, "'asserted by' names no test (in `backticks`, a TEST_CASE's whole name)")
@@ -413,14 +414,14 @@ class Graphviz:
 
     Left to itself it asks the fonts of this machine how wide a text is, and draws another picture on
     the next machine. Which plugins it has is written in a file next to them, so it gets a folder
-    that contains just two.
+    that contains just these.
     """
 
     def __init__(self, scratch):
         self.folder = scratch / "graphviz"
         self.folder.mkdir()
         plugins = [*Path("/usr/lib").glob("*/graphviz/libgvplugin_*.so.*"), *Path("/usr/lib/graphviz").glob("*.so.*")]
-        wanted = re.compile(r"libgvplugin_(core|dot_layout)\.so\.\d+$")
+        wanted = re.compile(r"libgvplugin_(core|dot_layout|neato_layout)\.so\.\d+$")
         for plugin in plugins:
             if wanted.match(plugin.name):
                 (self.folder / plugin.name).symlink_to(plugin)
@@ -434,8 +435,10 @@ class Graphviz:
             )
         except FileNotFoundError:
             raise Problem("dot is missing; run scripts/setup") from None
-        if ran.returncode != 0 or ran.stderr.strip():
-            raise Problem(f"dot says: {first_line(ran.stderr) or ran.returncode}")
+        # Whether a text fits into its shape is for whoever looks at the picture in a browser's fonts.
+        told = [line for line in ran.stderr.split("\n") if line and "size too small for label" not in line]
+        if ran.returncode != 0 or told:
+            raise Problem(f"dot says: {told[0] if told else ran.returncode}")
         return ran.stdout
 
     def svg(self, path):
@@ -565,6 +568,7 @@ class Terminal:
         settings[3] |= termios.NOFLSH
         termios.tcsetattr(0, termios.TCSANOW, settings)
         os.chdir(folder)
+        os.closerange(3, 1024)  # what whoever runs the check has left open: a reader's shell has none of it
         shell = ["bash", "--norc", "--noprofile", "--noediting", "-i", "+H"]
         os.execvpe("bash", shell, {**environment, "PS1": r"\036$?\036", "PS2": ""})
 
@@ -609,8 +613,8 @@ class Terminal:
 class Session:
     """Plays the run blocks of one page, top to bottom, each in its terminal."""
 
-    def __init__(self, folder, environment):
-        self.folder, self.environment = folder, environment
+    def __init__(self, folder, environment, deadline):
+        self.folder, self.environment, self.deadline = folder, environment, deadline
         self.terminals = {}
 
     # Waiting
@@ -740,7 +744,7 @@ class Session:
     def play(self, block):
         """Types what the block says and returns what the terminal shows, as lines."""
         options = block.options
-        deadline = SLOW_DEADLINE if options.slow or block.patch else DEADLINE
+        deadline = SLOW_DEADLINE if options.slow else self.deadline
         terminal = self.terminal(options.terminal)
         begin = terminal.shown
         if options.more:
@@ -846,9 +850,13 @@ def next_input(lines, at, terminal):
 # Comparing
 
 
+# What perf adds to its report if Ctrl-C, or the end of its time, comes between a request and its reply.
+UNLUCKY = re.compile(r" *(Errors: (\D+ 0, )+unanswered \d+|Note: \d+ requests? had no reply yet at the end)$")
+
+
 def shape(lines):
     """What is left of recorded lines when their figures may be others tomorrow."""
-    text = "\n".join(lines)
+    text = "\n".join(line for line in lines if not UNLUCKY.match(line))
     text = re.sub(r"\b0x[0-9a-fA-F]+\b", "#", text)
     # Not those in names: 02_threads, p50.
     text = re.sub(r"(?<![A-Za-z_#\d])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?![\d,]*(?:\.\d+)?[a-z]*_)", "#", text)
@@ -944,9 +952,9 @@ def name_of(pid):
         return ""
 
 
-def end_descendants():
+def end_descendants(grace=5.0):
     """Everything should be gone. Waits for what is about to be, kills the rest and names it."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + grace
     while descendants() and time.monotonic() < end:
         # Nothing tells us about the end of a process that is not our child (yet); so: look again.
         reap()
@@ -986,7 +994,7 @@ def make_folder(unit, scratch):
     unit.folder = folder
 
 
-def play_unit(unit, slow):
+def play_unit(unit, slow, deadline):
     """Plays a unit's blocks in this process. Returns what each block shows, and what went wrong."""
     kept = {name: os.environ[name] for name in ("PATH", "USER", "LOGNAME", "TMPDIR") if name in os.environ}
     environment = {
@@ -999,7 +1007,7 @@ def play_unit(unit, slow):
         "PYTHONDONTWRITEBYTECODE": "1",
         "GROUND_BUILT": "yes",  # the scripts then take build/release as it is
     }
-    session = Session(unit.folder, environment)
+    session = Session(unit.folder, environment, deadline)
     shown, problems = {}, []
     skipped = set()  # terminals in which a block that was left out has left something running
     block = None
@@ -1033,30 +1041,30 @@ def play_unit(unit, slow):
     return shown, problems
 
 
-def start_unit(unit, slow, namespaces, scratch):
+def start_unit(unit, slow, deadline, namespaces, scratch):
     """Plays a unit in a child process. Returns the child and the file in which it leaves its result."""
     result = Path(tempfile.mkstemp(prefix="result.", dir=scratch)[1])
     child = os.fork()
     if child != 0:
         return child, result
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         if namespaces:
             enter_network_namespace()
-        shown, problems = play_unit(unit, slow)
+        shown, problems = play_unit(unit, slow, deadline)
         result.write_text(json.dumps({"shown": list(shown.items()), "problems": problems}), encoding="utf-8")
         os._exit(0)
     except KeyboardInterrupt:
-        end_descendants()
-    except BaseException:  # pylint: disable=broad-except
+        pass
+    except BaseException:  # a mistake of ours
         traceback.print_exc()
     finally:
+        end_descendants(grace=0)
         os._exit(1)
 
 
-def play_units(units, slow, jobs, scratch):
+def play_units(units, slow, deadline, jobs, scratch):
     """Returns per unit what its blocks show; findings go to the unit's page."""
     namespaces = can_have_namespaces()
     if not namespaces:
@@ -1069,7 +1077,7 @@ def play_units(units, slow, jobs, scratch):
             while waiting and len(running) < jobs:
                 unit = waiting.pop(0)
                 make_folder(unit, scratch)
-                child, result = start_unit(unit, slow, namespaces, scratch)
+                child, result = start_unit(unit, slow, deadline, namespaces, scratch)
                 running[child] = (unit, result)
             child, status = os.wait()
             if child not in running:
@@ -1086,7 +1094,7 @@ def play_units(units, slow, jobs, scratch):
         for child in running:
             os.kill(child, signal.SIGTERM)
         for child in running:
-            os.waitpid(child, 0)
+            os.waitpid(child, 0)  # a child takes this as Ctrl-C, and ends what it has started
         raise
     return results
 
@@ -1095,36 +1103,69 @@ def play_units(units, slow, jobs, scratch):
 # Exercises: answers that are patches
 
 
-def build_answer(unit, scratch):
-    """Applies an answer to a copy of the sources and builds what its run blocks use."""
-    tree = Path(tempfile.mkdtemp(prefix="answer.", dir=scratch))
-    shutil.copytree(ROOT, tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".git", "build"))
-    unit.tree, unit.build = tree, tree / "build" / "release"
-    text = "\n".join(line for block in unit.blocks for line in block.contents)
-    targets = sorted(set(re.findall(r"build/release/(?:stages|clients)/(\w+)", text)))
-    patched = re.findall(r"^\+\+\+ b/(?:stages|clients)/(\w+)\.cpp", unit.patch.text(), re.MULTILINE)
-    for command, given in (
-        (["git", "apply", "-"], unit.patch.text() + "\n"),
-        (["cmake", "--preset", "release", "-DGROUND_TESTS=OFF"], None),
-        (["cmake", "--build", "build/release", "--target", *(sorted({*targets, *patched}) or ["all"])], None),
-    ):
+class Workshop:
+    """A copy of the sources, to which one answer after the other is applied and taken back again.
+
+    It is built once; each answer then costs no more than what it changes.
+    """
+
+    def __init__(self, scratch):
+        self.tree = scratch / "answers"
+        shutil.copytree(ROOT, self.tree, symlinks=True, ignore=shutil.ignore_patterns(".git", "build"))
+        # Else git would take the tree for a part of a repository that happens to lie above it.
+        self.environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(scratch)}
+        self.run(["cmake", "--preset", "release", "-DGROUND_TESTS=OFF"])
+
+    def run(self, command, given=None):
         ran = subprocess.run(
             command,
             input=given,
-            cwd=tree,
-            env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)},
+            cwd=self.tree,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
         if ran.returncode != 0:
-            errors = [line for line in ran.stdout.split("\n") if "error" in line.lower()] or ran.stdout.split("\n")
-            unit.page.finding(
-                unit.patch.line, f"the answer: '{shlex.join(command)}' failed", [line[:160] for line in errors[:4]]
-            )
-            return False
-    return True
+            lines = ran.stdout.strip().split("\n")
+            errors = [line for line in lines if "error" in line.lower()] or lines
+            raise Problem("\n".join([f"'{shlex.join(command)}' failed", *(line[:160] for line in errors[:4])]))
+
+    def apply(self, unit):
+        """Afterwards the unit is ready to be played."""
+        self.run(["git", "apply", "-"], unit.patch.text() + "\n")
+        # What its run blocks use, and what it changes.
+        text = "\n".join(line for block in unit.blocks for line in block.contents)
+        targets = re.findall(r"build/release/(?:stages|clients)/(\w+)", text)
+        targets += re.findall(r"^\+\+\+ b/(?:stages|clients)/(\w+)\.cpp", unit.patch.text(), re.MULTILINE)
+        self.run(["cmake", "--build", "build/release", "--target", *(sorted(set(targets)) or ["all"])])
+        unit.tree, unit.build = self.tree, self.tree / "build" / "release"
+
+    def take_back(self, unit):
+        self.run(["git", "apply", "-R", "-"], unit.patch.text() + "\n")
+
+
+def play_answers(units, deadline, scratch):
+    """As play_units(), for those that belong to a patch."""
+    results = {}
+    workshop = None
+    for unit in units:
+        try:
+            check_patch(unit.patch)
+        except Problem:
+            continue  # which has been said already
+        try:
+            workshop = workshop or Workshop(scratch)
+            try:
+                workshop.apply(unit)
+                results.update(play_units([unit] if unit.blocks else [], True, deadline, 1, scratch))
+            finally:
+                workshop.take_back(unit)
+        except Problem as problem:
+            text, *more = str(problem).split("\n")
+            unit.page.finding(unit.patch.line, f"the answer: {text}", more)
+    return results
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -1165,6 +1206,7 @@ def compare(page, contents):
 
 
 def main():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends as Ctrl-C does
     parser = argparse.ArgumentParser(prog="docs", add_help=False)
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--check", action="store_true")
@@ -1172,6 +1214,7 @@ def main():
     parser.add_argument("--slow", action=argparse.BooleanOptionalAction)
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "release")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--deadline", type=float, default=DEADLINE)
     parser.add_argument("pages", nargs="*", metavar="PAGE")
     options = parser.parse_args()
     slow = options.record if options.slow is None else options.slow
@@ -1182,13 +1225,23 @@ def main():
             sys.exit(f"docs: {path} is neither a page (.md) nor a diagram (.dot)")
         if not path.is_relative_to(ROOT):
             sys.exit(f"docs: {path} is not in {ROOT}")
+    orphans, not_yet = [], []
     if not names:
         names = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/**/*.dot")])
-        names = [path for path in names if os.path.relpath(path, ROOT) not in NOT_YET]
+        not_yet = [ROOT / name for name in sorted(NOT_YET)]
+        names = [path for path in names if path not in not_yet]
+        drawn = sorted((ROOT / "docs" / "diagrams").glob("*.svg"))
+        orphans = [path for path in drawn if not path.with_suffix(".dot").exists()]
 
     with tempfile.TemporaryDirectory(prefix="docs.") as folder:
         scratch = Path(folder).resolve()
         findings = diagrams([path for path in names if path.suffix == ".dot"], options.record, scratch)
+        findings += [
+            Finding("scripts/docs.py", 1, f"{os.path.relpath(path, ROOT)} is in order: take it out of NOT_YET")
+            for path in not_yet
+            if not Page(path).findings
+        ]
+        findings += [Finding(os.path.relpath(path, ROOT), 1, "no .dot draws this picture") for path in orphans]
         pages = [Page(path) for path in names if path.suffix == ".md"]
         contents = {page: {} for page in pages}
         units = []
@@ -1198,15 +1251,13 @@ def main():
             for block in page.blocks:
                 fill(page, block, contents[page])
             units += units_of(page)
-        ready = []
         for unit in units:
             unit.build = options.build.resolve()
-            if not unit.patch:
-                ready.append(unit)
-            elif slow and build_answer(unit, scratch):
-                ready.append(unit)
         # What is recorded should not be the figures of two pages at once.
-        results = play_units([u for u in ready if u.blocks], slow, 1 if options.record else options.jobs, scratch)
+        jobs = 1 if options.record else options.jobs
+        results = play_units([unit for unit in units if not unit.patch], slow, options.deadline, jobs, scratch)
+        if slow:
+            results.update(play_answers([unit for unit in units if unit.patch], options.deadline, scratch))
         for unit, shown in results.items():
             contents[unit.page].update({block: shown[block.line] for block in unit.blocks if block.line in shown})
     for page in pages:

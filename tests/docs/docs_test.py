@@ -1,0 +1,623 @@
+"""Whether scripts/docs.py finds what is stale, and nothing else.
+
+Each test writes a small project of its own: a page that is recorded and found to be current, and is then
+broken in one place.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+import unittest
+from pathlib import Path
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+STAGE_1 = """\
+#include <cstdio>
+
+namespace {
+
+// Says hello.
+void greet()
+{
+    if (true) {
+        std::puts("hello");
+    }
+}
+
+int answer = 42;
+
+}  // namespace
+
+int main() { greet(); }
+"""
+STAGE_2 = STAGE_1.replace("hello", "good day")
+
+# A program with a prompt, like nc: answers each line with it, twice as long; ends at end of file or Ctrl-C.
+TALKER = """\
+#!/usr/bin/env python3
+import sys
+try:
+    while True:
+        sys.stdout.write("> ")
+        sys.stdout.flush()
+        line = sys.stdin.readline()
+        if not line:
+            break
+        print(line.strip() * 2, flush=True)
+except KeyboardInterrupt:
+    pass
+print("bye", flush=True)
+"""
+
+# One that goes on until Ctrl-C, and only its first line is known in advance.
+SERVER = """\
+#!/usr/bin/env bash
+trap 'echo stopped; exit 0' INT
+echo "ready at $$"
+while true; do
+    read -r -t 1 </dev/tty && echo "took $REPLY"
+done
+"""
+
+PAGE = """\
+# A page
+
+## See it
+
+<!-- source stages/01_a.cpp: void greet -->
+```cpp
+```
+
+<!-- source stages/01_a.cpp: int answer -->
+```cpp
+```
+
+<!-- source stages/01_a.cpp: void greet ... puts -->
+```cpp
+```
+
+<!-- run -->
+```console
+$ build/release/hello
+$ printf 'one\\ntwo\\n'
+```
+
+<!-- run figures -->
+```console
+$ echo "took 123 us, 02_name and p50"
+```
+
+<!-- run talk -->
+```console
+$ build/release/talker
+> ab
+> cd
+```
+
+<!-- run server figures until=/ready/ -->
+```console
+$ build/release/server
+```
+
+<!-- run talk -->
+```console
+> ef
+^D
+$ echo next
+```
+
+<!-- run server -->
+```console
+^C
+```
+
+See [the top](#a-page), [the other](other.md#second-one) and [the source](../stages/01_a.cpp).
+
+It greets. *Asserted by:* `it greets` and `it is "polite"
+to all`. Like `puts()`.
+
+```python
+print("not ours")
+```
+
+- item
+
+    of two paragraphs
+"""
+
+OTHER = """\
+# First one
+
+# Second one
+
+<!-- figures -->
+`scripts/measure 3` on this machine:
+
+| a | b |
+|---|---|
+
+    not looked at
+<!-- /figures -->
+"""
+
+TESTS = r"""
+TEST_CASE("it greets") {}
+TEST_CASE("it is \"polite\" "
+          "to all") {}
+"""
+
+PATCH = """\
+<details><summary>Answer</summary>
+
+<!-- patch -->
+```diff
+--- a/stages/01_a.cpp
++++ b/stages/01_a.cpp
+@@ -6,7 +6,7 @@
+ void greet()
+ {
+     if (true) {
+-        std::puts("hello");
++        std::puts("servus");
+     }
+ }
+ 
+```
+
+<!-- run -->
+```console
+$ build/release/stages/01_a
+servus
+```
+
+</details>
+"""
+
+
+# How long a process sleeps that is to be found again; another run of these tests has another number.
+LONG = 100_000_000 + os.getpid()
+
+
+def sleepers():
+    return subprocess.run(["pgrep", "-f", f"^sleep {LONG}"], capture_output=True, check=False).stdout
+
+
+class DocsTest(unittest.TestCase):
+    def setUp(self):
+        self.root = Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()
+        self.build = self.root / "elsewhere"
+        for name in ("docs.py", "stage-diff", "lib.sh"):
+            self.write(f"scripts/{name}", (SCRIPTS / name).read_text(), 0o755)
+        self.write("scripts/measure", "#!/bin/sh\n", 0o755)
+        self.write("stages/01_a.cpp", STAGE_1)
+        self.write("stages/02_b.cpp", STAGE_2)
+        self.write("tests/a_test.cpp", TESTS)
+        self.write("elsewhere/hello", "#!/bin/sh\necho hello\n", 0o755)
+        self.write("elsewhere/talker", TALKER, 0o755)
+        self.write("elsewhere/server", SERVER, 0o755)
+        self.write("README.md", "# Read me\n")
+        tool = self.read("scripts/docs.py")
+        self.write("scripts/docs.py", re.sub(r"^NOT_YET = .*$", "NOT_YET = set()", tool, flags=re.MULTILINE))
+        self.write("docs/other.md", OTHER)
+
+    def write(self, name, text, mode=0o644):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+
+    def read(self, name="docs/page.md"):
+        return (self.root / name).read_text()
+
+    def docs(self, *arguments, pass_fds=()):
+        """Runs the tool. Returns its exit status and what it printed."""
+        ran = subprocess.run(
+            [sys.executable, self.root / "scripts/docs.py", "--build", self.build, *arguments],
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=100,
+            pass_fds=pass_fds,
+            check=False,
+        )
+        return ran.returncode, ran.stdout
+
+    def record(self, page, *arguments):
+        self.write("docs/page.md", page)
+        status, output = self.docs("--record", *arguments)
+        self.assertEqual(0, status, output)
+        return self.read()
+
+    def assert_current(self, *arguments):
+        status, output = self.docs("--check", *arguments)
+        self.assertEqual(0, status, output)
+
+    def assert_finding(self, *patterns, arguments=(), count=1):
+        """The check fails with this many findings, and each pattern matches in what it printed."""
+        status, output = self.docs("--check", *arguments)
+        self.assertEqual(1, status, output)
+        for pattern in patterns:
+            self.assertRegex(output, pattern)
+        self.assertIn(f"docs: {count} finding", output)
+
+    def assert_page_finding(self, page, *patterns, arguments=(), count=1):
+        self.write("docs/page.md", page)
+        self.assert_finding(*patterns, arguments=arguments, count=count)
+
+    def break_page(self, old, new):
+        text = self.read()
+        self.assertIn(old, text)
+        self.write("docs/page.md", text.replace(old, new, 1))
+
+    def break_file(self, name, old, new):
+        text = self.read(name)
+        self.assertIn(old, text)
+        (self.root / name).write_text(text.replace(old, new, 1))
+
+
+class WholePage(DocsTest):
+    def test_a_recorded_page_is_current_and_shows_what_a_reader_would_see(self):
+        page = self.record(PAGE)
+        self.assert_current()
+        blocks = [block.split("\n", 1)[1] for block in re.findall(r"```(\w*\n.*?)```", page, re.DOTALL)]
+        self.assertEqual(STAGE_1[STAGE_1.index("// Says") : STAGE_1.index("\nint answer")], blocks[0])
+        self.assertEqual("int answer = 42;\n", blocks[1])
+        self.assertEqual('void greet()\n{\n    if (true) {\n        std::puts("hello");\n', blocks[2])
+        self.assertEqual("$ build/release/hello\nhello\n$ printf 'one\\ntwo\\n'\none\ntwo\n", blocks[3])
+        self.assertEqual("$ build/release/talker\n> ab\nabab\n> cd\ncdcd\n", blocks[5])
+        self.assertRegex(blocks[6], r"^\$ build/release/server\nready at \d+\n$")
+        self.assertEqual("> ef\nefef\n> ^D\nbye\n$ echo next\nnext\n", blocks[7])
+        self.assertEqual("^C\nstopped\n", blocks[8])
+
+    def test_recording_again_changes_nothing_but_figures(self):
+        page = self.record(PAGE)
+        again = self.record(page)
+        self.assertEqual(re.sub(r"ready at \d+", "", page), re.sub(r"ready at \d+", "", again))
+
+    def test_what_the_check_runs_leaves_no_trace_in_the_sources(self):
+        self.record("<!-- run -->\n```console\n$ echo a >made-here && ls made-here\n```\n")
+        self.assert_current()
+        self.assertFalse((self.root / "made-here").exists())
+
+    def test_a_page_that_does_not_exist_is_an_error(self):
+        status, output = self.docs("--check", "docs/none.md")
+        self.assertEqual(1, status)
+        self.assertIn("neither a page", output)
+
+
+class Sources(DocsTest):
+    PAGE = "<!-- source stages/01_a.cpp: void greet -->\n```cpp\n```\n"
+
+    def test_a_changed_source_is_found(self):
+        self.record(self.PAGE)
+        self.break_file("stages/01_a.cpp", '"hello"', '"HELLO"')
+        self.assert_finding(r"docs/page\.md:1: .*stale; run: scripts/docs --record docs/page.md", '"HELLO"')
+
+    def test_a_block_changed_by_hand_is_found(self):
+        self.record(self.PAGE)
+        self.break_page("Says hello", "Says nothing")
+        self.assert_finding("page.md:1: .*stale")
+
+    def test_an_empty_block_is_found(self):
+        self.assert_page_finding(self.PAGE, "page.md:1: .*stale")
+
+    def test_text_that_is_gone_is_found(self):
+        self.record(self.PAGE)
+        self.break_file("stages/01_a.cpp", "void greet", "void welcome")
+        self.assert_finding(r"page.md:1: no line of stages/01_a.cpp contains 'void greet'")
+
+    def test_a_file_that_is_gone_is_found(self):
+        self.assert_page_finding(self.PAGE.replace("01_a", "09_z"), "page.md:1: there is no file stages/09_z.cpp")
+
+    def test_the_end_of_the_lines_must_be_there(self):
+        self.assert_page_finding(
+            self.PAGE.replace("void greet", "void greet ... no such text"), "contains 'no such text'"
+        )
+
+
+class Differences(DocsTest):
+    def test_a_changed_stage_is_found(self):
+        page = self.record("<!-- diff 01 02 -->\n```diff\n```\n\n<!-- diff 01 02: puts ... puts -->\n```diff\n```\n")
+        self.assertIn('-        std::puts("hello");\n+        std::puts("good day");\n', page)
+        self.assertNotIn("index ", page)
+        self.assertEqual(2, page.count('+        std::puts("good day");\n'))
+        self.assert_current()
+        self.break_file("stages/02_b.cpp", '"good day"', '"good evening"')
+        self.assert_finding("page.md:1: .*stale", "good evening", count=2)
+
+    def test_a_stage_that_is_gone_is_found(self):
+        self.assert_page_finding("<!-- diff 01 05 -->\n```diff\n```\n", "page.md:1: .*no single stage is called '05'")
+
+
+class Runs(DocsTest):
+    def run_page(self, *lines, options=""):
+        options = f" {options}" if options else ""
+        return f"<!-- run{options} -->\n```console\n" + "".join(f"{line}\n" for line in lines) + "```\n"
+
+    def test_changed_output_is_found(self):
+        self.record(self.run_page("$ build/release/hello"))
+        self.break_file("elsewhere/hello", "hello", "welcome")
+        self.assert_finding(r"page\.md:1: .*stale", r"-hello", r"\+welcome")
+
+    def test_a_line_too_many_is_found(self):
+        self.record(self.run_page("$ build/release/hello"))
+        self.break_page("\nhello\n", "\nhello\nhello\n")
+        self.assert_finding("page.md:1: .*stale")
+
+    def test_other_figures_are_not_stale(self):
+        self.record(self.run_page("$ echo took 1,234.5 us at 0x7f ███▏; echo 10 reqs; echo 11 reqs", options="figures"))
+        self.break_page("took 1,234.5 us at 0x7f ███▏\n10 reqs\n", "took 3 ms  at 0xabc █\n10 reqs\n9 reqs\n")
+        self.break_page("echo took 1,234.5 us at 0x7f ███▏", "echo took 1,234.5 us at 0x7f ███▏")
+        self.assert_current()
+
+    def test_a_reply_that_ctrl_c_has_overtaken_is_not_stale(self):
+        self.record(self.run_page("$ printf '  3 requests\\nRequests/sec: 3\\n'", options="figures"))
+        errors = "  Errors: connect 0, read 0, [Error] replies 0, wrong 0, unanswered 1\n"
+        self.break_page("\nRequests", f"\n{errors}  Note: 1 request had no reply yet at the end\nRequests")
+        self.assert_current()
+        self.break_page("wrong 0", "wrong 1")
+        self.assert_finding("page.md:1: .*stale")
+
+    def test_commands_inherit_no_descriptors(self):
+        inherited = fcntl.fcntl(0, fcntl.F_DUPFD, 100)
+        self.addCleanup(os.close, inherited)
+        self.write("docs/page.md", self.run_page(f"$ test -e /proc/$$/fd/{inherited} || echo closed", "closed"))
+        status, output = self.docs("--check", pass_fds=[inherited])
+        self.assertEqual(0, status, output)
+
+    def test_other_words_beside_figures_are_stale(self):
+        self.record(self.run_page("$ echo 12 us, p50, 02_threads", options="figures"))
+        for old, new in (("\n12 us,", "\n12 requests,"), (" p50, 02_threads\n12", " p50, 02_threads\n\n12")):
+            with self.subTest(new):
+                page = self.read()
+                self.break_page(old, new)
+                self.assert_finding("page.md:1: .*stale")
+                self.write("docs/page.md", page)
+
+    def test_figures_in_names_are_compared(self):
+        for old, new in (("02_threads", "03_threads"), ("p50", "p99")):
+            with self.subTest(old):
+                self.record(self.run_page(f"$ echo {old}", options="figures"))
+                self.break_page(f"\n{old}", f"\n{new}")
+                self.assert_finding("page.md:1: .*stale")
+
+    def test_figures_are_compared_where_they_are_not_said_to_be_some(self):
+        self.record(self.run_page("$ echo 12"))
+        self.break_page("\n12", "\n13")
+        self.assert_finding("page.md:1: .*stale")
+
+    def test_a_command_that_does_not_end_is_found(self):
+        self.assert_page_finding(
+            self.run_page("$ build/release/server"),
+            r"page.md:1: waited 2 s for the end of the command.*not run",
+            r"\| ready at",
+            arguments=("--deadline", "2"),
+        )
+
+    def test_output_that_never_comes_is_found(self):
+        self.assert_page_finding(
+            self.run_page("$ build/release/server", options="until=/steady/"),
+            r"page.md:1: waited 2 s for terminal 'main' to print /steady/",
+            arguments=("--deadline", "2"),
+        )
+
+    def test_a_command_that_ends_too_early_is_found(self):
+        self.assert_page_finding(
+            self.run_page("$ build/release/hello", options="until=/listening/"),
+            "page.md:1: the command ended without printing anything that matches /listening/",
+        )
+
+    def test_what_ignores_ctrl_c_is_found_and_killed(self):
+        self.write("elsewhere/deaf", "#!/bin/bash\ntrap '' INT HUP\necho up\nsleep 1000\n", 0o755)
+        self.assert_page_finding(
+            self.run_page("$ build/release/deaf", "up", options="until=/up/"),
+            "page.md:1: Ctrl-C did not end the command in terminal 'main'",
+            "page.md:1: left behind and killed: .*deaf",
+            "page.md:1: left behind and killed: sleep 1000",
+            count=3,
+        )
+
+    def test_what_is_left_behind_is_found_and_killed(self):
+        self.assert_page_finding(
+            self.run_page(f"$ setsid sh -c 'echo $$ >&2; exec sleep {LONG}' & wait", options="figures until=/^[0-9]+/"),
+            "page.md:1: left behind and killed: sleep [0-9]+",
+            count=2,  # and it has printed something else than nothing
+        )
+        self.assertEqual(b"", sleepers())
+
+    def test_more_shows_what_has_been_printed_in_the_meantime(self):
+        page = self.record(
+            self.run_page("$ (read -r line <fifo; echo got $line; sleep 1000)", options="one until=/prepared/").replace(
+                "$ (read", "$ mkfifo fifo; echo prepared; (read"
+            )
+            + "\n"
+            + self.run_page(options="one more now")
+            + "\n"
+            + self.run_page("$ echo it >fifo", options="two")
+            + "\n"
+            + self.run_page(options="one more until=/got/")
+        )
+        self.assertIn("```console\n```\n\n<!-- run two -->", page)
+        self.assertIn("```console\ngot it\n```", page)
+        self.assert_current()
+
+    def test_slow_runs_are_for_those_who_ask(self):
+        self.record(
+            self.run_page("$ build/release/server", options="a slow figures until=/ready/")
+            + "\n"
+            + self.run_page("^C", "$ echo done", options="a")
+            + "\n"
+            + self.run_page("$ build/release/hello", options="b slow")
+        )
+        self.assert_current("--slow")
+        self.break_page("\nhello\n", "\nwelcome\n")
+        self.assert_current()
+        self.assert_finding("page.md:.*'run b slow' is stale", arguments=("--slow",))
+
+    def test_a_line_goes_on_behind_a_backslash(self):
+        page = self.record(self.run_page("$ printf '%s\\n' a \\", "    b"))
+        self.assertIn("\n    b\na\nb\n```", page)
+        self.assert_current()
+
+    def test_pages_that_use_the_same_port_do_not_meet(self):
+        listen = (
+            "import socket, time; s = socket.create_server(('127.0.0.1', 25000)); print('up', flush=True); time.sleep(99)"
+        )
+        page = self.run_page(f'$ python3 -c "{listen}"', "up", options="until=/^up/")
+        for name in ("page", "page2", "page3"):
+            self.write(f"docs/{name}.md", page)
+        self.assert_current("--jobs", "3")
+
+
+class Markers(DocsTest):
+    def test_blocks_that_nobody_owns_are_found(self):
+        for page in ("```cpp\nint a;\n```\n", "```\na\n```\n", "```console\n$ ls\n```\n", "- a\n\n  ```sh\n  ls\n  ```\n"):
+            with self.subTest(page):
+                self.assert_page_finding(page, r"page.md:\d: nobody owns this block")
+
+    def test_indented_code_is_found(self):
+        for page in ("Text\n\n    code\n\n    more code\n\nText\n", "- item\n\n        code in it\n"):
+            with self.subTest(page):
+                self.assert_page_finding(page, "page.md:3: an indented code block")
+
+    def test_a_marker_without_a_block_is_found(self):
+        self.assert_page_finding("<!-- run -->\n\n```text\na\n```\n", "page.md:1: 'run' must stand directly above")
+
+    def test_an_option_that_does_not_exist_is_found(self):
+        self.assert_page_finding("<!-- run a Figures -->\n```console\n$ true\n```\n", "page.md:1: .*write run")
+
+    def test_a_block_without_an_end_is_found(self):
+        self.assert_page_finding("```text\na\n", "page.md:1: this fenced block is never closed")
+
+    def test_a_recording_by_a_script_that_is_gone_is_found(self):
+        self.write("docs/page.md", "A page\n")
+        self.assert_current()
+        (self.root / "scripts/measure").unlink()
+        self.assert_finding("other.md:6: 'figures' was recorded by scripts/measure, which does not exist")
+
+
+class Claims(DocsTest):
+    def test_a_test_that_does_not_exist_is_found(self):
+        self.assert_page_finding(
+            "It greets. *Asserted by:* `it greets`, `it is polite\nto nobody`.\n",
+            "page.md:1: there is no test 'it is polite to nobody'",
+        )
+
+    def test_a_claim_names_a_test(self):
+        self.assert_page_finding("It greets. *Asserted by:* the tests.\n", "page.md:1: 'asserted by' names no test")
+
+    def test_a_renamed_test_is_found(self):
+        self.record("It greets. *Asserted by:* `it greets`.\n")
+        self.assert_current()
+        self.break_file("tests/a_test.cpp", "it greets", "it greets all")
+        self.assert_finding("page.md:1: there is no test 'it greets'; is it 'it greets all'")
+
+
+class Links(DocsTest):
+    def test_links_that_lead_nowhere_are_found(self):
+        for link, said in (
+            ("[a](none.md)", "no such file"),
+            ("![a](none.svg)", "no such file"),
+            ('<img src="none.png" alt="a">', "no such file"),
+            ("[a]: none.md", "no such file"),
+            ("[a](other.md#second)", "no heading there has that name; is it #second-one"),
+            ("[a](#none)", "no heading there has that name"),
+            ("[a](../stages/01_a.cpp#L3)", "lines move"),
+            ("[a](../../..)", "no such file"),
+        ):
+            with self.subTest(link):
+                self.assert_page_finding(f"# Page\n\n{link}\n", f"page.md:3: link .*{said}")
+
+    def test_links_in_code_and_to_elsewhere_are_none_of_ours(self):
+        self.write("docs/page.md", "`[a](none.md)`, [b](https://example.com/none#x)\n\n```text\n[c](none)\n```\n")
+        self.assert_current()
+
+
+@unittest.skipUnless(shutil.which("dot"), "Graphviz is not installed")
+class Diagrams(DocsTest):
+    def test_a_changed_diagram_is_found(self):
+        self.write("docs/diagrams/a.dot", "digraph { client -> server }\n")
+        self.assert_finding("docs/diagrams/a.dot:1: a.svg is not what this draws")
+        status, output = self.docs("--record", "docs/diagrams/a.dot")
+        self.assertEqual(0, status, output)
+        self.assert_current()
+        self.break_file("docs/diagrams/a.dot", "server", "waiter")
+        self.assert_finding("docs/diagrams/a.dot:1: a.svg is not what this draws; run: scripts/docs --record")
+
+    def test_a_diagram_that_cannot_be_drawn_is_found(self):
+        self.write("docs/diagrams/a.dot", "digraph { client -> \n")
+        self.assert_finding("docs/diagrams/a.dot:1: dot says: .*syntax error")
+
+    def test_a_picture_that_nobody_draws_is_found(self):
+        self.write("docs/diagrams/b.svg", "<svg/>\n")
+        self.assert_finding("docs/diagrams/b.svg:1: no .dot draws this picture")
+
+
+class Exercises(DocsTest):
+    def setUp(self):
+        super().setUp()
+        self.write(
+            "CMakeLists.txt",
+            textwrap.dedent(
+                """\
+                cmake_minimum_required(VERSION 3.25)
+                project(fixture LANGUAGES CXX)
+                add_executable(01_a stages/01_a.cpp)
+                set_target_properties(01_a PROPERTIES RUNTIME_OUTPUT_DIRECTORY stages)
+                """
+            ),
+        )
+        self.write("CMakePresets.json", (SCRIPTS.parent / "CMakePresets.json").read_text())
+
+    def test_an_answer_is_built_and_run_by_those_who_ask(self):
+        self.write("docs/page.md", PATCH)
+        self.assert_current()
+        self.assert_current("--slow")
+        self.assertIn("hello", self.read("stages/01_a.cpp"))
+        self.break_page("\nservus\n", "\nhello\n")
+        self.assert_current()
+        self.assert_finding("page.md:18: 'run' is stale", r"\+servus", arguments=("--slow",))
+
+    def test_an_answer_that_does_not_compile_is_found(self):
+        self.assert_page_finding(
+            PATCH.replace('+        std::puts("servus");', "+        puts(servus);"),
+            "page.md:3: the answer: 'cmake --build .*' failed",
+            arguments=("--slow",),
+        )
+
+    def test_an_answer_that_no_longer_applies_is_found(self):
+        self.break_file("stages/01_a.cpp", '"hello"', '"HELLO"')
+        self.assert_page_finding(PATCH, "page.md:3: the patch no longer applies")
+
+
+class Interrupted(DocsTest):
+    def test_ctrl_c_ends_what_the_page_has_started(self):
+        self.write("docs/page.md", f"<!-- run -->\n```console\n$ : >begun; sleep {LONG}\n```\n")
+        scratch = self.root / "scratch"
+        scratch.mkdir()
+        docs = subprocess.Popen(
+            [sys.executable, self.root / "scripts/docs.py", "--check", "--build", self.build],
+            env={**os.environ, "TMPDIR": str(scratch)},
+            cwd=self.root,
+            start_new_session=True,
+        )
+        end = time.monotonic() + 60
+        while not list(scratch.glob("*/root.*/begun")):
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+        os.killpg(docs.pid, 2)
+        self.assertEqual(130, docs.wait(60))
+        self.assertEqual(b"", sleepers())
+        self.assertEqual([], list(scratch.iterdir()))
+
+
+if __name__ == "__main__":
+    unittest.main()
