@@ -383,9 +383,11 @@ class Runs(DocsTest):
                 self.write("docs/page.md", page)
 
     def test_figures_in_names_are_compared(self):
-        self.record(self.run_page("$ echo 02_threads", options="figures"))
-        self.break_page("\n02_threads", "\n03_threads")
-        self.assert_finding("page.md:1: .*stale")
+        for old, new in (("02_threads", "03_threads"), ("p50", "p99")):
+            with self.subTest(old):
+                self.record(self.run_page(f"$ echo {old}", options="figures"))
+                self.break_page(f"\n{old}", f"\n{new}")
+                self.assert_finding("page.md:1: .*stale")
 
     def test_figures_are_compared_where_they_are_not_said_to_be_some(self):
         self.record(self.run_page("$ echo 12"))
