@@ -300,7 +300,14 @@ def diff(argument):
 
 def check_patch(block):
     ran = subprocess.run(
-        ["git", "apply", "--check", "-"], input=block.text() + "\n", cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "apply", "--check", "-"],
+        input=block.text() + "\n",
+        cwd=ROOT,
+        # Else git would take our files for a part of a repository that happens to lie above them.
+        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(ROOT.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ran.returncode != 0:
         raise Problem(f"the patch no longer applies ({first_line(ran.stderr)}): write it anew")
@@ -1112,7 +1119,6 @@ class Workshop:
     def __init__(self, scratch):
         self.tree = scratch / "answers"
         shutil.copytree(ROOT, self.tree, symlinks=True, ignore=shutil.ignore_patterns(".git", "build"))
-        # Else git would take the tree for a part of a repository that happens to lie above it.
         self.environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(scratch)}
         self.run(["cmake", "--preset", "release", "-DGROUND_TESTS=OFF"])
 

@@ -468,9 +468,8 @@ class Runs(DocsTest):
         self.assert_current()
 
     def test_pages_that_use_the_same_port_do_not_meet(self):
-        listen = (
-            "import socket, time; s = socket.create_server(('127.0.0.1', 25000)); print('up', flush=True); time.sleep(99)"
-        )
+        listen = "import socket, time; s = socket.create_server(('127.0.0.1', 25000))"
+        listen += "; print('up', flush=True); time.sleep(99)"
         page = self.run_page(f'$ python3 -c "{listen}"', "up", options="until=/^up/")
         for name in ("page", "page2", "page3"):
             self.write(f"docs/{name}.md", page)
@@ -479,7 +478,12 @@ class Runs(DocsTest):
 
 class Markers(DocsTest):
     def test_blocks_that_nobody_owns_are_found(self):
-        for page in ("```cpp\nint a;\n```\n", "```\na\n```\n", "```console\n$ ls\n```\n", "- a\n\n  ```sh\n  ls\n  ```\n"):
+        for page in (
+            "```cpp\nint a;\n```\n",
+            "```\na\n```\n",
+            "```console\n$ ls\n```\n",
+            "- a\n\n  ```sh\n  ls\n  ```\n",
+        ):
             with self.subTest(page):
                 self.assert_page_finding(page, r"page.md:\d: nobody owns this block")
 
