@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -365,6 +366,31 @@ class Runs(DocsTest):
         self.assert_current()
         self.break_page("wrong 0", "wrong 1")
         self.assert_finding("page.md:1: .*stale")
+
+    def test_what_was_different_only_once_is_not_stale(self):
+        self.record(self.run_page("$ build/release/hello"))
+        self.write("elsewhere/hello", f"#!/bin/sh\nmkdir {self.root}/once 2>&- && echo unlucky || echo hello\n", 0o755)
+        status, output = self.docs("--check")
+        self.assertEqual(0, status, output)
+        self.assertIn("docs/page.md is run once more", output)
+
+    def test_commands_inherit_no_signals(self):
+        none = "0000000000000000"
+        self.write(
+            "docs/page.md",
+            self.run_page(
+                "$ grep -E 'Sig(Blk|Ign)' /proc/self/status",
+                f"SigBlk: {none}",
+                f"SigIgn: {none}",
+                "$ (yes; echo $? >&2) | head -n 1",
+                "y",
+                "141",
+            ),
+        )
+        previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGHUP, previous)
+        status, output = self.docs("--check")
+        self.assertEqual(0, status, output)
 
     def test_commands_inherit_no_descriptors(self):
         inherited = fcntl.fcntl(0, fcntl.F_DUPFD, 100)
