@@ -44,8 +44,6 @@ SLOW_DEADLINE = 900.0
 COLUMNS, ROWS = 100, 40
 DIFF_LINES = 14  # how much of a difference a finding shows
 
-# Pages that still have blocks which nobody has marked. To be empty.
-NOT_YET = {"README.md"}
 # Languages of blocks that need no marker: neither is our code, nor a command, nor what one printed.
 FREE_LANGUAGES = {"python", "text"}
 
@@ -1251,22 +1249,15 @@ def main():
             sys.exit(f"docs: {path} is neither a page (.md) nor a diagram (.dot)")
         if not path.is_relative_to(ROOT):
             sys.exit(f"docs: {path} is not in {ROOT}")
-    orphans, not_yet = [], []
+    orphans = []
     if not names:
         names = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/**/*.dot")])
-        not_yet = [ROOT / name for name in sorted(NOT_YET)]
-        names = [path for path in names if path not in not_yet]
         drawn = sorted((ROOT / "docs" / "diagrams").glob("*.svg"))
         orphans = [path for path in drawn if not path.with_suffix(".dot").exists()]
 
     with tempfile.TemporaryDirectory(prefix="docs.") as folder:
         scratch = Path(folder).resolve()
         findings = diagrams([path for path in names if path.suffix == ".dot"], options.record, scratch)
-        findings += [
-            Finding("scripts/docs.py", 1, f"{os.path.relpath(path, ROOT)} is in order: take it out of NOT_YET")
-            for path in not_yet
-            if not Page(path).findings
-        ]
         findings += [Finding(os.path.relpath(path, ROOT), 1, "no .dot draws this picture") for path in orphans]
         pages = [Page(path) for path in names if path.suffix == ".md"]
         contents = {page: {} for page in pages}
