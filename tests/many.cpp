@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <string>
 
@@ -16,6 +17,10 @@ constexpr std::size_t promised = 10'000;
 
 // A server has to end within 2 s of SIGTERM; the rest is for a busy machine.
 constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
+
+// How long a server may take to finish what it has begun, before it ends all the same
+// (signals.cpp).
+constexpr std::chrono::milliseconds time_until_cut_off{1500};
 
 // As many as are promised, or as fit. (Under a sanitizer each costs ten times as much.)
 std::size_t many()
@@ -81,7 +86,8 @@ TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when
     CHECK(server.err().text().empty());
 }
 
-TEST_CASE("SIGTERM while 10,000 ask and some of it is long: all of it is answered, in time")
+TEST_CASE(
+    "SIGTERM while 10,000 ask and some of it is long: all is answered, as far as there is time")
 {
     const LongRequest long_request;
     Server server({"--quiet"});
@@ -90,13 +96,24 @@ TEST_CASE("SIGTERM while 10,000 ask and some of it is long: all of it is answere
     for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
         client->send("10\n11\n12\n");
     }
+    const auto start = std::chrono::steady_clock::now();
     server.signal(SIGTERM);
     CHECK(server.wait(Deadline(time_to_end)) == 0);
+    const auto taken = std::chrono::steady_clock::now() - start;
     CHECK(server.descendants().empty());
-    CHECK(clients.front().read_until_gone() == long_request.reply() + "\n");
+    // On a machine that is too busy for that the server is cut off, and so are the replies. But if
+    // it has ended earlier, of itself, nothing may be missing.
+    const bool all = taken < time_until_cut_off;
+    MESSAGE(fmt::format("{} ms to the end{}", taken / std::chrono::milliseconds(1),
+                        all ? "" : ": cut off"));
+    const auto check = [all](const std::string& replies, const std::string& expected) {
+        CAPTURE(replies);
+        REQUIRE((all ? replies == expected : expected.starts_with(replies)));
+    };
+    check(clients.front().read_until_gone(), long_request.reply() + "\n");
     for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
         CAPTURE(client - clients.begin());
-        REQUIRE(client->read_until_gone() == "55\n89\n144\n");
+        check(client->read_until_gone(), "55\n89\n144\n");
     }
     CHECK(server.err().read_all().empty());
 }
@@ -114,9 +131,12 @@ TEST_CASE("SIGTERM while 10,000 ask and some of it has no end: it ends in time a
     CHECK(server.wait(Deadline(time_to_end)) == 0);
     CHECK(server.descendants().empty());
     CHECK(clients.front().read_until_gone().empty());
+    // It is cut off, so how many are answered by then depends on the machine.
     for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
         CAPTURE(client - clients.begin());
-        REQUIRE(client->read_until_gone() == (stage().computes_aside() ? "55\n" : ""));
+        const std::string replies = client->read_until_gone();
+        const bool may_be_answered = stage().computes_aside() && replies == "55\n";
+        REQUIRE((replies.empty() || may_be_answered));
     }
     const Server next({"--quiet", "--port", std::to_string(server.port())});
     CHECK(next.port() == server.port());
