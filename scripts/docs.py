@@ -964,6 +964,7 @@ def name_of(pid):
 
 def end_descendants(grace=5.0):
     """Everything should be gone. Waits for what is about to be, kills the rest and names it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     end = time.monotonic() + grace
     while descendants() and time.monotonic() < end:
         # Nothing tells us about the end of a process that is not our child (yet); so: look again.
@@ -1065,8 +1066,9 @@ def start_unit(unit, slow, deadline, namespaces, scratch):
     if child != 0:
         return child, result
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+        # What has lost its parent becomes our child, and is waited for at once: there are pages that watch it go.
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        signal.signal(signal.SIGCHLD, lambda number, frame: reap())
         if namespaces:
             enter_network_namespace()
         shown, problems = play_unit(unit, slow, deadline)
