@@ -860,8 +860,11 @@ def next_input(lines, at, terminal):
 # Comparing
 
 
-# What perf adds to its report if Ctrl-C, or the end of its time, comes between a request and its reply.
-UNLUCKY = re.compile(r" *(Errors: (\D+ 0, )+unanswered \d+|Note: \d+ requests? had no reply yet at the end)$")
+# What perf adds to its report when it was short of CPU, and if Ctrl-C, or the end of its time, comes between a
+# request and its reply.
+UNLUCKY = re.compile(
+    r" *(Errors: (\D+ 0, )+unanswered \d+|Note: (perf itself was busy .*|\d+ requests? had no reply yet at the end))$"
+)
 
 
 def shape(lines):

@@ -357,6 +357,11 @@ class Runs(DocsTest):
         self.break_page("echo took 1,234.5 us at 0x7f ███▏", "echo took 1,234.5 us at 0x7f ███▏")
         self.assert_current()
 
+    def test_perf_being_busy_is_not_stale(self):
+        self.record(self.run_page("$ printf '  3 requests\\nRequests/sec: 3\\n'", options="figures"))
+        self.break_page("\nRequests", "\n  Note: perf itself was busy for 97% of the time: ...\nRequests")
+        self.assert_current()
+
     def test_a_reply_that_ctrl_c_has_overtaken_is_not_stale(self):
         self.record(self.run_page("$ printf '  3 requests\\nRequests/sec: 3\\n'", options="figures"))
         errors = "  Errors: connect 0, read 0, [Error] replies 0, wrong 0, unanswered 1\n"
