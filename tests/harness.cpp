@@ -750,7 +750,7 @@ void wait_until_read(const Server& server, const Client& client)
     });
 }
 
-void wait_until_computing(const Program& program)
+void wait_until_computing(const Program& program, const std::function<void()>& start)
 {
     const auto used = [&] {
         std::chrono::milliseconds sum = program.info().cpu;
@@ -760,10 +760,12 @@ void wait_until_computing(const Program& program)
         return sum;
     };
     const auto before = used();
+    start();
     eventually("the server computes", [&] { return used() >= before + noticeable; });
 }
 
-std::vector<pid_t> wait_until_descendants_compute(const Program& program, std::size_t count)
+std::vector<pid_t> wait_until_descendants_compute(const Program& program, std::size_t count,
+                                                  const std::function<void()>& start)
 {
     const auto before = program.descendants();
     const auto used_before = [&](const ProcessInfo& process) {
@@ -772,6 +774,7 @@ std::vector<pid_t> wait_until_descendants_compute(const Program& program, std::s
         });
         return same == before.end() ? std::chrono::milliseconds(0) : same->cpu;
     };
+    start();
     std::vector<pid_t> computing;
     eventually(fmt::format("{} descendants compute", count), [&] {
         computing.clear();

@@ -291,12 +291,14 @@ struct ServerEnd {
 // Waits until the server has read all that the client has sent.
 void wait_until_read(const Server& server, const Client& client);
 
-// Waits until the program, its descendants included, computes: until it has used some more CPU time
-// than now.
-void wait_until_computing(const Program& program);
+// Gives the program something to compute, and waits until it does, its descendants included: until
+// it has used some more CPU time than before. What has an end is given by start: a test that is
+// held up may come to wait when it is over.
+void wait_until_computing(
+    const Program& program, const std::function<void()>& start = [] {});
 
 // Waits until that many descendants compute, and returns them.
-[[nodiscard]] std::vector<pid_t> wait_until_descendants_compute(const Program& program,
-                                                                std::size_t count);
+[[nodiscard]] std::vector<pid_t> wait_until_descendants_compute(
+    const Program& program, std::size_t count, const std::function<void()>& start = [] {});
 
 }  // namespace ground::test

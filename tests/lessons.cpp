@@ -57,12 +57,10 @@ TEST_CASE("a big request DOES delay a small one of another client" *
     if (stage().serves_others()) {
         Client small(server);
         CHECK(small.ask("10\n") == "55");
-        big.send(long_request.text());
-        wait_until_computing(server);
+        wait_until_computing(server, [&] { big.send(long_request.text()); });
         CHECK(small.ask("10\n") == "55");
     } else {
-        big.send(long_request.text());
-        wait_until_computing(server);
+        wait_until_computing(server, [&] { big.send(long_request.text()); });
         Client small(server);
         small.send("10\n");
         big.wait_readable();

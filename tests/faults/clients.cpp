@@ -54,8 +54,7 @@ std::vector<Point> points()
          "55\n", true},
         {"while its number is computed",
          [](const Server& server, Client& client) {
-             client.send(long_request().text());
-             wait_until_computing(server);
+             wait_until_computing(server, [&] { client.send(long_request().text()); });
          },
          long_request().reply() + "\n"},
         {"with a reply that it has not read",
@@ -70,9 +69,10 @@ std::vector<Point> points()
              for (int i = 0; i < 1000; ++i) {
                  requests += "3\n";
              }
-             client.send("4\n" + requests);
-             CHECK(client.read_line() == "3");
-             wait_until_computing(server);
+             wait_until_computing(server, [&] {
+                 client.send("4\n" + requests);
+                 CHECK(client.read_line() == "3");
+             });
          },
          [] {
              std::string replies = long_request().reply() + "\n";
@@ -151,8 +151,7 @@ TEST_CASE("what a client that has gone had asked for is computed to its end all 
     Client client(server);
     CHECK(client.ask("10\n") == "55");
     const auto before = cpu_time_with_descendants(server);
-    client.send(long_one.text());
-    wait_until_computing(server);
+    wait_until_computing(server, [&] { client.send(long_one.text()); });
     client.reset();
     if (!stage().computes_aside()) {
         check_serves(server);
@@ -183,8 +182,7 @@ TEST_CASE("a client that closes with replies still owed is forgotten")
     for (int i = 0; i < 1000; ++i) {
         requests += "3\n";
     }
-    client.send(requests);
-    wait_until_computing(server);
+    wait_until_computing(server, [&] { client.send(requests); });
     client.close();
     check_serves(server);
     check_descriptors_return_to(before, server);

@@ -123,8 +123,7 @@ TEST_CASE("SIGTERM lets it finish what it is computing" * only_if(stage().finish
     const LongRequest long_request(milliseconds(200));
     Server server;
     Client client(server);
-    client.send(long_request.text());
-    wait_until_computing(server);
+    wait_until_computing(server, [&] { client.send(long_request.text()); });
     server.signal(SIGTERM);
     CHECK(client.read_line() == long_request.reply());
     CHECK(client.read_all().empty());
@@ -235,8 +234,7 @@ TEST_CASE("being stopped and continued does not cut short what it finishes" *
     const LongRequest long_request(milliseconds(200));
     Server server;
     Client client(server);
-    client.send(long_request.text());
-    wait_until_computing(server);
+    wait_until_computing(server, [&] { client.send(long_request.text()); });
     server.signal(SIGTERM);
     eventually("it has stopped listening", [&] { return server.listening_port() == 0; });
     try {

@@ -95,11 +95,12 @@ TEST_SUITE_BEGIN("worker stopped");
 TEST_CASE("a stopped worker delays only what it computes" * only_if(stage().has_processes()) *
           because("no worker processes"))
 {
-    const LongRequest long_request;
+    const LongRequest long_request(
+        std::chrono::milliseconds(1000));  // not through before it is stopped
     const Server server({"--workers", "2"});
     Client one(server);
-    one.send(long_request.text());
-    const auto busy = wait_until_descendants_compute(server, 1);
+    const auto busy =
+        wait_until_descendants_compute(server, 1, [&] { one.send(long_request.text()); });
     REQUIRE(busy.size() == 1);
     REQUIRE(::kill(busy[0], SIGSTOP) == 0);
     Client two(server);
