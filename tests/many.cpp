@@ -22,6 +22,12 @@ constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
 // (signals.cpp).
 constexpr std::chrono::milliseconds time_until_cut_off{1500};
 
+#ifdef __OPTIMIZE__
+constexpr bool optimised = true;
+#else
+constexpr bool optimised = false;
+#endif
+
 // As many as are promised, or as fit. (Under a sanitizer each costs ten times as much.)
 std::size_t many()
 {
@@ -67,19 +73,19 @@ TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when
 
     std::deque<Client> clients = connect(server, number - 1);
     CHECK(server.descriptors() == own + number);
+    const auto check_memory = [&](std::size_t limit) {
+        const std::size_t each = (server.memory() - memory) / clients.size();
+        MESSAGE(each << " bytes for each of " << number << " clients");
+        CHECK((sanitized || !optimised || each <= limit));
+    };
+    check_memory(1600);
     for (Client& client : clients) {
         client.send("20\n");
     }
     for (Client& client : clients) {
         REQUIRE(client.read_line() == "6765");
     }
-#ifdef __OPTIMIZE__
-    if (!sanitized) {
-        const std::size_t each = (server.memory() - memory) / clients.size();
-        MESSAGE(each << " bytes for each of " << number << " clients");
-        CHECK(each <= 1600);
-    }
-#endif
+    check_memory(1800);  // on a busy machine all 10,000 have waited in the pool's queue
     clients.clear();
     CHECK_NOTHROW(eventually("all are forgotten", [&] { return server.descriptors() == own + 1; }));
     CHECK(first.front().ask("10\n") == "55");
