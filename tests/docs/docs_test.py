@@ -357,6 +357,15 @@ class Runs(DocsTest):
         self.break_page("echo took 1,234.5 us at 0x7f ███▏", "echo took 1,234.5 us at 0x7f ███▏")
         self.assert_current()
 
+    def test_a_program_may_name_its_folder(self):
+        self.write("elsewhere/whoami", '#!/bin/sh\nrealpath --relative-to=. "$0"; realpath "$0"\n', 0o755)
+        page = self.record(self.run_page("$ build/release/whoami"))
+        self.assertIn("$ build/release/whoami\nbuild/release/whoami\nbuild/release/whoami\n", page)
+
+    def test_other_folders_of_this_machine_are_not_shown(self):
+        self.write("docs/page.md", self.run_page("$ realpath docs"))
+        self.assert_finding("page.md:1: .*only this machine has", count=2)  # and stale
+
     def test_perf_being_busy_is_not_stale(self):
         self.record(self.run_page("$ printf '  3 requests\\nRequests/sec: 3\\n'", options="figures"))
         self.break_page("\nRequests", "\n  Note: perf itself was busy for 97% of the time: ...\nRequests")
