@@ -22,8 +22,15 @@ inline constexpr std::size_t processes_of_pool(std::size_t workers) { return wor
 
 inline void wait_for_workers(const Server& server, std::size_t workers)
 {
-    eventually("all workers are there",
-               [&] { return server.descendants().size() == processes_of_pool(workers); });
+    std::size_t processes = 0;
+    try {
+        eventually("all workers are there", [&] {
+            processes = server.descendants().size();
+            return processes == processes_of_pool(workers);
+        });
+    } catch (const std::runtime_error& error) {
+        throw std::runtime_error(fmt::format("{}; processes: {}", error.what(), processes));
+    }
 }
 
 // A number that takes a while to compute, and comes to an end.
