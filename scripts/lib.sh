@@ -14,8 +14,8 @@ build_packages=(
 # The clients that nobody here wrote, which the tests let talk to every stage; a browser for the pages
 # that we write; and Python for a server of the talk's.
 test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3)
-# What the documentation shows is run and drawn again: strace appears there, Graphviz draws.
-docs_packages=(python3 git strace graphviz)
+# What the documentation shows is run and drawn again: strace, ss and pgrep appear there, Graphviz draws.
+docs_packages=(python3 git strace iproute2 procps graphviz)
 # What tells the words and the definitions of the sources, for their annotated reading.
 annotate_packages=(python3 python3-pygments universal-ctags git g++)
 test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}")
