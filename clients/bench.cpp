@@ -16,6 +16,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// How long a server may take from losing its connections to having ended, on a busy machine. Only a
+// run that has failed waits for it.
+constexpr auto time_to_die = 1s;
+
 std::chrono::steady_clock::time_point after(Nanoseconds time)
 {
     return std::chrono::steady_clock::now() + time;
@@ -214,7 +218,7 @@ nlohmann::json LoadRun::report(Nanoseconds longest)
     auto json = nlohmann::json::parse(child_.out(), nullptr, false);
     if (!json.is_object()) {
         // A server that dies takes its connections with it, and perf may notice that first.
-        bench_.supervisor.wait([&] { return server_.died(); }, after(100ms));
+        bench_.supervisor.wait([&] { return server_.died(); }, after(time_to_die));
         server_.check_alive();
         std::string complaint = last_line(child_.err());
         if (complaint.starts_with("perf: ")) {
@@ -226,7 +230,7 @@ nlohmann::json LoadRun::report(Nanoseconds longest)
                      complaint.empty() ? "perf: " + child_.ending() : complaint);
     }
     if (json["errors"]["read"] > 0) {
-        bench_.supervisor.wait([&] { return server_.died(); }, after(100ms));
+        bench_.supervisor.wait([&] { return server_.died(); }, after(time_to_die));
         server_.check_alive();
     }
     return json;

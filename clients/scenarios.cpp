@@ -334,7 +334,7 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
         measurement.words["held"] = "none";
         if (held > 0) {
             const double memory =
-                static_cast<double>(under_load->memory) - static_cast<double>(before->memory);
+                static_cast<double>(under_load->anonymous) - static_cast<double>(before->anonymous);
             figures["memory_each"] = std::max(0.0, memory) / held;
         } else {
             measurement.words["memory_each"] = "-";

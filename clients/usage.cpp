@@ -73,7 +73,9 @@ Usage usage_of(pid_t server)
         }
         usage.cpu_s[pid] =
             static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
-        usage.memory += 1024 * field(fmt::format("/proc/{}/smaps_rollup", pid), "Pss:");
+        const std::string memory = fmt::format("/proc/{}/smaps_rollup", pid);
+        usage.memory += 1024 * field(memory, "Pss:");
+        usage.anonymous += 1024 * field(memory, "Pss_Anon:");
         usage.threads +=
             static_cast<unsigned>(field(fmt::format("/proc/{}/status", pid), "Threads:"));
     }

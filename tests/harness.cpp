@@ -450,12 +450,12 @@ std::size_t Program::address_space() const
     return total * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
-Outcome run(const Start& start)
+Outcome run(const Start& start, Deadline deadline)
 {
     Program program(start);
     program.close_stdin();
     Outcome outcome;
-    outcome.status = program.wait();
+    outcome.status = program.wait(deadline);
     outcome.out = program.out().read_all();
     outcome.err = program.err().read_all();
     return outcome;

@@ -200,8 +200,9 @@ struct Outcome {
     std::string err;
 };
 
-// Runs it to its end, and to the end of whatever holds its output open.
-[[nodiscard]] Outcome run(const Start& start);
+// Runs it to its end, and to the end of whatever holds its output open. Some have much to do until
+// then.
+[[nodiscard]] Outcome run(const Start& start, Deadline deadline = Deadline(5 * patience));
 
 // A stage's executable that listens. Which stage: see stage.hpp.
 class Server : public Program {

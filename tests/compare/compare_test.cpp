@@ -1,4 +1,5 @@
 // compare as its users run it, against real stages and against servers with a flaw.
+#include "clients/usage.hpp"
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <memory>
 #include <set>
 #include <sstream>
 
@@ -22,15 +24,17 @@ namespace {
 
 using Arguments = std::vector<std::string>;
 
+// A --timeout for tests in which it passes: long enough for a stage to start on a busy machine.
+const std::string soon = sanitized ? "12s" : "5s";
+
 // Short measurements, patient with a machine that is busy; the arguments may say otherwise.
 Start compare(const Arguments& arguments)
 {
-    const std::vector<std::pair<std::string, std::string>> usual{
-        {"--duration", "500ms"},
-        {"--runs", "1"},
-        {"--big", "20"},
-        {"--timeout", sanitized ? "12s" : "3s"},
-        {"--connections", "4"}};
+    const std::vector<std::pair<std::string, std::string>> usual{{"--duration", "500ms"},
+                                                                 {"--runs", "1"},
+                                                                 {"--big", "20"},
+                                                                 {"--timeout", "30s"},
+                                                                 {"--connections", "4"}};
     Start start{{COMPARE_PATH}};
     for (const auto& [option, value] : usual) {
         if (std::find(arguments.begin(), arguments.end(), option) == arguments.end()) {
@@ -140,7 +144,7 @@ TEST_CASE("compare: says of 01 how many clients starve")
 
 TEST_CASE("compare: says of 01 that it serves one big request and not the next")
 {
-    const Report result = report({"01", "--scenario", "parallel"});
+    const Report result = report({"01", "--scenario", "parallel", "--timeout", soon});
     CHECK(result.run("01_blocking").at("figures").at("at_once_1") > 0);
     CHECK(result.run("01_blocking").at("words").at("at_once_2") == "1 of 2 served");
 }
@@ -157,6 +161,22 @@ TEST_CASE("compare: the hog has figures from before, during and after it")
     REQUIRE(timeline.size() > 4);
     CHECK(timeline.front().at("at_s") < timeline.back().at("at_s"));
     CHECK(result.run("02_threads").at("phases").at(1).at("name") == "hog");
+}
+
+TEST_CASE("compare: what a connection costs does not depend on what else runs")
+{
+    const Start start{{STAGES_PATH "/02_threads", "--port", "0"}};
+    const Program server(start);
+    server.out().wait_for("\n");
+    const ground::Usage alone = ground::usage_of(server.pid());
+    std::vector<std::unique_ptr<Program>> others;  // share the pages of its file and its libraries
+    for (int i = 0; i < 8; ++i) {
+        others.push_back(std::make_unique<Program>(start));
+        others.back()->out().wait_for("\n");
+    }
+    const ground::Usage one_of_many = ground::usage_of(server.pid());
+    CHECK(one_of_many.memory < alone.memory);
+    CHECK(one_of_many.anonymous == alone.anonymous);
 }
 
 TEST_CASE("compare: idle connections are held, and what they cost is known")
@@ -199,7 +219,8 @@ TEST_CASE("compare: many requests at once are measured beside one at a time")
 TEST_CASE("compare: a server that hangs costs its own cells a word, not the run")
 {
     const Report result =
-        report({fake("hangs"), "02", "--scenario", "crowd,hog,parallel,idle,pipeline"});
+        report({fake("hangs"), "02", "--scenario", "crowd,hog,parallel,idle,pipeline", "--idle",
+                "50", "--timeout", soon});
     CHECK(result.status == 1);
     CHECK(result.json.at("complete") == true);
     for (const std::size_t scenario : {0U, 1U, 2U, 3U, 4U}) {
@@ -210,8 +231,8 @@ TEST_CASE("compare: a server that hangs costs its own cells a word, not the run"
 
 TEST_CASE("compare: a server that dies costs its own cells a word, not the run")
 {
-    const Report result =
-        report({fake("dies"), "02", "--scenario", "solo,hog,parallel,idle,pipeline"});
+    const Report result = report(
+        {fake("dies"), "02", "--scenario", "solo,hog,parallel,idle,pipeline", "--idle", "50"});
     CHECK(result.status == 1);
     for (const std::size_t scenario : {0U, 1U, 2U, 3U, 4U}) {
         CHECK(result.run("fake_dies", scenario).at("verdict") == "died");
@@ -222,8 +243,8 @@ TEST_CASE("compare: a server that dies costs its own cells a word, not the run")
 
 TEST_CASE("compare: a server that does not start costs its own cells a word, not the run")
 {
-    const Report result =
-        report({fake("refuses"), fake("silent"), "/no/such", "02", "--scenario", "solo"});
+    const Report result = report({fake("refuses"), fake("silent"), "/no/such", "02", "--scenario",
+                                  "solo", "--timeout", soon});
     CHECK(result.status == 1);
     CHECK(result.run("fake_refuses").at("verdict") == "failed to start");
     CHECK(result.run("fake_refuses").at("detail") == "fake: today is my day off");
