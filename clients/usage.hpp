@@ -11,9 +11,9 @@ namespace ground {
 struct Usage {
     std::map<pid_t, double> cpu_s;  // by process, since it was started
     std::uint64_t memory = 0;       // bytes; what processes share counts once
-    std::uint64_t anonymous =
-        0;  // heaps and stacks, without what comes from files: these pages
-            // are shared with other programs, and cost less the more there are
+    // Of the memory, heaps and stacks. The other pages come from files, and a page of a library
+    // counts the less the more programs use it: no measure for what a connection costs.
+    std::uint64_t anonymous = 0;
     unsigned threads = 0;
     unsigned sockets = 0;  // open in the process itself, not in its descendants
 

@@ -13,8 +13,7 @@ std::size_t raise_descriptor_limit() noexcept;
 // How many descriptors this process has open.
 [[nodiscard]] std::size_t open_descriptors();
 
-// What to type in a shell so that the programs it starts may have so many, or a few
-// more.
+// What to type in a shell so that the programs it starts may have so many, or a few more.
 [[nodiscard]] std::string how_to_allow_descriptors(std::size_t number);
 
 // How many ports the kernel has for the near ends of connections to one server.

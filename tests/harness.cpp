@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -173,6 +174,13 @@ std::vector<ProcessInfo> descendants_of(pid_t pid)
         }
     }
     return found;
+}
+
+std::chrono::nanoseconds thread_cpu_time()
+{
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
 std::vector<std::uint64_t> socket_inodes(pid_t pid)
@@ -750,18 +758,21 @@ void wait_until_read(const Server& server, const Client& client)
     });
 }
 
+std::chrono::milliseconds cpu_time_with_descendants(const Program& program)
+{
+    std::chrono::milliseconds sum = program.info().cpu;
+    for (const ProcessInfo& process : program.descendants()) {
+        sum += process.cpu;
+    }
+    return sum;
+}
+
 void wait_until_computing(const Program& program, const std::function<void()>& start)
 {
-    const auto used = [&] {
-        std::chrono::milliseconds sum = program.info().cpu;
-        for (const ProcessInfo& process : program.descendants()) {
-            sum += process.cpu;
-        }
-        return sum;
-    };
-    const auto before = used();
+    const auto before = cpu_time_with_descendants(program);
     start();
-    eventually("the server computes", [&] { return used() >= before + noticeable; });
+    eventually("the server computes",
+               [&] { return cpu_time_with_descendants(program) >= before + noticeable; });
 }
 
 std::vector<pid_t> wait_until_descendants_compute(const Program& program, std::size_t count,

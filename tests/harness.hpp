@@ -87,6 +87,9 @@ struct ProcessInfo {
 // Its children, and theirs, and so on; zombies do not count.
 [[nodiscard]] std::vector<ProcessInfo> descendants_of(pid_t pid);
 
+// The CPU time that the calling thread has used.
+[[nodiscard]] std::chrono::nanoseconds thread_cpu_time();
+
 // The inodes of all sockets that a process has open.
 [[nodiscard]] std::vector<std::uint64_t> socket_inodes(pid_t pid);
 
@@ -291,6 +294,9 @@ struct ServerEnd {
 
 // Waits until the server has read all that the client has sent.
 void wait_until_read(const Server& server, const Client& client);
+
+// The CPU time that it and its descendants have used, as far as they are still there.
+[[nodiscard]] std::chrono::milliseconds cpu_time_with_descendants(const Program& program);
 
 // Gives the program something to compute, and waits until it does, its descendants included: until
 // it has used some more CPU time than before. What has an end is given by start: a test that is

@@ -1,31 +1,18 @@
 #include "suite.hpp"
 
-#include <time.h>
-
 #include <algorithm>
 #include <chrono>
 
 namespace ground::test {
-
-namespace {
-
-std::chrono::nanoseconds cpu_time()
-{
-    timespec time{};
-    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
-}
-
-}  // namespace
 
 LongRequest::LongRequest(std::chrono::milliseconds at_least) : n_(30)
 {
     // The fastest of a few, for the machine may be busy with something else.
     auto time = std::chrono::nanoseconds::max();
     for (int i = 0; i < 5; ++i) {
-        const auto start = cpu_time();
+        const auto start = thread_cpu_time();
         [[maybe_unused]] const volatile Number number = fib(n_);
-        time = std::min(time, cpu_time() - start);
+        time = std::min(time, thread_cpu_time() - start);
     }
     // One more n costs 1.6 times as much.
     while (time < at_least && n_ < 44) {

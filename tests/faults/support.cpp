@@ -2,7 +2,6 @@
 
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -85,30 +84,10 @@ std::size_t count(std::string_view text, std::string_view word)
     return found;
 }
 
-milliseconds cpu_time_with_descendants(const Program& program)
-{
-    milliseconds sum = program.info().cpu;
-    for (const ProcessInfo& process : program.descendants()) {
-        sum += process.cpu;
-    }
-    return sum;
-}
-
-namespace {
-
-milliseconds own_cpu_time()
-{
-    timespec time{};
-    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return milliseconds(time.tv_sec * 1000 + time.tv_nsec / 1'000'000);
-}
-
-}  // namespace
-
 void burn(milliseconds cpu_time)
 {
-    const auto end = own_cpu_time() + cpu_time;
-    while (own_cpu_time() < end) {
+    const auto end = thread_cpu_time() + cpu_time;
+    while (thread_cpu_time() < end) {
     }
 }
 

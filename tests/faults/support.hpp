@@ -55,8 +55,6 @@ class Others {
 
 [[nodiscard]] std::size_t count(std::string_view text, std::string_view word);
 
-[[nodiscard]] std::chrono::milliseconds cpu_time_with_descendants(const Program& program);
-
 // Keeps one core busy for a while: the measure for what somebody else uses meanwhile.
 void burn(std::chrono::milliseconds cpu_time);
 
