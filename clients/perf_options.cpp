@@ -6,9 +6,11 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <utility>
 
 namespace ground {
@@ -263,13 +265,17 @@ std::string describe(const Mix& mix)
         return fmt::format("fib({})", mix.front().n);
     }
     double total = 0;
+    double smallest = std::numeric_limits<double>::max();
     for (const Share& share : mix) {
         total += share.weight;
+        smallest = std::min<double>(smallest, share.weight);
     }
+    // All to where the smallest has two digits: beside 0.025% there is no 100%.
+    const double unit = std::pow(10, std::floor(std::log10(100 * smallest / total)) - 1);
     std::string text;
     for (const Share& share : mix) {
-        text += fmt::format("{}{:.3g}% fib({})", text.empty() ? "" : ", ",
-                            100 * share.weight / total, share.n);
+        text += fmt::format("{}{:.12g}% fib({})", text.empty() ? "" : ", ",
+                            std::round(100 * share.weight / total / unit) * unit, share.n);
     }
     return text;
 }

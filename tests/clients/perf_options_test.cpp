@@ -74,4 +74,6 @@ TEST_CASE("mix: is described by its shares")
     CHECK(describe(*parse_mix("30")) == "fib(30)");
     CHECK(describe(*parse_mix("1:99,30:1")) == "99% fib(1), 1% fib(30)");
     CHECK(describe(*parse_mix("1:3,2:1")) == "75% fib(1), 25% fib(2)");
+    CHECK(describe(*parse_mix("1:3999,40:1")) == "99.975% fib(1), 0.025% fib(40)");
+    CHECK(describe(*parse_mix("1:2,2:1")) == "67% fib(1), 33% fib(2)");
 }
