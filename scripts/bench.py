@@ -35,8 +35,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
+COMPARE = BIN / "clients" / "compare"
 BARE_CLIENT = BIN / "tests" / "bare_client"
-# Where --record puts the tables, between two lines that mark their place.
+# Where --record puts the tables, each kind between two lines that mark their place.
 PAGE = ROOT / "docs" / "figures.md"
 POOLS = ("processes", "threads", "inline")
 # Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
@@ -340,11 +341,21 @@ def report(results, checks, crowds, arguments, rounds):
     return "\n".join(lines) + "\n"
 
 
-def put_into_page(text):
-    before, begin, rest = PAGE.read_text().partition("<!-- bench -->\n")
-    _, end, after = rest.partition("<!-- /bench -->")
+# What compare says of a hog and of idle connections: its tables, without what it concludes.
+def compare_report():
+    command = [str(COMPARE.relative_to(ROOT)), "--scenario", "hog,idle", "--markdown"]
+    run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if run.returncode != 0:
+        sys.exit(f"bench: compare has failed (exit status {run.returncode}); see above")
+    *tables, how = [part for part in run.stdout.strip().split("\n\n") if not part.startswith("- ")]
+    return "\n\n".join([f"`{' '.join(command)}` on: {machine()}; {how}", *tables]) + "\n"
+
+
+def put_into_page(mark, text):
+    before, begin, rest = PAGE.read_text().partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition(f"<!-- /{mark} -->")
     if not end:
-        sys.exit(f"bench: {PAGE.relative_to(ROOT)} has lost its <!-- bench --> and <!-- /bench --> lines")
+        sys.exit(f"bench: {PAGE.relative_to(ROOT)} has lost its <!-- {mark} --> and <!-- /{mark} --> lines")
     PAGE.write_text(before + begin + "\n" + text + "\n" + end + after)
 
 
@@ -367,12 +378,15 @@ def parse_arguments():
     parser.add_argument("--rounds", metavar="N", type=int, help="default: 7")
     parser.add_argument("--seconds", metavar="S", type=float, help="per measurement (default: 1)")
     parser.add_argument("--only-perf", action="store_true", help="only perf beside the bare client")
-    parser.add_argument("--record", action="store_true", help="also put the tables into docs/figures.md")
+    parser.add_argument("--only-compare", action="store_true",
+                        help="only compare's tables of a hog and of idle connections, for docs/figures.md")
+    parser.add_argument("--record", action="store_true",
+                        help="also put the tables into docs/figures.md, and then compare's")
     arguments = parser.parse_args()
     if arguments.record and (arguments.only_perf or arguments.only_many):
         parser.error("docs/figures.md shows all tables; leave out --only-perf and --only-many, or --record")
-    if arguments.only_perf and arguments.only_many:
-        parser.error("--only-perf and --only-many leave nothing of each other; choose one of them")
+    if arguments.only_perf + arguments.only_many + arguments.only_compare > 1:
+        parser.error("each --only leaves nothing of the others; choose one of them")
     if arguments.many and not FEW < arguments.many <= 100_000:
         parser.error(f"--many is held against {FEW} clients; choose more than that, up to 100000")
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 7)
@@ -391,8 +405,21 @@ def progress(done, total, text, started):
         print(f"\r\033[K[{done}/{total}] {text}{end}", end="", file=sys.stderr, flush=True)
 
 
+def show_compare(record):
+    try:
+        text = compare_report()
+    except KeyboardInterrupt:
+        sys.exit(130)  # compare has heard it, too, and cleans up
+    print(text, end="")
+    if record:
+        put_into_page("compare", text)
+
+
 def main():
     arguments = parse_arguments()
+    if arguments.only_compare:
+        show_compare(arguments.record)
+        return
     field = contestants(arguments.only.split(",") if arguments.only else [])
     checked = [c for c in field if c.name in CHECKED or arguments.only and c.pool in ("", "inline")]
     # Of both, (name, clients) -> one measurement for each round, None where it failed
@@ -438,7 +465,8 @@ def main():
         text = report(results, checks, crowds, arguments, rounds)
         print(text, end="")
         if arguments.record and rounds == arguments.rounds and not failures:
-            put_into_page(text)
+            put_into_page("bench", text)
+            show_compare(record=True)
     if failures or rounds < arguments.rounds:
         sys.exit(1)
 
