@@ -13,7 +13,7 @@ with their clients. All processes of the server are added up, a pool's workers i
 
 07 means to hold 10,000 clients, so it is measured with so many, too, beside bare_epoll: what a
 request costs the server, without what it costs to connect all of them, and what memory each client
-takes (the server's share of its pages; buffers in the kernel are not in it).
+takes (its heaps and stacks; buffers in the kernel are not in it).
 
 All of this is only as good as perf. So it is measured, too, beside tests/bare_client.cpp, an epoll
 loop that does nothing but send, receive and count: one after the other, by turns perf first or
@@ -84,9 +84,11 @@ def process_tree(pid):
 
 
 def memory(pids):
-    """The bytes that they have in memory; a page that several share counts once, divided."""
+    """The bytes of their heaps and stacks; a page that several of them share counts once, divided.
+
+    Not those of files: a library's pages count the less the more programs use it, perf among them."""
     rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids)
-    return sum(1024 * int(re.search(r"^Pss: +(\d+) kB", text, re.M)[1]) for text in rollups)
+    return sum(1024 * int(re.search(r"^Pss_Anon: +(\d+) kB", text, re.M)[1]) for text in rollups)
 
 
 def cpu_seconds(pids):
