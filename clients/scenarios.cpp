@@ -113,11 +113,15 @@ void remark(const Json& report, Measurement& measurement)
     add(starved, "{} of {} clients starved");
     measurement.figures["starved"] = static_cast<double>(starved);
     // Served at first and then no more: a server that has stalled. That some wait at the end means
-    // no more than that it was busy with something else just then.
+    // no more than that it was busy with something else just then, or the machine was.
     const std::uint64_t unanswered = errors["unanswered"];
     const Json& intervals = report["intervals"];
-    if (errors["read"] == 0 && unanswered > starved && !intervals.empty() &&
-        intervals.back()["requests"] == 0) {
+    const std::size_t last = std::min(intervals.size(), std::size_t{Bench::slices / 3});
+    const bool silent_at_the_end =
+        last > 0 &&
+        std::all_of(intervals.end() - static_cast<std::ptrdiff_t>(last), intervals.end(),
+                    [](const Json& interval) { return interval["requests"] == 0; });
+    if (errors["read"] == 0 && unanswered > starved && silent_at_the_end) {
         add(unanswered, "requests left without a reply: {}");
     }
 }

@@ -230,6 +230,14 @@ TEST_CASE("compare: a server that hangs costs its own cells a word, not the run"
     }
 }
 
+TEST_CASE("compare: of a server that stalls it says so, beside the figures from before")
+{
+    const Report result = report({fake("stalls"), "--scenario", "solo"});
+    CHECK(result.status == 0);
+    CHECK(result.run("fake_stalls").at("figures").at("rate") > 0);
+    CHECK(result.run("fake_stalls").at("remarks") == Json{"requests left without a reply: 1"});
+}
+
 TEST_CASE("compare: a server that dies costs its own cells a word, not the run")
 {
     const Report result = report(

@@ -19,6 +19,7 @@ enum class Flaw {
     silent,   // never says where it listens
     refuses,  // does not start, and says why
     lingers,  // answers fib(1), and leaves a process behind that ignores SIGTERM
+    stalls,   // answers fib(1) to each client ten times, and then no more
 };
 
 constexpr Flaw flaw = Flaw::FLAW;
@@ -27,12 +28,13 @@ void serve(int listener)
 {
     const ground::Descriptor client(ground::check(::accept(listener, nullptr, nullptr), "accept"));
     std::array<char, 128> buffer;
-    while (::read(client.get(), buffer.data(), buffer.size()) > 0) {
+    for (int replies = 0; ::read(client.get(), buffer.data(), buffer.size()) > 0; ++replies) {
         if (flaw == Flaw::dies) {
             std::fputs("fake: out of luck\n", stderr);
             std::_Exit(3);
         }
-        if (flaw == Flaw::lingers && ::write(client.get(), "1\n", 2) != 2) {
+        const bool answers = flaw == Flaw::lingers || (flaw == Flaw::stalls && replies < 10);
+        if (answers && ::write(client.get(), "1\n", 2) != 2) {
             return;
         }
     }
