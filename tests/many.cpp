@@ -15,13 +15,6 @@ namespace {
 
 constexpr std::size_t promised = 10'000;
 
-// A server has to end within 2 s of SIGTERM; the rest is for a busy machine.
-constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
-
-// How long a server may take to finish what it has begun, before it ends all the same
-// (signals.cpp).
-constexpr std::chrono::milliseconds time_until_cut_off{1500};
-
 #ifdef __OPTIMIZE__
 constexpr bool optimised = true;
 #else

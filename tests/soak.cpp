@@ -42,9 +42,6 @@ constexpr unsigned big_n = sanitized ? 27 : 32;  // takes some milliseconds
 
 constexpr std::string_view worker_died = "[Error] worker died";
 
-// A server has to end within 2 s of SIGTERM; the rest is for a busy machine.
-constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
-
 // What its memory may grow by from the middle of the soak to the end. It is a matter of how many
 // guests happened to come together: stacks that threads have left, allocator's arenas, deques. What
 // a guest leaves behind, if only 100 bytes of it, grows by more than that within a minute.

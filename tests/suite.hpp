@@ -17,6 +17,13 @@ namespace ground::test {
 // Skips a test case where it does not apply; doctest counts it as skipped.
 [[nodiscard]] inline doctest::skip only_if(bool applies) { return doctest::skip(!applies); }
 
+// A server has to end within 2 s of SIGINT or SIGTERM; the rest is for a busy machine. A server
+// that waited for endless_request would need far more.
+inline constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
+
+// How long 07 may take to finish what it has begun, before it ends all the same (signals.cpp).
+inline constexpr std::chrono::milliseconds time_until_cut_off{1500};
+
 // The processes of a pool with that many workers: they, and the forker that starts them.
 inline constexpr std::size_t processes_of_pool(std::size_t workers) { return workers + 1; }
 

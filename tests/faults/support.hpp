@@ -13,10 +13,6 @@
 
 namespace ground::test {
 
-// A server has to end within 2 s of SIGINT or SIGTERM; the rest is for a busy machine. A server
-// that waited for endless_request would need far more.
-inline constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
-
 void check_serves(const Server& server);
 
 // How many descriptors it needs for itself: as many as with one client, but for that one. (With

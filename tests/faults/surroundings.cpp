@@ -4,8 +4,10 @@
 #include <signal.h>
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <stdexcept>
 #include <string>
@@ -67,6 +69,23 @@ class Storm {
     std::thread thread_;
 };
 
+// Whatever happens to a server that is told to end while it computes, the reply comes first. Only
+// on a machine that is too busy for that the server is cut off; but not before its time.
+void check_finishes(const std::function<void(const Server&)>& happens)
+{
+    const LongRequest long_request(milliseconds(100));
+    Server server;
+    Client client(server);
+    wait_until_computing(server, [&] { client.send(long_request.text()); });
+    const auto start = std::chrono::steady_clock::now();
+    server.signal(SIGTERM);
+    happens(server);
+    const std::string reply = client.read_until_gone();
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    const bool cut_off = std::chrono::steady_clock::now() - start >= time_until_cut_off;
+    CHECK((reply == long_request.reply() + "\n" || (cut_off && reply.empty())));
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("SIGTERM and SIGINT");
@@ -120,14 +139,7 @@ TEST_CASE("Ctrl-C reaches the whole process group and ends it in silence")
 TEST_CASE("SIGTERM lets it finish what it is computing" * only_if(stage().finishes_when_stopped()) *
           because("ends at once"))
 {
-    const LongRequest long_request(milliseconds(200));
-    Server server;
-    Client client(server);
-    wait_until_computing(server, [&] { client.send(long_request.text()); });
-    server.signal(SIGTERM);
-    CHECK(client.read_line() == long_request.reply());
-    CHECK(client.read_all().empty());
-    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    check_finishes([](const Server&) {});
     held("07 finishes what it is computing");
 }
 
@@ -231,22 +243,17 @@ TEST_CASE("signals that interrupt its system calls disturb no reply")
 TEST_CASE("being stopped and continued does not cut short what it finishes" *
           only_if(stage().finishes_when_stopped()) * because("ends at once"))
 {
-    const LongRequest long_request(milliseconds(200));
-    Server server;
-    Client client(server);
-    wait_until_computing(server, [&] { client.send(long_request.text()); });
-    server.signal(SIGTERM);
-    eventually("it has stopped listening", [&] { return server.listening_port() == 0; });
-    try {
-        for (int i = 0; i < 3; ++i) {
-            server.stop();
-            server.resume();
+    check_finishes([](const Server& server) {
+        eventually("it has stopped listening", [&] { return server.listening_port() == 0; });
+        try {
+            for (int i = 0; i < 3; ++i) {
+                server.stop();
+                server.resume();
+            }
+        } catch (const std::runtime_error&) {
+            // It was quicker, and has ended.
         }
-    } catch (const std::runtime_error&) {
-        // It was quicker, and has ended.
-    }
-    CHECK(client.read_line() == long_request.reply());
-    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    });
     held();
 }
 
