@@ -870,6 +870,10 @@ UNLUCKY = re.compile(
 def shape(lines):
     """What is left of recorded lines when their figures may be others tomorrow."""
     text = "\n".join(line for line in lines if not UNLUCKY.match(line))
+    # What compare concludes from figures: who was the fastest, and by how much, and for whom the client was too slow.
+    text = re.sub(r"^Best first: .*(\n    .*)*", "Best first: #", text, flags=re.M)
+    text = re.sub(r" +\*$|^\* The client was busy .*\n", "", text, flags=re.M)
+    text = re.sub(r"^The runs of a stage spread by .*(\n    .*)*\n", "", text, flags=re.M)
     text = re.sub(r"\b0x[0-9a-fA-F]+\b", "#", text)
     # Not those in names: 02_threads, p50.
     text = re.sub(r"(?<![A-Za-z_#\d])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?![\d,]*(?:\.\d+)?[a-z]*_)", "#", text)

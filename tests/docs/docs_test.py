@@ -371,6 +371,17 @@ class Runs(DocsTest):
         self.break_page("\nRequests", "\n  Note: perf itself was busy for 97% of the time: ...\nRequests")
         self.assert_current()
 
+    def test_who_was_the_fastest_may_change(self):
+        printed = "01  3 \\n02  4  *\\nBest first: 02 > 01\\n* The client was busy more than 95%%\\nend\\n"
+        self.record(self.run_page(f"$ printf '{printed}'", options="figures"))
+        self.break_page(
+            "02  4  *\nBest first: 02 > 01\n* The client was busy more than 95%\n",
+            "02  4\nBest first: 01 ~ 02\nThe runs of a stage spread by up to +-40%: a\n    quieter machine\n",
+        )
+        self.assert_current()
+        self.break_page("\nend\n", "\nthe end\n")
+        self.assert_finding("page.md:1: .*stale")
+
     def test_a_reply_that_ctrl_c_has_overtaken_is_not_stale(self):
         self.record(self.run_page("$ printf '  3 requests\\nRequests/sec: 3\\n'", options="figures"))
         errors = "  Errors: connect 0, read 0, [Error] replies 0, wrong 0, unanswered 1\n"
