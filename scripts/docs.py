@@ -870,7 +870,7 @@ UNLUCKY = re.compile(
 def shape(lines):
     """What is left of recorded lines when their figures may be others tomorrow."""
     text = "\n".join(line for line in lines if not UNLUCKY.match(line))
-    # What compare concludes from figures: who was the fastest, and by how much, and for whom the client was too slow.
+    # What compare concludes from figures: who was the fastest, whether the client was the limit, how much runs differed.
     text = re.sub(r"^Best first: .*(\n    .*)*", "Best first: #", text, flags=re.M)
     text = re.sub(r" +\*$|^\* The client was busy .*\n", "", text, flags=re.M)
     text = re.sub(r"^The runs of a stage spread by .*(\n    .*)*\n", "", text, flags=re.M)
