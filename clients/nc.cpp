@@ -1,8 +1,8 @@
 // nc.cpp -- the client to poke a stage with: numbers in, Fibonacci numbers out, by hand or by pipe.
 
-#include "clients/format.hpp"
-#include "clients/target.hpp"
-#include "common/numbers.hpp"
+#include "clients/shared/format.hpp"
+#include "clients/shared/target.hpp"
+#include "common/server/numbers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

@@ -5,11 +5,11 @@
 // Costs:  everybody else waits, in silence, until the one client leaves.
 // Leaves: how can a second client be served? 02_threads starts a thread for it.
 
-#include "common/log.hpp"
-#include "common/net.hpp"
-#include "common/options.hpp"
-#include "common/protocol.hpp"
-#include "common/signals.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
 
 using namespace ground;
 

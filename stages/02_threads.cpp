@@ -5,11 +5,11 @@
 // Costs:  a stack and a kernel task per client, busy or idle; no upper bound on the computing.
 // Leaves: who limits the computing? 03_process_pool does.
 
-#include "common/log.hpp"
-#include "common/net.hpp"
-#include "common/options.hpp"
-#include "common/protocol.hpp"
-#include "common/signals.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
 
 #include <memory>
 #include <thread>

@@ -5,12 +5,12 @@
 // Costs:  every request, small ones too, pays for the trip to a worker and back.
 // Leaves: a thread per client that does little but wait. 04_generators waits with one for all.
 
-#include "common/log.hpp"
-#include "common/net.hpp"
-#include "common/options.hpp"
-#include "common/pool.hpp"
-#include "common/protocol.hpp"
-#include "common/signals.hpp"
+#include "common/compute/pool.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
 
 #include <memory>
 #include <thread>

@@ -6,13 +6,13 @@
 // Costs:  one big request stops everybody; select() looks at every socket every time, at most 1024.
 // Leaves: how can one wait for computing as for a socket? 05_futures does.
 
-#include "common/generator.hpp"
-#include "common/log.hpp"
-#include "common/net.hpp"
-#include "common/options.hpp"
-#include "common/protocol.hpp"
-#include "common/select.hpp"
-#include "common/signals.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
+#include "common/wait/generator.hpp"
+#include "common/wait/select.hpp"
 
 #include <deque>
 #include <map>

@@ -6,14 +6,14 @@
 // Costs:  one lock, and a wake-up through the kernel each time that results come in.
 // Leaves: the yields clutter the conversation. 06_async_sockets hides them.
 
-#include "common/generator.hpp"
-#include "common/log.hpp"
-#include "common/net.hpp"
-#include "common/options.hpp"
-#include "common/pool.hpp"
-#include "common/protocol.hpp"
-#include "common/select.hpp"
-#include "common/signals.hpp"
+#include "common/compute/pool.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
+#include "common/wait/generator.hpp"
+#include "common/wait/select.hpp"
 
 #include <asio/local/connect_pair.hpp>
 #include <asio/local/stream_protocol.hpp>

@@ -6,14 +6,14 @@
 // Costs:  a frame on the heap for each call that is under way.
 // Leaves: who looks after a scheduler, and goes beyond select()? In 07_coroutines a library does.
 
-#include "common/coroutine.hpp"
-#include "common/log.hpp"
-#include "common/net.hpp"
-#include "common/options.hpp"
-#include "common/pool.hpp"
-#include "common/protocol.hpp"
-#include "common/select.hpp"
-#include "common/signals.hpp"
+#include "common/compute/pool.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
+#include "common/wait/coroutine.hpp"
+#include "common/wait/select.hpp"
 
 #include <asio/local/connect_pair.hpp>
 #include <asio/local/stream_protocol.hpp>

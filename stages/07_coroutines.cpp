@@ -6,12 +6,12 @@
 // Costs:  a library to learn, whose loop one can no longer read on one page.
 // Leaves: one thread still runs all connections; the talk ends here.
 
-#include "common/log.hpp"
-#include "common/net.hpp"
-#include "common/options.hpp"
-#include "common/pool.hpp"
-#include "common/protocol.hpp"
-#include "common/signals.hpp"
+#include "common/compute/pool.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
 
 #include <asio/co_spawn.hpp>
 #include <asio/redirect_error.hpp>

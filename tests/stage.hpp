@@ -4,7 +4,7 @@
 // own options in their long form (--dt-test-case=...) wherever you like.
 #pragma once
 
-#include "common/options.hpp"
+#include "common/server/options.hpp"
 
 #include <optional>
 #include <string>

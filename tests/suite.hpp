@@ -1,7 +1,7 @@
 // suite.hpp -- what the suites that run against a stage have in common.
 #pragma once
 
-#include "common/fib.hpp"
+#include "common/compute/fib.hpp"
 #include "harness.hpp"
 #include "stage.hpp"
 

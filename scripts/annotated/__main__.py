@@ -48,9 +48,9 @@ def used_by(header, stages, by_name):
         return "used by every stage"
     if users:
         return "used by " + ", ".join(users)
-    include = f'#include "common/{header.name}"'
+    include = f'#include "{header.path.relative_to(ROOT)}"'
     own = header.path.with_suffix(".cpp").name
-    through = sorted(path.name for path in header.path.parent.glob("*.?pp")
+    through = sorted(path.name for path in ROOT.glob("common/*/*.?pp")
                      if path.name != own and include in path.read_text(encoding="utf-8"))
     return "used by " + ", ".join(through)
 
@@ -68,7 +68,7 @@ def format_article(source, header, size, names, group, diffs, by_name):
     after = group[position + 1] if position + 1 < len(group) else None
     identity = source.name
     where = (f"Stage {position + 1} of {len(group)}" if source.is_stage else
-             f"common/ · {used_by(source, [s for s in by_name.values() if s.is_stage], by_name)}")
+             f"{source.path.parent.relative_to(ROOT)}/ · {used_by(source, [s for s in by_name.values() if s.is_stage], by_name)}")
     outline = "".join(f"<li><a href={quoted('#' + d.anchor)}><code>{escape(d.name)}</code></a></li>"
                       for d in source.definitions
                       if "::" not in d.name and d.kind not in ("member", "variable"))
@@ -102,7 +102,7 @@ def format_article(source, header, size, names, group, diffs, by_name):
 
 def format_page():
     sources = [read_source(path) for path in (*sorted(ROOT.glob("stages/[0-9]*.cpp")),
-                                              *sorted(ROOT.glob("common/*.hpp")))]
+                                              *sorted(ROOT.glob("common/*/*.hpp")))]
     find_definitions(sources)
     by_name = {source.name: source for source in sources}
     stages = [source for source in sources if source.is_stage]

@@ -17,7 +17,7 @@ def format_line(source, number, names, anchored):
         plain.clear()
 
     for word in source.words[number - 1]:
-        header = re.fullmatch(r'"common/([^"]+)"', word.text)
+        header = re.fullmatch(r'"common/\w+/([^"]+)"', word.text)
         if word.kind == "s" and header and header[1] in names.files:
             flush()
             result.append(f"<a href=#{header[1]}>{span('s', word.text)}</a>")

@@ -123,7 +123,7 @@ def read_source(path):
     if not text.endswith("\n") or "\t" in text or "\r" in text or "/*" in text:
         raise Failed(f"{path}: has tabs, a /* comment or no end to its last line; annotate can't read that")
     source = Source(path, text.splitlines(), split_words(text))
-    source.includes = re.findall(r'^#include "common/([^"]+)"', text, re.MULTILINE)
+    source.includes = re.findall(r'^#include "common/\w+/([^"]+)"', text, re.MULTILINE)
     source.code = "\n".join("".join(" " * len(word.text) if word.kind == "c" else word.text for word in line)
                             for line in source.words)
     return source
@@ -235,7 +235,7 @@ class Names:
 
     def in_prose(self, text, starts_sentence):
         """The address of what a word of a comment refers to, or None."""
-        bare = text.removesuffix("()").removeprefix("common/")
+        bare = re.sub(r"^common/(\w+/)?", "", text.removesuffix("()"))
         if bare in self.files:
             return bare
         if bare.removesuffix(".cpp") in self.files:

@@ -20,7 +20,7 @@ from browser import Browser
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STAGES = sorted(ROOT.glob("stages/[0-9]*.cpp"))
-HEADERS = sorted(ROOT.glob("common/*.hpp"))
+HEADERS = sorted(ROOT.glob("common/*/*.hpp"))
 NAMES = {path: path.stem if path.parent.name == "stages" else path.name for path in (*STAGES, *HEADERS)}
 
 
@@ -229,14 +229,14 @@ class Page(unittest.TestCase):
                                 ("01_blocking", "accept", "#net.hpp/Listener::accept"),
                                 ("02b_threads_gil", "fib", "#02b_threads_gil/fib"),
                                 ("03_process_pool", "submit", "#pool.hpp/Pool::submit"),
-                                ("04_generators", '"common/select.hpp"', "#select.hpp"),
+                                ("04_generators", '"common/wait/select.hpp"', "#select.hpp"),
                                 ("05_futures", "future_done", "#05_futures/Scheduler::future_done"),
                                 ("07_coroutines", "socket", "#net.hpp/tcp::socket")):
             self.assertIn([name, to], links[stage])
         for source, pairs in links.items():
             for text, to in pairs:
                 last = re.split(r"/|::", to)[-1].removeprefix("#")
-                self.assertEqual(text.removeprefix('"common/').removesuffix('"'), last, f"in {source}")
+                self.assertEqual(re.sub(r'^"common/\w+/|"$', "", text), last, f"in {source}")
         # A parameter of a template hides the class of that name, as far as the template goes.
         self.assertFalse(self.js("""[...document.getElementById("coroutine.hpp").querySelectorAll(".l")]
             .filter((e) => /std::coroutine_handle<Promise> (ended|caller)/.test(e.textContent))

@@ -1,7 +1,7 @@
-#include "clients/format.hpp"
+#include "clients/shared/format.hpp"
 
-#include "clients/report.hpp"
-#include "clients/target.hpp"
+#include "clients/perf/report.hpp"
+#include "clients/shared/target.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "clients/histogram.hpp"
+#include "clients/shared/histogram.hpp"
 
 #include <doctest/doctest.h>
 

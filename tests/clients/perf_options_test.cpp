@@ -1,4 +1,4 @@
-#include "clients/perf_options.hpp"
+#include "clients/perf/perf_options.hpp"
 
 #include <doctest/doctest.h>
 

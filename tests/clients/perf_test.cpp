@@ -1,5 +1,5 @@
-#include "clients/load.hpp"
-#include "common/fib.hpp"
+#include "clients/perf/load.hpp"
+#include "common/compute/fib.hpp"
 #include "process.hpp"
 #include "scripted_server.hpp"
 

@@ -1,4 +1,4 @@
-#include "clients/schedule.hpp"
+#include "clients/perf/schedule.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // compare as its users run it, against real stages and against servers with a flaw.
-#include "clients/usage.hpp"
+#include "clients/compare/measure/usage.hpp"
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>

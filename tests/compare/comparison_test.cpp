@@ -1,4 +1,4 @@
-#include "clients/comparison.hpp"
+#include "clients/compare/judge/comparison.hpp"
 
 #include <doctest/doctest.h>
 

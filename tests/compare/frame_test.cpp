@@ -1,7 +1,7 @@
 // The picture of a run, and the forecast of its end, without a terminal.
-#include "clients/frame.hpp"
+#include "clients/compare/show/frame.hpp"
 
-#include "clients/forecast.hpp"
+#include "clients/compare/show/forecast.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // The page of a comparison, looked at in a browser.
-#include "clients/page.hpp"
+#include "clients/compare/show/page.hpp"
 
 #include "tests/harness.hpp"
 

@@ -2,9 +2,9 @@
 //
 // An input that begins with '$' is the command line of a stage, its words apart by blanks. Any
 // other is a value, and is given to each of the clients' parsers.
-#include "clients/compare_options.hpp"
-#include "clients/perf_options.hpp"
-#include "common/options.hpp"
+#include "clients/compare/compare_options.hpp"
+#include "clients/perf/perf_options.hpp"
+#include "common/server/options.hpp"
 #include "fuzz/fuzz.hpp"
 
 #include <fmt/format.h>

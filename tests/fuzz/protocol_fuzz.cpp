@@ -3,7 +3,7 @@
 // An input is one byte that is the largest number allowed ('2' is 50), and then what a client
 // sends. In it '|' ends what one read returns, and a backslash makes an ordinary byte of the next
 // one.
-#include "common/protocol.hpp"
+#include "common/server/protocol.hpp"
 #include "fuzz/fuzz.hpp"
 
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
-#include "common/coroutine.hpp"
+#include "common/wait/coroutine.hpp"
 
-#include "common/generator.hpp"
+#include "common/wait/generator.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "common/fib.hpp"
+#include "common/compute/fib.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "common/future.hpp"
+#include "common/wait/future.hpp"
 
 #include <doctest/doctest.h>
 

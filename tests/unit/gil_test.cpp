@@ -1,4 +1,4 @@
-#include "common/gil.hpp"
+#include "common/wait/gil.hpp"
 
 #include <doctest/doctest.h>
 

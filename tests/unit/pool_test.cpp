@@ -1,6 +1,6 @@
 // Pools are tested in a program of their own: ProcessPool must be made while there are no threads.
-#include "common/process_pool.hpp"
-#include "common/thread_pool.hpp"
+#include "common/compute/process_pool.hpp"
+#include "common/compute/thread_pool.hpp"
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>

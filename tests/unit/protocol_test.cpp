@@ -1,4 +1,4 @@
-#include "common/protocol.hpp"
+#include "common/server/protocol.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,0 +1,158 @@
+// compare.cpp -- the stages side by side: the same work for each, and one table.
+
+#include "clients/compare/show/page.hpp"
+#include "clients/compare/show/progress.hpp"
+#include "clients/perf/report.hpp"
+
+#include <fmt/format.h>
+
+#include <langinfo.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <clocale>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+using namespace ground;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// The stages take turns, and every other run goes through them backwards, so that a machine that
+// gets slower or faster does so to all of them.
+void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
+{
+    // Whoever could not be started is not tried again: it would be waited for as long again.
+    std::map<std::size_t, Measurement> unstartable;
+    const std::size_t count = comparison.contestants.size();
+    for (unsigned run = 1; run <= comparison.options.runs; ++run) {
+        comparison.others_busy = std::max(comparison.others_busy, percent_busy(bench.supervisor));
+        for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
+            for (std::size_t turn = 0; turn < count; ++turn) {
+                const std::size_t c = run % 2 == 1 ? turn : count - 1 - turn;
+                const auto known = unstartable.find(c);
+                progress.begin(run, s, c);
+                Measurement measurement =
+                    known != unstartable.end()
+                        ? known->second
+                        : measure(comparison.scenarios[s], bench, comparison.contestants[c]);
+                if (measurement.verdict == failed_to_start) {
+                    unstartable.emplace(c, measurement);
+                }
+                progress.end(measurement);
+                comparison.runs[{s, c}].push_back(std::move(measurement));
+            }
+        }
+    }
+    comparison.complete = true;
+}
+
+void write(const std::string& file, const std::string& text)
+{
+    std::FILE* const out = file.empty() ? stdout : std::fopen(file.c_str(), "we");
+    bool written = out != nullptr && std::fputs(text.c_str(), out) >= 0;
+    if (out != nullptr) {
+        written = (out == stdout ? std::fflush(out) : std::fclose(out)) == 0 && written;
+    }
+    if (!written) {
+        throw ClientError(fmt::format("can't write {}; choose another file",
+                                      file.empty() ? "to standard output" : file));
+    }
+}
+
+void write_report(const Comparison& comparison)
+{
+    const CompareOptions& options = comparison.options;
+    bool stdout_taken = false;
+    const auto write_form = [&](const std::optional<std::string>& file, const std::string& text) {
+        if (file) {
+            stdout_taken = stdout_taken || file->empty();
+            write(*file, text);
+        }
+    };
+    write_form(options.json, format_json(comparison));
+    write_form(options.csv, format_csv(comparison));
+    write_form(options.markdown, format_table(comparison, TableForm::markdown));
+    if (!stdout_taken) {
+        const bool utf8 = std::string_view(::nl_langinfo(CODESET)) == "UTF-8";
+        const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+        write("", format_table(comparison, utf8 ? TableForm::plain_utf8 : TableForm::plain,
+                               terminal ? Style::of(stdout).columns : any_width));
+    }
+    if (options.html) {
+        write(*options.html, format_page(comparison));
+    }
+}
+
+int run(const CompareOptions& options, const std::string& command)
+{
+    const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
+    const std::string perf = here / "perf";
+    if (::access(perf.c_str(), X_OK) != 0) {
+        throw ClientError(fmt::format("{} is missing; build it: cmake --build build", perf));
+    }
+    const Placement placement = place(options.pin);
+    Comparison comparison;
+    comparison.options = options;
+    comparison.command = command;
+    comparison.date = date_and_time();
+    comparison.machine = this_machine();
+    comparison.placement = placement.words;
+    comparison.contestants = contestants_of(options, (here.parent_path() / "stages").string());
+    if (!options.externals.empty() && !placement.server.empty()) {
+        comparison.placement += " (servers of others: wherever those have put them)";
+    }
+    for (const Scenario& scenario : all_scenarios()) {
+        const auto& names = options.scenarios;
+        if (std::find(names.begin(), names.end(), scenario.name) != names.end()) {
+            comparison.scenarios.push_back(scenario);
+            comparison.placement += scenario.server_has_all_cpus && !placement.server.empty()
+                                        ? fmt::format(" ({}: server on all CPUs)", scenario.name)
+                                        : "";
+        }
+    }
+
+    if (!options.baseline.empty()) {
+        comparison.baseline = load_baseline(options.baseline, comparison);
+    }
+
+    // Said once and now, rather than by perf in each measurement.
+    unsigned connections = options.clients;
+    for (const Scenario& scenario : comparison.scenarios) {
+        connections = std::max(connections, scenario.name == "idle" ? options.idle : 0);
+    }
+    check_room_for(connections + 1);  // the one beside them
+
+    bool interrupted = false;
+    try {
+        const std::unique_ptr<Progress> progress = Progress::of(comparison);
+        Supervisor supervisor([&] { progress->on_tick(); });
+        measure_all(comparison, Bench{supervisor, options, placement, perf, *progress}, *progress);
+    } catch (const Interrupted&) {
+        interrupted = true;
+    }
+    if (!comparison.runs.empty()) {
+        write_report(comparison);
+    }
+    if (interrupted) {
+        return 130;
+    }
+    return any_failed(comparison) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+try {
+    std::setlocale(LC_CTYPE, "");
+    ::signal(SIGPIPE, SIG_IGN);  // a reader that leaves must not keep us from ending the children
+    return run(parse_compare_options(argc, argv), command_line(argc, argv));
+} catch (const std::exception& error) {
+    fmt::print(stderr, "compare: {}\n", error.what());
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,277 @@
+#include "clients/compare/compare_options.hpp"
+
+#include "clients/compare/measure/scenarios.hpp"
+#include "common/compute/fib.hpp"
+#include "common/server/descriptor.hpp"
+#include "common/server/numbers.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+#include <utility>
+
+namespace ground {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void refuse(const std::string& why)
+{
+    fmt::print(stderr, "compare: {}\n", why);
+    std::exit(2);
+}
+
+void add_duration(CLI::App& app, const std::string& name, Nanoseconds& target)
+{
+    app.add_option_function<std::string>(name, [&target](const std::string& text) {
+        const auto duration = parse_duration(text);
+        // perf's connections and its last replies take a tenth of a second; less shows only that.
+        if (!duration || *duration < std::chrono::milliseconds(200)) {
+            throw CLI::ValidationError(
+                fmt::format("'{}' is not a duration of at least 200ms; try 2s", text));
+        }
+        target = *duration;
+    });
+}
+
+constexpr auto help = R"(compare [OPTIONS] [STAGE...]        (without one: all stages)
+
+Starts each stage on a free port, gives all of them the same work, and ends with
+one table. STAGE is a name or its beginning (02, 04_generators), or the path of
+a program that takes --port 0 and says where it is listening, as stages do.
+
+What is measured:
+      --scenario LIST      some of these                                  [all]
+         solo              one client, fib(1): the talk's perf2
+         crowd             many clients, fib(1)
+         hog               one client; then also another one, that asks for big
+                           numbers without pause; then without it again
+         crowd-hog         the same with a crowd
+         parallel          the time of big requests: one alone, 2 and 4 at once
+         idle              one client beside very many that stay silent
+         pipeline          a crowd that sends many requests at once
+      --external NAME=HOST:PORT
+                           also a server that somebody else runs; repeatable
+                           (alone: only these; its CPU and memory are not known)
+      --pool KIND          processes, threads or inline, if a stage has a pool
+How:
+  -c, --connections N      clients in a crowd                              [16]
+  -d, --duration TIME      of one measurement: 2s, 500ms                   [1s]
+  -r, --runs N             how often all of it is measured                  [3]
+      --big N              what a big request asks for                     [40]
+      --idle N             silent clients                                [1100]
+      --pipeline N         requests sent at once                           [16]
+      --pin WHERE          server and clients on CPUs apart, together, or off:
+                           wherever the kernel puts them                [apart]
+      --timeout TIME       how long a stage may take to start, and a big request
+                           longer than it should                          [10s]
+      --baseline FILE      compares with the --json=FILE of an earlier run
+What is shown:
+      --json, --csv, --markdown
+                           the results in that form on stdout, not as a table
+      --json=FILE, ...     also in the file
+      --html FILE          a page with charts, for any browser, to be kept
+  -h, --help               this help
+
+The stages take turns in each run, so that a machine that gets slower does so
+for all. Shown is the median of the runs, and with +- half the distance from the
+worst to the best. Two stages are ranked only if their runs are further apart
+than those of each are among themselves. All loads are closed loops: a client
+sends its next request when it has a reply.
+
+Examples:
+  compare                          all stages, all scenarios: seven minutes
+  compare 02 04 --scenario hog     one big request in a crowd of small ones
+  compare --scenario hog,crowd --html stages.html
+                                   the picture for the whole class
+  compare 07 --external py=localhost:25000 --scenario crowd
+                                   against a server in Python
+
+Exit status: 0 if all was measured (a stage that starves its clients is a
+result, too), 1 if a stage failed, 2 after a mistake in the options, 130 after
+Ctrl-C.
+)";
+
+// Asked before minutes of measuring, not after them. A file that is not there is tried, and goes
+// again: permissions alone do not tell.
+bool can_be_written(const std::string& file)
+{
+    if (::access(file.c_str(), F_OK) == 0) {
+        return !fs::is_directory(file) && ::access(file.c_str(), W_OK) == 0;
+    }
+    const Descriptor created(::open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    return created.get() >= 0 && ::unlink(file.c_str()) == 0;
+}
+
+// Those whose names are the text, or else begin with it as a word, or else at all.
+std::vector<std::string> matches(const std::vector<std::string>& names, const std::string& text)
+{
+    std::vector<std::string> found;
+    for (const std::string& beginning : {text + "_", text}) {
+        for (const std::string& name : names) {
+            if (name == text) {
+                return {name};
+            }
+            if (name.starts_with(beginning)) {
+                found.push_back(name);
+            }
+        }
+        if (!found.empty()) {
+            break;
+        }
+    }
+    return found;
+}
+
+std::vector<std::string> stages_in(const std::string& directory)
+{
+    std::vector<std::string> names;
+    std::error_code problem;
+    for (const auto& entry : fs::directory_iterator(directory, problem)) {
+        const std::string name = entry.path().filename();
+        const auto rights = entry.status().permissions();
+        if (entry.is_regular_file() && std::isdigit(static_cast<unsigned char>(name[0])) != 0 &&
+            (rights & fs::perms::owner_exec) != fs::perms::none) {
+            names.push_back(name);
+        }
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+}  // namespace
+
+std::optional<Contestant> parse_external(std::string_view text)
+{
+    const std::size_t equals = text.find('=');
+    if (equals == 0 || equals == std::string_view::npos) {
+        return std::nullopt;
+    }
+    const auto target = parse_target(text.substr(equals + 1));
+    if (!target) {
+        return std::nullopt;
+    }
+    return Contestant{std::string(text.substr(0, equals)), "", *target};
+}
+
+CompareOptions parse_compare_options(int argc, char** argv)
+{
+    CompareOptions options;
+    std::string json;
+    std::string csv;
+    std::string markdown;
+    CLI::App app;
+    app.add_option("stages", options.stages);
+    app.add_option("--scenario", options.scenarios)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->check(CLI::IsMember(scenario_names()));
+    app.add_option_function<std::vector<std::string>>(
+           "--external",
+           [&options](const std::vector<std::string>& texts) {
+               for (const std::string& text : texts) {
+                   auto external = parse_external(text);
+                   if (!external) {
+                       throw CLI::ValidationError(fmt::format(
+                           "--external: '{}' is not NAME=HOST:PORT; try python=localhost:25000",
+                           text));
+                   }
+                   options.externals.push_back(std::move(*external));
+               }
+           })
+        ->allow_extra_args(false);
+    app.add_option("--pool", options.pool)
+        ->check(CLI::IsMember(std::vector<std::string>{"processes", "threads", "inline"}));
+    add_number(app, "-c,--connections", options.clients, 1U, 10'000U);
+    add_duration(app, "-d,--duration", options.duration);
+    add_number(app, "-r,--runs", options.runs, 1U, 1000U);
+    add_number(app, "--idle", options.idle, 1U, 100'000U);
+    add_number(app, "--pipeline", options.pipeline, 2U, 10'000U);
+    add_number(app, "--big", options.big, 1U, 50U);  // the stages' --max-n
+    std::string pin = "apart";
+    app.add_option("--pin", pin)
+        ->check(CLI::IsMember(std::vector<std::string>{"apart", "together", "off"}));
+    add_duration(app, "--timeout", options.timeout);
+    app.add_option("--baseline", options.baseline);
+    const auto* const json_flag = app.add_flag("--json{-}", json);
+    const auto* const csv_flag = app.add_flag("--csv{-}", csv);
+    const auto* const markdown_flag = app.add_flag("--markdown{-}", markdown);
+    app.add_option("--html", options.html);
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        fmt::print("{}", help);
+        std::exit(EXIT_SUCCESS);
+    } catch (const CLI::ParseError& error) {
+        refuse(fmt::format("{} (--help lists the options)", error.what()));
+    }
+    options.pin = pin == "apart" ? Pin::apart : pin == "together" ? Pin::together : Pin::off;
+    int to_stdout = 0;
+    const auto destination = [&to_stdout](const CLI::Option* flag, const std::string& value) {
+        to_stdout += flag->count() > 0 && value == "-" ? 1 : 0;
+        return flag->count() == 0 ? std::nullopt : std::optional(value == "-" ? "" : value);
+    };
+    options.json = destination(json_flag, json);
+    options.csv = destination(csv_flag, csv);
+    options.markdown = destination(markdown_flag, markdown);
+    if (to_stdout > 1) {
+        refuse("only one of --json, --csv and --markdown can have stdout; try --json=FILE");
+    }
+    for (const auto& file : {options.json, options.csv, options.markdown, options.html}) {
+        if (file && (!file->empty() || file == options.html) && !can_be_written(*file)) {
+            refuse(fmt::format("can't write '{}'; choose another file", *file));
+        }
+    }
+    if (options.scenarios.empty()) {
+        options.scenarios = scenario_names();
+    }
+    return options;
+}
+
+std::vector<Contestant> contestants_of(const CompareOptions& options, const std::string& directory)
+{
+    const std::vector<std::string> names = stages_in(directory);
+    std::vector<Contestant> contestants;
+    const auto add = [&contestants](const std::string& name, const std::string& program) {
+        const auto same = [&](const Contestant& other) { return other.program == program; };
+        if (std::none_of(contestants.begin(), contestants.end(), same)) {
+            contestants.push_back({name, program, {}});
+        }
+    };
+    for (const std::string& text : options.stages) {
+        if (text.find('/') != std::string::npos) {
+            add(fs::path(text).filename(), text);
+            continue;
+        }
+        const auto found = matches(names, text);
+        if (found.empty()) {
+            throw ClientError(fmt::format("no stage '{}' in {}; there are: {}", text, directory,
+                                          fmt::join(names, ", ")));
+        }
+        for (const std::string& name : found) {
+            add(name, fs::path(directory) / name);
+        }
+    }
+    if (options.stages.empty() && options.externals.empty()) {
+        for (const std::string& name : names) {
+            add(name, fs::path(directory) / name);
+        }
+    }
+    contestants.insert(contestants.end(), options.externals.begin(), options.externals.end());
+    if (contestants.empty()) {
+        throw ClientError(fmt::format(
+            "there are no stages in {}; build them first: cmake --build build", directory));
+    }
+    return contestants;
+}
+
+}  // namespace ground

@@ -1,0 +1,55 @@
+// compare_options.hpp -- what compare is asked to do.
+#pragma once
+
+#include "clients/perf/perf_options.hpp"
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ground {
+
+enum class Pin { apart, together, off };
+
+// A server to measure: a program that compare starts, or somebody else's.
+struct Contestant {
+    std::string name;
+    std::string program;  // its path; empty: somebody else's
+    Target target;        // where somebody else's listens
+};
+
+struct CompareOptions {
+    std::vector<std::string> stages;    // as the user names them; empty: all, unless external
+    std::vector<Contestant> externals;  // in the order given
+    std::vector<std::string> scenarios;
+    unsigned clients = 16;
+    Nanoseconds duration = std::chrono::seconds(1);
+    unsigned runs = 3;
+    unsigned big = 40;
+    unsigned idle = 1100;    // connections; more than select() can watch
+    unsigned pipeline = 16;  // requests in a segment
+    Pin pin = Pin::apart;
+    std::string pool;  // empty: the stages' default
+    Nanoseconds timeout = std::chrono::seconds(10);
+    std::string baseline;  // a file; empty: none
+    // Each a file; empty: standard output.
+    std::optional<std::string> json;
+    std::optional<std::string> csv;
+    std::optional<std::string> markdown;
+    std::optional<std::string> html;  // never standard output
+};
+
+// "NAME=HOST:PORT". Nothing if it is not that.
+[[nodiscard]] std::optional<Contestant> parse_external(std::string_view text);
+
+// The options of this run. Does not return if there is nothing to run: after --help the program
+// exits with 0, after a mistake with one line on stderr that says what to do, and with 2.
+[[nodiscard]] CompareOptions parse_compare_options(int argc, char** argv);
+
+// Who takes part: the stages asked for, out of those in the directory, or programs by their path,
+// and then the externals. Throws ClientError if there is no such stage.
+[[nodiscard]] std::vector<Contestant> contestants_of(const CompareOptions& options,
+                                                     const std::string& directory);
+
+}  // namespace ground

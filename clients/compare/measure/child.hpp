@@ -1,0 +1,104 @@
+// child.hpp -- the programs that compare starts, and waiting for them.
+//
+// A child is the leader of a process group of its own, so that Ctrl-C reaches compare alone, which
+// then ends its children in the right order. However compare ends, they end, too: a destructor
+// kills the whole group, and should compare be killed, the kernel kills the child
+// (PR_SET_PDEATHSIG, which does not reach the child's own children: a stage's pool sees to its
+// workers).
+//
+// All of it belongs to one thread, and the process must have no other: it forks.
+#pragma once
+
+#include "common/server/descriptor.hpp"
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ground {
+
+class Child;
+
+// The user wants to stop: thrown out of whatever is being waited for.
+struct Interrupted {};
+
+// Waits for all children at once, and for the user. Outlives its children.
+class Supervisor {
+  public:
+    using Time = std::chrono::steady_clock::time_point;
+
+    // SIGINT, SIGTERM and SIGHUP are blocked from now on and noticed by wait(). That also calls
+    // tick, a few times a second, for whoever shows that time passes.
+    explicit Supervisor(std::function<void()> tick);
+    Supervisor(const Supervisor&) = delete;
+    Supervisor& operator=(const Supervisor&) = delete;
+
+    // Whether the condition has come to hold before the deadline; it is looked at whenever a child
+    // has said something or has ended. Throws Interrupted.
+    bool wait(const std::function<bool()>& condition, Time deadline);
+
+  private:
+    friend class Child;
+
+    static constexpr std::chrono::milliseconds tick_period{200};
+
+    Descriptor signals_;  // a signalfd
+    std::function<void()> tick_;
+    Time next_tick_ = Time::min();
+    std::vector<Child*> children_;
+};
+
+struct Command {
+    std::vector<std::string> arguments;  // the first is the program's path
+    std::vector<int> cpus;               // where it may run; empty: anywhere
+};
+
+class Child {
+  public:
+    // Its standard input is empty. If it cannot be executed it says so and ends with status 127.
+    Child(Supervisor& supervisor, const Command& command);
+    // Kills its group and waits for it.
+    ~Child();
+    Child(const Child&) = delete;
+    Child& operator=(const Child&) = delete;
+
+    [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+    [[nodiscard]] bool ended() const noexcept { return ending_.has_value(); }
+    // "exit status 3", "signal 9 (Killed)"
+    [[nodiscard]] std::string ending() const;
+    void signal(int number) noexcept;
+
+    // What it has written so far, or the end of it if that was too much.
+    [[nodiscard]] const std::string& out() const noexcept { return out_.text; }
+    [[nodiscard]] const std::string& err() const noexcept { return err_.text; }
+
+    // Asks it to end (SIGTERM) and waits for that, but not for long, and not for the user.
+    void terminate() noexcept;
+
+  private:
+    friend class Supervisor;
+
+    struct Stream {
+        Descriptor pipe;
+        std::string text;
+        void read();
+    };
+    struct Ending {
+        bool killed = false;
+        int status = 0;  // the signal's number if killed
+    };
+    void look_whether_ended() noexcept;
+
+    Supervisor& supervisor_;
+    pid_t pid_ = -1;
+    Descriptor pidfd_;
+    Stream out_;
+    Stream err_;
+    std::optional<Ending> ending_;  // it is not waited for, so its number stays its own
+};
+
+}  // namespace ground

@@ -1,0 +1,52 @@
+// frame.hpp -- the picture of a comparison that is running: what is on the terminal at one moment.
+#pragma once
+
+#include "clients/perf/report.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ground {
+
+// One stage in one scenario.
+struct StageLine {
+    enum class State { waiting, running, measured, failed };
+
+    std::string name;
+    State state = State::waiting;
+    std::string words;          // what is being done to it, what it has shown, or why it failed
+    std::vector<double> rates;  // requests per second, slice by slice, newest last
+    double best = 0;            // the best of them, those of earlier runs included
+};
+
+struct Frame {
+    std::string title;
+    std::vector<StageLine> stages;
+    std::size_t running = 0;  // which of the stages
+    std::size_t slices = 0;   // about how many a measurement has
+    std::size_t done = 0;     // measurements
+    std::size_t total = 0;    // of them
+    double share = 0;         // of the time that the whole run takes, from 0 to 1
+    double seconds_left = 0;
+};
+
+// Lines for a terminal of that many rows; none is as wide as the terminal, for a full line leaves
+// the cursor where terminals disagree about it. Stages that find no room are left out, those that
+// are farthest from the one that runs first. What servers and users have named is shown without
+// control characters.
+[[nodiscard]] std::vector<std::string> lines_of(const Frame& frame, Style style, std::size_t rows);
+
+// "▆▇█▇▁▁▁▂▇█": one column for so many rates, of their mean height; the newest, should there be
+// more than fit. Filled up with blanks. Red where it has collapsed to less than half of the best.
+[[nodiscard]] std::string format_sparkline(const std::vector<double>& rates, double best,
+                                           std::size_t rates_per_column, std::size_t width,
+                                           Style style);
+
+// Control characters, and without UTF-8 whatever is not ASCII, become '?'.
+[[nodiscard]] std::string printable(std::string_view text, bool utf8);
+
+// The same, and at most so many columns of it; a mark stands for what had to go.
+[[nodiscard]] std::string cut(std::string_view text, std::size_t width, bool utf8);
+
+}  // namespace ground

@@ -1,0 +1,57 @@
+// progress.hpp -- shows how a comparison goes while it runs.
+#pragma once
+
+#include "clients/compare/judge/comparison.hpp"
+#include "clients/compare/show/forecast.hpp"
+
+#include <chrono>
+#include <memory>
+
+namespace ground {
+
+// Goes to stderr, so that stdout has the table and nothing else. Whatever of it is not meant to
+// stay is gone when the object is.
+class Progress : public BenchObserver {
+  public:
+    // On a terminal a block of lines that is drawn again and again; else, and where TERM=dumb, a
+    // line for each measurement. The comparison outlives it.
+    [[nodiscard]] static std::unique_ptr<Progress> of(const Comparison& comparison);
+
+    void begin(unsigned run, std::size_t scenario, std::size_t contestant);
+    void end(const Measurement& measurement);
+    // To be called now and then: time passes also while nothing is reported.
+    virtual void on_tick() = 0;
+
+  protected:
+    explicit Progress(const Comparison& comparison);
+    [[nodiscard]] const Comparison& comparison() const noexcept { return comparison_; }
+    [[nodiscard]] std::size_t done() const noexcept { return done_; }
+    [[nodiscard]] std::size_t total() const noexcept;
+    [[nodiscard]] double seconds_gone() const { return seconds_since(begin_); }
+    [[nodiscard]] double seconds_left() const;
+
+    // What is being measured.
+    struct Current {
+        unsigned run = 0;  // from 1; 0: nothing has been begun yet
+        std::size_t scenario = 0;
+        std::size_t contestant = 0;
+    };
+    [[nodiscard]] const Current& current() const noexcept { return current_; }
+
+    using Time = std::chrono::steady_clock::time_point;
+    [[nodiscard]] static double seconds_since(Time time);
+
+  private:
+    virtual void on_begin() = 0;
+    virtual void on_end(const Measurement& measurement) = 0;
+
+    const Comparison& comparison_;
+    Forecast forecast_;
+    Current current_;
+    std::size_t done_ = 0;
+    bool measuring_ = false;
+    Time begin_ = std::chrono::steady_clock::now();
+    Time current_begin_;
+};
+
+}  // namespace ground

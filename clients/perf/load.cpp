@@ -1,0 +1,668 @@
+#include "clients/perf/load.hpp"
+
+#include "clients/perf/connection.hpp"
+#include "clients/perf/recorder.hpp"
+#include "clients/perf/schedule.hpp"
+
+#include <fmt/format.h>
+
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <optional>
+#include <random>
+#include <string_view>
+#include <utility>
+
+namespace ground {
+
+namespace {
+
+using Time = Clock::time_point;
+
+// Not all at once: whom the server's backlog has no room for is only tried again a second later. A
+// connection is there before the server has accepted it, so nothing but time tells when it has.
+constexpr std::size_t connects_at_once = 64;
+constexpr auto connect_pause = std::chrono::milliseconds(2);
+// Without a single new connection.
+constexpr auto connect_patience = std::chrono::seconds(3);
+// How long the replies that are on their way at the end may still take. They are checked, but not
+// part of the figures.
+constexpr auto drain_patience = std::chrono::milliseconds(100);
+// No reply is nearly as long. Whoever sends this is not speaking our protocol.
+constexpr std::size_t longest_reply = 1024;
+constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
+
+// A number as a request and as the reply that is right.
+struct Question {
+    std::string request;
+    std::string reply;  // without its LF
+};
+
+std::vector<Question> questions_of(const PerfOptions& options)
+{
+    constexpr std::array<std::string_view, 4> ends{"", "\n", "\r\n", "\r"};
+    const auto end = ends[static_cast<std::size_t>(options.terminator)];
+    std::vector<Question> questions;
+    for (const Share& share : options.mix) {
+        questions.push_back({fmt::format("{}{}", share.n, end), std::to_string(fib_fast(share.n))});
+    }
+    return questions;
+}
+
+enum class Phase { connecting, warming_up, measuring, draining, over };
+
+class Load {
+  public:
+    Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer);
+
+    LoadResult run();
+
+  private:
+    // What an event is about, beside the connections, which are numbered from 0.
+    static constexpr std::uint64_t timer_event = ~std::uint64_t{0};
+    static constexpr std::uint64_t stop_event = timer_event - 1;
+
+    void watch(int operation, int fd, std::uint32_t events, std::uint64_t data);
+    void wait();
+    void arm_timer();
+    void dispatch(const epoll_event& event);
+
+    // Connections. The first options_.connections of them work, the others stay idle.
+    [[nodiscard]] bool works(std::size_t number) const noexcept;
+    void open_more();
+    void begin_connecting(std::size_t number);
+    void finish_connecting(std::size_t number);
+    void connect_failed(std::size_t number, int error);
+    void connection_failed(std::size_t number, std::string why);
+    void hang_up(std::size_t number, Link then);
+    void look_at_idle(Connection& connection);
+
+    // Requests and replies.
+    [[nodiscard]] bool running() const noexcept;
+    [[nodiscard]] std::uint64_t remaining() const noexcept;
+    [[nodiscard]] std::uint64_t due(Time now) const noexcept;
+    [[nodiscard]] std::size_t room(const Connection& connection) const noexcept;
+    void make_free(std::size_t number);
+    void send_due();
+    std::uint64_t fill(std::size_t number, std::uint64_t most);
+    void send(std::size_t number, std::string_view text);
+    void send_unsent(std::size_t number);
+    void receive(std::size_t number);
+    void take_reply(Connection& connection, std::string_view reply);
+    void note(std::string example);
+
+    // The course of the run.
+    void advance();
+    void start();
+    void start_measuring();
+    void start_schedule();
+    void start_draining();
+    void finish();
+
+    const PerfOptions& options_;
+    const Address address_;
+    const int stop_fd_;
+    const std::vector<Question> questions_;
+    std::mt19937 random_;  // seeded as it comes: the same requests in each run
+    std::discrete_distribution<std::size_t> draw_;
+
+    Descriptor epoll_;
+    Descriptor timer_;
+    Time timer_armed_for_{};
+    std::array<char, 65536> buffer_;
+    std::string requests_text_;
+    std::vector<Connection> connections_;
+    std::size_t opened_ = 0;            // how many were begun before the run
+    std::size_t connecting_ = 0;        // how many are on their way
+    std::size_t alive_;                 // how many of those that work are not over
+    std::deque<std::size_t> free_;      // those that have room, the longest-waiting first
+    std::optional<Schedule> schedule_;  // of an open loop
+    std::uint64_t issued_ = 0;          // in this phase
+    std::uint64_t outstanding_ = 0;
+    std::uint64_t lost_ = 0;   // unanswered because their connection broke
+    std::uint64_t begun_ = 0;  // connections, without those that are to stay idle
+
+    Phase phase_ = Phase::connecting;
+    Time now_;           // when epoll_wait returned: one reading for all its events
+    Time next_batch_{};  // when more connections may be begun
+    Time phase_end_;     // when the phase is over at the latest
+    Recorder recorder_;
+    LoadErrors errors_;
+    LoadResult result_;
+    bool stopped_ = false;
+};
+
+Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer)
+    : options_(options),
+      address_(first.address),
+      stop_fd_(stop_fd),
+      questions_(questions_of(options)),
+      epoll_(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
+      timer_(
+          check(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "timerfd_create")),
+      connections_(options.connections + options.idle),
+      alive_(options.connections),
+      now_(Clock::now()),
+      phase_end_(now_ + connect_patience),
+      recorder_(options, observer)
+{
+    std::vector<double> weights;
+    for (const Share& share : options.mix) {
+        weights.push_back(share.weight);
+    }
+    draw_ = std::discrete_distribution<std::size_t>(weights.begin(), weights.end());
+    watch(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, timer_event);
+    watch(EPOLL_CTL_ADD, stop_fd_, EPOLLIN, stop_event);
+    if (options.rate) {
+        schedule_.emplace(*options.rate);
+    }
+    for (std::size_t number = 0; works(number); ++number) {
+        connections_[number].pending.resize(options.pipeline);
+    }
+    if (options.reconnect) {  // then each request has its own; this one has shown the way
+        first.socket.reset();
+        for (; works(opened_); ++opened_) {
+            make_free(opened_);
+        }
+    } else {
+        watch(EPOLL_CTL_ADD, first.socket.get(), EPOLLIN, opened_);
+        connections_[opened_].socket = std::move(first.socket);
+        connections_[opened_].link = Link::up;
+        make_free(opened_++);
+        ++begun_;
+    }
+}
+
+LoadResult Load::run()
+{
+    advance();
+    while (phase_ != Phase::over) {
+        wait();
+        advance();
+    }
+    return result_;
+}
+
+// ---- Waiting
+
+void Load::watch(int operation, int fd, std::uint32_t events, std::uint64_t data)
+{
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = data;
+    check(::epoll_ctl(epoll_.get(), operation, fd, &event), "epoll_ctl");
+}
+
+void Load::wait()
+{
+    arm_timer();
+    std::array<epoll_event, 64> events;
+    const int count =
+        ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+    if (count == -1 && errno != EINTR) {
+        check(count, "epoll_wait");
+    }
+    now_ = Clock::now();
+    for (int i = 0; i < count; ++i) {
+        dispatch(events[static_cast<std::size_t>(i)]);
+    }
+}
+
+// The timer only wakes; advance() looks at the clock. So nothing is armed more often than a
+// deadline changes, where a timeout of epoll_wait would be armed for every wait.
+void Load::arm_timer()
+{
+    Time next = running() ? std::min(phase_end_, recorder_.next_tick()) : phase_end_;
+    if (schedule_ && !free_.empty() && remaining() > 0) {
+        next = std::min(next, schedule_->next());
+    }
+    if (phase_ == Phase::connecting && connecting_ == 0) {
+        next = std::min(next, next_batch_);
+    }
+    if (next == timer_armed_for_) {
+        return;
+    }
+    timer_armed_for_ = next;
+    const auto since_boot = std::max(next.time_since_epoch(), Nanoseconds(1));  // 0 would disarm
+    itimerspec at{};
+    at.it_value.tv_sec = since_boot / std::chrono::seconds(1);
+    at.it_value.tv_nsec = (since_boot % std::chrono::seconds(1)).count();
+    check(::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &at, nullptr), "timerfd_settime");
+}
+
+void Load::dispatch(const epoll_event& event)
+{
+    if (event.data.u64 == timer_event) {
+        std::uint64_t expirations = 0;
+        [[maybe_unused]] const auto size = ::read(timer_.get(), &expirations, sizeof expirations);
+        return;
+    }
+    if (event.data.u64 == stop_event) {
+        stopped_ = true;
+        watch(EPOLL_CTL_DEL, stop_fd_, 0, stop_event);  // it stays readable: once is enough
+        return;
+    }
+    const std::size_t number = event.data.u64;
+    if (connections_[number].link == Link::connecting) {
+        finish_connecting(number);
+        return;
+    }
+    if ((event.events & EPOLLOUT) != 0) {
+        send_unsent(number);
+    }
+    if ((event.events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+        receive(number);
+    }
+}
+
+// ---- Connections
+
+bool Load::works(std::size_t number) const noexcept { return number < options_.connections; }
+
+void Load::open_more()
+{
+    if (connecting_ > 0 || now_ < next_batch_) {
+        return;
+    }
+    next_batch_ = now_ + connect_pause;
+    const std::size_t batch_end = std::min(opened_ + connects_at_once, connections_.size());
+    while (opened_ < batch_end) {
+        begin_connecting(opened_++);
+    }
+}
+
+void Load::begin_connecting(std::size_t number)
+{
+    Connection& connection = connections_[number];
+    begun_ += works(number) ? 1U : 0U;
+    try {
+        connection.socket = start_connect(address_);
+    } catch (const std::system_error& error) {
+        connect_failed(number, error.code().value());
+        return;
+    }
+    watch(EPOLL_CTL_ADD, connection.socket.get(), EPOLLOUT, number);
+    connection.link = Link::connecting;
+    ++connecting_;
+}
+
+void Load::finish_connecting(std::size_t number)
+{
+    Connection& connection = connections_[number];
+    if (const int error = connect_result(connection.socket); error != 0) {
+        connect_failed(number, error);
+        return;
+    }
+    connection.link = Link::up;
+    --connecting_;
+    recorder_.connected();
+    if (phase_ == Phase::connecting) {
+        phase_end_ = now_ + connect_patience;
+    }
+    if (works(number)) {
+        send_unsent(number);
+    } else {
+        watch(EPOLL_CTL_DEL, connection.socket.get(), 0, number);  // until look_at_idle()
+    }
+}
+
+void Load::connect_failed(std::size_t number, int error)
+{
+    ++errors_.connect;
+    recorder_.failure();
+    note(explain_connect(options_.target, error));
+    // With --reconnect, too: who tries again at once, against a server that has gone, only spins.
+    hang_up(number, Link::over);
+}
+
+void Load::connection_failed(std::size_t number, std::string why)
+{
+    ++errors_.read;
+    recorder_.failure();
+    note(std::move(why));
+    hang_up(number, options_.reconnect ? Link::down : Link::over);
+}
+
+void Load::hang_up(std::size_t number, Link then)
+{
+    Connection& connection = connections_[number];
+    connecting_ -= connection.link == Link::connecting ? 1U : 0U;
+    alive_ -= then == Link::over && works(number) ? 1U : 0U;
+    outstanding_ -= connection.outstanding;
+    lost_ += connection.outstanding;
+    connection.outstanding = 0;
+    connection.unsent.clear();
+    connection.partial.clear();
+    connection.socket.reset();  // which also takes it out of the epoll set
+    connection.link = then;
+}
+
+// Those that stay idle are only looked at when all is over: nobody has served them meanwhile.
+void Load::look_at_idle(Connection& connection)
+{
+    if (is_established(connection.socket)) {
+        ++result_.idle_open;
+        return;
+    }
+    ++result_.idle_closed;
+    const ssize_t size = ::recv(connection.socket.get(), buffer_.data(), buffer_.size(), 0);
+    const std::string_view said(buffer_.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+    note(said.empty() ? "the server closed an idle connection"
+                      : fmt::format("the server closed an idle connection, saying '{}'",
+                                    said.substr(0, said.find_first_of("\r\n"))));
+}
+
+// ---- Requests and replies
+
+bool Load::running() const noexcept
+{
+    return phase_ == Phase::warming_up || phase_ == Phase::measuring;
+}
+
+// How many requests may still be sent in this phase.
+std::uint64_t Load::remaining() const noexcept
+{
+    if (phase_ == Phase::measuring && options_.requests) {
+        return *options_.requests - issued_;
+    }
+    return running() ? unlimited : 0;
+}
+
+// How many of these are to be sent now, if there is room for them. What is due when the phase ends
+// or later is not part of it.
+std::uint64_t Load::due(Time now) const noexcept
+{
+    const std::uint64_t most = remaining();
+    return schedule_ ? std::min(most, schedule_->due(std::min(now, phase_end_ - Nanoseconds(1))))
+                     : most;
+}
+
+std::size_t Load::room(const Connection& connection) const noexcept
+{
+    const bool ready = connection.link == Link::up && connection.unsent.empty();
+    const bool can_be_made = connection.link == Link::down && options_.reconnect;
+    return ready || can_be_made ? connection.room() : 0;
+}
+
+void Load::make_free(std::size_t number)
+{
+    if (!std::exchange(connections_[number].queued, true)) {
+        free_.push_back(number);
+    }
+}
+
+// Shares what is due among those that have room: in turn, though several at a time if there is
+// much.
+void Load::send_due()
+{
+    if (free_.empty()) {
+        return;
+    }
+    std::uint64_t waiting = due(Clock::now());
+    while (waiting > 0 && !free_.empty()) {
+        const std::size_t round = free_.size();
+        const std::uint64_t share = std::max<std::uint64_t>(waiting / round, 1);
+        for (std::size_t i = 0; i < round && waiting > 0; ++i) {
+            const std::size_t number = free_.front();
+            free_.pop_front();
+            connections_[number].queued = false;
+            waiting -= fill(number, share);
+        }
+    }
+}
+
+// Gives a connection as much as is due and as it has room for, with one send, and returns how much
+// that was. What room is left waits for what will be due.
+std::uint64_t Load::fill(std::size_t number, std::uint64_t most)
+{
+    Connection& connection = connections_[number];
+    requests_text_.clear();
+    // Read anew for each send: the batch may have been long, and latency must not include it.
+    const Time now = Clock::now();
+    const std::uint64_t count = std::min({most, due(now), std::uint64_t{room(connection)}});
+    for (std::uint64_t i = 0; i < count; ++i) {
+        const std::size_t share = questions_.size() == 1 ? 0 : draw_(random_);
+        connection.push({schedule_ ? schedule_->take() : now, now, share});
+        requests_text_ += questions_[share].request;
+    }
+    issued_ += count;
+    outstanding_ += count;
+    if (count > 0) {
+        connection.asked = true;
+        if (connection.link == Link::up) {
+            send(number, requests_text_);
+        } else {
+            connection.unsent = requests_text_;
+            begin_connecting(number);
+        }
+    }
+    if (room(connection) > 0) {
+        make_free(number);
+    }
+    return count;
+}
+
+// A failure shows again when the socket is read, and there it is dealt with: the server may have
+// said why before it hung up.
+void Load::send(std::size_t number, std::string_view text)
+{
+    Connection& connection = connections_[number];
+    if (!connection.unsent.empty()) {
+        connection.unsent += text;
+        return;
+    }
+    const ssize_t sent = ::send(connection.socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
+    if (sent == -1 && errno != EAGAIN) {
+        return;
+    }
+    text.remove_prefix(sent == -1 ? 0 : static_cast<std::size_t>(sent));
+    if (!text.empty()) {
+        connection.unsent = text;
+        watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN | EPOLLOUT, number);
+    }
+}
+
+void Load::send_unsent(std::size_t number)
+{
+    Connection& connection = connections_[number];
+    const std::string text = std::exchange(connection.unsent, {});
+    watch(EPOLL_CTL_MOD, connection.socket.get(), EPOLLIN, number);
+    if (!text.empty()) {
+        send(number, text);
+    }
+    fill(number, unlimited);
+}
+
+void Load::receive(std::size_t number)
+{
+    Connection& connection = connections_[number];
+    const ssize_t size = ::recv(connection.socket.get(), buffer_.data(), buffer_.size(), 0);
+    if (size == -1 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (size <= 0) {
+        connection_failed(number,
+                          size == 0 ? "the server closed a connection"
+                                    : fmt::format("a connection broke: {}", std::strerror(errno)));
+        fill(number, unlimited);
+        return;
+    }
+    recorder_.read(static_cast<std::size_t>(size));
+    std::string_view text(buffer_.data(), static_cast<std::size_t>(size));
+    for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+        if (connection.partial.empty()) {
+            take_reply(connection, text.substr(0, end));
+        } else {
+            connection.partial += text.substr(0, end);
+            take_reply(connection, connection.partial);
+            connection.partial.clear();
+        }
+        text.remove_prefix(end + 1);
+    }
+    if (!text.empty()) {
+        connection.partial += text;
+        if (connection.partial.size() > longest_reply) {
+            ++errors_.wrong;
+            note(fmt::format("a reply of more than {} bytes", longest_reply));
+            hang_up(number, Link::over);
+            return;
+        }
+    }
+    if (options_.reconnect && connection.outstanding == 0) {
+        hang_up(number, Link::down);
+    }
+    fill(number, unlimited);
+}
+
+void Load::take_reply(Connection& connection, std::string_view reply)
+{
+    if (reply.ends_with('\r')) {
+        reply.remove_suffix(1);
+    }
+    if (connection.outstanding == 0) {
+        ++(reply.starts_with("[Error]") ? errors_.reply : errors_.wrong);
+        note(fmt::format("'{}', without having been asked", reply));
+        return;
+    }
+    const Pending request = connection.pop();
+    --outstanding_;
+    connection.answered = true;
+    const unsigned n = options_.mix[request.share].n;
+    if (reply != questions_[request.share].reply) {
+        ++(reply.starts_with("[Error]") ? errors_.reply : errors_.wrong);
+        recorder_.error(now_);
+        note(fmt::format("fib({}) was answered with '{}'", n, reply));
+        return;
+    }
+    recorder_.reply(n, request.since, request.sent, now_);
+}
+
+void Load::note(std::string example)
+{
+    if (errors_.example.empty()) {
+        errors_.example = std::move(example);
+    }
+}
+
+// ---- The course of the run
+
+void Load::advance()
+{
+    if (phase_ == Phase::connecting) {
+        open_more();
+        const bool all_there = opened_ == connections_.size() && connecting_ == 0;
+        if (stopped_) {
+            start_draining();
+        } else if (all_there || now_ >= phase_end_) {
+            start();
+        }
+    }
+    if (running()) {
+        recorder_.tick(now_);
+        if (phase_ == Phase::warming_up && now_ >= phase_end_) {
+            start_measuring();
+        }
+        send_due();  // before the end, too: what was due until then is only late
+        const bool all_answered = remaining() == 0 && outstanding_ == 0;
+        const bool finished = phase_ == Phase::measuring && (now_ >= phase_end_ || all_answered);
+        if (finished || stopped_ || alive_ == 0) {
+            start_draining();
+        }
+    }
+    if (phase_ == Phase::draining && (outstanding_ == 0 || now_ >= phase_end_)) {
+        finish();
+    }
+}
+
+// Every connection that could be made is there. The others have failed.
+void Load::start()
+{
+    for (std::size_t number = 0; number < connections_.size(); ++number) {
+        if (connections_[number].link == Link::connecting) {
+            connect_failed(number, ETIMEDOUT);
+        }
+    }
+    for (; opened_ < connections_.size(); ++opened_) {
+        begun_ += works(opened_) ? 1U : 0U;
+        connect_failed(opened_, ETIMEDOUT);
+    }
+    if (options_.warmup.count() > 0) {
+        phase_ = Phase::warming_up;
+        phase_end_ = now_ + options_.warmup;
+        recorder_.start_warmup(now_);
+        start_schedule();
+    } else {
+        start_measuring();
+    }
+}
+
+void Load::start_measuring()
+{
+    phase_ = Phase::measuring;
+    issued_ = 0;
+    now_ = Clock::now();  // later than all that this batch of events has made us send
+    phase_end_ = options_.duration ? now_ + *options_.duration : Time::max();
+    recorder_.start_measuring(now_);
+    start_schedule();
+}
+
+// What the warm-up has left in the queue is dropped: the measuring begins with an empty one.
+void Load::start_schedule()
+{
+    if (schedule_) {
+        schedule_->start(now_);
+    }
+}
+
+// From now on nothing is sent; what is on its way may still come.
+void Load::start_draining()
+{
+    recorder_.stop(now_);
+    result_ = recorder_.result();
+    Time oldest = now_;
+    if (schedule_ && phase_ == Phase::measuring && due(now_) > 0) {
+        result_.unsent = due(now_);
+        oldest = schedule_->next();
+    }
+    for (const Connection& connection : connections_) {
+        if (connection.outstanding > 0) {
+            oldest = std::min(oldest, connection.pending[connection.oldest].since);
+        }
+    }
+    result_.longest_wait_s = std::chrono::duration<double>(now_ - oldest).count();
+    phase_ = Phase::draining;
+    phase_end_ = now_ + drain_patience;
+}
+
+void Load::finish()
+{
+    phase_ = Phase::over;
+    errors_.unanswered = outstanding_ + lost_;
+    for (std::size_t number = 0; number < connections_.size(); ++number) {
+        Connection& connection = connections_[number];
+        result_.starved += connection.asked && !connection.answered ? 1U : 0U;
+        if (!works(number) && connection.link == Link::up) {
+            look_at_idle(connection);
+        }
+    }
+    result_.errors = errors_;
+    result_.connections = begun_;
+    result_.stopped = stopped_;
+}
+
+}  // namespace
+
+LoadResult run_load(const PerfOptions& options, Connected first, int stop_fd,
+                    LoadObserver& observer)
+{
+    return Load(options, std::move(first), stop_fd, observer).run();
+}
+
+}  // namespace ground

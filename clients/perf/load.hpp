@@ -1,0 +1,100 @@
+// load.hpp -- the load generator: one thread, epoll, any number of connections.
+//
+// A closed loop: each connection keeps `pipeline` requests in flight and sends the next one when a
+// reply has come. Latency counts from the moment a request is handed to the kernel to the moment
+// epoll has reported its reply.
+//
+// An open loop (--rate): requests are due at fixed times, and latency counts from then. A request
+// that finds every connection's pipeline full waits in a queue. So a server that stalls is charged
+// for all who would have come meanwhile; a loop that starts its clock when it sends leaves them
+// out, which Gil Tene has named coordinated omission. That latency is measured, too, for
+// comparison.
+//
+// --reconnect: a new connection for each request. Sending then begins with connecting.
+//
+// All of it belongs to one thread.
+#pragma once
+
+#include "clients/perf/perf_options.hpp"
+#include "clients/shared/histogram.hpp"
+#include "clients/shared/target.hpp"
+#include "common/compute/fib.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ground {
+
+using Clock = std::chrono::steady_clock;
+
+// What went wrong, and how often.
+struct LoadErrors {
+    std::uint64_t connect = 0;     // connections that never came about
+    std::uint64_t read = 0;        // connections that broke, or that the server closed
+    std::uint64_t reply = 0;       // "[Error] ..."
+    std::uint64_t wrong = 0;       // replies that are neither that nor the right number
+    std::uint64_t unanswered = 0;  // requests without a reply, at the end or because of `read`
+    std::string example;           // the first of them in words
+};
+
+// One stretch of the run: what a line of the live view shows.
+struct Interval {
+    double at_s = 0;      // when it ended, counted from the beginning of the measuring
+    double length_s = 0;  // how long it was
+    std::uint64_t requests = 0;
+    std::uint64_t errors = 0;  // replies that were not right, connections that broke or failed
+    std::uint64_t p50_ns = 0;
+    std::uint64_t p99_ns = 0;
+    double silence_s = 0;  // how long ago the last reply was
+    bool warmup = false;   // not part of the measuring
+    // With --histograms all latencies: see Histogram::buckets().
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> latencies_ns;
+
+    [[nodiscard]] double rate() const noexcept { return static_cast<double>(requests) / length_s; }
+};
+
+// What was measured. Times before the end of the warm-up are in none of it; errors are in it
+// whenever they happened.
+struct LoadResult {
+    double duration_s = 0;
+    std::uint64_t requests = 0;  // answered rightly
+    std::uint64_t bytes_read = 0;
+    Histogram latency_ns;
+    Histogram latency_from_send_ns;  // of an open loop; else empty, as it would be the same
+    Histogram rate;                  // requests per second, sampled every tenth of a second
+    std::vector<Interval> intervals;
+    LoadErrors errors;
+    std::uint64_t connects = 0;     // connections made meanwhile
+    std::uint64_t connections = 0;  // begun since the start, without those that are to stay idle
+    std::uint64_t idle_open = 0;    // idle connections that were still open at the end
+    std::uint64_t idle_closed = 0;  // and those that the server had closed
+    std::uint64_t unsent = 0;       // due in an open loop, but still in the queue at the end
+    double longest_wait_s = 0;      // of those, and of the unanswered, at the end
+    std::uint64_t starved = 0;      // connections that sent a request and never had a reply
+    double client_cpu_s = 0;        // user and system time of this process
+    bool stopped = false;           // by stop_fd
+
+    [[nodiscard]] double rate_mean() const noexcept
+    {
+        return duration_s > 0 ? static_cast<double>(requests) / duration_s : 0;
+    }
+};
+
+// Who wants to know while it runs. Called on the thread of run_load(), which waits meanwhile.
+class LoadObserver {
+  public:
+    virtual ~LoadObserver() = default;
+    virtual void on_interval(const Interval& interval) = 0;
+    virtual void on_reply(unsigned n, Number fib, Nanoseconds latency) = 0;
+};
+
+// Runs the load until it is done, or until stop_fd is readable. `first` is a connection to the
+// address, and is used as the first of all connections. Throws std::system_error if the kernel
+// denies what the generator itself needs; trouble with the server is in the result.
+[[nodiscard]] LoadResult run_load(const PerfOptions& options, Connected first, int stop_fd,
+                                  LoadObserver& observer);
+
+}  // namespace ground

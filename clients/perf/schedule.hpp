@@ -1,0 +1,62 @@
+// schedule.hpp -- when the requests of an open loop are due.
+//
+// Request k is due k / rate after the beginning, whatever has become of those before it. So what is
+// due and not sent yet waits in a queue that needs no memory: all of it follows from how many have
+// been taken.
+#pragma once
+
+#include "clients/perf/load.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+namespace ground {
+
+class Schedule {
+  public:
+    using Time = Clock::time_point;
+
+    // Requests per second, at most 10^9. Nothing is due before start().
+    explicit Schedule(double rate) noexcept : gap_ns_(1e9 / rate) {}
+
+    // From here on it counts, and the queue is empty. The first request is due at once.
+    void start(Time now) noexcept
+    {
+        begin_ = now;
+        taken_ = 0;
+    }
+
+    // When the oldest that has not been taken is, was or will be due.
+    [[nodiscard]] Time next() const noexcept
+    {
+        const double after = std::ceil(static_cast<double>(taken_) * gap_ns_);
+        return begin_ + Nanoseconds(static_cast<Nanoseconds::rep>(after));
+    }
+
+    // How many wait in the queue. At next() and later at least one, rounding or not: who sleeps
+    // until then must find it.
+    [[nodiscard]] std::uint64_t due(Time now) const noexcept
+    {
+        if (now < next()) {
+            return 0;
+        }
+        const double gaps = std::floor(static_cast<double>((now - begin_).count()) / gap_ns_);
+        return std::max(static_cast<std::uint64_t>(gaps) + 1, taken_ + 1) - taken_;
+    }
+
+    // Takes the oldest out of the queue: when it was due.
+    [[nodiscard]] Time take() noexcept
+    {
+        const Time due = next();
+        ++taken_;
+        return due;
+    }
+
+  private:
+    double gap_ns_;
+    Time begin_ = Time::max();
+    std::uint64_t taken_ = 0;
+};
+
+}  // namespace ground

@@ -1,0 +1,79 @@
+#include "common/compute/pool.hpp"
+
+#include "common/compute/process_pool.hpp"
+#include "common/compute/thread_pool.hpp"
+#include "common/server/log.hpp"
+
+#include <signal.h>
+
+#include <cstdlib>
+#include <system_error>
+
+namespace ground {
+
+namespace {
+
+// No pool at all: the caller computes, and the future that it gets is done. Shows what the trip to
+// a worker costs, and what a stage would be without one.
+class InlinePool final : public Pool {
+  public:
+    explicit InlinePool(FibFunction fib) : fib_(fib) {}
+
+    Future<Number> submit(unsigned n) override
+    {
+        Promise<Number> promise;
+        Future<Number> future = promise.future();
+        promise.set_result(fib_(n));
+        return future;
+    }
+
+  private:
+    FibFunction fib_;
+};
+
+// Threads that are started while this lives take no signals: those are for the main thread, or for
+// whom it has told to wait for them.
+class SignalsBlocked {
+  public:
+    SignalsBlocked() noexcept
+    {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+  private:
+    sigset_t before_;
+};
+
+}  // namespace
+
+std::string format_reply(const Future<Number>& future)
+try {
+    return format_reply(future.result());
+} catch (const std::exception& error) {
+    return format_error(error.what());
+}
+
+std::unique_ptr<Pool> make_pool(const Options& options)
+try {
+    const SignalsBlocked blocked;
+    switch (options.pool) {
+        case PoolKind::processes:
+            return std::make_unique<ProcessPool>(options.workers, options.rules.fib);
+        case PoolKind::threads:
+            return std::make_unique<ThreadPool>(options.workers, options.rules.fib);
+        case PoolKind::inline_:
+            break;
+    }
+    return std::make_unique<InlinePool>(options.rules.fib);
+} catch (const std::system_error& error) {
+    log("{}: can't start {} workers: {}; try fewer --workers", options.stage, options.workers,
+        error.what());
+    std::exit(EXIT_FAILURE);
+}
+
+}  // namespace ground

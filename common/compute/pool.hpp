@@ -1,0 +1,29 @@
+// pool.hpp -- somebody else who computes Fibonacci numbers, as the stages see it.
+#pragma once
+
+#include "common/compute/fib.hpp"
+#include "common/server/options.hpp"
+#include "common/wait/future.hpp"
+
+#include <memory>
+#include <string>
+
+namespace ground {
+
+class Pool {
+  public:
+    virtual ~Pool() = default;
+
+    // The future of fib(n). Never waits for a worker to become free; any thread may call it.
+    [[nodiscard]] virtual Future<Number> submit(unsigned n) = 0;
+};
+
+// The reply that a future makes: "832040\n", or "[Error] worker died\n" if that is what has
+// happened to it. Waits for the future if it is not done.
+[[nodiscard]] std::string format_reply(const Future<Number>& future);
+
+// The pool that the options ask for. Call before the first thread is started: see ProcessPool. If
+// there are no processes or threads to be had it says so in one line on stderr and exits with 1.
+[[nodiscard]] std::unique_ptr<Pool> make_pool(const Options& options);
+
+}  // namespace ground

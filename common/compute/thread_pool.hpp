@@ -1,0 +1,37 @@
+// thread_pool.hpp -- the pool as threads of this process, on Asio's thread_pool.
+#pragma once
+
+#include "common/compute/pool.hpp"
+
+#include <asio/thread_pool.hpp>
+
+#include <thread>
+#include <vector>
+
+namespace ground {
+
+// Cheaper than ProcessPool, and all that C++ needs to use every core; what it lacks is the wall
+// between processes: a worker that crashes takes the server with it.
+class ThreadPool final : public Pool {
+  public:
+    // Throws std::system_error if there are no threads to be had.
+    ThreadPool(unsigned workers, FibFunction fib);
+
+    // Waits for the numbers that are being computed.
+    ~ThreadPool() override;
+
+    ThreadPool(const ThreadPool&) = delete;
+    ThreadPool& operator=(const ThreadPool&) = delete;
+
+    // Futures complete on a worker's thread.
+    Future<Number> submit(unsigned n) override;
+
+  private:
+    void end();
+
+    FibFunction fib_;
+    asio::thread_pool pool_;
+    std::vector<std::thread> threads_;
+};
+
+}  // namespace ground

@@ -1,0 +1,261 @@
+#include "common/server/net.hpp"
+
+#include "common/server/limits.hpp"
+#include "common/server/log.hpp"
+
+#include <asio/buffer.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/write.hpp>
+#include <fmt/format.h>
+
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+#include <utility>
+
+namespace ground {
+
+namespace {
+
+constexpr auto retry_interval = std::chrono::milliseconds(100);
+
+// Says so once in the life of the process, for it may come to this again and again.
+void say_no_descriptors_left()
+{
+    static std::atomic_flag said;
+    if (!said.test_and_set()) {
+        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
+    }
+}
+
+// One line that says what to do, and the end.
+template <typename... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args)
+{
+    log(format, std::forward<Args>(args)...);
+    std::exit(EXIT_FAILURE);
+}
+
+tcp::endpoint resolve(asio::io_context& context, const Options& options)
+{
+    asio::error_code error;
+    tcp::resolver resolver(context);
+    const auto found =
+        resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
+    if (error || found.empty()) {
+        fail("{}: no such host '{}'; give --host an address of this machine", options.stage,
+             options.host);
+    }
+    return found.begin()->endpoint();
+}
+
+std::string to_string(const tcp::endpoint& endpoint)
+{
+    std::ostringstream text;
+    text << endpoint;
+    return text.str();
+}
+
+// Nobody's address if the client has gone again.
+tcp::endpoint peer_of(const tcp::socket& socket)
+{
+    asio::error_code gone;
+    return socket.remote_endpoint(gone);
+}
+
+}  // namespace
+
+tcp::acceptor listen(asio::io_context& context, const Options& options)
+{
+    const tcp::endpoint endpoint = resolve(context, options);
+    try {
+        // SO_REUSEADDR is set: a restart need not wait for old connections to time out.
+        tcp::acceptor acceptor(context, endpoint);
+        const tcp::endpoint bound = acceptor.local_endpoint();
+        if (!endpoint.address().is_loopback()) {
+            log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
+                options.stage, to_string(bound));
+        }
+        // It is there to serve: that it can't say so (the disk is full, say) is no reason not to.
+        fmt::print("{} listening on {}\n", options.stage, to_string(bound));
+        if (std::fflush(stdout) != 0) {
+            const std::string reason = std::strerror(errno);
+            log("{}: can't write to stdout: {}; listening on {} all the same", options.stage,
+                reason, to_string(bound));
+        }
+        return acceptor;
+    } catch (const asio::system_error& error) {
+        if (error.code() == asio::error::address_in_use) {
+            fail("{}: port {} is in use; stop the other server or choose another --port",
+                 options.stage, options.port);
+        }
+        if (error.code() == asio::error::access_denied) {
+            fail("{}: port {} is reserved; choose a --port of 1024 or more", options.stage,
+                 options.port);
+        }
+        fail("{}: can't listen on {}: {}; give --host an address of this machine", options.stage,
+             to_string(endpoint), error.code().message());
+    }
+}
+
+void warn_of_limit(const Options& options, std::size_t clients)
+{
+    // Still to come: the listening socket, what its io_context waits with, and some to spare.
+    const std::size_t own = open_descriptors() + 8;
+    const std::size_t limit = raise_descriptor_limit();
+    if (limit < clients + own) {
+        log("{}: room for {} clients only, for ulimit -n is {}; for {} type {} and start it again",
+            options.stage, limit - std::min(limit, own), limit, clients,
+            how_to_allow_descriptors(clients + own));
+    }
+}
+
+bool is_exhausted(const asio::error_code& error) noexcept
+{
+    // By value: Asio's category does not translate its codes to those of std::errc.
+    return error.category() == asio::error::get_system_category() &&
+           (error.value() == EMFILE || error.value() == ENFILE || error.value() == ENOBUFS ||
+            error.value() == ENOMEM);
+}
+
+Listener::Listener(const Options& options)
+    : acceptor_(listen(context_, options)),
+      timer_(check(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), "timerfd_create"))
+{
+}
+
+tcp::socket Listener::accept()
+{
+    for (;;) {
+        if (auto client = accept_one()) {
+            return std::move(*client);
+        }
+        if (paused_) {
+            std::uint64_t expirations = 0;
+            [[maybe_unused]] const auto size =
+                ::read(timer_.get(), &expirations, sizeof expirations);
+        }
+    }
+}
+
+std::optional<tcp::socket> Listener::try_accept()
+{
+    if (!acceptor_.non_blocking()) {
+        acceptor_.non_blocking(true);
+    }
+    auto client = accept_one();
+    if (client) {
+        client->non_blocking(true);
+    }
+    return client;
+}
+
+int Listener::native_handle() { return paused_ ? timer_.get() : acceptor_.native_handle(); }
+
+std::optional<tcp::socket> Listener::accept_one()
+{
+    asio::error_code error;
+    tcp::socket client(context_);
+    acceptor_.accept(client, error);
+    paused_ = is_exhausted(error);
+    if (paused_) {
+        pause();
+    }
+    if (error) {
+        return std::nullopt;  // would block, or the client has gone again: nobody is there
+    }
+    // A reply is one small packet: it must not wait for the acknowledgement of the one before.
+    client.set_option(tcp::no_delay(true), error);
+    return client;
+}
+
+void Listener::pause()
+{
+    say_no_descriptors_left();
+    const itimerspec once{{0, 0}, {0, std::chrono::nanoseconds(retry_interval).count()}};
+    check(::timerfd_settime(timer_.get(), 0, &once, nullptr), "timerfd_settime");
+}
+
+awaitable<void> after_failed_accept(tcp::acceptor& acceptor, asio::error_code error)
+{
+    using Clock = std::chrono::steady_clock;
+    using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
+    if (!acceptor.is_open()) {
+        throw asio::system_error(error);
+    }
+    if (is_exhausted(error)) {
+        say_no_descriptors_left();
+        Timer timer(acceptor.get_executor(), retry_interval);
+        co_await timer.async_wait(use_awaitable);
+    }
+}
+
+std::size_t recv(tcp::socket& socket, std::span<char> buffer)
+{
+    asio::error_code error;
+    const std::size_t size = socket.receive(as_buffer(buffer), 0, error);
+    if (error && error != asio::error::eof) {
+        throw asio::system_error(error);
+    }
+    return size;
+}
+
+void send(tcp::socket& socket, std::string_view text) { asio::write(socket, asio::buffer(text)); }
+
+std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer)
+{
+    asio::error_code error;
+    const std::size_t size = socket.receive(as_buffer(buffer), 0, error);
+    if (error == asio::error::would_block) {
+        return std::nullopt;
+    }
+    if (error && error != asio::error::eof) {
+        throw asio::system_error(error);
+    }
+    return size;
+}
+
+std::size_t try_send(tcp::socket& socket, std::string_view text)
+{
+    asio::error_code error;
+    const std::size_t size = socket.send(asio::buffer(text), 0, error);
+    if (error && error != asio::error::would_block) {
+        throw asio::system_error(error);
+    }
+    return size;
+}
+
+void refuse(tcp::socket& socket, std::string_view reason) noexcept
+{
+    try {
+        connection_log("Refused a client: {}", reason);
+        socket.non_blocking(true);
+        static_cast<void>(try_send(socket, format_error(reason)));
+    } catch (const std::exception&) {
+        // The client has not waited for the answer.
+    }
+}
+
+ConnectionLog::ConnectionLog(const tcp::socket& socket) : peer_(peer_of(socket))
+{
+    connection_log("Connection {}", to_string(peer_));
+}
+
+ConnectionLog::~ConnectionLog()
+{
+    try {
+        connection_log("Closed {}", to_string(peer_));
+    } catch (const std::exception&) {
+        // No memory for a log line is no reason to end.
+    }
+}
+
+}  // namespace ground

@@ -1,0 +1,109 @@
+// net.hpp -- listening, accepting, receiving and sending, on Asio's sockets.
+//
+// The stages differ in how they wait; this is what they then do without waiting, or by blocking.
+// Functions that name no other error throw asio::system_error.
+#pragma once
+
+#include "common/server/descriptor.hpp"
+#include "common/server/options.hpp"
+
+#include <asio/awaitable.hpp>
+#include <asio/buffer.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace ground {
+
+// Asio's types, for programs with one io_context: they name its executor instead of hiding it in an
+// any_io_executor, which would cost every connection of 07_coroutines 500 bytes.
+using Executor = asio::io_context::executor_type;
+struct tcp : asio::ip::tcp {
+    using socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
+    using acceptor = asio::basic_socket_acceptor<asio::ip::tcp, Executor>;
+};
+template <typename T>
+using awaitable = asio::awaitable<T, Executor>;
+inline constexpr asio::use_awaitable_t<Executor> use_awaitable;
+
+// Opens, binds and listens; then says "02_threads listening on 127.0.0.1:25000" on stdout.
+// If that cannot be done it says so in one line on stderr and exits with 1.
+[[nodiscard]] tcp::acceptor listen(asio::io_context& context, const Options& options);
+
+// For a stage that means to hold so many clients: if the limit on descriptors leaves room for
+// fewer, says so in one line on stderr, and what to type. Call it once the pool is there.
+void warn_of_limit(const Options& options, std::size_t clients);
+
+// Whether accept() failed for want of descriptors or memory: worth another try a little later.
+[[nodiscard]] bool is_exhausted(const asio::error_code& error) noexcept;
+
+// The socket that clients knock at.
+//
+// When the process has no descriptor left for a newcomer, the newcomer waits in the backlog; the
+// listener says so once and looks again every tenth of a second, until it can go on.
+class Listener {
+  public:
+    explicit Listener(const Options& options);
+
+    // Blocks until there is a client. The socket it returns blocks, too.
+    [[nodiscard]] tcp::socket accept();
+
+    // Does not block: nothing if nobody is there. The socket it returns does not block either.
+    [[nodiscard]] std::optional<tcp::socket> try_accept();
+
+    // What to wait on, until it is readable, before try_accept(). Not always the same descriptor.
+    [[nodiscard]] int native_handle();
+
+  private:
+    [[nodiscard]] std::optional<tcp::socket> accept_one();
+    void pause();
+
+    asio::io_context context_;
+    tcp::acceptor acceptor_;
+    Descriptor timer_;     // a timerfd: the pause as something that select can wait for
+    bool paused_ = false;  // wait for timer_ instead of acceptor_
+};
+
+// The same bytes, as Asio's functions want to have them.
+[[nodiscard]] inline asio::mutable_buffer as_buffer(std::span<char> bytes) noexcept
+{
+    return {bytes.data(), bytes.size()};
+}
+
+// As recv(2), for a socket that blocks: the number of bytes, 0 at end of file.
+[[nodiscard]] std::size_t recv(tcp::socket& socket, std::span<char> buffer);
+
+// Sends all of it, for a socket that blocks.
+void send(tcp::socket& socket, std::string_view text);
+
+// As recv(), for a socket that does not block: nothing if nothing is there yet.
+[[nodiscard]] std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer);
+
+// What to do when an acceptor's async_accept() has failed: for want of descriptors, wait a moment,
+// as a Listener does; if the acceptor has been closed, throw the error; else nothing.
+[[nodiscard]] awaitable<void> after_failed_accept(tcp::acceptor& acceptor, asio::error_code error);
+
+// Sends what fits, for a socket that does not block: the number of bytes, 0 if none fits now.
+[[nodiscard]] std::size_t try_send(tcp::socket& socket, std::string_view text);
+
+// Tells a client why it is not served, as far as it listens. Never blocks, never throws.
+void refuse(tcp::socket& socket, std::string_view reason) noexcept;
+
+// Says "Connection 127.0.0.1:40000" now and "Closed 127.0.0.1:40000" at the end of its life.
+class ConnectionLog {
+  public:
+    explicit ConnectionLog(const tcp::socket& socket);
+    ~ConnectionLog();
+    ConnectionLog(const ConnectionLog&) = delete;
+    ConnectionLog& operator=(const ConnectionLog&) = delete;
+
+  private:
+    tcp::endpoint peer_;
+};
+
+}  // namespace ground

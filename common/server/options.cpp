@@ -1,0 +1,149 @@
+#include "common/server/options.hpp"
+
+#include "common/server/limits.hpp"
+#include "common/server/log.hpp"
+#include "common/server/numbers.hpp"
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace ground {
+
+namespace {
+
+// Descriptors 0, 1 and 2, if whoever has started us had closed them, lead nowhere. Else the first
+// sockets would get these numbers, and a client would get our log.
+void open_standard_descriptors() noexcept
+{
+    int fd = 0;
+    do {
+        fd = ::open("/dev/null", O_RDWR);
+    } while (fd != -1 && fd <= STDERR_FILENO);
+    ::close(fd);
+}
+
+// An option that takes one of a few words. The first is what it is set to if it is not given.
+template <typename T>
+void add_choice(CLI::App& app, const std::string& name, T& target,
+                const std::vector<std::pair<std::string, T>>& choices, const std::string& help)
+{
+    std::vector<std::string> words;
+    words.reserve(choices.size());
+    for (const auto& choice : choices) {
+        words.push_back(choice.first);
+    }
+    const auto set = [&target, choices, words, name](const std::string& word) {
+        const auto same = [&word](const auto& choice) { return choice.first == word; };
+        const auto found = std::find_if(choices.begin(), choices.end(), same);
+        if (found == choices.end()) {
+            throw CLI::ValidationError(
+                fmt::format("{}: '{}' is not one of {}", name, word, fmt::join(words, ", ")));
+        }
+        target = found->second;
+    };
+    app.add_option_function<std::string>(name, set, help)
+        ->type_name(fmt::format("{}", fmt::join(words, "|")))
+        ->default_str(words.front());
+}
+
+// "5ms", "500us", "1s"
+std::optional<std::chrono::microseconds> parse_interval(std::string_view text)
+{
+    const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+    const auto count = parse_number<std::uint32_t>(text.substr(0, digits));
+    const std::string_view unit = text.substr(digits);
+    const std::int64_t length = unit == "us" ? 1 : unit == "ms" ? 1'000 : 1'000'000;
+    const std::chrono::microseconds interval(count.value_or(0) * length);
+    if ((unit != "us" && unit != "ms" && unit != "s") || interval <= std::chrono::seconds(0) ||
+        interval > std::chrono::hours(1)) {
+        return std::nullopt;
+    }
+    return interval;
+}
+
+}  // namespace
+
+Options parse_options(int argc, char** argv, const About& about)
+{
+    open_standard_descriptors();
+    Options options;
+    options.stage = about.stage;
+    options.workers = std::max(1U, std::thread::hardware_concurrency());
+
+    CLI::App app(about.teaches, about.stage);
+    app.get_formatter()->column_width(34);
+    app.add_option("--host", options.host, "Address to listen on")->capture_default_str();
+    add_number<std::uint16_t>(app, "--port", options.port, 0, 65535,
+                              "Port to listen on; 0 picks a free one");
+    add_choice<Framing>(
+        app, "--framing", options.rules.framing,
+        {{"auto", Framing::automatic}, {"line", Framing::line}, {"chunk", Framing::chunk}},
+        "How bytes become requests");
+    add_number(app, "--max-n", options.rules.max_n, 0U, fib_limit,
+               fmt::format("The largest number that is computed, up to {}", fib_limit));
+    add_choice<FibFunction>(app, "--algorithm", options.rules.fib,
+                            {{"recursive", fib}, {"fast", fib_fast}},
+                            "How numbers are computed: slowly on purpose, or not");
+    app.add_flag("-q,--quiet", options.quiet, "Say nothing about single connections");
+    if (about.has_pool) {
+        add_choice<PoolKind>(app, "--pool", options.pool,
+                             {{"processes", PoolKind::processes},
+                              {"threads", PoolKind::threads},
+                              {"inline", PoolKind::inline_}},
+                             "Who computes");
+        add_number(app, "--workers", options.workers, 1U, 256U,
+                   "Workers in the pool (default: cores)");
+    }
+
+    if (about.has_gil) {
+        const auto set = [&options](const std::string& text) {
+            const auto interval = parse_interval(text);
+            if (!interval) {
+                throw CLI::ValidationError(fmt::format(
+                    "--switch-interval: '{}' is not a time; try 5ms, 500us or 1s", text));
+            }
+            options.switch_interval = *interval;
+        };
+        app.add_option_function<std::string>("--switch-interval", set,
+                                             "How long a thread waits before it asks for the lock")
+            ->type_name("TIME")
+            ->default_str("5ms");
+    }
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        fmt::print("{}", app.help());
+        if (std::fflush(stdout) != 0) {
+            log("{}: can't write to stdout: {}", about.stage, std::strerror(errno));
+            std::exit(EXIT_FAILURE);
+        }
+        std::exit(EXIT_SUCCESS);
+    } catch (const CLI::ParseError& error) {
+        log("{}: {}; --help lists the options", about.stage, error.what());
+        std::exit(2);
+    }
+    if (options.quiet) {
+        silence_connection_log();
+    }
+    raise_descriptor_limit();
+    ::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is one error among others
+    return options;
+}
+
+}  // namespace ground

@@ -1,0 +1,40 @@
+// options.hpp -- the command line that every stage has.
+#pragma once
+
+#include "common/server/protocol.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace ground {
+
+// Who computes, in the stages that have a pool.
+enum class PoolKind { processes, threads, inline_ };
+
+struct Options {
+    std::string stage;  // "02_threads"
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 25000;  // 0: the kernel picks a free one
+    Rules rules;
+    bool quiet = false;  // say nothing about single connections
+    PoolKind pool = PoolKind::processes;
+    unsigned workers = 0;                             // set to the number of cores if not given
+    std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
+};
+
+// What a stage says about itself in --help: its name and, in two lines, what it teaches.
+struct About {
+    const char* stage;
+    const char* teaches;
+    bool has_pool = false;
+    bool has_gil = false;
+};
+
+// The options of this run; also makes the process fit to serve: as many descriptors as it may have,
+// none of 0, 1 and 2 closed, SIGPIPE ignored. Does not return if there is nothing to run: after
+// --help the program exits with 0, after a mistake with one line on stderr that says what to do,
+// and with 2.
+[[nodiscard]] Options parse_options(int argc, char** argv, const About& about);
+
+}  // namespace ground

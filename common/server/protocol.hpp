@@ -1,0 +1,90 @@
+// protocol.hpp -- the conversation that every stage holds: numbers in, Fibonacci numbers out.
+//
+// A request is a decimal integer on a line of its own, ended by LF, CRLF or CR; blanks around it
+// are allowed and blank lines are ignored. The answer is fib(n) and LF, or "[Error] ", a reason and
+// LF. docs/protocol.md has the whole contract. Nothing in here knows about sockets.
+#pragma once
+
+#include "common/compute/fib.hpp"
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace ground {
+
+// How a stream of bytes is cut into requests. TCP keeps no message boundaries, so whoever sends
+// numbers without line ends leaves the server to guess.
+enum class Framing {
+    line,       // a fragment waits for the end of its line
+    chunk,      // a fragment at the end of a read is a request: what the talk's clients count on
+    automatic,  // chunk until the connection has sent its first line end, line from then on
+};
+
+// What one server accepts and how it computes. Small; pass it by value.
+struct Rules {
+    Framing framing = Framing::automatic;
+    unsigned max_n = 50;  // larger numbers are refused
+    FibFunction fib = ground::fib;
+};
+
+// One request: a number to compute or, if it was none, the reply that says why.
+struct Request {
+    unsigned n = 0;
+    std::string error;  // empty, or a whole "[Error] ...\n"
+
+    [[nodiscard]] bool valid() const noexcept { return error.empty(); }
+};
+
+// The requests of one connection, in order, out of whatever pieces its bytes arrive in.
+//
+//     Requests requests(rules);
+//     while (!requests.ended()) {
+//         requests.received(recv(client, requests.buffer()));
+//         while (auto request = requests.next()) ...
+//     }
+//
+// Not thread-safe: a connection has one reader.
+class Requests {
+  public:
+    // A line may be this long, in bytes, its end not counted.
+    static constexpr std::size_t max_line = 100;
+
+    explicit Requests(Rules rules) : rules_(rules) {}
+
+    // Where the next read goes. Never empty once next() has returned nothing.
+    [[nodiscard]] std::span<char> buffer() noexcept;
+
+    // That many bytes were read into buffer(); 0 means end of file.
+    void received(std::size_t size) noexcept;
+
+    // The next request, or nothing if it takes another read to tell. Call until it returns nothing.
+    [[nodiscard]] std::optional<Request> next();
+
+    // Nothing more will come: the peer has finished, or has sent a line that is too long.
+    [[nodiscard]] bool ended() const noexcept { return ended_; }
+
+  private:
+    [[nodiscard]] std::optional<std::string_view> next_line();
+    [[nodiscard]] Request parse(std::string_view line) const;
+
+    Rules rules_;
+    bool ended_ = false;
+    bool line_end_seen_ = false;
+    std::size_t begin_ = 0;  // bytes_[begin_, end_) have been received and not yet been looked at
+    std::size_t end_ = 0;
+    // Small, because ten thousand idle connections have one each. At most max_line bytes are kept
+    // from one read to the next, so there is always room for more.
+    std::array<char, 128> bytes_;
+};
+
+// "832040\n"
+[[nodiscard]] std::string format_reply(Number number);
+
+// "[Error] reason\n"
+[[nodiscard]] std::string format_error(std::string_view reason);
+
+}  // namespace ground

@@ -1,0 +1,108 @@
+#include "common/server/signals.hpp"
+
+#include "common/compute/process_pool.hpp"
+
+#include <asio/post.hpp>
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <ctime>
+#include <new>
+#include <string_view>
+#include <thread>
+
+// Under a sanitizer signals are awaited by a thread: ThreadSanitizer holds handlers back until a
+// system call returns, and a leak check is too much for a handler.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/lsan_interface.h>
+#define GROUND_ADDRESS_SANITIZER
+#endif
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define GROUND_SANITIZER
+#endif
+#endif
+
+namespace ground {
+
+namespace {
+
+sigset_t stop_signals() noexcept
+{
+    sigset_t set;
+    ::sigemptyset(&set);
+    ::sigaddset(&set, SIGINT);
+    ::sigaddset(&set, SIGTERM);
+    return set;
+}
+
+[[noreturn]] void leave() noexcept
+{
+    ProcessPool::end_workers();
+#ifdef GROUND_ADDRESS_SANITIZER
+    __lsan_do_leak_check();  // _exit() would skip it
+#endif
+    ::_exit(EXIT_SUCCESS);
+}
+
+[[noreturn]] void out_of_memory() noexcept
+{
+    constexpr std::string_view line = "Out of memory: it ends here (see ulimit -v and ulimit -d)\n";
+    [[maybe_unused]] const ssize_t size = ::write(STDERR_FILENO, line.data(), line.size());
+    ProcessPool::end_workers();
+    ::_exit(EXIT_FAILURE);
+}
+
+// Starts a thread that waits for a signal and then calls react(). Nobody joins it: it ends with the
+// process.
+template <typename React>
+void await_signal_on_a_thread(React react)
+{
+    const sigset_t set = stop_signals();
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    std::thread([react = std::move(react), set] {
+        int signal = 0;
+        ::sigwait(&set, &signal);
+        react(set);
+    }).detach();
+}
+
+}  // namespace
+
+void exit_on_signals()
+{
+    std::set_new_handler(out_of_memory);
+#ifdef GROUND_SANITIZER
+    await_signal_on_a_thread([](const sigset_t&) { leave(); });
+#else
+    struct sigaction action = {};
+    action.sa_handler = [](int) { leave(); };
+    action.sa_mask = stop_signals();
+    ::sigaction(SIGINT, &action, nullptr);
+    ::sigaction(SIGTERM, &action, nullptr);
+#endif
+}
+
+void stop_on_signals(asio::io_context& context, std::function<void()> stop)
+{
+    std::set_new_handler(out_of_memory);
+    await_signal_on_a_thread([&context, stop = std::move(stop)](const sigset_t& set) {
+        asio::post(context, stop);
+        using Clock = std::chrono::steady_clock;
+        const auto end = Clock::now() + std::chrono::milliseconds(1500);
+        // Being stopped and continued (Ctrl-Z and fg) interrupts it: then it waits for the rest.
+        for (int signal = -1; signal == -1 && Clock::now() < end;) {
+            const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                std::max(end - Clock::now(), Clock::duration::zero()));
+            const timespec patience{left.count() / 1'000'000'000, left.count() % 1'000'000'000};
+            signal = ::sigtimedwait(&set, nullptr, &patience);
+        }
+        leave();
+    });
+}
+
+}  // namespace ground

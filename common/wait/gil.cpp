@@ -1,0 +1,60 @@
+#include "common/wait/gil.hpp"
+
+namespace ground {
+
+bool Gil::Thread::take(const std::stop_token& stop)
+{
+    const std::stop_callback wake(stop, [this] {
+        const std::lock_guard lock(gil_.mutex_);
+        gil_.unlocked_.notify_all();
+    });
+    std::unique_lock lock(gil_.mutex_);
+    bool asked = false;
+    while (gil_.locked_) {
+        if (stop.stop_requested()) {
+            // Whoever leaves takes the request along (CPython's gh-96387); whoever else has asked
+            // for the lock will ask again.
+            if (asked) {
+                const std::lock_guard switch_lock(gil_.switch_mutex_);
+                gil_.drop_request_ = false;
+                gil_.switched_.notify_one();
+            }
+            return false;
+        }
+        const std::uint64_t seen = gil_.switch_number_;
+        const auto waited = gil_.unlocked_.wait_for(lock, gil_.interval_);
+        // Not if the lock has changed hands meanwhile: the new holder has a full interval.
+        if (waited == std::cv_status::timeout && gil_.locked_ && gil_.switch_number_ == seen) {
+            gil_.drop_request_ = true;
+            asked = true;
+        }
+    }
+
+    const std::lock_guard switch_lock(gil_.switch_mutex_);
+    gil_.locked_ = true;
+    if (gil_.last_holder_ != id_) {
+        gil_.last_holder_ = id_;
+        ++gil_.switch_number_;
+    }
+    gil_.drop_request_ = false;
+    gil_.switched_.notify_one();
+    return true;
+}
+
+void Gil::Thread::drop()
+{
+    {
+        const std::lock_guard lock(gil_.mutex_);
+        gil_.locked_ = false;
+        gil_.unlocked_.notify_one();
+    }
+    if (gil_.drop_request_) {
+        std::unique_lock lock(gil_.switch_mutex_);
+        if (gil_.drop_request_ && gil_.last_holder_ == id_) {
+            gil_.drop_request_ = false;
+            gil_.switched_.wait(lock);
+        }
+    }
+}
+
+}  // namespace ground
