@@ -16,9 +16,11 @@ build_packages=(
 test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3)
 # What the documentation shows is run and drawn again: strace, ss and pgrep appear there, Graphviz draws.
 docs_packages=(python3 git strace iproute2 procps graphviz)
+# The queue between a server and workers on other machines, and what talks to it; optional for CMake.
+broker_packages=(rabbitmq-server librabbitmq-dev)
 # What tells the words and the definitions of the sources, for their annotated reading.
 annotate_packages=(python3 python3-pygments universal-ctags git g++)
-test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}")
+test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}" "${broker_packages[@]}")
 # The sanitizer presets.
 clang_packages=(clang libclang-rt-14-dev)
 
