@@ -10,7 +10,15 @@
 namespace ground {
 
 // Who computes, in the stages that have a pool.
-enum class PoolKind { processes, threads, inline_ };
+enum class PoolKind { processes, threads, inline_, broker };
+
+// Where workers on other machines are to be met (--pool broker, and the workers themselves).
+struct BrokerOptions {
+    std::string url = "amqp://guest:guest@127.0.0.1:5672";  // with the password: not for the log
+    std::string queue = "ground.fib";
+    bool durable = false;  // the queue and what is in it survive a restart of the broker
+    std::chrono::milliseconds timeout{10'000};  // how long a request waits for its answer
+};
 
 struct Options {
     std::string stage;  // "02_threads"
@@ -20,6 +28,7 @@ struct Options {
     bool quiet = false;  // say nothing about single connections
     PoolKind pool = PoolKind::processes;
     unsigned workers = 0;                             // set to the number of cores if not given
+    BrokerOptions broker;
     std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
 };
 
@@ -35,6 +44,11 @@ struct About {
 // none of 0, 1 and 2 closed, SIGPIPE ignored. Does not return if there is nothing to run: after
 // --help the program exits with 0, after a mistake with one line on stderr that says what to do,
 // and with 2.
+//
+// A password on the command line is overwritten there, so that ps does not show it.
 [[nodiscard]] Options parse_options(int argc, char** argv, const About& about);
+
+// The same for a worker, which is no server: it only has to find the broker and the queue.
+[[nodiscard]] Options parse_worker_options(int argc, char** argv, const About& about);
 
 }  // namespace ground
