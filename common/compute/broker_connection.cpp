@@ -30,6 +30,7 @@ constexpr amqp_channel_t channel = 1;
 constexpr int heartbeat = 5;  // seconds; RabbitMQ advises against less
 constexpr timeval patience{5, 0};
 constexpr int largest_frame = 131'072;
+constexpr std::string_view consumer = "ground";  // one on each channel, so any name will do
 constexpr std::string_view attempt_header = "x-attempt";
 
 amqp_bytes_t bytes(std::string_view text)
@@ -121,6 +122,13 @@ void Bell::silence() const noexcept
     ::eventfd_read(eventfd_.get(), &rung);
 }
 
+void Bell::wait(std::chrono::milliseconds patience) const noexcept
+{
+    pollfd rung{fd(), POLLIN, 0};
+    ::poll(&rung, 1, static_cast<int>(patience.count()));
+    silence();
+}
+
 struct BrokerConnection::Impl {
     explicit Impl(const BrokerOptions& options);
     ~Impl()
@@ -143,6 +151,7 @@ struct BrokerConnection::Impl {
 
     Address address;
     amqp_connection_state_t state;
+    bool consumes = false;
     bool look = true;  // whether next() has to ask the socket and to think of the heartbeats
 };
 
@@ -304,7 +313,7 @@ void BrokerConnection::consume(std::string_view queue, std::uint16_t prefetch)
         reply = amqp_get_rpc_reply(impl_->state);
     }
     if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
-        amqp_basic_consume(impl_->state, channel, bytes(queue), amqp_empty_bytes, 0,
+        amqp_basic_consume(impl_->state, channel, bytes(queue), bytes(consumer), 0,
                            acknowledged ? 0 : 1, 0, amqp_empty_table);
         reply = amqp_get_rpc_reply(impl_->state);
     }
@@ -313,6 +322,19 @@ void BrokerConnection::consume(std::string_view queue, std::uint16_t prefetch)
             "the broker at {} does not let '{}' read from queue '{}' ({}); rabbitmqctl "
             "set_permissions grants it",
             impl_->address.for_people(), impl_->address.user(), queue, why_failed(reply).words));
+    }
+    impl_->consumes = true;
+}
+
+void BrokerConnection::stop_consuming()
+{
+    if (!std::exchange(impl_->consumes, false)) {
+        return;
+    }
+    amqp_basic_cancel(impl_->state, channel, bytes(consumer));
+    const amqp_rpc_reply_t reply = amqp_get_rpc_reply(impl_->state);
+    if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
+        throw BrokerError(why_failed(reply).words);
     }
 }
 

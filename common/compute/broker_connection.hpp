@@ -32,6 +32,9 @@ class Bell {
     [[nodiscard]] int fd() const noexcept { return eventfd_.get(); }
     void silence() const noexcept;
 
+    // Until it is rung, but no longer than this. Silences it.
+    void wait(std::chrono::milliseconds patience) const noexcept;
+
   private:
     Descriptor eventfd_;
 };
@@ -78,6 +81,9 @@ class BrokerConnection {
     // From now on next() returns what comes to this queue, as long as no more than so many have not
     // been acknowledged. 0: they need no acknowledgement.
     void consume(std::string_view queue, std::uint16_t prefetch);
+
+    // Nothing more is to come than what has come already.
+    void stop_consuming();
 
     // To the queue that it names. If there is no such queue it is dropped; a request's queue is one
     // that has to be there, so then the connection is given up.

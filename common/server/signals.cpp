@@ -89,9 +89,14 @@ void exit_on_signals()
 
 void stop_on_signals(asio::io_context& context, std::function<void()> stop)
 {
+    stop_on_signals([&context, stop = std::move(stop)] { asio::post(context, stop); });
+}
+
+void stop_on_signals(std::function<void()> stop)
+{
     std::set_new_handler(out_of_memory);
-    await_signal_on_a_thread([&context, stop = std::move(stop)](const sigset_t& set) {
-        asio::post(context, stop);
+    await_signal_on_a_thread([stop = std::move(stop)](const sigset_t& set) {
+        stop();
         using Clock = std::chrono::steady_clock;
         const auto end = Clock::now() + std::chrono::milliseconds(1500);
         // Being stopped and continued (Ctrl-Z and fg) interrupts it: then it waits for the rest.

@@ -20,4 +20,7 @@ void exit_on_signals();
 // process is still there after 1.5 s, or at a second signal, it is ended as above.
 void stop_on_signals(asio::io_context& context, std::function<void()> stop);
 
+// The same for a program without a context: stop() is called on a thread of its own.
+void stop_on_signals(std::function<void()> stop);
+
 }  // namespace ground
