@@ -72,6 +72,7 @@ Stage::Stage(std::string executable, std::vector<std::string> arguments)
     if (option != arguments_.end() && option + 1 != arguments_.end()) {
         pool_ = option[1] == "threads"  ? PoolKind::threads
                 : option[1] == "inline" ? PoolKind::inline_
+                : option[1] == "broker" ? PoolKind::broker
                                         : PoolKind::processes;
     }
 }

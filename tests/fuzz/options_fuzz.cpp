@@ -286,7 +286,8 @@ std::optional<Options> expected_options(const std::vector<std::string>& words, c
                                                                               {"fast", fib_fast}})},
         {"--pool", choice(options.pool, std::map<Word, PoolKind>{{"processes", PoolKind::processes},
                                                                  {"threads", PoolKind::threads},
-                                                                 {"inline", PoolKind::inline_}})},
+                                                                 {"inline", PoolKind::inline_},
+                                                                 {"broker", PoolKind::broker}})},
         {"--workers", number(options.workers, 1, 256)},
         {"--switch-interval", interval},
     };
