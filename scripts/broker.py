@@ -248,6 +248,8 @@ def main():
         return run(arguments, directory)
     except KeyboardInterrupt:
         return 0
+    except OSError as error:
+        die(error)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
