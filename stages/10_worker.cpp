@@ -130,9 +130,6 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
 
 int main(int argc, char** argv)
 {
-    const About about{"10_worker",
-                      "Computes what servers with --pool broker ask for, on any machine.\n"
-                      "Start several, kill one of them, and watch nothing get lost."};
     Worker worker{parse_worker_options(argc, argv, about), {}};
     // It finishes what it has begun if that does not take long. If it does, another worker does it:
     // to be killed is an ordinary end for a worker.
@@ -148,7 +145,7 @@ int main(int argc, char** argv)
             pauses = Pauses();
             work(worker, broker, thread);
         } catch (const BrokerError& error) {
-            log("{}: {}", about.stage, error.what());
+            log("{}: {}", about.name, error.what());
             if (!worker.has_begun) {
                 return EXIT_FAILURE;
             }

@@ -14,6 +14,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -41,6 +42,8 @@ class BrokerPool final : public Pool {
     // The future completes on the connection's thread or on the clock's.
     Future<Number> submit(unsigned n) override;
 
+    [[nodiscard]] std::size_t waiting() const override;
+
   private:
     // So many requests are in the queue or with workers at the most; others wait here. That keeps a
     // few hundred workers busy. What waits here can still be forgotten when its time is over, and
@@ -64,6 +67,7 @@ class BrokerPool final : public Pool {
     void complete(const Message& reply);
     void fail_published(const std::string& why);
     void run_clock();
+    [[nodiscard]] std::optional<Promise<Number>> take_back(std::uint64_t number);
     [[nodiscard]] bool pause(std::chrono::milliseconds length);
 
     const std::string stage_;
@@ -71,7 +75,7 @@ class BrokerPool final : public Pool {
     const std::string request_type_;
     const Bell bell_;  // there is something to publish, or we are to end
 
-    std::mutex mutex_;  // guards all below
+    mutable std::mutex mutex_;  // guards all below
     std::condition_variable changed_;
     bool ending_ = false;
     bool connected_ = true;
@@ -90,6 +94,13 @@ std::unique_ptr<BrokerConnection> connect(const BrokerOptions& options)
     auto connection = std::make_unique<BrokerConnection>(options);
     connection->consume(BrokerConnection::direct_reply, 0);
     return connection;
+}
+
+// "10s", "500ms": as people type it.
+std::string length(std::chrono::milliseconds time)
+{
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
+    return seconds == time ? fmt::format("{}", seconds) : fmt::format("{}", time);
 }
 
 std::exception_ptr error(const std::string& text)
@@ -117,21 +128,24 @@ BrokerPool::~BrokerPool()
     bell_.ring();
     connection_thread_.join();
     clock_thread_.join();
+
+    // What is left breaks outside the lock, because that calls callbacks.
+    Requests broken;
+    const std::lock_guard lock(mutex_);
+    broken.swap(requests_);
 }
 
 Future<Number> BrokerPool::submit(unsigned n)
 {
-    Promise<Number> promise;
+    std::unique_lock lock(mutex_);
+    const std::uint64_t number = next_++;  // with the lock: see Requests
+    Promise<Number> promise([this, number] { return take_back(number); });
     Future<Number> future = promise.future();
-    bool was_empty = false;
-    bool slept = false;
-    {
-        const std::lock_guard lock(mutex_);
-        was_empty = requests_.empty();
-        slept = std::exchange(connection_sleeps_, false);
-        requests_.emplace_hint(requests_.end(), next_++,
-                               Request{n, Clock::now() + options_.timeout, std::move(promise)});
-    }
+    const bool was_empty = requests_.empty();
+    const bool slept = std::exchange(connection_sleeps_, false);
+    requests_.emplace_hint(requests_.end(), number,
+                           Request{n, Clock::now() + options_.timeout, std::move(promise)});
+    lock.unlock();
     if (was_empty) {
         changed_.notify_all();  // the clock had nothing to wait for
     }
@@ -139,6 +153,28 @@ Future<Number> BrokerPool::submit(unsigned n)
         bell_.ring();
     }
     return future;
+}
+
+// What Future::cancel() asks. What has been published is out of reach: the broker takes nothing back,
+// and does not tell who has begun with what.
+std::optional<Promise<Number>> BrokerPool::take_back(std::uint64_t number)
+{
+    const std::lock_guard lock(mutex_);
+    if (number < next_to_publish_) {
+        return std::nullopt;
+    }
+    auto request = requests_.extract(number);
+    if (!request) {
+        return std::nullopt;
+    }
+    return std::move(request.mapped().promise);
+}
+
+// What is still here; what waits in the queue only the broker knows.
+std::size_t BrokerPool::waiting() const
+{
+    const std::lock_guard lock(mutex_);
+    return requests_.size() - published_;
 }
 
 // The connection's thread, from here on.
@@ -312,7 +348,7 @@ void BrokerPool::run_clock()
         }
         promise.set_exception(
             error(connected ? fmt::format("no worker has answered within {}; is one running?",
-                                          options_.timeout)
+                                          length(options_.timeout))
                             : "no connection to the broker"));
         lock.lock();
     }

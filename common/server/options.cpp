@@ -118,34 +118,34 @@ void add_broker_options(CLI::App& app, BrokerOptions& broker)
 }
 
 // Ends the program if there is nothing to run.
-void parse(CLI::App& app, int argc, char** argv, const About& about)
+void parse(CLI::App& app, int argc, char** argv, const About& stage)
 try {
     app.parse(argc, argv);
     hide_passwords(argc, argv);
 } catch (const CLI::CallForHelp&) {
     fmt::print("{}", app.help());
     if (std::fflush(stdout) != 0) {
-        log("{}: can't write to stdout: {}", about.stage, std::strerror(errno));
+        log("{}: can't write to stdout: {}", stage.name, std::strerror(errno));
         std::exit(EXIT_FAILURE);
     }
     std::exit(EXIT_SUCCESS);
 } catch (const CLI::ParseError& error) {
     std::string mistake = error.what();  // may repeat what was typed
     hide_password(mistake);
-    log("{}: {}; --help lists the options", about.stage, mistake);
+    log("{}: {}; --help lists the options", stage.name, mistake);
     std::exit(2);
 }
 
 }  // namespace
 
-Options parse_options(int argc, char** argv, const About& about)
+Options parse_options(int argc, char** argv, const About& stage, Has has)
 {
     open_standard_descriptors();
     Options options;
-    options.stage = about.stage;
+    options.stage = stage.name;
     options.workers = std::max(1U, std::thread::hardware_concurrency());
 
-    CLI::App app(about.teaches, about.stage);
+    CLI::App app(stage.teaches, stage.name);
     app.get_formatter()->column_width(34);
     app.add_option("--host", options.host, "Address to listen on")->capture_default_str();
     add_number<std::uint16_t>(app, "--port", options.port, 0, 65535,
@@ -160,7 +160,7 @@ Options parse_options(int argc, char** argv, const About& about)
                             {{"recursive", fib}, {"fast", fib_fast}},
                             "How numbers are computed: slowly on purpose, or not");
     app.add_flag("-q,--quiet", options.quiet, "Say nothing about single connections");
-    if (about.has_pool) {
+    if (has.pool) {
         add_choice<PoolKind>(app, "--pool", options.pool,
                              {{"processes", PoolKind::processes},
                               {"threads", PoolKind::threads},
@@ -185,7 +185,7 @@ Options parse_options(int argc, char** argv, const About& about)
             ->default_str("10s");
     }
 
-    if (about.has_gil) {
+    if (has.gil) {
         const auto set = [&options](const std::string& text) {
             const auto interval = parse_interval(text);
             if (!interval) {
@@ -200,7 +200,7 @@ Options parse_options(int argc, char** argv, const About& about)
             ->default_str("5ms");
     }
 
-    parse(app, argc, argv, about);
+    parse(app, argc, argv, stage);
     if (options.quiet) {
         silence_connection_log();
     }
@@ -209,12 +209,12 @@ Options parse_options(int argc, char** argv, const About& about)
     return options;
 }
 
-Options parse_worker_options(int argc, char** argv, const About& about)
+Options parse_worker_options(int argc, char** argv, const About& stage)
 {
     open_standard_descriptors();
     Options options;
-    options.stage = about.stage;
-    CLI::App app(about.teaches, about.stage);
+    options.stage = stage.name;
+    CLI::App app(stage.teaches, stage.name);
     app.get_formatter()->column_width(34);
     add_broker_options(app, options.broker);
     parse(app, argc, argv, about);

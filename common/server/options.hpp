@@ -32,12 +32,17 @@ struct Options {
     std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
 };
 
-// What a stage says about itself in --help: its name and, in two lines, what it teaches.
+// What a stage says about itself in --help: its name, and what the head of its file says.
 struct About {
-    const char* stage;
+    const char* name;
     const char* teaches;
-    bool has_pool = false;
-    bool has_gil = false;
+};
+extern const About about;  // of the stage that this program is; made by stages/about.cmake
+
+// The options that only some stages have.
+struct Has {
+    bool pool = false;  // --pool, --workers, --broker and what belongs to it
+    bool gil = false;   // --switch-interval
 };
 
 // The options of this run; also makes the process fit to serve: as many descriptors as it may have,
@@ -46,9 +51,9 @@ struct About {
 // and with 2.
 //
 // A password on the command line is overwritten there, so that ps does not show it.
-[[nodiscard]] Options parse_options(int argc, char** argv, const About& about);
+[[nodiscard]] Options parse_options(int argc, char** argv, const About& stage, Has has = {});
 
 // The same for a worker, which is no server: it only has to find the broker and the queue.
-[[nodiscard]] Options parse_worker_options(int argc, char** argv, const About& about);
+[[nodiscard]] Options parse_worker_options(int argc, char** argv, const About& stage);
 
 }  // namespace ground

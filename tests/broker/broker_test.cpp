@@ -78,7 +78,7 @@ class Worker : public Program {
 
 class ServerOn : public Server {
   public:
-    explicit ServerOn(const std::string& queue, const std::string& timeout = "10m")
+    explicit ServerOn(const std::string& queue, const std::string& timeout = "600s")
         : Server({"--quiet", "--queue", queue, "--broker-timeout", timeout})
     {
     }
