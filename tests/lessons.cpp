@@ -49,7 +49,7 @@ TEST_CASE("an idle client does not delay another" * only_if(stage().serves_other
 }
 
 TEST_CASE("a big request DOES delay a small one of another client" *
-          only_if(!stage().computes_aside()))
+          only_if(stage().computes_in_turn()))
 {
     const LongRequest long_request;
     const Server server;
@@ -154,7 +154,8 @@ TEST_CASE("each client has a thread of its own, as long as it is here" *
     }
 }
 
-TEST_CASE("one thread serves all clients" * only_if(!stage().has_thread_per_client()))
+TEST_CASE("one thread serves all clients" *
+          only_if(!stage().serves_others() || stage().has_event_loop()))
 {
     const Server server;
     Client first(server);
