@@ -176,11 +176,10 @@ servers_among() {
     done
 }
 
-# ways_to_run NAME: a line of options for each: its pools, its guards, or an empty line.
+# ways_to_run NAME: a line of options for each: its pools, or an empty line.
 ways_to_run() {
     case ,$(stage_fact "$1" traits), in
     *,pool,*) printf -- '--pool %s\n' processes threads inline ;;
-    *,guard,*) printf -- '--guard %s\n' none mutex atomic ;;
     *) printf '\n' ;;
     esac
 }

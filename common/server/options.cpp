@@ -110,6 +110,12 @@ Options parse_options(int argc, char** argv, const About& about)
                    "Workers in the pool (default: cores)");
     }
 
+    if (about.has_guard) {
+        add_choice<Guard>(
+            app, "--guard", options.guard,
+            {{"mutex", Guard::mutex}, {"none", Guard::none}, {"atomic", Guard::atomic}},
+            "What keeps the threads apart");
+    }
     if (about.has_gil) {
         const auto set = [&options](const std::string& text) {
             const auto interval = parse_interval(text);

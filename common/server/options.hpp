@@ -12,6 +12,9 @@ namespace ground {
 // Who computes, in the stages that have a pool.
 enum class PoolKind { processes, threads, inline_ };
 
+// What keeps threads apart where they share numbers, in 02d_shared_state.
+enum class Guard { mutex, none, atomic };
+
 struct Options {
     std::string stage;  // "02_threads"
     std::string host = "127.0.0.1";
@@ -19,6 +22,7 @@ struct Options {
     Rules rules;
     bool quiet = false;  // say nothing about single connections
     PoolKind pool = PoolKind::processes;
+    Guard guard = Guard::mutex;
     unsigned workers = 0;                             // set to the number of cores if not given
     std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
 };
@@ -29,6 +33,7 @@ struct About {
     const char* teaches;
     bool has_pool = false;
     bool has_gil = false;
+    bool has_guard = false;
 };
 
 // The options of this run; also makes the process fit to serve: as many descriptors as it may have,
