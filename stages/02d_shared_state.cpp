@@ -11,12 +11,11 @@
 #include "common/server/options.hpp"
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
+#include "common/server/start_thread.hpp"
 
 #include <atomic>
 #include <functional>
-#include <memory>
 #include <mutex>
-#include <thread>
 
 using namespace ground;
 
@@ -70,7 +69,8 @@ class Shared {
     std::atomic<Number> last_result_ = 1;
 };
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
+// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
 void handle(tcp::socket client, Rules rules, Shared& shared)
 try {
     const ConnectionLog log(client);
@@ -89,22 +89,14 @@ try {
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());  // the boundary: what goes wrong with a client ends here
+    log_lost(std::current_exception());
 }
 
-// Nobody joins these threads: each ends with its client, or with the process. The socket is shared
-// with the new thread only so that it is still here to say no if there is no new thread.
+// Nobody joins these threads: each ends with its client, or with the process.
 void serve(Listener& listener, Rules rules, Shared& shared)
 {
     for (;;) {
-        auto client = std::make_shared<tcp::socket>(listener.accept());
-        try {
-            std::thread([client, rules, &shared] {
-                handle(std::move(*client), rules, shared);
-            }).detach();
-        } catch (const std::exception&) {
-            refuse(*client, "server full, no more threads");
-        }
+        start_thread(handle, listener.accept(), rules, std::ref(shared));
     }
 }
 
@@ -112,8 +104,7 @@ void serve(Listener& listener, Rules rules, Shared& shared)
 
 int main(int argc, char** argv)
 {
-    const About about{.stage = "02d_shared_state", .teaches = "x\ny", .has_guard = true};
-    Options options = parse_options(argc, argv, about);
+    Options options = parse_options(argc, argv, about, {.guard = true});
     options.rules.word = "count";
     exit_on_signals();
     Listener listener(options);
