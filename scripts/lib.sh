@@ -137,9 +137,9 @@ stage_names() { "$root/scripts/stages" --names "$@"; }
 # find_stage NAME: the stage that a name or the beginning of one means. 02 is 02_threads, not
 # 02b_threads_gil.
 find_stage() {
-    local name=${1##*/} all pattern found
+    local name=${1##*/} all stage pattern found
     name=${name%.cpp}
-    mapfile -t all < <(stage_names)
+    mapfile -t all < <(stage_names all)
     for pattern in "$name" "${name}_*" "0${name}_*" "$name*"; do
         found=()
         for stage in "${all[@]}"; do
