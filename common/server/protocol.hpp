@@ -29,7 +29,8 @@ struct Rules {
     Framing framing = Framing::automatic;
     unsigned max_n = 50;  // larger numbers are refused
     FibFunction fib = ground::fib;
-    std::string_view word{};  // a request, too, in a stage that has one: "count" in 02d_shared_state
+    std::string_view
+        word{};  // a request, too, in a stage that has one: "count" in 02d_shared_state
 };
 
 // One request: a number to compute, the stage's word or, if it was neither, the reply that says
