@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 MAX_LINE = 100  # bytes
 MAX_N = 50
@@ -62,8 +63,10 @@ class Requests:
 
 
 def end(*_):
-    for child in children:
-        os.kill(child, signal.SIGKILL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # nobody is reaped any more, so each pid is still ours
+    for child in list(children):
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
     os._exit(0)
 
 

@@ -14,9 +14,13 @@ def handle(client):
             client.sendall(reply(request))
 
 
+# Called between any two steps of the program, of this function as well.
 def reap(*_):
-    while children and (pid := os.waitpid(-1, os.WNOHANG)[0]):
-        children.discard(pid)
+    try:
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            children.discard(pid)
+    except ChildProcessError:
+        pass  # there are none left
 
 
 acceptor = start()
