@@ -189,6 +189,11 @@ class Script(unittest.TestCase):
         for peer in peers.PEERS:
             self.assertGreater(len(peer.stands_for), 20)
 
+    def test_the_page_names_every_peer(self):
+        page = (ROOT / "docs" / "peers.md").read_text()
+        for peer in peers.PEERS:
+            self.assertIn(f"| [`{peer.name}`](../scripts/peers.d/{peer.source.name}) |", page)
+
     def test_only_takes_words_of_names(self):
         self.assertEqual([peer.name for peer in peers.chosen(["go", "asyncio"])], ["python_asyncio", "go_net"])
         run = self.run_script("--only", "cobol")
