@@ -227,7 +227,8 @@ def perf(address, seconds, *options, before=()):
         report = json.loads(run.stdout)
     except ValueError:
         raise Failed(f"perf at {address}: {run.stderr.strip()}") from None
-    if run.returncode:
+    # That some of 9,000 had no reply within a second is slow, but no error.
+    if any(count for kind, count in report["errors"].items() if kind != "unanswered") or not report["requests"]:
         raise Failed(f"perf at {address}: {'; '.join(report['failures'])}")
     return report["rate"]
 
