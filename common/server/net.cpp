@@ -4,7 +4,6 @@
 #include "common/server/log.hpp"
 
 #include <asio/buffer.hpp>
-#include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
 #include <fmt/format.h>
 
@@ -24,17 +23,6 @@
 namespace ground {
 
 namespace {
-
-constexpr auto retry_interval = std::chrono::milliseconds(100);
-
-// Says so once in the life of the process, for it may come to this again and again.
-void say_no_descriptors_left()
-{
-    static std::atomic_flag said;
-    if (!said.test_and_set()) {
-        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
-    }
-}
 
 // One line that says what to do, and the end.
 template <typename... Args>
@@ -62,13 +50,6 @@ std::string to_string(const tcp::endpoint& endpoint)
     std::ostringstream text;
     text << endpoint;
     return text.str();
-}
-
-// Nobody's address if the client has gone again.
-tcp::endpoint peer_of(const tcp::socket& socket)
-{
-    asio::error_code gone;
-    return socket.remote_endpoint(gone);
 }
 
 }  // namespace
@@ -124,6 +105,14 @@ bool is_exhausted(const asio::error_code& error) noexcept
     return error.category() == asio::error::get_system_category() &&
            (error.value() == EMFILE || error.value() == ENFILE || error.value() == ENOBUFS ||
             error.value() == ENOMEM);
+}
+
+void say_no_descriptors_left()
+{
+    static std::atomic_flag said;
+    if (!said.test_and_set()) {
+        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
+    }
 }
 
 Listener::Listener(const Options& options)
@@ -184,20 +173,6 @@ void Listener::pause()
     check(::timerfd_settime(timer_.get(), 0, &once, nullptr), "timerfd_settime");
 }
 
-awaitable<void> after_failed_accept(tcp::acceptor& acceptor, asio::error_code error)
-{
-    using Clock = std::chrono::steady_clock;
-    using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
-    if (!acceptor.is_open()) {
-        throw asio::system_error(error);
-    }
-    if (is_exhausted(error)) {
-        say_no_descriptors_left();
-        Timer timer(acceptor.get_executor(), retry_interval);
-        co_await timer.async_wait(use_awaitable);
-    }
-}
-
 std::size_t recv(tcp::socket& socket, std::span<char> buffer)
 {
     asio::error_code error;
@@ -244,7 +219,13 @@ void refuse(tcp::socket& socket, std::string_view reason) noexcept
     }
 }
 
-ConnectionLog::ConnectionLog(const tcp::socket& socket) : peer_(peer_of(socket))
+tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept
+{
+    asio::error_code gone;
+    return socket.remote_endpoint(gone);
+}
+
+ConnectionLog::ConnectionLog(const tcp::endpoint& peer) : peer_(peer)
 {
     connection_log("Connection {}", to_string(peer_));
 }

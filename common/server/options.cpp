@@ -76,16 +76,31 @@ std::optional<std::chrono::microseconds> parse_interval(std::string_view text)
     return interval;
 }
 
+// An option that takes a time.
+CLI::Option* add_time(CLI::App& app, const std::string& name, std::chrono::microseconds& target,
+                      const std::string& help)
+{
+    const auto set = [&target, name](const std::string& text) {
+        const auto interval = parse_interval(text);
+        if (!interval) {
+            throw CLI::ValidationError(
+                fmt::format("{}: '{}' is not a time; try 5ms, 500us or 1s", name, text));
+        }
+        target = *interval;
+    };
+    return app.add_option_function<std::string>(name, set, help)->type_name("TIME");
+}
+
 }  // namespace
 
-Options parse_options(int argc, char** argv, const About& about)
+Options parse_options(int argc, char** argv, const About& stage, Has has)
 {
     open_standard_descriptors();
     Options options;
-    options.stage = about.stage;
+    options.stage = stage.name;
     options.workers = std::max(1U, std::thread::hardware_concurrency());
 
-    CLI::App app(about.teaches, about.stage);
+    CLI::App app(stage.teaches, stage.name);
     app.get_formatter()->column_width(34);
     app.add_option("--host", options.host, "Address to listen on")->capture_default_str();
     add_number<std::uint16_t>(app, "--port", options.port, 0, 65535,
@@ -100,7 +115,7 @@ Options parse_options(int argc, char** argv, const About& about)
                             {{"recursive", fib}, {"fast", fib_fast}},
                             "How numbers are computed: slowly on purpose, or not");
     app.add_flag("-q,--quiet", options.quiet, "Say nothing about single connections");
-    if (about.has_pool) {
+    if (has.pool) {
         add_choice<PoolKind>(app, "--pool", options.pool,
                              {{"processes", PoolKind::processes},
                               {"threads", PoolKind::threads},
@@ -110,19 +125,18 @@ Options parse_options(int argc, char** argv, const About& about)
                    "Workers in the pool (default: cores)");
     }
 
-    if (about.has_gil) {
-        const auto set = [&options](const std::string& text) {
-            const auto interval = parse_interval(text);
-            if (!interval) {
-                throw CLI::ValidationError(fmt::format(
-                    "--switch-interval: '{}' is not a time; try 5ms, 500us or 1s", text));
-            }
-            options.switch_interval = *interval;
-        };
-        app.add_option_function<std::string>("--switch-interval", set,
-                                             "How long a thread waits before it asks for the lock")
-            ->type_name("TIME")
+    if (has.gil) {
+        add_time(app, "--switch-interval", options.switch_interval,
+                 "How long a thread waits before it asks for the lock")
             ->default_str("5ms");
+    }
+    if (has.limits) {
+        add_time(app, "--idle-timeout", options.limits.idle,
+                 "How long a client may ask nothing (default: as long as it likes)");
+        add_time(app, "--request-timeout", options.limits.request,
+                 "How long a request may take (default: as long as it takes)");
+        add_number(app, "--max-waiting", options.limits.waiting, std::size_t{1},
+                   std::size_t{1'000'000}, "Requests that may wait for a worker");
     }
 
     try {
@@ -130,12 +144,12 @@ Options parse_options(int argc, char** argv, const About& about)
     } catch (const CLI::CallForHelp&) {
         fmt::print("{}", app.help());
         if (std::fflush(stdout) != 0) {
-            log("{}: can't write to stdout: {}", about.stage, std::strerror(errno));
+            log("{}: can't write to stdout: {}", stage.name, std::strerror(errno));
             std::exit(EXIT_FAILURE);
         }
         std::exit(EXIT_SUCCESS);
     } catch (const CLI::ParseError& error) {
-        log("{}: {}; --help lists the options", about.stage, error.what());
+        log("{}: {}; --help lists the options", stage.name, error.what());
         std::exit(2);
     }
     if (options.quiet) {

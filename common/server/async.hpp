@@ -1,0 +1,66 @@
+// async.hpp -- what net.hpp has, for coroutines on Asio: nothing here blocks, everything is
+// awaited.
+//
+// All of it is for the thread that runs the io_context of the socket.
+#pragma once
+
+#include "common/server/net.hpp"
+
+#include <asio/async_result.hpp>
+#include <asio/basic_waitable_timer.hpp>
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/write.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace ground {
+
+using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                         asio::wait_traits<std::chrono::steady_clock>, Executor>;
+
+// The next client; when there is no descriptor for one it waits, as a Listener does. Throws
+// asio::system_error if the wait has been cancelled.
+[[nodiscard]] awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor);
+
+// As recv(), but that the loss of a connection is its end, too: then there are 0 bytes. (Not a
+// coroutine itself: each would cost every connection another frame for as long as it waits.)
+[[nodiscard]] inline awaitable<std::size_t> async_recv(tcp::socket& socket, std::span<char> buffer)
+{
+    return asio::async_initiate<const asio::use_awaitable_t<Executor>, void(std::size_t)>(
+        [&socket, buffer](auto handler) {
+            auto slot = asio::get_associated_cancellation_slot(handler);
+            socket.async_receive(as_buffer(buffer),
+                                 asio::bind_cancellation_slot(slot, [handler = std::move(handler)](
+                                                                        const asio::error_code& end,
+                                                                        std::size_t size) mutable {
+                                     std::move(handler)(end ? 0 : size);
+                                 }));
+        },
+        use_awaitable);
+}
+
+// As above, but that it does not wait for longer than this, if it is more than 0: nothing then.
+[[nodiscard]] awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket,
+                                                               std::span<char> buffer,
+                                                               std::chrono::microseconds limit);
+
+// Waits so long; for ever if it is 0.
+[[nodiscard]] awaitable<void> async_sleep(std::chrono::microseconds time);
+
+// Waits until the connection is lost. That its peer has sent its last is no sign of that: it may
+// still wait for replies. TCP has the same word, FIN, for both; only a reset is certain.
+[[nodiscard]] awaitable<void> async_left(tcp::socket& socket);
+
+// Sends all of it. The text has to live until then.
+[[nodiscard]] inline awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text)
+{
+    return asio::async_write(socket, asio::buffer(text), use_awaitable);
+}
+
+}  // namespace ground
