@@ -72,35 +72,39 @@ class Conversation final : public Callbacks {
             if (request->valid()) {
                 reply = format_reply(rules_.fib(request->n));
             }
-            replies_.push(std::move(reply));
-            send_replies();
+            send(std::move(reply));
         }
         wait_for_more();
     }
 
-    // Called when a client who did not take its replies does so again.
+    // Called when a client that did not take its replies takes some again.
     void on_writable() override
-    {
-        send_replies();
-        wait_for_more();
-    }
-
-  private:
-    // Sends what the client takes. The rest has to be kept: there is nowhere to wait.
-    void send_replies()
     {
         while (!replies_.empty()) {
             std::string& reply = replies_.front();
             reply.erase(0, try_send(client_, reply));
             if (!reply.empty()) {
-                return;
+                break;
             }
             replies_.pop();
         }
+        wait_for_more();
     }
 
-    // Decides which function is called next; every function above has to end with this. A client
-    // who does not take its replies is not read any further, or its queue would grow and grow.
+  private:
+    // Sends what the client takes. The rest has to be kept: there is nowhere to wait.
+    void send(std::string reply)
+    {
+        if (replies_.empty()) {
+            reply.erase(0, try_send(client_, reply));
+        }
+        if (!reply.empty()) {
+            replies_.push(std::move(reply));
+        }
+    }
+
+    // Decides which function is called next; both of them have to end with this. A client that does
+    // not take its replies is not read any further: else its queue would grow as long as it sends.
     void wait_for_more()
     {
         const int fd = client_.native_handle();
