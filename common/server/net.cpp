@@ -180,6 +180,14 @@ void Listener::tell_either(int operation)
     check(::epoll_ctl(either_.get(), operation, timer_.get(), &pause_over), "epoll_ctl");
 }
 
+void Listener::close() noexcept
+{
+    asio::error_code ignored;
+    acceptor_.close(ignored);
+    timer_.reset();
+    either_.reset();
+}
+
 std::optional<tcp::socket> Listener::accept_one()
 {
     asio::error_code error;

@@ -64,6 +64,9 @@ class Listener {
     // be.)
     [[nodiscard]] int lasting_handle();
 
+    // For a child process that has inherited it: its parent goes on listening.
+    void close() noexcept;
+
   private:
     [[nodiscard]] std::optional<tcp::socket> accept_one();
     void pause();
