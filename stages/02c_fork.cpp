@@ -16,7 +16,8 @@ using namespace ground;
 
 namespace {
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
+// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
 void handle(tcp::socket client, Rules rules)
 try {
     const ConnectionLog log(client);
@@ -32,7 +33,7 @@ try {
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());  // the boundary: what goes wrong with a client ends here
+    log_lost(std::current_exception());
 }
 
 // A process for each client. fork() returns twice: in the child, which talks to the client, and in
@@ -58,9 +59,6 @@ void serve(Listener& listener, Rules rules)
 
 int main(int argc, char** argv)
 {
-    const About about{"02c_fork",
-                      "One process per client: fork(), the oldest answer, Unix' own.\n"
-                      "Watch one conversation crash, and nobody else notice."};
     const Options options = parse_options(argc, argv, about);
     exit_on_signals();
     Listener listener(options);

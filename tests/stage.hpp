@@ -15,9 +15,10 @@ namespace ground::test {
 
 // Who talks to a client.
 enum class Model {
-    sequential,         // the one thread there is, to one client after the other
-    thread_per_client,  // a thread of its own
-    event_loop,         // one thread, to all clients in turn
+    sequential,          // the one thread there is, to one client after the other
+    thread_per_client,   // a thread of its own
+    process_per_client,  // a process of its own
+    event_loop,          // one thread, to all clients in turn
 };
 
 // What a stage is, as far as the tests need to know.
@@ -50,6 +51,10 @@ class Stage {
     {
         return traits_.model == Model::thread_per_client;
     }
+    [[nodiscard]] bool has_process_per_client() const noexcept
+    {
+        return traits_.model == Model::process_per_client;
+    }
     [[nodiscard]] bool has_event_loop() const noexcept
     {
         return traits_.model == Model::event_loop;
@@ -68,7 +73,7 @@ class Stage {
     // A big request does not delay a small one of another client.
     [[nodiscard]] bool computes_aside() const noexcept
     {
-        return has_thread_per_client() ||
+        return has_thread_per_client() || has_process_per_client() ||
                (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_);
     }
 
