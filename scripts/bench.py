@@ -272,7 +272,7 @@ def ratios(results, field, name, yardstick, count):
 def ratio_table(results, clients):
     names = dict.fromkeys(name for name, _ in results)
     rows = [("cpu", name, "bare_threads" if name.startswith("02_") else "bare_epoll", "at most 1.10")
-            for name in names if re.match(r"(02_|04_)|(06|07)_.* inline", name)]
+            for name in names if re.match(r"(02_|04_|04b_)|(06|07)_.* inline", name)]
     rows += [("rate", name, "bare_epoll", "at least 0.33") for name in names if "processes" in name]
     lines = ["| ratio | " + " | ".join(f"{c} client{'s' * (c > 1)}" for c in clients)
              + " | goal at 64 clients |", "|---|" + "--:|" * len(clients) + "---|"]
@@ -352,6 +352,11 @@ def report(results, checks, crowds, arguments, rounds):
     if crowds:
         lines += [f"Beside {FEW} clients {arguments.many:,}, all of them asking: the server's CPU per request and, for "
                   "each of so many clients, its memory:", "", *many_table(crowds, FEW, arguments.many), ""]
+        for name in dict.fromkeys(name for name, _ in crowds if name.startswith("04b_")):
+            values = ratios(crowds, "cpu", name, "bare_epoll", arguments.many)
+            if values:
+                lines += [f"CPU per request with {arguments.many:,} clients, {name} / bare_epoll: "
+                          f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}); goal: at most 1.10.", ""]
     if not checks:
         return "\n".join(lines)
     lines += ["perf beside an epoll client that does nothing else, against the same running server (ratio within "

@@ -371,4 +371,66 @@ TEST_CASE("without a lock, what belongs together does NOT stay together, atomic 
 {
     const Server server;
     eventually("a reply is wrong", [&] { return ask_all_at_once(server, {3, 4, 5}).wrongly > 0; });
+TEST_CASE("each client has a process of its own, which is reaped when it leaves" *
+          only_if(stage().has_process_per_client()))
+{
+    const Server server;
+    std::deque<Client> clients;
+    for (std::size_t i = 1; i <= 10; ++i) {
+        clients.emplace_back(server);
+        REQUIRE(clients.back().ask("10\n") == "55");
+        CHECK(server.descendants().size() == i);
+    }
+    std::vector<pid_t> processes;
+    for (const ProcessInfo& process : server.descendants()) {
+        processes.push_back(process.pid);
+    }
+    clients.clear();
+    CHECK_NOTHROW(eventually("no child is left, not even as a zombie", [&] {
+        return std::none_of(processes.begin(), processes.end(), process_info);
+    }));
+    CHECK(server.err().text().find("Lost a client") == std::string::npos);
+}
+
+TEST_CASE("a conversation that crashes is nobody else's" *
+          only_if(stage().has_process_per_client()))
+{
+    const Server server;
+    Client before(server);
+    CHECK(before.ask("10\n") == "55");
+    Client victim(server);
+    victim.send(endless_request);
+    const pid_t process = wait_until_descendants_compute(server, 1).front();
+    Client after(server);
+    CHECK(after.ask("10\n") == "55");
+    REQUIRE(::kill(process, SIGKILL) == 0);
+    CHECK(victim.read_until_gone().empty());
+    server.err().wait_for(
+        fmt::format("Lost a client: process {} was ended by signal 9 (Killed)\n", process));
+    CHECK(before.ask("20\n") == "6765");
+    CHECK(after.ask("20\n") == "6765");
+    CHECK(Client(server).ask("20\n") == "6765");
+}
+
+TEST_CASE("a client's process holds neither the listening socket nor another client's" *
+          only_if(stage().has_process_per_client()))
+{
+    const Server server;
+    std::deque<Client> clients;
+    for (int i = 0; i < 5; ++i) {
+        clients.emplace_back(server);
+        REQUIRE(clients.back().ask("10\n") == "55");
+    }
+    eventually("the server holds no client's",
+               [&] { return socket_inodes(server.pid()).size() == 1; });
+    std::vector<std::uint64_t> seen = socket_inodes(server.pid());
+    for (const ProcessInfo& process : server.descendants()) {
+        const auto own = socket_inodes(process.pid);
+        CHECK(own.size() == 1);
+        seen.insert(seen.end(), own.begin(), own.end());
+    }
+    std::sort(seen.begin(), seen.end());
+    CHECK(std::adjacent_find(seen.begin(), seen.end()) == seen.end());
+    // So a client learns at once that its server has gone, and the port is free.
+    CHECK(seen.size() == 1 + clients.size());
 }
