@@ -371,6 +371,8 @@ TEST_CASE("without a lock, what belongs together does NOT stay together, atomic 
 {
     const Server server;
     eventually("a reply is wrong", [&] { return ask_all_at_once(server, {3, 4, 5}).wrongly > 0; });
+}
+
 TEST_CASE("each client has a process of its own, which is reaped when it leaves" *
           only_if(stage().has_process_per_client()))
 {
