@@ -4,7 +4,7 @@
 //         broker, RabbitMQ, stands where shared memory was. (The server's side is --pool broker.)
 // Buys:   the cores of as many machines as you like; any of them may die, and nothing is lost.
 // Costs:  a trip through the broker for every request; a request may be computed twice.
-// Leaves: one queue, and one broker that everything goes through; see docs/10_broker.md.
+// Leaves: one queue, and one broker that everything goes through; see docs/10_worker.md.
 
 #include "common/compute/broker_connection.hpp"
 #include "common/compute/fib.hpp"
@@ -65,8 +65,8 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
         reply.body = "a worker was asked for what it does not know";
     } else {
         reply.type = "result";
-        reply.body = fmt::format("{}", request.type == "fib" ? compute(worker, broker, thread, *n)
-                                                             : fib_fast(*n));
+        reply.body = fmt::format(
+            "{}", request.type == "fib" ? compute(worker, broker, thread, *n) : fib_fast(*n));
     }
     return reply;
 }
@@ -77,8 +77,8 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
 // a marked copy into the queue, which then is new to the broker, and computes nothing.
 //
 //     not redelivered, no mark   compute; if I die, it is...
-//     redelivered, no mark       copy it; the copy is marked and not redelivered: compute; if I die...
-//     redelivered, marked        two have died: answer "worker died" (above)
+//     redelivered, no mark       copy it; the copy is marked and not redelivered: compute; if I
+//     die... redelivered, marked        two have died: answer "worker died" (above)
 //
 // The broker sees the copy before the acknowledgement. Who dies in between leaves both; then it is
 // computed twice and answered twice, and the server takes the first answer.
@@ -95,8 +95,8 @@ Message copy_for_a_second_attempt(const Worker& worker, const Message& request)
 // Takes requests until the connection is lost (BrokerError) or the worker is to end.
 void work(Worker& worker, BrokerConnection& broker, Pool& thread)
 {
-    // One at a time. With more, a slow machine would sit on work that a fast one could do; the price
-    // is that it waits for the next one while the acknowledgement travels.
+    // One at a time. With more, a slow machine would sit on work that a fast one could do; the
+    // price is that it waits for the next one while the acknowledgement travels.
     broker.consume(worker.options.broker.queue, 1);
     worker.has_begun = true;
     fmt::print("{} takes requests from '{}' at {}\n", worker.options.stage,
@@ -117,8 +117,8 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
         const bool second = request->redelivered && request->attempt == 1;
         const Message message = second ? copy_for_a_second_attempt(worker, *request)
                                        : answer(worker, broker, thread, *request);
-        // First the answer, then the acknowledgement. Until then the request is the broker's to give
-        // to somebody else. The other way round, who dies in between takes the answer along.
+        // First the answer, then the acknowledgement. Until then the request is the broker's to
+        // give to somebody else. The other way round, who dies in between takes the answer along.
         broker.cork(true);
         broker.publish(message);
         broker.acknowledge(*request);

@@ -1,11 +1,11 @@
 #include "common/compute/broker_connection.hpp"
 
+#include <fmt/format.h>
+
 #include <amqp.h>
 #include <amqp_framing.h>
 #include <amqp_ssl_socket.h>
 #include <amqp_tcp_socket.h>
-#include <fmt/format.h>
-
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -87,8 +87,9 @@ class Address {
     explicit Address(const std::string& url) : text_(url)
     {
         if (amqp_parse_url(text_.data(), &info_) != AMQP_STATUS_OK) {
-            throw BrokerError("--broker is not an address; write "
-                              "amqp://user:password@host:port/vhost (a / in a name is %2F)");
+            throw BrokerError(
+                "--broker is not an address; write "
+                "amqp://user:password@host:port/vhost (a / in a name is %2F)");
         }
         // ".../" is an empty name to the library; everybody who types it means the vhost "/".
         vhost_ = *info_.vhost == '\0' ? "/" : info_.vhost;
@@ -196,8 +197,7 @@ void BrokerConnection::Impl::open_socket()
     }
     amqp_set_handshake_timeout(state, &patience);
     amqp_set_rpc_timeout(state, &patience);
-    const int status =
-        amqp_socket_open_noblock(socket, address.host(), address.port(), &patience);
+    const int status = amqp_socket_open_noblock(socket, address.host(), address.port(), &patience);
     if (status != AMQP_STATUS_OK) {
         throw BrokerError(fmt::format(
             "no broker at {}: {}; start one (scripts/broker does), or say where it is with "
@@ -261,8 +261,8 @@ void BrokerConnection::Impl::declare(const BrokerOptions& options)
                                   address.for_people(), options.queue, why.words));
 }
 
-// Publishing is not answered, so a user without the permission would hear of it much later. Here one
-// message is published that no queue takes, and that therefore has to come back.
+// Publishing is not answered, so a user without the permission would hear of it much later. Here
+// one message is published that no queue takes, and that therefore has to come back.
 void BrokerConnection::Impl::check_that_we_may_publish()
 {
     amqp_basic_publish(state, channel, amqp_empty_bytes, bytes("ground.nowhere"), 1, 0, nullptr,
@@ -283,12 +283,13 @@ void BrokerConnection::Impl::check_that_we_may_publish()
         throw BrokerError(fmt::format("the broker at {} does not answer: {}", address.for_people(),
                                       amqp_error_string2(status)));
     }
-    const Closed why = frame.frame_type == AMQP_FRAME_METHOD ? why_closed(frame.payload.method)
-                                                             : Closed{0, "what does not belong here"};
-    throw BrokerError(fmt::format(
-        "the broker at {} does not let '{}' write to amq.default ({}); rabbitmqctl "
-        "set_permissions grants it",
-        address.for_people(), address.user(), why.words));
+    const Closed why = frame.frame_type == AMQP_FRAME_METHOD
+                           ? why_closed(frame.payload.method)
+                           : Closed{0, "what does not belong here"};
+    throw BrokerError(
+        fmt::format("the broker at {} does not let '{}' write to amq.default ({}); rabbitmqctl "
+                    "set_permissions grants it",
+                    address.for_people(), address.user(), why.words));
 }
 
 BrokerConnection::BrokerConnection(const BrokerOptions& options)
@@ -411,8 +412,8 @@ void BrokerConnection::Impl::read_what_is_no_delivery()
 
 std::optional<Message> BrokerConnection::next()
 {
-    // The library reads as much as there is and keeps what it does not need yet: so there can be more
-    // when the socket has none. (TLS keeps some as well and does not say so.)
+    // The library reads as much as there is and keeps what it does not need yet: so there can be
+    // more when the socket has none. (TLS keeps some as well and does not say so.)
     if (!impl_->look && !impl_->may_have_more() && !impl_->address.tls()) {
         return std::nullopt;
     }
@@ -441,8 +442,7 @@ std::optional<Message> BrokerConnection::next()
     message.correlation_id = get(AMQP_BASIC_CORRELATION_ID_FLAG, properties.correlation_id);
     message.type = get(AMQP_BASIC_TYPE_FLAG, properties.type);
     message.body = text(envelope.message.body);
-    const std::string_view expiration =
-        get(AMQP_BASIC_EXPIRATION_FLAG, properties.expiration);
+    const std::string_view expiration = get(AMQP_BASIC_EXPIRATION_FLAG, properties.expiration);
     std::int64_t milliseconds = 0;
     std::from_chars(expiration.data(), expiration.data() + expiration.size(), milliseconds);
     message.expiration = std::chrono::milliseconds(milliseconds);
@@ -450,7 +450,8 @@ std::optional<Message> BrokerConnection::next()
                          properties.delivery_mode == AMQP_DELIVERY_PERSISTENT;
     if ((properties._flags & AMQP_BASIC_HEADERS_FLAG) != 0) {
         const amqp_table_t& headers = properties.headers;
-        for (const auto& entry : std::span(headers.entries, static_cast<std::size_t>(headers.num_entries))) {
+        for (const auto& entry :
+             std::span(headers.entries, static_cast<std::size_t>(headers.num_entries))) {
             if (text(entry.key) == attempt_header && entry.value.kind == AMQP_FIELD_KIND_I32) {
                 message.attempt = entry.value.value.i32;
             }
@@ -468,7 +469,8 @@ void BrokerConnection::wait(const Bell& bell) const
     if (impl_->may_have_more()) {
         return;  // publish() may have read something when it was the turn of a heartbeat
     }
-    std::array<pollfd, 2> either{{{amqp_get_sockfd(impl_->state), POLLIN, 0}, {bell.fd(), POLLIN, 0}}};
+    std::array<pollfd, 2> either{
+        {{amqp_get_sockfd(impl_->state), POLLIN, 0}, {bell.fd(), POLLIN, 0}}};
     ::poll(either.data(), either.size(), 1000 * heartbeat / 4);
     if (either[1].revents != 0) {
         bell.silence();
@@ -478,8 +480,8 @@ void BrokerConnection::wait(const Bell& bell) const
 std::chrono::milliseconds Pauses::next()
 {
     static thread_local std::minstd_rand random(std::random_device{}());
-    const auto longest = std::exchange(
-        longest_, std::min(2 * longest_, std::chrono::milliseconds(5000)));
+    const auto longest =
+        std::exchange(longest_, std::min(2 * longest_, std::chrono::milliseconds(5000)));
     return std::chrono::milliseconds(
         std::uniform_int_distribution<std::int64_t>(longest.count() / 2, longest.count())(random));
 }

@@ -52,9 +52,9 @@ struct Message {
     std::string correlation_id;  // of the question, and of its answer
     std::string type;            // what the body is
     std::string body;
-    int attempt = 1;                            // a header of ours; see stages/10_worker.cpp
-    std::chrono::milliseconds expiration{0};    // how long anybody waits for it; 0: for ever
-    bool persistent = false;                    // survives a restart in a durable queue
+    int attempt = 1;                          // a header of ours; see stages/10_worker.cpp
+    std::chrono::milliseconds expiration{0};  // how long anybody waits for it; 0: for ever
+    bool persistent = false;                  // survives a restart in a durable queue
 
     // Only of what has come:
     std::uint64_t delivery_tag = 0;  // by which it is acknowledged
@@ -93,7 +93,8 @@ class BrokerConnection {
     // While there are several to be published: sends them together.
     void cork(bool on) const noexcept;
 
-    // The next that has come, or nothing: never waits. Throws BrokerError if the connection is lost.
+    // The next that has come, or nothing: never waits. Throws BrokerError if the connection is
+    // lost.
     [[nodiscard]] std::optional<Message> next();
 
     // Waits until something may have come, or the bell rings, but not for so long that heartbeats

@@ -6,7 +6,7 @@
 
 #include <fmt/chrono.h>
 
-#include <atomic>
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -25,9 +25,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Two threads. The connection's sends, receives and completes. The clock's fails what has waited for
-// too long: the other one may be somewhere in the library for seconds, connecting, or writing to a
-// broker that does not read.
+// Two threads. The connection's sends, receives and completes. The clock's fails what has waited
+// for too long: the other one may be somewhere in the library for seconds, connecting, or writing
+// to a broker that does not read.
 class BrokerPool final : public Pool {
   public:
     // Throws BrokerError, which says what to do.
@@ -96,11 +96,15 @@ std::unique_ptr<BrokerConnection> connect(const BrokerOptions& options)
     return connection;
 }
 
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+
 // "10s", "500ms": as people type it.
-std::string length(std::chrono::milliseconds time)
+std::string length(std::chrono::microseconds time)
 {
-    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(time);
-    return seconds == time ? fmt::format("{}", seconds) : fmt::format("{}", time);
+    const auto seconds = duration_cast<std::chrono::seconds>(time);
+    return seconds == time ? fmt::format("{}", seconds)
+                           : fmt::format("{}", duration_cast<milliseconds>(time));
 }
 
 std::exception_ptr error(const std::string& text)
@@ -109,12 +113,14 @@ std::exception_ptr error(const std::string& text)
 }
 
 BrokerPool::BrokerPool(const Options& options)
-    : stage_(options.stage), options_(options.broker),
+    : stage_(options.stage),
+      options_(options.broker),
       request_type_(options.rules.fib == fib_fast ? "fib_fast" : "fib")
 {
     auto connection = connect(options_);
-    connection_thread_ = std::thread(
-        [this, connection = std::move(connection)]() mutable { run_connection(std::move(connection)); });
+    connection_thread_ = std::thread([this, connection = std::move(connection)]() mutable {
+        run_connection(std::move(connection));
+    });
     clock_thread_ = std::thread([this] { run_clock(); });
 }
 
@@ -155,8 +161,8 @@ Future<Number> BrokerPool::submit(unsigned n)
     return future;
 }
 
-// What Future::cancel() asks. What has been published is out of reach: the broker takes nothing back,
-// and does not tell who has begun with what.
+// What Future::cancel() asks. What has been published is out of reach: the broker takes nothing
+// back, and does not tell who has begun with what.
 std::optional<Promise<Number>> BrokerPool::take_back(std::uint64_t number)
 {
     const std::lock_guard lock(mutex_);
@@ -265,7 +271,8 @@ bool BrokerPool::publish_what_waits(BrokerConnection& connection)
         message.reply_to = BrokerConnection::direct_reply;
         message.type = request_type_;
         // When nobody waits any more, nobody need compute: the broker drops it from the queue.
-        message.expiration = options_.timeout;
+        message.expiration =
+            std::max(duration_cast<milliseconds>(options_.timeout), milliseconds(1));
         message.persistent = options_.durable;
         connection.cork(true);
         for (const auto& [number, n] : batch) {

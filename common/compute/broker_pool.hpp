@@ -12,7 +12,8 @@
 //   an error that says what is wrong.
 // - A request may be computed more than once: a worker that dies after it has computed, and before
 //   it has acknowledged, leaves it to another one. fib() does not mind. The first answer counts.
-// - When the connection is lost, what is under way fails at once: whether it arrived, and whether its
+// - When the connection is lost, what is under way fails at once: whether it arrived, and whether
+// its
 //   answer is lost, nobody can know. What has not been sent yet waits for the next connection.
 #pragma once
 

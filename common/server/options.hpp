@@ -4,6 +4,7 @@
 #include "common/server/protocol.hpp"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -17,8 +18,18 @@ struct BrokerOptions {
     std::string url = "amqp://guest:guest@127.0.0.1:5672";  // with the password: not for the log
     std::string queue = "ground.fib";
     bool durable = false;  // the queue and what is in it survive a restart of the broker
-    std::chrono::milliseconds timeout{10'000};  // how long a request waits for its answer
+    std::chrono::microseconds timeout{10'000'000};  // how long a request waits for its answer
 };
+
+// What a server is ready to bear, in the stages that can end what they have begun.
+struct Limits {
+    std::chrono::microseconds idle{0};     // of a conversation, between two requests; 0: for ever
+    std::chrono::microseconds request{0};  // until a request has its reply; 0: for ever
+    std::size_t waiting = 10'000;          // requests that nobody has begun to compute
+};
+
+// What keeps threads apart where they share numbers, in 02d_shared_state.
+enum class Guard { mutex, none, atomic };
 
 struct Options {
     std::string stage;  // "02_threads"
@@ -27,7 +38,9 @@ struct Options {
     Rules rules;
     bool quiet = false;  // say nothing about single connections
     PoolKind pool = PoolKind::processes;
-    unsigned workers = 0;                             // set to the number of cores if not given
+    Guard guard = Guard::mutex;
+    unsigned workers = 0;  // set to the number of cores if not given
+    Limits limits;
     BrokerOptions broker;
     std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
 };
@@ -41,8 +54,10 @@ extern const About about;  // of the stage that this program is; made by stages/
 
 // The options that only some stages have.
 struct Has {
-    bool pool = false;  // --pool, --workers, --broker and what belongs to it
-    bool gil = false;   // --switch-interval
+    bool pool = false;    // --pool, --workers, and what --pool broker needs
+    bool gil = false;     // --switch-interval
+    bool guard = false;   // --guard
+    bool limits = false;  // --idle-timeout, --request-timeout, --max-waiting
 };
 
 // The options of this run; also makes the process fit to serve: as many descriptors as it may have,

@@ -37,8 +37,8 @@ const std::string& broker_url()
 // The same place for somebody else: amqp://NAME:PASSWORD@127.0.0.1:port/vhost
 std::string url_of(std::string_view user_and_password, std::string_view vhost = "")
 {
-    return fmt::format("amqp://{}{}{}", user_and_password, broker_url().substr(broker_url().find('@')),
-                       vhost);
+    return fmt::format("amqp://{}{}{}", user_and_password,
+                       broker_url().substr(broker_url().find('@')), vhost);
 }
 
 // Every test has a queue of its own.
@@ -496,8 +496,12 @@ TEST_CASE("broker: a worker says no to what it does not know, and lives on")
             connection.wait(bell);
         }
     };
-    for (const auto& [type, body] :
-         {std::pair{"fib", "94"}, {"fib", "-1"}, {"fib", "x"}, {"fib", ""}, {"rm", "1"}, {"", "1"}}) {
+    for (const auto& [type, body] : {std::pair{"fib", "94"},
+                                     {"fib", "-1"},
+                                     {"fib", "x"},
+                                     {"fib", ""},
+                                     {"rm", "1"},
+                                     {"", "1"}}) {
         const Message reply = ask(type, body);
         CHECK(reply.type == "error");
         CHECK(reply.body == "a worker was asked for what it does not know");
@@ -521,8 +525,9 @@ TEST_CASE("broker: killed and started again under load, it is found again by ser
         CHECK(load.an_error().find("lost the broker") != std::string::npos);
         eventually("it is there again", [&] { return broker_pid() != before; });
         const unsigned then = load.right();
-        eventually("there are answers again", [&] { return load.right() > then + 100; },
-                   Deadline(6 * patience));
+        eventually(
+            "there are answers again", [&] { return load.right() > then + 100; },
+            Deadline(6 * patience));
         for (const Worker& worker : workers) {
             CHECK(worker.info().state != 'Z');
         }
@@ -608,8 +613,8 @@ TEST_CASE("broker: a durable queue serves, and a queue that is not what was aske
 
 TEST_CASE("broker: who may not come in is told why, in one line without the password")
 {
-    check_refusals({"--broker", url_of("guest:wr0ng")}, "does not let 'guest' in with this password",
-                   "wr0ng");
+    check_refusals({"--broker", url_of("guest:wr0ng")},
+                   "does not let 'guest' in with this password", "wr0ng");
     check_refusals({"--broker", url_of("nobody:wr0ng")}, "does not let 'nobody' in", "wr0ng");
     check_refusals({"--broker", url_of("guest:guest", "/nowhere")}, "vhost nowhere not found");
     check_refusals({"--broker", "amqp://guest:wr0ng@127.0.0.1:1"}, "no broker at 127.0.0.1:1",
@@ -617,7 +622,8 @@ TEST_CASE("broker: who may not come in is told why, in one line without the pass
     check_refusals({"--broker", "amqp//guest:wr0ng@127.0.0.1"}, "is not an address", "wr0ng");
 
     set_up_user("alex", "s3cret");
-    check_refusals({"--broker", url_of("alex:s3cret")}, "does not let 'alex' use vhost '/'", "s3cret");
+    check_refusals({"--broker", url_of("alex:s3cret")}, "does not let 'alex' use vhost '/'",
+                   "s3cret");
     set_up_user("brenda", "s3cret", {"", ".*", ".*"});
     check_refusals({"--broker", url_of("brenda:s3cret"), "--queue", "brenda"},
                    "does not let 'brenda' have queue 'brenda'", "s3cret");
