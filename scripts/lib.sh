@@ -73,8 +73,20 @@ need_packages() {
     # A fresh machine may still be busy with its own first update: wait for the lock.
     as_root+=(apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
     show_apt "${as_root[@]}" update || die "apt-get update failed (see above); is this machine online?"
+    # RabbitMQ's package would start a service; we only want the program. Debian asks policy-rc.d. Ours says
+    # no for as long as this script runs, should it ever be left behind; and it is not, if it can be helped.
+    local policy=/usr/sbin/policy-rc.d
+    if [[ " ${missing[*]} " == *' rabbitmq-server '* && ! -e $policy ]]; then
+        trap "${as_root[*]:0:1} rm -f $policy" EXIT
+        printf '#!/bin/sh\nkill -0 %d 2>/dev/null && exit 101\nexit 0\n' $$ |
+            "${as_root[@]:0:1}" sh -c "cat >$policy && chmod 755 $policy"
+    fi
     show_apt "${as_root[@]}" install --yes --no-install-recommends "${missing[@]}" ||
         die "apt-get could not install all of: ${missing[*]} (see above)"
+    if [[ " ${missing[*]} " == *' rabbitmq-server '* && $(head -c 200 $policy 2>/dev/null) == *"kill -0 $$ "* ]]; then
+        "${as_root[@]:0:1}" rm -f $policy
+        trap - EXIT
+    fi
 }
 
 # show_apt COMMAND...: runs it and condenses what it says: on a terminal to one line that is written
