@@ -1,6 +1,7 @@
 #include "common/server/signals.hpp"
 
 #include "common/compute/process_pool.hpp"
+#include "common/server/log.hpp"
 
 #include <asio/post.hpp>
 
@@ -52,7 +53,7 @@ sigset_t stop_signals() noexcept
 [[noreturn]] void out_of_memory() noexcept
 {
     constexpr std::string_view line = "Out of memory: it ends here (see ulimit -v and ulimit -d)\n";
-    [[maybe_unused]] const ssize_t size = ::write(STDERR_FILENO, line.data(), line.size());
+    log_detail::write_if_there_is_room(line);
     ProcessPool::end_workers();
     ::_exit(EXIT_FAILURE);
 }
