@@ -17,21 +17,22 @@
 #include "common/server/task_group.hpp"
 
 #include <asio/experimental/awaitable_operators.hpp>
-#include <asio/experimental/concurrent_channel.hpp>
 
 using namespace ground;
 using namespace asio::experimental::awaitable_operators;
 
 namespace {
 
-// Waits for a future as for a message: the callback, on the pool's thread, sends it. Such a wait
-// can be ended like any other of Asio's, and what is sent then is received by nobody.
+// Waits for a future with what Asio has for waiting, so that it can be ended like any other wait: a
+// timer that never expires. The callback, on the pool's thread, posts the rest to the loop's.
 awaitable<void> async_wait(Future<Number> future)
 {
-    using Channel = asio::experimental::concurrent_channel<Executor, void()>;
-    const auto channel = std::make_shared<Channel>(co_await asio::this_coro::executor, 1);
-    future.add_done_callback([channel](const auto&) { channel->try_send(); });
-    co_await channel->async_receive(use_awaitable);
+    const auto executor = co_await asio::this_coro::executor;
+    const auto timer = std::make_shared<Timer>(executor, Timer::time_point::max());
+    future.add_done_callback(
+        [executor, timer](const auto&) { asio::post(executor, [timer] { timer->cancel(); }); });
+    asio::error_code done;
+    co_await timer->async_wait(asio::redirect_error(use_awaitable, done));
 }
 
 // The reply to a request; throws if its client has left before it came. Whichever of the three
@@ -43,8 +44,8 @@ awaitable<std::string> answer(unsigned n, tcp::socket& client, Pool& pool, Limit
     }
     const Future<Number> future = pool.submit(n);
     if (!future.done()) {
-        const auto ended =
-            co_await (async_wait(future) || async_left(client) || async_sleep(limits.request));
+        const auto ended = co_await shield(async_wait(future) || async_left(client) ||
+                                           async_sleep(limits.request));
         if (ended.index() != 0) {
             future.cancel();  // if nobody has begun to compute it, nobody will
             if (ended.index() == 1) {

@@ -7,7 +7,9 @@
 #include "common/server/net.hpp"
 
 #include <asio/async_result.hpp>
+#include <asio/basic_waitable_timer.hpp>
 #include <asio/bind_cancellation_slot.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/write.hpp>
 
 #include <chrono>
@@ -18,6 +20,9 @@
 #include <utility>
 
 namespace ground {
+
+using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                         asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
 // The next client; when there is no descriptor for one it waits, as a Listener does. Throws
 // asio::system_error if the wait has been cancelled.
