@@ -10,7 +10,7 @@ namespace ground::test {
 
 namespace {
 
-constexpr std::array<Traits, 8> known_stages{{
+constexpr std::array<Traits, 9> known_stages{{
     {.name = "01_blocking", .model = Model::sequential},
     {.name = "02_threads", .model = Model::thread_per_client},
     {.name = "02b_threads_gil", .model = Model::thread_per_client},
@@ -18,6 +18,7 @@ constexpr std::array<Traits, 8> known_stages{{
     {.name = "04_generators", .model = Model::event_loop, .uses_select = true},
     {.name = "05_futures", .model = Model::event_loop, .has_pool = true, .uses_select = true},
     {.name = "06_async_sockets", .model = Model::event_loop, .has_pool = true, .uses_select = true},
+    {.name = "06b_greenlets", .model = Model::event_loop, .has_pool = true},
     {.name = "07_coroutines",
      .model = Model::event_loop,
      .has_pool = true,
