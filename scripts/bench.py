@@ -11,7 +11,7 @@ clock_getcpuclockid(3)). It counts nanoseconds where /proc/PID/stat counts ticks
 includes threads that have ended, which the sum over /proc/PID/task would lose: 02's threads end
 with their clients. All processes of the server are added up, a pool's workers included.
 
-07 means to hold 10,000 clients, so it is measured with so many, too, beside bare_epoll: what a
+04b and 07 mean to hold 10,000 clients, so they are measured with so many, too, beside bare_epoll: what a
 request costs the server, without what it costs to connect all of them, and what memory each client
 takes (its heaps and stacks; buffers in the kernel are not in it).
 
@@ -253,7 +253,7 @@ def ratios(results, field, name, yardstick, count):
 def ratio_table(results, clients):
     names = dict.fromkeys(name for name, _ in results)
     rows = [("cpu", name, "bare_threads" if name.startswith("02_") else "bare_epoll", "at most 1.10")
-            for name in names if re.match(r"(02_|04_)|(06|07)_.* inline", name)]
+            for name in names if re.match(r"(02_|04_|04b_)|(06|07)_.* inline", name)]
     rows += [("rate", name, "bare_epoll", "at least 0.33") for name in names if "processes" in name]
     lines = ["| ratio | " + " | ".join(f"{c} client{'s' * (c > 1)}" for c in clients)
              + " | goal at 64 clients |", "|---|" + "--:|" * len(clients) + "---|"]
@@ -333,6 +333,11 @@ def report(results, checks, crowds, arguments, rounds):
     if crowds:
         lines += [f"Beside {FEW} clients {arguments.many:,}, all of them asking: the server's CPU per request and, for "
                   "each of so many clients, its memory:", "", *many_table(crowds, FEW, arguments.many), ""]
+        for name in dict.fromkeys(name for name, _ in crowds if name.startswith("04b_")):
+            values = ratios(crowds, "cpu", name, "bare_epoll", arguments.many)
+            if values:
+                lines += [f"CPU per request with {arguments.many:,} clients, {name} / bare_epoll: "
+                          f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}); goal: at most 1.10.", ""]
     if not checks:
         return "\n".join(lines)
     lines += ["perf beside an epoll client that does nothing else, against the same running server (ratio within "
@@ -375,7 +380,7 @@ def parse_arguments():
     parser.add_argument("--clients", metavar="LIST", type=numbers, default=[1, 64, 512],
                         help="numbers of clients (default: 1,64,512)")
     parser.add_argument("--many", metavar="N", type=int, default=10_000,
-                        help="07 also with so many clients (default: 10000; 0: without that)")
+                        help="04b and 07 also with so many clients (default: 10000; 0: without that)")
     parser.add_argument("--only-many", action="store_true", help="only that")
     parser.add_argument("--rounds", metavar="N", type=int, help="default: 7")
     parser.add_argument("--seconds", metavar="S", type=float, help="per measurement (default: 1)")
@@ -431,7 +436,7 @@ def main():
         jobs += [(measure, c, results, arguments.clients) for c in field]
     if not arguments.only_many:
         jobs += [(check_perf, c, checks, arguments.clients) for c in checked]
-    crowded = [c for c in field if c.name.startswith(("bare_epoll", "07_"))]
+    crowded = [c for c in field if c.name.startswith(("bare_epoll", "04b_", "07_"))]
     if len(crowded) > 1 and arguments.many and not arguments.only_perf:
         jobs += [(measure_many, c, crowds, (FEW, arguments.many)) for c in crowded]
     total = arguments.rounds * sum(len(counts) for *_, counts in jobs)

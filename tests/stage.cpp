@@ -10,12 +10,13 @@ namespace ground::test {
 
 namespace {
 
-constexpr std::array<Traits, 9> known_stages{{
+constexpr std::array<Traits, 10> known_stages{{
     {.name = "01_blocking", .model = Model::sequential},
     {.name = "02_threads", .model = Model::thread_per_client},
     {.name = "02b_threads_gil", .model = Model::thread_per_client},
     {.name = "03_process_pool", .model = Model::thread_per_client, .has_pool = true},
     {.name = "04_generators", .model = Model::event_loop, .uses_select = true},
+    {.name = "04b_callbacks", .model = Model::event_loop},
     {.name = "05_futures", .model = Model::event_loop, .has_pool = true, .uses_select = true},
     {.name = "06_async_sockets", .model = Model::event_loop, .has_pool = true, .uses_select = true},
     {.name = "06b_greenlets", .model = Model::event_loop, .has_pool = true},
