@@ -237,9 +237,9 @@ int main(int argc, char** argv)
     const Options options = parse_options(argc, argv, about);
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     exit_on_signals();
+    Hub hub;
     warn_of_limit(options, 10'000);
     Listener listener(options);
-    Hub hub;
     GreenListener green_listener{listener, hub};
     GreenPool green_pool{*pool, hub};
     hub.spawn([&] { serve(green_listener, options.rules, green_pool, hub); });
