@@ -65,6 +65,9 @@ class Greenlet {
     // Where control goes at the end. A thread's main greenlet has none: nullptr.
     [[nodiscard]] Greenlet* parent() const noexcept { return parent_; }
 
+    // Whether its body has been called.
+    [[nodiscard]] bool begun() const noexcept { return state_ != State::fresh; }
+
     // Whether its body has returned or thrown.
     [[nodiscard]] bool dead() const noexcept { return state_ == State::dead; }
 
