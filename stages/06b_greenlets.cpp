@@ -2,7 +2,7 @@
 //
 // Changed since 06_async_sockets: greenlets for coroutines, a hub for the scheduler, and the hub
 //         waits with the selector of 04b_callbacks. Any function can pause, in any depth, unmarked.
-// Buys:   handle() is 03_process_pool's to the letter, and but for the pool 01_blocking's.
+// Buys:   handle() waits as in 01_blocking, without a mark, and so may whatever it calls.
 // Costs:  a stack for each client; nothing in the source says where others may run.
 // Leaves: must a program be rewritten for this? 06c_monkey_patch takes it as it is.
 
@@ -14,13 +14,12 @@
 #include "common/server/signals.hpp"
 #include "common/wait/greenlet.hpp"
 #include "common/wait/selector.hpp"
-
-#include <asio/local/connect_pair.hpp>
-#include <asio/local/stream_protocol.hpp>
+#include "common/wait/socketpair.hpp"
 
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <tuple>
 
 using namespace ground;
 
@@ -34,7 +33,7 @@ class Hub {
   public:
     Hub()
     {
-        asio::local::connect_pair(poke_, poked_);
+        std::tie(poke_, poked_) = socketpair();
         spawn([this] { future_monitor(); });
     }
 
@@ -55,8 +54,12 @@ class Hub {
             }
             running_ = std::move(ready_.front());
             ready_.pop_front();
-            running_->switch_to();
-            running_.reset();  // if it has ended; else it is not there any more
+            try {
+                running_->switch_to();
+            } catch (...) {
+                log_lost(std::current_exception());  // the boundary: no other greenlet notices
+            }
+            running_.reset();  // if it has ended; else it is not here any more
         }
     }
 
@@ -97,7 +100,7 @@ class Hub {
         const std::lock_guard lock(mutex_);
         done_.push_back(std::move(who));
         if (done_.size() == 1) {  // of many results at once only the first needs to wake us
-            poke_.send(asio::buffer("x", 1));
+            ::send(poke_.get(), "x", 1, 0);
         }
     }
 
@@ -105,9 +108,9 @@ class Hub {
     void future_monitor()
     {
         for (;;) {
-            wait_for(poked_.native_handle(), Events::read);
+            wait_for(poked_.get(), Events::read);
             char x = 0;
-            poked_.receive(asio::buffer(&x, 1));
+            ::recv(poked_.get(), &x, 1, 0);
             const std::lock_guard lock(mutex_);
             std::move(done_.begin(), done_.end(), std::back_inserter(ready_));
             done_.clear();
@@ -119,81 +122,72 @@ class Hub {
     std::deque<std::unique_ptr<Greenlet>> ready_;
     Selector<std::unique_ptr<Greenlet>> selector_;
 
-    asio::io_context context_;
-    asio::local::stream_protocol::socket poke_{context_};
-    asio::local::stream_protocol::socket poked_{context_};
+    Descriptor poke_;  // what is sent here is received at poked_
+    Descriptor poked_;
     std::mutex mutex_;
     std::vector<std::unique_ptr<Greenlet>> done_;  // guarded by mutex_
 };
 
-// A socket that is waited for in the hub, and a recv() and a send() for it that look like those of
-// 01_blocking.
-class GreenSocket : public tcp::socket {
+// A socket that one waits for in the hub.
+class GreenSocket {
   public:
-    GreenSocket(tcp::socket socket, Hub& h) : tcp::socket(std::move(socket)), hub(&h) {}
+    GreenSocket(tcp::socket socket, Hub& hub) : socket_(std::move(socket)), hub_(&hub) {}
     GreenSocket(GreenSocket&&) = default;
+    GreenSocket& operator=(GreenSocket&&) = delete;
     ~GreenSocket()
     {
-        if (is_open()) {
-            hub->forget(native_handle());
+        if (socket_.is_open()) {
+            hub_->forget(socket_.native_handle());
         }
     }
 
-    Hub* hub;
-};
-
-std::size_t recv(GreenSocket& socket, std::span<char> buffer)
-{
-    for (;;) {
-        socket.hub->wait_for(socket.native_handle(), Events::read);
-        if (const auto size = try_recv(socket, buffer)) {
-            return *size;
-        }
-    }
-}
-
-void send(GreenSocket& socket, std::string_view text)
-{
-    while (!text.empty()) {
-        const std::size_t size = try_send(socket, text);
-        text.remove_prefix(size);
-        if (size == 0) {  // the peer does not take what we send
-            socket.hub->wait_for(socket.native_handle(), Events::write);
-        }
-    }
-}
-
-// The listener, and the pool, which look like those of 03_process_pool: who asks them waits in the
-// hub, and gets what is there.
-struct GreenListener {
-    GreenSocket accept()
+    std::size_t recv(std::span<char> buffer)
     {
         for (;;) {
-            hub.wait_for(listener.native_handle(), Events::read);
-            if (auto client = listener.try_accept()) {
-                return {std::move(*client), hub};
+            hub_->wait_for(socket_.native_handle(), Events::read);
+            if (const auto size = try_recv(socket_, buffer)) {  // epoll can be mistaken
+                return *size;
             }
         }
     }
 
-    Listener& listener;
-    Hub& hub;
-};
-
-struct GreenPool {
-    Future<Number> submit(unsigned n)
+    void send(std::string_view text)
     {
-        Future<Number> future = pool.submit(n);
-        hub.wait_for(future);
-        return future;
+        while (!text.empty()) {
+            const std::size_t size = try_send(socket_, text);
+            text.remove_prefix(size);
+            if (size == 0) {  // the client does not take its replies
+                hub_->wait_for(socket_.native_handle(), Events::write);
+            }
+        }
     }
 
-    Pool& pool;
-    Hub& hub;
+    void refuse(std::string_view reason) noexcept { ground::refuse(socket_, reason); }
+    tcp::endpoint remote_endpoint() const { return ground::remote_endpoint(socket_); }
+
+  private:
+    tcp::socket socket_;
+    Hub* hub_;
 };
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
-void handle(GreenSocket client, Rules rules, GreenPool& pool)
+// As 01_blocking calls them.
+std::size_t recv(GreenSocket& socket, std::span<char> buffer) { return socket.recv(buffer); }
+void send(GreenSocket& socket, std::string_view text) { socket.send(text); }
+
+// The next client, as soon as there is one.
+tcp::socket accept(Listener& listener, Hub& hub)
+{
+    for (;;) {
+        if (auto client = listener.try_accept()) {
+            return std::move(*client);
+        }
+        hub.wait_for(listener.lasting_handle(), Events::read);
+    }
+}
+
+// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
+// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
+void handle(GreenSocket client, Rules rules, Pool& pool, Hub& hub)
 try {
     const ConnectionLog log(client);
     Requests requests(rules);
@@ -203,25 +197,26 @@ try {
             std::string reply = request->error;
             if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
+                hub.wait_for(future);
                 reply = format_reply(future);
             }
             send(client, reply);
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());  // the boundary: what goes wrong with a client ends here
+    log_lost(std::current_exception());
 }
 
-// Nobody joins these greenlets: each ends with its client, or with the process. The socket is
-// shared with the new greenlet only so that it is still here to say no if there is no new greenlet.
-void serve(GreenListener& listener, Rules rules, GreenPool& pool, Hub& hub)
+// Takes in as many clients as there are descriptors and stacks for. (A client is shared with its
+// greenlet only so that it is still here to be told if there is none.)
+void serve(Listener& listener, Rules rules, Pool& pool, Hub& hub)
 {
     for (;;) {
-        auto client = std::make_shared<GreenSocket>(listener.accept());
+        auto client = std::make_shared<GreenSocket>(accept(listener, hub), hub);
         try {
-            hub.spawn([client, rules, &pool] { handle(std::move(*client), rules, pool); });
+            hub.spawn([=, &pool, &hub] { handle(std::move(*client), rules, pool, hub); });
         } catch (const std::exception&) {
-            refuse(*client, "server full, no more stacks");
+            client->refuse("server full");
         }
     }
 }
@@ -230,18 +225,12 @@ void serve(GreenListener& listener, Rules rules, GreenPool& pool, Hub& hub)
 
 int main(int argc, char** argv)
 {
-    const About about{"06b_greenlets",
-                      "One thread for all clients; each conversation has a stack of its own.\n"
-                      "Read handle() beside that of 01_blocking; watch it hold 10,000 clients.",
-                      true};
-    const Options options = parse_options(argc, argv, about);
+    const Options options = parse_options(argc, argv, about, {.pool = true});
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     exit_on_signals();
     Hub hub;
     warn_of_limit(options, 10'000);
     Listener listener(options);
-    GreenListener green_listener{listener, hub};
-    GreenPool green_pool{*pool, hub};
-    hub.spawn([&] { serve(green_listener, options.rules, green_pool, hub); });
+    hub.spawn([&] { serve(listener, options.rules, *pool, hub); });
     hub.run();
 }
