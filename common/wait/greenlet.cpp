@@ -161,7 +161,11 @@ struct Greenlet::Entry {
 
 // The switch. All of it runs on one side or the other of jump_fcontext(), which saves the registers
 // that a called function has to preserve, the floating point mode, and changes the stack.
-Greenlet::Message Greenlet::jump(Greenlet& from, Greenlet& to, Message& message) noexcept
+//
+// This and deliver() are compiled into their callers: every function that is returned from on
+// another stack than it was called on is a return that the processor has predicted wrongly.
+[[gnu::always_inline]] inline Greenlet::Message Greenlet::jump(Greenlet& from, Greenlet& to,
+                                                               Message& message) noexcept
 {
     message.from = &from;
     const ExceptionsInFlight in_flight;
@@ -237,14 +241,7 @@ Greenlet::~Greenlet()
     leave_parent();
 }
 
-Greenlet::Value Greenlet::switch_to(Value value) { return deliver({std::move(value), nullptr}); }
-
-Greenlet::Value Greenlet::throw_into(std::exception_ptr error)
-{
-    return deliver({{}, std::move(error)});
-}
-
-Greenlet::Value Greenlet::deliver(Message message)
+[[gnu::always_inline]] inline Greenlet::Value Greenlet::deliver(Message message)
 {
     Greenlet& here = current();
     if (main_ != here.main_) {
@@ -274,6 +271,13 @@ Greenlet::Value Greenlet::deliver(Message message)
         std::rethrow_exception(std::move(message.error));
     }
     return std::move(message.value);
+}
+
+Greenlet::Value Greenlet::switch_to(Value value) { return deliver({std::move(value), nullptr}); }
+
+Greenlet::Value Greenlet::throw_into(std::exception_ptr error)
+{
+    return deliver({{}, std::move(error)});
 }
 
 void Greenlet::end() noexcept
