@@ -2,9 +2,9 @@
 //
 // Changed since 04_generators: no generators. A conversation is an object whose functions a loop on
 //         epoll calls; where it stands, and what it still has to send, it keeps in its members.
-// Buys:   does without a language feature. (10,000 clients, idle ones for nothing: epoll buys
-// that.) Costs:  the conversation in pieces: no line says any more what comes after what. Leaves:
-// 04's question, and how to get the story back: 05_futures goes on from 04.
+// Buys:   no language feature is needed. (10,000 clients, and idle ones for nothing: epoll's gift.)
+// Costs:  the conversation in pieces: no line says any more what comes after what.
+// Leaves: 04's question. 05_futures answers it for generators, which can still be read.
 
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
@@ -155,9 +155,6 @@ class Newcomers final : public Callbacks {
 
 int main(int argc, char** argv)
 {
-    const About about{"04b_callbacks",
-                      "One thread for all clients: what is ready calls a function of theirs.\n"
-                      "Watch it hold 10,000 clients, and one big request stop them all."};
     const Options options = parse_options(argc, argv, about);
     exit_on_signals();
     warn_of_limit(options, 10'000);
