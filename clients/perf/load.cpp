@@ -337,6 +337,9 @@ void Load::hang_up(std::size_t number, Link then)
     alive_ -= then == Link::over && works(number) ? 1U : 0U;
     outstanding_ -= connection.outstanding;
     lost_ += connection.outstanding;
+    if (connection.outstanding > 0) {
+        reset_on_close(connection.socket);
+    }
     connection.outstanding = 0;
     connection.unsent.clear();
     connection.partial.clear();
@@ -647,6 +650,9 @@ void Load::finish()
     errors_.unanswered = outstanding_ + lost_;
     for (std::size_t number = 0; number < connections_.size(); ++number) {
         Connection& connection = connections_[number];
+        if (connection.outstanding > 0) {
+            reset_on_close(connection.socket);
+        }
         result_.starved += connection.asked && !connection.answered ? 1U : 0U;
         if (!works(number) && connection.link == Link::up) {
             look_at_idle(connection);

@@ -1,12 +1,9 @@
 #include "common/server/net.hpp"
 
-#include "common/server/async.hpp"
 #include "common/server/limits.hpp"
 #include "common/server/log.hpp"
 
 #include <asio/buffer.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
 #include <fmt/format.h>
 
@@ -26,17 +23,6 @@
 namespace ground {
 
 namespace {
-
-constexpr auto retry_interval = std::chrono::milliseconds(100);
-
-// Says so once in the life of the process, for it may come to this again and again.
-void say_no_descriptors_left()
-{
-    static std::atomic_flag said;
-    if (!said.test_and_set()) {
-        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
-    }
-}
 
 // One line that says what to do, and the end.
 template <typename... Args>
@@ -121,6 +107,14 @@ bool is_exhausted(const asio::error_code& error) noexcept
             error.value() == ENOMEM);
 }
 
+void say_no_descriptors_left()
+{
+    static std::atomic_flag said;
+    if (!said.test_and_set()) {
+        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
+    }
+}
+
 Listener::Listener(const Options& options)
     : acceptor_(listen(context_, options)),
       timer_(check(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), "timerfd_create"))
@@ -177,31 +171,6 @@ void Listener::pause()
     say_no_descriptors_left();
     const itimerspec once{{0, 0}, {0, std::chrono::nanoseconds(retry_interval).count()}};
     check(::timerfd_settime(timer_.get(), 0, &once, nullptr), "timerfd_settime");
-}
-
-awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
-{
-    using Clock = std::chrono::steady_clock;
-    using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
-    for (;;) {
-        asio::error_code error;
-        tcp::socket client =
-            co_await acceptor.async_accept(asio::redirect_error(use_awaitable, error));
-        // It may have been closed after it had accepted a client, while that was waiting in the
-        // queue of the io_context.
-        if (!acceptor.is_open()) {
-            throw asio::system_error(asio::error::operation_aborted);
-        }
-        if (!error) {
-            client.set_option(tcp::no_delay(true), error);
-            co_return client;
-        }
-        if (is_exhausted(error)) {
-            say_no_descriptors_left();
-            Timer timer(acceptor.get_executor(), retry_interval);
-            co_await timer.async_wait(use_awaitable);
-        }
-    }
 }
 
 std::size_t recv(tcp::socket& socket, std::span<char> buffer)

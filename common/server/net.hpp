@@ -13,6 +13,7 @@
 #include <asio/ip/tcp.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -41,6 +42,10 @@ void warn_of_limit(const Options& options, std::size_t clients);
 
 // Whether accept() failed for want of descriptors or memory: worth another try a little later.
 [[nodiscard]] bool is_exhausted(const asio::error_code& error) noexcept;
+inline constexpr std::chrono::milliseconds retry_interval{100};
+
+// Says so once in the life of the process, for it may come to this again and again.
+void say_no_descriptors_left();
 
 // The socket that clients knock at.
 //
