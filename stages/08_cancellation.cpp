@@ -44,8 +44,8 @@ awaitable<std::string> answer(unsigned n, tcp::socket& client, Pool& pool, Limit
     }
     const Future<Number> future = pool.submit(n);
     if (!future.done()) {
-        const auto ended =
-            co_await (async_wait(future) || async_left(client) || async_sleep(limits.request));
+        const auto ended = co_await shield(async_wait(future) || async_left(client) ||
+                                           async_sleep(limits.request));
         if (ended.index() != 0) {
             future.cancel();  // if nobody has begun to compute it, nobody will
             if (ended.index() == 1) {

@@ -7,6 +7,7 @@
 #include <asio/write.hpp>
 #include <fmt/format.h>
 
+#include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -149,14 +150,44 @@ std::optional<tcp::socket> Listener::try_accept()
 
 int Listener::native_handle() { return paused_ ? timer_.get() : acceptor_.native_handle(); }
 
+int Listener::lasting_handle()
+{
+    if (either_.get() == -1) {
+        either_ = Descriptor(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
+        tell_either(EPOLL_CTL_ADD);
+    }
+    return either_.get();
+}
+
+// Which of the two is to be waited for now. The other one stays in the set: to change what is there
+// takes no memory, so it can't fail when there is none.
+void Listener::tell_either(int operation)
+{
+    epoll_event newcomer{paused_ ? 0U : EPOLLIN, {}};
+    epoll_event pause_over{paused_ ? EPOLLIN : 0U, {}};
+    check(::epoll_ctl(either_.get(), operation, acceptor_.native_handle(), &newcomer), "epoll_ctl");
+    check(::epoll_ctl(either_.get(), operation, timer_.get(), &pause_over), "epoll_ctl");
+}
+
+void Listener::close() noexcept
+{
+    asio::error_code ignored;
+    acceptor_.close(ignored);
+    timer_.reset();
+    either_.reset();
+}
+
 std::optional<tcp::socket> Listener::accept_one()
 {
     asio::error_code error;
     tcp::socket client(context_);
     acceptor_.accept(client, error);
-    paused_ = is_exhausted(error);
+    const bool was_paused = std::exchange(paused_, is_exhausted(error));
     if (paused_) {
         pause();
+    }
+    if (paused_ != was_paused && either_.get() != -1) {
+        tell_either(EPOLL_CTL_MOD);
     }
     if (error) {
         return std::nullopt;  // would block, or the client has gone again: nobody is there

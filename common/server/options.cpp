@@ -125,6 +125,12 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
                    "Workers in the pool (default: cores)");
     }
 
+    if (has.guard) {
+        add_choice<Guard>(
+            app, "--guard", options.guard,
+            {{"mutex", Guard::mutex}, {"none", Guard::none}, {"atomic", Guard::atomic}},
+            "What keeps the threads apart");
+    }
     if (has.gil) {
         add_time(app, "--switch-interval", options.switch_interval,
                  "How long a thread waits before it asks for the lock")

@@ -20,6 +20,9 @@ struct Limits {
     std::size_t waiting = 10'000;          // requests that nobody has begun to compute
 };
 
+// What keeps threads apart where they share numbers, in 02d_shared_state.
+enum class Guard { mutex, none, atomic };
+
 struct Options {
     std::string stage;  // "02_threads"
     std::string host = "127.0.0.1";
@@ -27,6 +30,7 @@ struct Options {
     Rules rules;
     bool quiet = false;  // say nothing about single connections
     PoolKind pool = PoolKind::processes;
+    Guard guard = Guard::mutex;
     unsigned workers = 0;  // set to the number of cores if not given
     Limits limits;
     std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
@@ -43,6 +47,7 @@ extern const About about;  // of the stage that this program is; made by stages/
 struct Has {
     bool pool = false;    // --pool, --workers
     bool gil = false;     // --switch-interval
+    bool guard = false;   // --guard
     bool limits = false;  // --idle-timeout, --request-timeout, --max-waiting
 };
 
