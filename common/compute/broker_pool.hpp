@@ -12,9 +12,14 @@
 //   an error that says what is wrong.
 // - A request may be computed more than once: a worker that dies after it has computed, and before
 //   it has acknowledged, leaves it to another one. fib() does not mind. The first answer counts.
-// - When the connection is lost, what is under way fails at once: whether it arrived, and whether
-// its
-//   answer is lost, nobody can know. What has not been sent yet waits for the next connection.
+// - When the connection is lost, what is under way fails at once: nobody can know whether it
+//   arrived, or whether its answer is lost. What has not been sent yet waits for the next
+//   connection.
+//
+// waiting() counts only what has not been sent yet: no more than 1,024 requests are in the queue or
+// with workers, and how many of those nobody has begun only the broker knows. So a server that
+// refuses by waiting() (--max-waiting) begins to refuse so many requests later than with the other
+// pools. Future::cancel() takes back the same ones that waiting() counts.
 #pragma once
 
 #include "common/compute/pool.hpp"

@@ -227,7 +227,7 @@ Options parse_worker_options(int argc, char** argv, const About& stage)
     CLI::App app(stage.teaches, stage.name);
     app.get_formatter()->column_width(34);
     add_broker_options(app, options.broker);
-    parse(app, argc, argv, about);
+    parse(app, argc, argv, stage);
     ::signal(SIGPIPE, SIG_IGN);
     return options;
 }
