@@ -208,9 +208,20 @@ void BrokerConnection::Impl::open_socket()
 
 void BrokerConnection::Impl::login()
 {
+    // Who consumes from a queue that is deleted hears of it (basic.cancel) only if it has said here
+    // that it understands. Otherwise it would wait for ever, with a connection in good health.
+    amqp_table_entry_t understands{};
+    understands.key = bytes("consumer_cancel_notify");
+    understands.value.kind = AMQP_FIELD_KIND_BOOLEAN;
+    understands.value.value.boolean = 1;
+    amqp_table_entry_t capabilities{};
+    capabilities.key = bytes("capabilities");
+    capabilities.value.kind = AMQP_FIELD_KIND_TABLE;
+    capabilities.value.value.table = {1, &understands};
+    const amqp_table_t properties{1, &capabilities};
     const amqp_rpc_reply_t reply =
-        amqp_login(state, address.vhost(), 1, largest_frame, heartbeat, AMQP_SASL_METHOD_PLAIN,
-                   address.user(), address.password());
+        amqp_login_with_properties(state, address.vhost(), 1, largest_frame, heartbeat, &properties,
+                                   AMQP_SASL_METHOD_PLAIN, address.user(), address.password());
     if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
         return;
     }
