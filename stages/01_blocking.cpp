@@ -15,7 +15,8 @@ using namespace ground;
 
 namespace {
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
+// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
 void handle(tcp::socket client, Rules rules)
 try {
     const ConnectionLog log(client);
@@ -31,7 +32,7 @@ try {
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());  // the boundary: what goes wrong with a client ends here
+    log_lost(std::current_exception());
 }
 
 // The next accept() has to wait for handle() to return. The kernel completes the connections of
@@ -47,9 +48,6 @@ void serve(Listener& listener, Rules rules)
 
 int main(int argc, char** argv)
 {
-    const About about{"01_blocking",
-                      "One client at a time: accept, talk until it leaves, accept the next.\n"
-                      "Watch a second client wait, in silence, until the first one leaves."};
     const Options options = parse_options(argc, argv, about);
     exit_on_signals();
     Listener listener(options);

@@ -10,15 +10,14 @@
 #include "common/server/options.hpp"
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
-
-#include <memory>
-#include <thread>
+#include "common/server/start_thread.hpp"
 
 using namespace ground;
 
 namespace {
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
+// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
 void handle(tcp::socket client, Rules rules)
 try {
     const ConnectionLog log(client);
@@ -34,20 +33,14 @@ try {
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());  // the boundary: what goes wrong with a client ends here
+    log_lost(std::current_exception());
 }
 
-// Nobody joins these threads: each ends with its client, or with the process. The socket is shared
-// with the new thread only so that it is still here to say no if there is no new thread.
+// Nobody joins these threads: each ends with its client, or with the process.
 void serve(Listener& listener, Rules rules)
 {
     for (;;) {
-        auto client = std::make_shared<tcp::socket>(listener.accept());
-        try {
-            std::thread([client, rules] { handle(std::move(*client), rules); }).detach();
-        } catch (const std::exception&) {
-            refuse(*client, "server full, no more threads");
-        }
+        start_thread(handle, listener.accept(), rules);
     }
 }
 
@@ -55,9 +48,6 @@ void serve(Listener& listener, Rules rules)
 
 int main(int argc, char** argv)
 {
-    const About about{"02_threads",
-                      "One thread per client: everyone is served, big requests use all cores.\n"
-                      "Watch two clients at once, then two big requests on two cores."};
     const Options options = parse_options(argc, argv, about);
     exit_on_signals();
     Listener listener(options);

@@ -12,26 +12,15 @@
 #include "common/server/options.hpp"
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
+#include "common/server/start_thread.hpp"
 #include "common/wait/gil.hpp"
-
-#include <memory>
-#include <thread>
 
 using namespace ground;
 
 namespace {
 
-// The computing, interpreted: between any two calls another thread may be let in.
-Number fib(unsigned n, Gil::Thread& me)
-{
-    me.drop_if_asked();
-    if (n <= 2) {
-        return 1;
-    }
-    return fib(n - 1, me) + fib(n - 2, me);
-}
-
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
+// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
 void handle(tcp::socket client, Rules rules, Gil& gil)
 try {
     Gil::Thread me(gil);
@@ -43,30 +32,23 @@ try {
         while (auto request = requests.next()) {
             std::string reply = request->error;
             if (request->valid()) {
-                reply = format_reply(rules.fib == fib_fast ? fib_fast(request->n)
-                                                           : fib(request->n, me));
+                reply = format_reply(me.interpret(rules.fib, request->n));
             }
             me.without_lock([&] { send(client, reply); });
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());  // the boundary: what goes wrong with a client ends here
+    log_lost(std::current_exception());
 }
 
-// Nobody joins these threads: each ends with its client, or with the process. The socket is shared
-// with the new thread only so that it is still here to say no if there is no new thread.
+// Nobody joins these threads: each ends with its client, or with the process.
 void serve(Listener& listener, Rules rules, Gil& gil)
 {
     Gil::Thread me(gil);
     const Gil::Guard guard(me);
     for (;;) {
-        auto client =
-            me.without_lock([&] { return std::make_shared<tcp::socket>(listener.accept()); });
-        try {
-            std::thread([client, rules, &gil] { handle(std::move(*client), rules, gil); }).detach();
-        } catch (const std::exception&) {
-            refuse(*client, "server full, no more threads");
-        }
+        tcp::socket client = me.without_lock([&] { return listener.accept(); });
+        start_thread(handle, std::move(client), rules, std::ref(gil));
     }
 }
 
@@ -74,12 +56,7 @@ void serve(Listener& listener, Rules rules, Gil& gil)
 
 int main(int argc, char** argv)
 {
-    const About about{.stage = "02b_threads_gil",
-                      .teaches =
-                          "One thread per client under CPython's global interpreter lock.\n"
-                          "Watch reqs/sec collapse as soon as one big request is computed.",
-                      .has_gil = true};
-    const Options options = parse_options(argc, argv, about);
+    const Options options = parse_options(argc, argv, about, {.gil = true});
     exit_on_signals();
     Listener listener(options);
     Gil gil(options.switch_interval);

@@ -11,15 +11,14 @@
 #include "common/server/options.hpp"
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
-
-#include <memory>
-#include <thread>
+#include "common/server/start_thread.hpp"
 
 using namespace ground;
 
 namespace {
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
+// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
 void handle(tcp::socket client, Rules rules, Pool& pool)
 try {
     const ConnectionLog log(client);
@@ -30,28 +29,21 @@ try {
             std::string reply = request->error;
             if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                reply = format_reply(future);  // this thread sleeps until a worker has the result
+                future.wait();  // this thread sleeps until a worker has the result
+                reply = format_reply(future);
             }
             send(client, reply);
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());  // the boundary: what goes wrong with a client ends here
+    log_lost(std::current_exception());
 }
 
-// Nobody joins these threads: each ends with its client, or with the process. The socket is shared
-// with the new thread only so that it is still here to say no if there is no new thread.
+// Nobody joins these threads: each ends with its client, or with the process.
 void serve(Listener& listener, Rules rules, Pool& pool)
 {
     for (;;) {
-        auto client = std::make_shared<tcp::socket>(listener.accept());
-        try {
-            std::thread([client, rules, &pool] {
-                handle(std::move(*client), rules, pool);
-            }).detach();
-        } catch (const std::exception&) {
-            refuse(*client, "server full, no more threads");
-        }
+        start_thread(handle, listener.accept(), rules, std::ref(pool));
     }
 }
 
@@ -59,12 +51,7 @@ void serve(Listener& listener, Rules rules, Pool& pool)
 
 int main(int argc, char** argv)
 {
-    const About about{
-        "03_process_pool",
-        "One thread per client; a pool of worker processes does the computing.\n"
-        "Watch big requests hurt nobody, and small ones pay for the trip to a worker.",
-        true};
-    const Options options = parse_options(argc, argv, about);
+    const Options options = parse_options(argc, argv, about, {.pool = true});
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     exit_on_signals();
     Listener listener(options);

@@ -1,7 +1,7 @@
 // 04_generators.cpp -- one thread for all clients; a scheduler on select resumes who can go on.
 //
 // Changed since 03_process_pool: no threads, no pool. handle() and serve() are generators: they
-//         yield what they wait for, and a scheduler resumes them when select() says that it is so.
+//         yield what they wait for, and a scheduler resumes them when select() reports it ready.
 // Buys:   hundreds of clients on one thread, and not one lock: others run only where one yields.
 // Costs:  one big request stops everybody; select() looks at every socket every time, at most 1024.
 // Leaves: how can one wait for computing as for a socket? 05_futures does.
@@ -24,11 +24,9 @@ namespace {
 
 // What a task can wait for: bytes to read from a socket, room to write to it.
 struct ReadReady {
-    explicit ReadReady(auto& socket) : fd(socket.native_handle()) {}
     int fd;
 };
 struct WriteReady {
-    explicit WriteReady(auto& socket) : fd(socket.native_handle()) {}
     int fd;
 };
 using Wait = std::variant<ReadReady, WriteReady>;
@@ -55,8 +53,8 @@ class Scheduler {
             Task task = std::move(ready_.front());
             ready_.pop_front();
             try {
-                if (const Wait* const wait = task.next()) {
-                    park(*wait, std::move(task));
+                if (const auto wait = task.next()) {
+                    std::visit([&](auto what) { park(what, std::move(task)); }, *wait);
                 }
             } catch (...) {
                 log_lost(std::current_exception());  // the boundary: no other task notices
@@ -67,14 +65,8 @@ class Scheduler {
   private:
     // Leaves the task with what it waits for. (A task that waits for nothing has ended, or failed:
     // run() drops it, and its socket with it.)
-    void park(const Wait& wait, Task task)
-    {
-        if (const auto* read = std::get_if<ReadReady>(&wait)) {
-            recv_wait_.emplace(read->fd, std::move(task));
-        } else if (const auto* write = std::get_if<WriteReady>(&wait)) {
-            send_wait_.emplace(write->fd, std::move(task));
-        }
-    }
+    void park(ReadReady wait, Task task) { recv_wait_.emplace(wait.fd, std::move(task)); }
+    void park(WriteReady wait, Task task) { send_wait_.emplace(wait.fd, std::move(task)); }
 
     std::deque<Task> ready_;
     std::map<int, Task> recv_wait_;
@@ -87,8 +79,8 @@ Task handle(tcp::socket client, Rules rules)
     const ConnectionLog log(client);
     Requests requests(rules);
     while (!requests.ended()) {
-        co_yield ReadReady(client);
-        if (const auto size = try_recv(client, requests.buffer())) {
+        co_yield ReadReady{client.native_handle()};
+        if (const auto size = try_recv(client, requests.buffer())) {  // select() can be mistaken
             requests.received(*size);
         }
         while (auto request = requests.next()) {
@@ -100,7 +92,7 @@ Task handle(tcp::socket client, Rules rules)
                 const std::size_t size = try_send(client, reply);
                 reply.erase(0, size);
                 if (size == 0) {  // the client does not take its replies
-                    co_yield WriteReady(client);
+                    co_yield WriteReady{client.native_handle()};
                 }
             }
         }
@@ -111,7 +103,7 @@ Task handle(tcp::socket client, Rules rules)
 Task serve(Listener& listener, Rules rules, Scheduler& scheduler)
 {
     for (;;) {
-        co_yield ReadReady(listener);
+        co_yield ReadReady{listener.native_handle()};
         while (auto client = listener.try_accept()) {
             if (is_selectable(client->native_handle())) {
                 scheduler.spawn(handle(std::move(*client), rules));
@@ -126,9 +118,6 @@ Task serve(Listener& listener, Rules rules, Scheduler& scheduler)
 
 int main(int argc, char** argv)
 {
-    const About about{"04_generators",
-                      "One thread for all clients: each is a generator, resumed by a scheduler.\n"
-                      "Watch many clients share the thread, and one big request stop them all."};
     const Options options = parse_options(argc, argv, about);
     exit_on_signals();
     Listener listener(options);

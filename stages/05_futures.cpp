@@ -2,7 +2,8 @@
 //
 // Changed since 04_generators: a task can yield a future, too. Its callback comes from another
 //         thread, so all it does is queue the task and poke a socketpair that select() looks at.
-// Buys:   big requests hurt nobody again, and still one thread runs all connections.
+// Buys:   big requests no longer stop the others, as long as there are fewer of them than workers;
+//         and still one thread runs all connections.
 // Costs:  one lock, and a wake-up through the kernel each time that results come in.
 // Leaves: the yields clutter the conversation. 06_async_sockets hides them.
 
@@ -14,13 +15,12 @@
 #include "common/server/signals.hpp"
 #include "common/wait/generator.hpp"
 #include "common/wait/select.hpp"
-
-#include <asio/local/connect_pair.hpp>
-#include <asio/local/stream_protocol.hpp>
+#include "common/wait/socketpair.hpp"
 
 #include <deque>
 #include <map>
 #include <mutex>
+#include <tuple>
 #include <variant>
 
 using namespace ground;
@@ -29,16 +29,13 @@ namespace {
 
 // What a task can wait for: bytes to read from a socket, room to write to it, a result.
 struct ReadReady {
-    explicit ReadReady(auto& socket) : fd(socket.native_handle()) {}
     int fd;
 };
 struct WriteReady {
-    explicit WriteReady(auto& socket) : fd(socket.native_handle()) {}
     int fd;
 };
 struct FutureDone {
-    explicit FutureDone(const Future<Number>& f) : future(&f) {}
-    const Future<Number>* future;
+    const Future<Number>& future;
 };
 using Wait = std::variant<ReadReady, WriteReady, FutureDone>;
 using Task = Generator<Wait>;
@@ -50,7 +47,7 @@ class Scheduler {
   public:
     Scheduler()
     {
-        asio::local::connect_pair(poke_, poked_);
+        std::tie(poke_, poked_) = socketpair();
         spawn(future_monitor());
     }
 
@@ -71,8 +68,8 @@ class Scheduler {
             Task task = std::move(ready_.front());
             ready_.pop_front();
             try {
-                if (const Wait* const wait = task.next()) {
-                    park(*wait, std::move(task));
+                if (const auto wait = task.next()) {
+                    std::visit([&](auto what) { park(what, std::move(task)); }, *wait);
                 }
             } catch (...) {
                 log_lost(std::current_exception());  // the boundary: no other task notices
@@ -83,17 +80,16 @@ class Scheduler {
   private:
     // Leaves the task with what it waits for. (A task that waits for nothing has ended, or failed:
     // run() drops it, and its socket with it.)
-    void park(const Wait& wait, Task task)
+    void park(ReadReady wait, Task task) { recv_wait_.emplace(wait.fd, std::move(task)); }
+    void park(WriteReady wait, Task task) { send_wait_.emplace(wait.fd, std::move(task)); }
+    void park(FutureDone wait, Task task)
     {
-        if (const auto* read = std::get_if<ReadReady>(&wait)) {
-            recv_wait_.emplace(read->fd, std::move(task));
-        } else if (const auto* write = std::get_if<WriteReady>(&wait)) {
-            send_wait_.emplace(write->fd, std::move(task));
-        } else if (const auto* done = std::get_if<FutureDone>(&wait)) {
-            done->future->add_done_callback([this, task = std::move(task)](const auto&) mutable {
-                future_done(std::move(task));
-            });
+        if (wait.future.done()) {  // as with --pool inline: there is nobody to poke us
+            ready_.push_back(std::move(task));
+            return;
         }
+        wait.future.add_done_callback(
+            [this, task = std::move(task)](const auto&) mutable { future_done(std::move(task)); });
     }
 
     // Called on the pool's thread, as a rule. Queues and pokes, nothing more: the ready queue and
@@ -103,7 +99,7 @@ class Scheduler {
         const std::lock_guard lock(mutex_);
         done_.push_back(std::move(task));
         if (done_.size() == 1) {  // of many results at once only the first needs to wake us
-            poke_.send(asio::buffer("x", 1));
+            ::send(poke_.get(), "x", 1, 0);
         }
     }
 
@@ -111,9 +107,9 @@ class Scheduler {
     Task future_monitor()
     {
         for (;;) {
-            co_yield ReadReady(poked_);
+            co_yield ReadReady{poked_.get()};
             char x = 0;
-            poked_.receive(asio::buffer(&x, 1));
+            ::recv(poked_.get(), &x, 1, 0);
             const std::lock_guard lock(mutex_);
             std::move(done_.begin(), done_.end(), std::back_inserter(ready_));
             done_.clear();
@@ -124,9 +120,8 @@ class Scheduler {
     std::map<int, Task> recv_wait_;
     std::map<int, Task> send_wait_;
 
-    asio::io_context context_;
-    asio::local::stream_protocol::socket poke_{context_};
-    asio::local::stream_protocol::socket poked_{context_};
+    Descriptor poke_;  // what is sent here is received at poked_
+    Descriptor poked_;
     std::mutex mutex_;
     std::vector<Task> done_;  // guarded by mutex_
 };
@@ -137,24 +132,22 @@ Task handle(tcp::socket client, Rules rules, Pool& pool)
     const ConnectionLog log(client);
     Requests requests(rules);
     while (!requests.ended()) {
-        co_yield ReadReady(client);
-        if (const auto size = try_recv(client, requests.buffer())) {
+        co_yield ReadReady{client.native_handle()};
+        if (const auto size = try_recv(client, requests.buffer())) {  // select() can be mistaken
             requests.received(*size);
         }
         while (auto request = requests.next()) {
             std::string reply = request->error;
             if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                if (!future.done()) {
-                    co_yield FutureDone(future);
-                }
+                co_yield FutureDone{future};
                 reply = format_reply(future);
             }
             while (!reply.empty()) {
                 const std::size_t size = try_send(client, reply);
                 reply.erase(0, size);
                 if (size == 0) {  // the client does not take its replies
-                    co_yield WriteReady(client);
+                    co_yield WriteReady{client.native_handle()};
                 }
             }
         }
@@ -165,7 +158,7 @@ Task handle(tcp::socket client, Rules rules, Pool& pool)
 Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 {
     for (;;) {
-        co_yield ReadReady(listener);
+        co_yield ReadReady{listener.native_handle()};
         while (auto client = listener.try_accept()) {
             if (is_selectable(client->native_handle())) {
                 scheduler.spawn(handle(std::move(*client), rules, pool));
@@ -180,12 +173,7 @@ Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 
 int main(int argc, char** argv)
 {
-    const About about{
-        "05_futures",
-        "One thread for all clients, and a pool that it waits for like for a socket.\n"
-        "Watch a big request hurt nobody, though one thread runs all connections.",
-        true};
-    const Options options = parse_options(argc, argv, about);
+    const Options options = parse_options(argc, argv, about, {.pool = true});
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     exit_on_signals();
     Listener listener(options);

@@ -1,8 +1,8 @@
-// 06_async_sockets.cpp -- one thread for all clients, and no yield in sight.
+// 06_async_sockets.cpp -- one thread for all clients, and a conversation that reads like 01's.
 //
-// Changed since 05_futures: coroutines for generators. They can await each other, so recv() and
-//         send() can wait on behalf of the conversation. The scheduler does not see the difference.
-// Buys:   the conversation reads like 01_blocking's again, with a co_await where it may pause.
+// Changed since 05_futures: coroutines for generators. They can await each other, so accept(),
+//         recv() and send() can wait on behalf of their callers. The scheduler sees no difference.
+// Buys:   each call that may pause is one line again, as in 01_blocking, marked with co_await.
 // Costs:  a frame on the heap for each call that is under way.
 // Leaves: who looks after a scheduler, and goes beyond select()? In 07_coroutines a library does.
 
@@ -14,13 +14,12 @@
 #include "common/server/signals.hpp"
 #include "common/wait/coroutine.hpp"
 #include "common/wait/select.hpp"
-
-#include <asio/local/connect_pair.hpp>
-#include <asio/local/stream_protocol.hpp>
+#include "common/wait/socketpair.hpp"
 
 #include <deque>
 #include <map>
 #include <mutex>
+#include <tuple>
 #include <variant>
 
 using namespace ground;
@@ -29,16 +28,13 @@ namespace {
 
 // What a task can wait for: bytes to read from a socket, room to write to it, a result.
 struct ReadReady {
-    explicit ReadReady(auto& socket) : fd(socket.native_handle()) {}
     int fd;
 };
 struct WriteReady {
-    explicit WriteReady(auto& socket) : fd(socket.native_handle()) {}
     int fd;
 };
 struct FutureDone {
-    explicit FutureDone(const Future<Number>& f) : future(&f) {}
-    const Future<Number>* future;
+    const Future<Number>& future;
 };
 using Wait = std::variant<ReadReady, WriteReady, FutureDone>;
 using Task = Coroutine<Wait>;
@@ -50,7 +46,7 @@ class Scheduler {
   public:
     Scheduler()
     {
-        asio::local::connect_pair(poke_, poked_);
+        std::tie(poke_, poked_) = socketpair();
         spawn(future_monitor());
     }
 
@@ -71,8 +67,8 @@ class Scheduler {
             Task task = std::move(ready_.front());
             ready_.pop_front();
             try {
-                if (const Wait* const wait = task.next()) {
-                    park(*wait, std::move(task));
+                if (const auto wait = task.next()) {
+                    std::visit([&](auto what) { park(what, std::move(task)); }, *wait);
                 }
             } catch (...) {
                 log_lost(std::current_exception());  // the boundary: no other task notices
@@ -83,17 +79,16 @@ class Scheduler {
   private:
     // Leaves the task with what it waits for. (A task that waits for nothing has ended, or failed:
     // run() drops it, and its socket with it.)
-    void park(const Wait& wait, Task task)
+    void park(ReadReady wait, Task task) { recv_wait_.emplace(wait.fd, std::move(task)); }
+    void park(WriteReady wait, Task task) { send_wait_.emplace(wait.fd, std::move(task)); }
+    void park(FutureDone wait, Task task)
     {
-        if (const auto* read = std::get_if<ReadReady>(&wait)) {
-            recv_wait_.emplace(read->fd, std::move(task));
-        } else if (const auto* write = std::get_if<WriteReady>(&wait)) {
-            send_wait_.emplace(write->fd, std::move(task));
-        } else if (const auto* done = std::get_if<FutureDone>(&wait)) {
-            done->future->add_done_callback([this, task = std::move(task)](const auto&) mutable {
-                future_done(std::move(task));
-            });
+        if (wait.future.done()) {  // as with --pool inline: there is nobody to poke us
+            ready_.push_back(std::move(task));
+            return;
         }
+        wait.future.add_done_callback(
+            [this, task = std::move(task)](const auto&) mutable { future_done(std::move(task)); });
     }
 
     // Called on the pool's thread, as a rule. Queues and pokes, nothing more: the ready queue and
@@ -103,7 +98,7 @@ class Scheduler {
         const std::lock_guard lock(mutex_);
         done_.push_back(std::move(task));
         if (done_.size() == 1) {  // of many results at once only the first needs to wake us
-            poke_.send(asio::buffer("x", 1));
+            ::send(poke_.get(), "x", 1, 0);
         }
     }
 
@@ -111,9 +106,9 @@ class Scheduler {
     Task future_monitor()
     {
         for (;;) {
-            co_await ReadReady(poked_);
+            co_await ReadReady{poked_.get()};
             char x = 0;
-            poked_.receive(asio::buffer(&x, 1));
+            ::recv(poked_.get(), &x, 1, 0);
             const std::lock_guard lock(mutex_);
             std::move(done_.begin(), done_.end(), std::back_inserter(ready_));
             done_.clear();
@@ -124,24 +119,22 @@ class Scheduler {
     std::map<int, Task> recv_wait_;
     std::map<int, Task> send_wait_;
 
-    asio::io_context context_;
-    asio::local::stream_protocol::socket poke_{context_};
-    asio::local::stream_protocol::socket poked_{context_};
+    Descriptor poke_;  // what is sent here is received at poked_
+    Descriptor poked_;
     std::mutex mutex_;
     std::vector<Task> done_;  // guarded by mutex_
 };
 
-// A socket with two calls that wait on behalf of whoever awaits them. In all else it is the socket
-// that it was.
-class AsyncSocket : public tcp::socket {
+// A socket whose calls wait on behalf of whoever awaits them.
+class AsyncSocket {
   public:
-    explicit AsyncSocket(tcp::socket socket) : tcp::socket(std::move(socket)) {}
+    explicit AsyncSocket(tcp::socket socket) : socket_(std::move(socket)) {}
 
     Coroutine<Wait, std::size_t> recv(std::span<char> buffer)
     {
         for (;;) {
-            co_await ReadReady(*this);
-            if (const auto size = try_recv(*this, buffer)) {
+            co_await ReadReady{socket_.native_handle()};
+            if (const auto size = try_recv(socket_, buffer)) {  // select() can be mistaken
                 co_return *size;
             }
         }
@@ -150,14 +143,30 @@ class AsyncSocket : public tcp::socket {
     Task send(std::string text)
     {
         while (!text.empty()) {
-            const std::size_t size = try_send(*this, text);
+            const std::size_t size = try_send(socket_, text);
             text.erase(0, size);
-            if (size == 0) {  // the peer does not take what we send
-                co_await WriteReady(*this);
+            if (size == 0) {  // the client does not take its replies
+                co_await WriteReady{socket_.native_handle()};
             }
         }
     }
+
+    tcp::endpoint remote_endpoint() const { return ground::remote_endpoint(socket_); }
+
+  private:
+    tcp::socket socket_;
 };
+
+// The next client, as soon as there is one.
+Coroutine<Wait, tcp::socket> accept(Listener& listener)
+{
+    for (;;) {
+        if (auto client = listener.try_accept()) {
+            co_return std::move(*client);
+        }
+        co_await ReadReady{listener.native_handle()};
+    }
+}
 
 // The conversation with one client. It owns the client's socket: leaving closes it.
 Task handle(AsyncSocket client, Rules rules, Pool& pool)
@@ -170,9 +179,7 @@ Task handle(AsyncSocket client, Rules rules, Pool& pool)
             std::string reply = request->error;
             if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                if (!future.done()) {
-                    co_await FutureDone(future);
-                }
+                co_await FutureDone{future};
                 reply = format_reply(future);
             }
             co_await client.send(reply);
@@ -184,13 +191,11 @@ Task handle(AsyncSocket client, Rules rules, Pool& pool)
 Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 {
     for (;;) {
-        co_await ReadReady(listener);
-        while (auto client = listener.try_accept()) {
-            if (is_selectable(client->native_handle())) {
-                scheduler.spawn(handle(AsyncSocket(std::move(*client)), rules, pool));
-            } else {
-                refuse(*client, "server full");
-            }
+        tcp::socket client = co_await accept(listener);
+        if (is_selectable(client.native_handle())) {
+            scheduler.spawn(handle(AsyncSocket(std::move(client)), rules, pool));
+        } else {
+            refuse(client, "server full");
         }
     }
 }
@@ -199,11 +204,7 @@ Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 
 int main(int argc, char** argv)
 {
-    const About about{"06_async_sockets",
-                      "One thread for all clients; the waiting is hidden in an AsyncSocket.\n"
-                      "Read handle() beside that of 01_blocking; watch it serve like 05_futures.",
-                      true};
-    const Options options = parse_options(argc, argv, about);
+    const Options options = parse_options(argc, argv, about, {.pool = true});
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     exit_on_signals();
     Listener listener(options);

@@ -2,11 +2,13 @@
 //
 // Changed since 06_async_sockets: Asio's awaitable for Task, its io_context, on epoll, for the
 //         Scheduler; a future becomes one more thing that Asio can wait for.
-// Buys:   as many clients as there are descriptors; a shutdown that finishes what it has begun.
+// Buys:   as many clients as there are descriptors, for a third of the lines.
 // Costs:  a library to learn, whose loop one can no longer read on one page.
-// Leaves: one thread still runs all connections; the talk ends here.
+// Leaves: the talk ends here. But what a client has begun goes on when it has left:
+// 08_cancellation.
 
 #include "common/compute/pool.hpp"
+#include "common/server/async.hpp"
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
 #include "common/server/options.hpp"
@@ -14,10 +16,6 @@
 #include "common/server/signals.hpp"
 
 #include <asio/co_spawn.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/write.hpp>
-
-#include <list>
 
 using namespace ground;
 
@@ -29,7 +27,7 @@ template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)
 {
     return asio::async_initiate<Token, void()>(
-        [&future](auto handler) {
+        [future](auto handler) {
             auto work = asio::make_work_guard(handler);  // run() must not return before
             future.add_done_callback([work, handler = std::move(handler)](const auto&) mutable {
                 asio::post(work.get_executor(), std::move(handler));
@@ -38,48 +36,31 @@ auto async_wait(const Future<Number>& future, Token&& token)
         token);
 }
 
-// The conversation with one client.
-awaitable<void> handle(tcp::socket& client, Rules rules, Pool& pool)
+// The conversation with one client. It owns the client's socket: leaving closes it.
+awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool)
 {
     const ConnectionLog log(client);
     Requests requests(rules);
     while (!requests.ended()) {
-        asio::error_code end;  // of file, or worse: then there are 0 bytes
-        requests.received(co_await client.async_receive(as_buffer(requests.buffer()),
-                                                        asio::redirect_error(use_awaitable, end)));
+        requests.received(co_await async_recv(client, requests.buffer()));
         while (auto request = requests.next()) {
             std::string reply = request->error;
             if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                if (!future.done()) {
-                    co_await async_wait(future, use_awaitable);
-                }
+                co_await async_wait(future, use_awaitable);
                 reply = format_reply(future);
             }
-            co_await asio::async_write(client, asio::buffer(reply), use_awaitable);
+            co_await async_send(client, reply);
         }
     }
 }
 
-// Clients are kept in a list, for whoever wants to end their conversations.
-awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool,
-                      std::list<tcp::socket>& clients)
+// Takes in as many clients as there are descriptors.
+awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool)
 {
     for (;;) {
-        asio::error_code error;
-        tcp::socket socket =
-            co_await acceptor.async_accept(asio::redirect_error(use_awaitable, error));
-        if (error) {
-            co_await after_failed_accept(acceptor, error);
-            continue;
-        }
-        socket.set_option(tcp::no_delay(true), error);
-        const auto client = clients.insert(clients.end(), std::move(socket));
-        asio::co_spawn(acceptor.get_executor(), handle(*client, rules, pool),
-                       [&clients, client](const std::exception_ptr& lost) {
-                           clients.erase(client);  // closes it
-                           log_lost(lost);
-                       });
+        tcp::socket client = co_await async_accept(acceptor);
+        asio::co_spawn(acceptor.get_executor(), handle(std::move(client), rules, pool), log_lost);
     }
 }
 
@@ -87,26 +68,12 @@ awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool,
 
 int main(int argc, char** argv)
 {
-    const About about{"07_coroutines",
-                      "One thread for all clients; a library, Asio, has the scheduler.\n"
-                      "Watch it hold 10,000 clients, and finish their requests when you stop it.",
-                      true};
-    const Options options = parse_options(argc, argv, about);
+    const Options options = parse_options(argc, argv, about, {.pool = true});
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
+    exit_on_signals();
     warn_of_limit(options, 10'000);
     asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     tcp::acceptor acceptor = listen(context, options);
-    std::list<tcp::socket> clients;
-    asio::co_spawn(context, serve(acceptor, options.rules, *pool, clients), [](auto) {});
-
-    // No newcomers; and to those who are here it looks as if their clients had finished: they
-    // answer what they have been asked and leave. Then run() has nothing left to wait for.
-    stop_on_signals(context, [&] {
-        acceptor.close();
-        for (tcp::socket& client : clients) {
-            asio::error_code gone;
-            client.shutdown(tcp::socket::shutdown_receive, gone);
-        }
-    });
+    asio::co_spawn(context, serve(acceptor, options.rules, *pool), log_lost);
     context.run();
 }

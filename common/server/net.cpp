@@ -1,9 +1,11 @@
 #include "common/server/net.hpp"
 
+#include "common/server/async.hpp"
 #include "common/server/limits.hpp"
 #include "common/server/log.hpp"
 
 #include <asio/buffer.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
 #include <fmt/format.h>
@@ -62,13 +64,6 @@ std::string to_string(const tcp::endpoint& endpoint)
     std::ostringstream text;
     text << endpoint;
     return text.str();
-}
-
-// Nobody's address if the client has gone again.
-tcp::endpoint peer_of(const tcp::socket& socket)
-{
-    asio::error_code gone;
-    return socket.remote_endpoint(gone);
 }
 
 }  // namespace
@@ -184,17 +179,28 @@ void Listener::pause()
     check(::timerfd_settime(timer_.get(), 0, &once, nullptr), "timerfd_settime");
 }
 
-awaitable<void> after_failed_accept(tcp::acceptor& acceptor, asio::error_code error)
+awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
 {
     using Clock = std::chrono::steady_clock;
     using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
-    if (!acceptor.is_open()) {
-        throw asio::system_error(error);
-    }
-    if (is_exhausted(error)) {
-        say_no_descriptors_left();
-        Timer timer(acceptor.get_executor(), retry_interval);
-        co_await timer.async_wait(use_awaitable);
+    for (;;) {
+        asio::error_code error;
+        tcp::socket client =
+            co_await acceptor.async_accept(asio::redirect_error(use_awaitable, error));
+        // It may have been closed after it had accepted a client, while that was waiting in the
+        // queue of the io_context.
+        if (!acceptor.is_open()) {
+            throw asio::system_error(asio::error::operation_aborted);
+        }
+        if (!error) {
+            client.set_option(tcp::no_delay(true), error);
+            co_return client;
+        }
+        if (is_exhausted(error)) {
+            say_no_descriptors_left();
+            Timer timer(acceptor.get_executor(), retry_interval);
+            co_await timer.async_wait(use_awaitable);
+        }
     }
 }
 
@@ -244,7 +250,13 @@ void refuse(tcp::socket& socket, std::string_view reason) noexcept
     }
 }
 
-ConnectionLog::ConnectionLog(const tcp::socket& socket) : peer_(peer_of(socket))
+tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept
+{
+    asio::error_code gone;
+    return socket.remote_endpoint(gone);
+}
+
+ConnectionLog::ConnectionLog(const tcp::endpoint& peer) : peer_(peer)
 {
     connection_log("Connection {}", to_string(peer_));
 }

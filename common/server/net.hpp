@@ -84,20 +84,21 @@ void send(tcp::socket& socket, std::string_view text);
 // As recv(), for a socket that does not block: nothing if nothing is there yet.
 [[nodiscard]] std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer);
 
-// What to do when an acceptor's async_accept() has failed: for want of descriptors, wait a moment,
-// as a Listener does; if the acceptor has been closed, throw the error; else nothing.
-[[nodiscard]] awaitable<void> after_failed_accept(tcp::acceptor& acceptor, asio::error_code error);
-
 // Sends what fits, for a socket that does not block: the number of bytes, 0 if none fits now.
 [[nodiscard]] std::size_t try_send(tcp::socket& socket, std::string_view text);
 
 // Tells a client why it is not served, as far as it listens. Never blocks, never throws.
 void refuse(tcp::socket& socket, std::string_view reason) noexcept;
 
+// The address of the client, or nobody's if it has gone again.
+[[nodiscard]] tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept;
+
 // Says "Connection 127.0.0.1:40000" now and "Closed 127.0.0.1:40000" at the end of its life.
 class ConnectionLog {
   public:
-    explicit ConnectionLog(const tcp::socket& socket);
+    explicit ConnectionLog(const tcp::endpoint& peer);
+    explicit ConnectionLog(const tcp::socket& socket) : ConnectionLog(remote_endpoint(socket)) {}
+    explicit ConnectionLog(const auto& socket) : ConnectionLog(socket.remote_endpoint()) {}
     ~ConnectionLog();
     ConnectionLog(const ConnectionLog&) = delete;
     ConnectionLog& operator=(const ConnectionLog&) = delete;

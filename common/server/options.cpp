@@ -78,14 +78,14 @@ std::optional<std::chrono::microseconds> parse_interval(std::string_view text)
 
 }  // namespace
 
-Options parse_options(int argc, char** argv, const About& about)
+Options parse_options(int argc, char** argv, const About& stage, Has has)
 {
     open_standard_descriptors();
     Options options;
-    options.stage = about.stage;
+    options.stage = stage.name;
     options.workers = std::max(1U, std::thread::hardware_concurrency());
 
-    CLI::App app(about.teaches, about.stage);
+    CLI::App app(stage.teaches, stage.name);
     app.get_formatter()->column_width(34);
     app.add_option("--host", options.host, "Address to listen on")->capture_default_str();
     add_number<std::uint16_t>(app, "--port", options.port, 0, 65535,
@@ -100,7 +100,7 @@ Options parse_options(int argc, char** argv, const About& about)
                             {{"recursive", fib}, {"fast", fib_fast}},
                             "How numbers are computed: slowly on purpose, or not");
     app.add_flag("-q,--quiet", options.quiet, "Say nothing about single connections");
-    if (about.has_pool) {
+    if (has.pool) {
         add_choice<PoolKind>(app, "--pool", options.pool,
                              {{"processes", PoolKind::processes},
                               {"threads", PoolKind::threads},
@@ -110,7 +110,7 @@ Options parse_options(int argc, char** argv, const About& about)
                    "Workers in the pool (default: cores)");
     }
 
-    if (about.has_gil) {
+    if (has.gil) {
         const auto set = [&options](const std::string& text) {
             const auto interval = parse_interval(text);
             if (!interval) {
@@ -130,12 +130,12 @@ Options parse_options(int argc, char** argv, const About& about)
     } catch (const CLI::CallForHelp&) {
         fmt::print("{}", app.help());
         if (std::fflush(stdout) != 0) {
-            log("{}: can't write to stdout: {}", about.stage, std::strerror(errno));
+            log("{}: can't write to stdout: {}", stage.name, std::strerror(errno));
             std::exit(EXIT_FAILURE);
         }
         std::exit(EXIT_SUCCESS);
     } catch (const CLI::ParseError& error) {
-        log("{}: {}; --help lists the options", about.stage, error.what());
+        log("{}: {}; --help lists the options", stage.name, error.what());
         std::exit(2);
     }
     if (options.quiet) {

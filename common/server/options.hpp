@@ -23,18 +23,23 @@ struct Options {
     std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
 };
 
-// What a stage says about itself in --help: its name and, in two lines, what it teaches.
+// What a stage says about itself in --help: its name, and what the head of its file says.
 struct About {
-    const char* stage;
+    const char* name;
     const char* teaches;
-    bool has_pool = false;
-    bool has_gil = false;
+};
+extern const About about;  // of the stage that this program is; made by stages/about.cmake
+
+// The options that only some stages have.
+struct Has {
+    bool pool = false;  // --pool, --workers
+    bool gil = false;   // --switch-interval
 };
 
 // The options of this run; also makes the process fit to serve: as many descriptors as it may have,
 // none of 0, 1 and 2 closed, SIGPIPE ignored. Does not return if there is nothing to run: after
 // --help the program exits with 0, after a mistake with one line on stderr that says what to do,
 // and with 2.
-[[nodiscard]] Options parse_options(int argc, char** argv, const About& about);
+[[nodiscard]] Options parse_options(int argc, char** argv, const About& stage, Has has = {});
 
 }  // namespace ground

@@ -3,6 +3,7 @@
 
 #include <coroutine>
 #include <exception>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -154,18 +155,18 @@ class [[nodiscard]] Coroutine {
         }
     }
 
-    // Runs the chain to the next Wait that is awaited and returns it, or returns nullptr if the
-    // outermost coroutine, this one, has ended; throws what it has thrown. The Wait is good until
-    // the chain is resumed. Not to be called after the end.
-    const Wait* next() requires std::is_void_v<T>
+    // Runs the chain to the next Wait that is awaited and returns it, or returns nothing if the
+    // outermost coroutine, this one, has ended; throws what it has thrown. Not to be called after
+    // the end.
+    std::optional<Wait> next() requires std::is_void_v<T>
     {
         auto& promise = body_.promise();
         promise.own_chain_.innermost.resume();
         if (body_.done()) {
             promise.result();
-            return nullptr;
+            return std::nullopt;
         }
-        return promise.own_chain_.wait;
+        return *promise.own_chain_.wait;
     }
 
   private:

@@ -29,8 +29,8 @@ class [[nodiscard]] Future {
         return state_->done.load(std::memory_order_acquire);
     }
 
-    // Waits until it is done; returns the result or rethrows what the computation threw.
-    T result() const
+    // Waits until it is done.
+    void wait() const
     {
         if (!done()) {
             // A turnstile: who has passed lets the next one pass. (A condition variable would do,
@@ -39,6 +39,12 @@ class [[nodiscard]] Future {
             }
             ::sem_post(&state_->completed);
         }
+    }
+
+    // Waits until it is done; returns the result or rethrows what the computation threw.
+    T result() const
+    {
+        wait();
         if (const auto* error = std::get_if<std::exception_ptr>(&state_->outcome)) {
             std::rethrow_exception(*error);
         }

@@ -5,6 +5,7 @@
 #include <exception>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <utility>
 
 namespace ground {
@@ -78,12 +79,12 @@ class [[nodiscard]] Generator {
     }
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
-    // Runs to the next co_yield and returns its value, or nullptr if the body has ended instead.
-    // The value is good until the generator is resumed again. Not to be called after the end.
-    const T* next()
+    // Runs to the next co_yield and returns its value, or nothing if the body has ended instead.
+    // Not to be called after the end.
+    std::optional<T> next()
     {
         resume(body_);
-        return body_.done() ? nullptr : body_.promise().value_;
+        return body_.done() ? std::nullopt : std::optional<T>(*body_.promise().value_);
     }
 
   private:

@@ -41,6 +41,15 @@ bool Gil::Thread::take(const std::stop_token& stop)
     return true;
 }
 
+Number Gil::Thread::interpret(FibFunction f, unsigned n)
+{
+    drop_if_asked();
+    if (f != fib || n <= 2) {
+        return f(n);  // a single call, or the end of the recursion
+    }
+    return interpret(f, n - 1) + interpret(f, n - 2);
+}
+
 void Gil::Thread::drop()
 {
     {

@@ -10,6 +10,8 @@
 // would not have blocked. That gap is the convoy effect.
 #pragma once
 
+#include "common/compute/fib.hpp"
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -44,6 +46,10 @@ class Gil {
                 take();
             }
         }
+
+        // What f(n) is, computed as an interpreter does it, with the lock held: between any two
+        // calls of a function it looks whether another thread wants to be let in.
+        Number interpret(FibFunction f, unsigned n);
 
         // Calls f() without the lock: what Python does around every call that may block.
         template <typename F>

@@ -234,10 +234,11 @@ void check_target(std::string_view text)
 
 // What a command line plainly asks for. None if there is a mistake in it, or something that can be
 // understood in two ways; parse_options() ends the program for a mistake, so it is not asked then.
-std::optional<Options> expected_options(const std::vector<std::string>& words, const About& about)
+std::optional<Options> expected_options(const std::vector<std::string>& words,
+                                        const About& this_stage)
 {
     Options options;
-    options.stage = about.stage;
+    options.stage = this_stage.name;
     options.workers = std::max(1U, std::thread::hardware_concurrency());
     const auto number = [](auto& target, std::uint64_t smallest, std::uint64_t largest) {
         return [&target, smallest, largest](const std::string& text) {
@@ -317,24 +318,25 @@ std::optional<Options> expected_options(const std::vector<std::string>& words, c
 
 void check_command_line(const std::string& text)
 {
-    const About about{"stage", "Nothing.", true, true};
+    const About this_stage{"stage", "Nothing."};
     std::istringstream stream(text);
     std::vector<std::string> words;
     for (std::string word; stream >> word;) {
         words.push_back(word.substr(0, word.find('\0')));
     }
-    const auto expected = expected_options(words, about);
+    const auto expected = expected_options(words, this_stage);
     if (!expected) {
         return;
     }
-    words.insert(words.begin(), about.stage);
+    words.insert(words.begin(), this_stage.name);
     std::vector<char*> arguments;
     arguments.reserve(words.size() + 1);
     for (std::string& word : words) {
         arguments.push_back(word.data());
     }
     arguments.push_back(nullptr);
-    const Options options = parse_options(static_cast<int>(words.size()), arguments.data(), about);
+    const Options options = parse_options(static_cast<int>(words.size()), arguments.data(),
+                                          this_stage, {.pool = true, .gil = true});
     const auto same = [&](auto member) { return options.*member == (*expected).*member; };
     require(same(&Options::stage) && same(&Options::host) && same(&Options::port) &&
                 same(&Options::quiet) && same(&Options::pool) && same(&Options::workers) &&

@@ -61,13 +61,13 @@ TEST_CASE("generator: next() gives each value and then nothing")
     Generator<int> generator = count(3, 5);
     CHECK(*generator.next() == 3);
     CHECK(*generator.next() == 4);
-    CHECK(generator.next() == nullptr);
+    CHECK(generator.next() == std::nullopt);
 }
 
 TEST_CASE("generator: an empty one gives nothing")
 {
     Generator<int> generator = count(0, 0);
-    CHECK(generator.next() == nullptr);
+    CHECK(generator.next() == std::nullopt);
     for ([[maybe_unused]] const int value : count(0, 0)) {
         FAIL("there is none");
     }
@@ -111,7 +111,7 @@ TEST_CASE("generator: what the body holds lives exactly as long as the generator
     CHECK(token.use_count() == 1);
     {
         Generator<std::string> to_its_end = hold(token);
-        while (to_its_end.next() != nullptr) {
+        while (to_its_end.next() != std::nullopt) {
         }
     }
     CHECK(token.use_count() == 1);
@@ -243,7 +243,7 @@ template <typename T>
 T run(Giving<T> giving)
 {
     T result{};
-    REQUIRE(store(std::move(giving), result).next() == nullptr);
+    REQUIRE(store(std::move(giving), result).next() == std::nullopt);
     return result;
 }
 
@@ -256,7 +256,7 @@ TEST_CASE("coroutine: nothing runs before it is awaited")
     int result = 0;
     Task outermost = store(std::move(coroutine), result);
     CHECK_FALSE(runs);
-    CHECK(outermost.next() == nullptr);
+    CHECK(outermost.next() == std::nullopt);
     CHECK(runs);
     CHECK(result == 1);
 }
@@ -273,7 +273,7 @@ TEST_CASE("coroutine: next() gives what it waits for, and then nothing")
     Task task = wait_for_both(3, 4);
     CHECK(*task.next() == 3);
     CHECK(*task.next() == 4);
-    CHECK(task.next() == nullptr);
+    CHECK(task.next() == std::nullopt);
 }
 
 TEST_CASE("coroutine: the innermost of a chain waits, and all go on with it")
@@ -282,7 +282,7 @@ TEST_CASE("coroutine: the innermost of a chain waits, and all go on with it")
     Task task = store(give_after(8, "done"), result);
     CHECK(*task.next() == 8);
     CHECK(result.empty());
-    CHECK(task.next() == nullptr);
+    CHECK(task.next() == std::nullopt);
     CHECK(result == "done");
 }
 
@@ -294,7 +294,7 @@ TEST_CASE("coroutine: throws into whoever awaits it")
     CHECK(error.empty());
     CHECK(*task.next() == 2);
     CHECK(error == "no luck");
-    CHECK(task.next() == nullptr);
+    CHECK(task.next() == std::nullopt);
 }
 
 TEST_CASE("coroutine: what the outermost throws comes out of next()")
@@ -320,7 +320,7 @@ TEST_CASE("coroutine: what it holds lives exactly as long as it does")
         CHECK(*task.next() == 2);
         CHECK(token.use_count() < with_both);  // the inner one has gone
         CHECK(token.use_count() > 1);
-        CHECK(task.next() == nullptr);
+        CHECK(task.next() == std::nullopt);
     }
     CHECK(*token == 2);
     CHECK(token.use_count() == 1);
@@ -350,7 +350,7 @@ TEST_CASE("coroutine: moving a paused chain does not disturb it")
         CHECK(*other.next() == 5);
         std::swap(second, other);
         CHECK(*second.next() == 6);
-        CHECK(other.next() == nullptr);
+        CHECK(other.next() == std::nullopt);
         CHECK(*token == 2);
     }
     CHECK(token.use_count() == 1);
@@ -367,6 +367,6 @@ TEST_CASE("coroutine: awaiting a hundred thousand deep they need no more stack t
     int result = 0;
     Task task = store(depth_over_a_wait(100'000), result);
     CHECK(*task.next() == 1);
-    CHECK(task.next() == nullptr);
+    CHECK(task.next() == std::nullopt);
     CHECK(result == 100'000);
 }

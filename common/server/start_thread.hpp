@@ -1,0 +1,31 @@
+// start_thread.hpp -- a thread for a client.
+#pragma once
+
+#include "common/server/net.hpp"
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+
+namespace ground {
+
+// Runs handle(client, arguments...) on a thread of its own, which nobody joins. As with std::thread
+// the arguments are copied: std::ref(x) passes x itself. If there is no thread to be had, the
+// client is told and closed.
+template <typename Handle, typename... Arguments>
+void start_thread(Handle handle, tcp::socket client, Arguments... arguments)
+{
+    // Shared with the new thread only so that it is still here to say no if there is no new thread.
+    const auto shared = std::make_shared<tcp::socket>(std::move(client));
+    try {
+        std::thread([handle, shared, arguments...] {
+            std::invoke(handle, std::move(*shared), arguments...);
+        }).detach();
+    } catch (const std::exception&) {
+        refuse(*shared, "server full, no more threads");
+    }
+}
+
+}  // namespace ground

@@ -1,0 +1,24 @@
+# What --help says about a stage is what the head of its file says. Run by the build:
+#   cmake -D SOURCE=02_threads.cpp -D OUTPUT=02_threads.about.cpp -P about.cmake
+cmake_path(GET SOURCE STEM name)
+file(READ ${SOURCE} text)
+# "// 02_threads.cpp -- one thread per client."
+if(NOT text MATCHES "^// ${name}\\.cpp -- ([^\n]+)\n//\n// Changed since ")
+  message(FATAL_ERROR "stages/${name}.cpp has to begin with '// ${name}.cpp -- what it is', '//' and '// Changed since ...'")
+endif()
+string(SUBSTRING "${CMAKE_MATCH_1}" 0 1 initial)
+string(SUBSTRING "${CMAKE_MATCH_1}" 1 -1 rest)
+string(TOUPPER "${initial}" initial)
+set(teaches "${initial}${rest}\n")
+foreach(key Buys Costs)
+  # The line that begins with the key, and those that go on with it: they are indented.
+  if(NOT text MATCHES "\n(// ${key}: [^\n]+(\n//   [^\n]+)*)\n")
+    message(FATAL_ERROR "the head of stages/${name}.cpp has no '${key}:'")
+  endif()
+  string(REGEX REPLACE "(^|\n)// " "\\1" lines "${CMAKE_MATCH_1}")
+  string(APPEND teaches "\n${lines}")
+endforeach()
+file(WRITE ${OUTPUT} "// Made from the head of stages/${name}.cpp.
+#include \"common/server/options.hpp\"
+const ground::About ground::about{\"${name}\", R\"about(${teaches})about\"};
+")
