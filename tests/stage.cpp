@@ -25,7 +25,7 @@ constexpr std::array<Traits, 8> known_stages{{
 }};
 
 // Options of the suites themselves, each with a value. The others are the stage's.
-constexpr std::array<std::string_view, 2> suite_options{"--seconds", "--seed"};
+constexpr std::array<std::string_view, 3> suite_options{"--seconds", "--seed", "--under"};
 
 std::vector<std::string> command_line()
 {
@@ -59,7 +59,10 @@ Stage stage_of_command_line()
 }  // namespace
 
 Stage::Stage(std::string executable, std::vector<std::string> arguments)
-    : executable_(std::move(executable)), arguments_(std::move(arguments)), traits_{}
+    : executable_(std::move(executable)),
+      launcher_(suite_option("--under").value_or("")),
+      arguments_(std::move(arguments)),
+      traits_{}
 {
     const std::string_view file =
         std::string_view(executable_).substr(executable_.find_last_of('/') + 1);
@@ -68,12 +71,30 @@ Stage::Stage(std::string executable, std::vector<std::string> arguments)
     if (found != known_stages.end()) {
         traits_ = *found;
     }
+    if (green()) {
+        traits_.model = Model::event_loop;
+    }
     const auto option = std::find(arguments_.begin(), arguments_.end(), "--pool");
     if (option != arguments_.end() && option + 1 != arguments_.end()) {
         pool_ = option[1] == "threads"  ? PoolKind::threads
                 : option[1] == "inline" ? PoolKind::inline_
                                         : PoolKind::processes;
     }
+}
+
+std::vector<std::string> Stage::command() const
+{
+    return green() ? std::vector{launcher_, executable_} : std::vector{executable_};
+}
+
+std::string Stage::run() const
+{
+    std::string name(green() ? launcher_.substr(launcher_.find_last_of('/') + 1) + '.' : "");
+    name += traits_.name;
+    for (const std::string& argument : arguments_) {
+        name += argument == "--pool" ? "." : argument;
+    }
+    return name;
 }
 
 const Stage& stage()
