@@ -27,6 +27,8 @@ class InlinePool final : public Pool {
         return future;
     }
 
+    std::size_t waiting() const override { return 0; }
+
   private:
     FibFunction fib_;
 };

@@ -5,6 +5,7 @@
 #include "common/server/options.hpp"
 #include "common/wait/future.hpp"
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -16,6 +17,10 @@ class Pool {
 
     // The future of fib(n). Never waits for a worker to become free; any thread may call it.
     [[nodiscard]] virtual Future<Number> submit(unsigned n) = 0;
+
+    // How many requests nobody has begun to compute, those that were cancelled not counted. Any
+    // thread may call it; workers take requests meanwhile.
+    [[nodiscard]] virtual std::size_t waiting() const = 0;
 };
 
 // The reply that a future makes: "832040\n", or "[Error] worker died\n" if that is what has

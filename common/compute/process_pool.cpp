@@ -29,23 +29,31 @@ constexpr std::uint32_t queue_size = 2 * slot_count;  // see take()
 // What a slot is going through, and the one word that says so. A worker can be killed between any
 // two instructions, so nothing may ever need two stores to be true: one compare-and-swap both takes
 // a request and signs for it.
-enum class Phase : std::uint64_t { idle, queued, taken, computed, failed };
+enum class Phase : std::uint64_t { idle, queued, cancelled, taken, computed, failed };
 
 constexpr std::uint64_t word(Phase phase, std::uint64_t detail)
 {
     return detail << 8U | static_cast<std::uint64_t>(phase);
 }
 constexpr std::uint64_t queued(std::uint64_t ticket) { return word(Phase::queued, ticket); }
+constexpr std::uint64_t cancelled(std::uint64_t ticket) { return word(Phase::cancelled, ticket); }
 constexpr std::uint64_t taken(unsigned worker) { return word(Phase::taken, worker); }
 constexpr std::uint64_t computed(unsigned worker) { return word(Phase::computed, worker); }
 constexpr std::uint64_t failed() { return word(Phase::failed, 0); }
 constexpr std::uint64_t idle() { return word(Phase::idle, 0); }
 constexpr Phase phase_of(std::uint64_t word) { return static_cast<Phase>(word & 0xffU); }
+constexpr std::uint64_t detail_of(std::uint64_t word) { return word >> 8U; }
 
 struct alignas(32) Slot {
     std::atomic<std::uint64_t> state{idle()};
     unsigned n = 0;
     Number result = 0;
+};
+
+// What a worker has taken. One that was cancelled goes back as it is.
+struct Taken {
+    Slot& slot;
+    bool wanted;
 };
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between processes");
@@ -99,7 +107,8 @@ struct SharedQueue {
     std::array<std::atomic<std::uint64_t>, slot_count / 64> finished{};
     std::atomic<bool> collector_sleeps{false};
 
-    Slot* take(unsigned worker) noexcept;
+    [[nodiscard]] std::optional<Taken> take(unsigned worker) noexcept;
+    [[nodiscard]] bool cancel(std::uint32_t slot) noexcept;
     void wait_for_a_call() noexcept;
     void call_a_worker() noexcept;
     void call_another_worker() noexcept;
@@ -108,26 +117,39 @@ struct SharedQueue {
     [[nodiscard]] bool any_finished() const noexcept;
 };
 
-// The next request, signed for by this worker, or nullptr if there is none.
+// The next request, signed for by this worker, or nothing if there is none.
 //
 // If the taker dies before it has moved head, the next to come moves it, as in Michael and Scott's
 // queue (PODC 1996). Only the first request can be in that state, so there are never more tickets
 // in the queue than there are slots, and one.
-Slot* SharedQueue::take(unsigned worker) noexcept
+std::optional<Taken> SharedQueue::take(unsigned worker) noexcept
 {
     for (;;) {
         std::uint64_t ticket = head.load();
         if (ticket == tail.load()) {
-            return nullptr;
+            return std::nullopt;
         }
         Slot& slot = slots[queue[ticket % queue_size].load()];
-        std::uint64_t expected = queued(ticket);
-        const bool mine = slot.state.compare_exchange_strong(expected, taken(worker));
+        std::uint64_t state = queued(ticket);
+        const bool wanted = slot.state.compare_exchange_strong(state, taken(worker));
+        const bool mine = wanted || (state == cancelled(ticket) &&
+                                     slot.state.compare_exchange_strong(state, taken(worker)));
         head.compare_exchange_strong(ticket, ticket + 1);
         if (mine) {
-            return &slot;
+            return Taken{slot, wanted};
         }
     }
+}
+
+// By the server. True if no worker has taken the slot's request; then none will compute it. The
+// slot keeps its place in the queue and is not free before a worker has come to it, so there are
+// still no more tickets than slots. A worker that is idle comes at once, and if none is, nobody
+// needs the slot.
+bool SharedQueue::cancel(std::uint32_t slot) noexcept
+{
+    std::uint64_t state = slots[slot].state.load();
+    return phase_of(state) == Phase::queued &&
+           slots[slot].state.compare_exchange_strong(state, cancelled(detail_of(state)));
 }
 
 // By a worker that has found the queue empty. Now it has to look again.
@@ -208,15 +230,18 @@ namespace {
                              int bell) noexcept
 {
     for (;;) {
-        Slot* const slot = shared.take(worker);
-        if (slot == nullptr) {
+        const std::optional<Taken> request = shared.take(worker);
+        if (!request) {
             shared.wait_for_a_call();
             continue;
         }
+        Slot& slot = request->slot;
         shared.call_another_worker();
-        slot->result = fib(slot->n);
-        slot->state.store(computed(worker));
-        shared.finish(static_cast<std::uint32_t>(slot - shared.slots.data()));
+        if (request->wanted) {
+            slot.result = fib(slot.n);
+        }
+        slot.state.store(computed(worker));
+        shared.finish(static_cast<std::uint32_t>(&slot - shared.slots.data()));
         if (shared.collector_sleeps.exchange(false)) {
             ring(bell);
         }
@@ -352,7 +377,7 @@ void ProcessPool::Unmap::operator()(SharedQueue* shared) const noexcept
 }
 
 ProcessPool::ProcessPool(unsigned workers, FibFunction fib)
-    : workers_(std::clamp(workers, 1U, max_workers)), fib_(fib), promises_(slot_count)
+    : workers_(std::clamp(workers, 1U, max_workers)), fib_(fib), requests_(slot_count)
 {
     void* const memory = ::mmap(nullptr, sizeof(SharedQueue), PROT_READ | PROT_WRITE,
                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -380,6 +405,14 @@ ProcessPool::~ProcessPool()
     }
     collector_.join();
     wait_for_end(forker_);
+
+    // What is left breaks, while there is still a pool for those who want to cancel it; and outside
+    // the lock, because that calls callbacks.
+    std::vector<std::optional<Request>> under_way;
+    std::map<std::uint64_t, Request> waiting;
+    const std::lock_guard lock(mutex_);
+    under_way.swap(requests_);
+    waiting.swap(waiting_);
 }
 
 void ProcessPool::end_workers() noexcept
@@ -410,33 +443,62 @@ void ProcessPool::start_forker()
 
 Future<Number> ProcessPool::submit(unsigned n)
 {
-    Promise<Number> promise;
+    const std::uint64_t id = next_id_++;
+    Promise<Number> promise([this, id] { return take_back(id); });
     Future<Number> future = promise.future();
     {
         const std::lock_guard lock(mutex_);
         if (free_slots_.empty()) {
-            waiting_.push_back({n, std::move(promise)});
+            waiting_.emplace(id, Request{id, n, std::move(promise)});
             return future;
         }
-        enqueue(n, std::move(promise));
+        enqueue({id, n, std::move(promise)});
     }
     shared_->call_a_worker();
     return future;
 }
 
 // Called with the mutex held and a slot free. Whoever calls it calls a worker afterwards.
-void ProcessPool::enqueue(unsigned n, Promise<Number> promise)
+void ProcessPool::enqueue(Request request)
 {
     const std::uint32_t index = free_slots_.back();
     free_slots_.pop_back();
-    promises_[index] = std::move(promise);
 
     const std::uint64_t ticket = shared_->tail.load(std::memory_order_relaxed);
     Slot& slot = shared_->slots[index];
-    slot.n = n;
+    slot.n = request.n;
     slot.state.store(queued(ticket));
     shared_->queue[ticket % queue_size].store(index);
     shared_->tail.store(ticket + 1);
+    requests_[index] = std::move(request);
+}
+
+// What Future::cancel() asks.
+std::optional<Promise<Number>> ProcessPool::take_back(std::uint64_t id)
+{
+    const std::lock_guard lock(mutex_);
+    if (auto request = waiting_.extract(id)) {
+        return std::move(request.mapped().promise);
+    }
+    const auto found = std::find_if(requests_.begin(), requests_.end(), [id](const auto& request) {
+        return request && request->id == id;
+    });
+    if (found == requests_.end() ||
+        !shared_->cancel(static_cast<std::uint32_t>(found - requests_.begin()))) {
+        return std::nullopt;
+    }
+    ++cancelled_;
+    Promise<Number> promise = std::move((*found)->promise);
+    found->reset();
+    return promise;
+}
+
+std::size_t ProcessPool::waiting() const
+{
+    const std::lock_guard lock(mutex_);
+    const std::uint64_t queued = shared_->tail.load() - shared_->head.load();
+    // A worker may have come to a cancelled one, and the collector not yet.
+    return queued - std::min<std::uint64_t>(queued, cancelled_) + waiting_.size();
 }
 
 // The collector's thread.
@@ -493,16 +555,19 @@ void ProcessPool::collect_finished()
                 if (phase != Phase::computed && phase != Phase::failed) {
                     continue;  // its worker and the forker both said so; this is the echo
                 }
-                done.push_back(
-                    {std::move(*promises_[index]), phase == Phase::computed, slot.result});
-                promises_[index].reset();
+                if (requests_[index]) {
+                    done.push_back({std::move(requests_[index]->promise), phase == Phase::computed,
+                                    slot.result});
+                    requests_[index].reset();
+                } else {
+                    --cancelled_;
+                }
                 slot.state.store(idle());
                 free_slots_.push_back(index);
             }
         }
         for (; !waiting_.empty() && !free_slots_.empty(); enqueued = true) {
-            enqueue(waiting_.front().n, std::move(waiting_.front().promise));
-            waiting_.pop_front();
+            enqueue(std::move(waiting_.extract(waiting_.begin()).mapped()));
         }
     }
     if (enqueued) {

@@ -27,10 +27,10 @@
 
 #include <sys/types.h>
 
-#include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -63,13 +63,15 @@ class ProcessPool final : public Pool {
 
     // The future completes on the collector's thread. Any thread may call this.
     Future<Number> submit(unsigned n) override;
+    std::size_t waiting() const override;
 
     // For the signal handler that ends the process: kills the workers of the process's pool, if it
     // has one, and waits until they are gone. Async-signal-safe.
     static void end_workers() noexcept;
 
   private:
-    struct Waiting {
+    struct Request {
+        std::uint64_t id;
         unsigned n;
         Promise<Number> promise;
     };
@@ -82,7 +84,8 @@ class ProcessPool final : public Pool {
     void collect_until_the_end();
     void collect_finished();
     [[nodiscard]] bool revive() noexcept;
-    void enqueue(unsigned n, Promise<Number> promise);
+    void enqueue(Request request);
+    [[nodiscard]] std::optional<Promise<Number>> take_back(std::uint64_t id);
 
     const unsigned workers_;
     const FibFunction fib_;
@@ -92,11 +95,14 @@ class ProcessPool final : public Pool {
     Descriptor bell_;  // a pipe's reading end: workers ring when there are results
     pid_t forker_ = -1;
 
-    std::mutex mutex_;  // guards all below, and the writing end of the shared queue
+    std::atomic<std::uint64_t> next_id_{0};
+
+    mutable std::mutex mutex_;  // guards all below, and the server's side of the shared queue
     bool ending_ = false;
     std::vector<std::uint32_t> free_slots_;
-    std::vector<std::optional<Promise<Number>>> promises_;  // by slot
-    std::deque<Waiting> waiting_;                           // for a free slot
+    std::vector<std::optional<Request>> requests_;  // by slot; nothing if cancelled
+    std::uint32_t cancelled_ = 0;                   // slots that wait for nothing but a worker
+    std::map<std::uint64_t, Request> waiting_;      // for a free slot, in the order of their coming
 
     std::thread collector_;
 };

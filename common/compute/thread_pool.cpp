@@ -18,7 +18,14 @@ ThreadPool::ThreadPool(unsigned workers, FibFunction fib) : fib_(fib), pool_(0)
     }
 }
 
-ThreadPool::~ThreadPool() { end(); }
+ThreadPool::~ThreadPool()
+{
+    end();
+    // Outside the lock, for a promise that breaks calls callbacks.
+    std::map<std::uint64_t, Request> broken;
+    const std::lock_guard lock(mutex_);
+    broken.swap(waiting_);
+}
 
 void ThreadPool::end()
 {
@@ -28,14 +35,42 @@ void ThreadPool::end()
     }
 }
 
+// What is posted is not the request, but "compute one": so a request can be taken back, and leaves
+// nothing but somebody who comes and finds one less.
 Future<Number> ThreadPool::submit(unsigned n)
 {
-    Promise<Number> promise;
+    std::unique_lock lock(mutex_);
+    const std::uint64_t id = next_id_++;
+    Promise<Number> promise([this, id] { return take_back(id); });
     Future<Number> future = promise.future();
-    asio::post(pool_, [promise = std::move(promise), fib = fib_, n]() mutable {
-        promise.set_result(fib(n));
-    });
+    waiting_.emplace(id, Request{n, std::move(promise)});
+    lock.unlock();
+    asio::post(pool_, [this] { compute_next(); });
     return future;
+}
+
+std::size_t ThreadPool::waiting() const
+{
+    const std::lock_guard lock(mutex_);
+    return waiting_.size();
+}
+
+void ThreadPool::compute_next()
+{
+    std::unique_lock lock(mutex_);
+    if (waiting_.empty()) {
+        return;
+    }
+    Request request = std::move(waiting_.extract(waiting_.begin()).mapped());
+    lock.unlock();
+    request.promise.set_result(fib_(request.n));
+}
+
+std::optional<Promise<Number>> ThreadPool::take_back(std::uint64_t id)
+{
+    const std::lock_guard lock(mutex_);
+    auto request = waiting_.extract(id);
+    return request ? std::optional(std::move(request.mapped().promise)) : std::nullopt;
 }
 
 }  // namespace ground

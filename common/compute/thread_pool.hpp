@@ -5,6 +5,10 @@
 
 #include <asio/thread_pool.hpp>
 
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -17,7 +21,7 @@ class ThreadPool final : public Pool {
     // Throws std::system_error if there are no threads to be had.
     ThreadPool(unsigned workers, FibFunction fib);
 
-    // Waits for the numbers that are being computed.
+    // Waits for the numbers that are being computed. The others' futures fail with broken_promise.
     ~ThreadPool() override;
 
     ThreadPool(const ThreadPool&) = delete;
@@ -25,13 +29,25 @@ class ThreadPool final : public Pool {
 
     // Futures complete on a worker's thread.
     Future<Number> submit(unsigned n) override;
+    std::size_t waiting() const override;
 
   private:
+    struct Request {
+        unsigned n;
+        Promise<Number> promise;
+    };
+
+    void compute_next();
+    [[nodiscard]] std::optional<Promise<Number>> take_back(std::uint64_t id);
     void end();
 
     FibFunction fib_;
     asio::thread_pool pool_;
     std::vector<std::thread> threads_;
+
+    mutable std::mutex mutex_;  // guards what follows
+    std::uint64_t next_id_ = 0;
+    std::map<std::uint64_t, Request> waiting_;  // in the order of their coming
 };
 
 }  // namespace ground

@@ -7,10 +7,12 @@
 
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 #include <variant>
 
@@ -18,6 +20,12 @@ namespace ground {
 
 template <typename T>
 class Promise;
+
+// What result() throws if the future has been cancelled.
+class Cancelled : public std::runtime_error {
+  public:
+    Cancelled() : std::runtime_error("cancelled before it was computed") {}
+};
 
 // The reader's side. Copies share one result. All members may be called from any thread.
 template <typename T>
@@ -51,10 +59,27 @@ class [[nodiscard]] Future {
         return std::get<T>(state_->outcome);
     }
 
+    // If nobody has begun to compute it, nobody will: the future is done, its callbacks run, here
+    // and now, and result() throws Cancelled. Returns whether it is cancelled, by this call or an
+    // earlier one. What is under way can't be stopped: it is left to end, and this returns false.
+    bool cancel() const
+    {
+        std::unique_lock lock(state_->mutex);
+        if (!done() && state_->take_back) {
+            if (std::optional<Promise<T>> promise = state_->take_back()) {
+                state_->cancelled = true;
+                promise->complete(std::make_exception_ptr(Cancelled()), std::move(lock));
+                return true;
+            }
+        }
+        return state_->cancelled;
+    }
+
     // Calls callback(future) exactly once: on the thread that completes the future, as soon as it
-    // does, or right here if it is done already. Several callbacks run in the order of their
-    // coming. The callback may be movable only. It must be quick, for the completing thread has
-    // other work, and must not throw: there is nobody to catch, so the program would end.
+    // does, or right here if it is done already. Those that wait for the completion run in the
+    // order of their coming; one that comes after it does not wait for them, as in Python. The
+    // callback may be movable only. It must be quick, for the completing thread has other work, and
+    // must not throw: there is nobody to catch, so the program would end.
     template <typename Callback>
     void add_done_callback(Callback callback) const
     {
@@ -98,7 +123,9 @@ class [[nodiscard]] Future {
         std::variant<std::monostate, T, std::exception_ptr> outcome;  // never changes once done
         std::atomic<bool> done{false};
         sem_t completed;
-        std::mutex mutex;  // so that no callback comes between done and the end of the list
+        std::function<std::optional<Promise<T>>()> take_back;  // see Promise
+        std::mutex mutex;  // guards what follows; and nothing comes between done and either of them
+        bool cancelled = false;
         std::unique_ptr<AnyCallback> callbacks;
     };
 
@@ -119,6 +146,15 @@ template <typename T>
 class Promise {
   public:
     Promise() : state_(std::make_shared<typename Future<T>::State>()) {}
+
+    // For what can be cancelled: take_back() returns this promise if nobody has begun to compute
+    // it, or nothing. It is called with the future locked, so it must neither complete a future nor
+    // ask one; and not once the promise has been kept, or broken, so it may refer to its owner.
+    explicit Promise(std::function<std::optional<Promise>()> take_back) : Promise()
+    {
+        state_->take_back = std::move(take_back);
+    }
+
     Promise(Promise&&) noexcept = default;
     Promise& operator=(Promise&& other) noexcept
     {
@@ -140,17 +176,22 @@ class Promise {
     void set_exception(std::exception_ptr error) { complete(std::move(error)); }
 
   private:
+    friend class Future<T>;
+
     template <typename Outcome>
     void complete(Outcome outcome)
     {
+        complete(std::move(outcome), std::unique_lock(state_->mutex));
+    }
+
+    template <typename Outcome>
+    void complete(Outcome outcome, std::unique_lock<std::mutex> lock)
+    {
         const Future<T> future(std::exchange(state_, nullptr));
-        std::unique_ptr<typename Future<T>::AnyCallback> callback;
-        {
-            const std::lock_guard lock(future.state_->mutex);
-            future.state_->outcome = std::move(outcome);
-            future.state_->done.store(true, std::memory_order_release);
-            callback = std::move(future.state_->callbacks);
-        }
+        future.state_->outcome = std::move(outcome);
+        future.state_->done.store(true, std::memory_order_release);
+        auto callback = std::move(future.state_->callbacks);
+        lock.unlock();
         ::sem_post(&future.state_->completed);
         // Outside the lock: a callback may well ask the future for its result.
         while (callback) {

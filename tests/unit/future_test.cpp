@@ -3,10 +3,14 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <barrier>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using namespace ground;
@@ -193,4 +197,116 @@ TEST_CASE("future: nothing is left when the last of both sides goes")
         CHECK(alive.use_count() == 2);
     }
     CHECK(alive.use_count() == 1);
+}
+
+namespace {
+
+// Holds a promise until somebody computes it, as a pool does.
+struct Owner {
+    std::mutex mutex;
+    int asked = 0;
+    std::optional<Promise<int>> promise{Promise<int>([this] { return take_back(); })};
+    Future<int> future = promise->future();
+
+    std::optional<Promise<int>> take_back()
+    {
+        const std::lock_guard lock(mutex);
+        ++asked;
+        return std::exchange(promise, std::nullopt);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("future: cancelled before it is begun, it is done, and result() throws Cancelled")
+{
+    Owner owner;
+    CHECK(owner.future.cancel());
+    CHECK(owner.future.done());
+    CHECK_THROWS_WITH_AS(owner.future.result(), "cancelled before it was computed", Cancelled);
+    CHECK_FALSE(owner.promise);
+}
+
+TEST_CASE("future: cancel() says true again, and asks the owner once")
+{
+    Owner owner;
+    CHECK(owner.future.cancel());
+    CHECK(owner.future.cancel());
+    CHECK(owner.asked == 1);
+}
+
+TEST_CASE("future: what has been begun can't be cancelled, and completes")
+{
+    Owner owner;
+    std::optional<Promise<int>> begun = owner.take_back();
+    CHECK_FALSE(owner.future.cancel());
+    CHECK_FALSE(owner.future.done());
+    begun->set_result(7);
+    CHECK(owner.future.result() == 7);
+}
+
+TEST_CASE("future: what is done can't be cancelled, and its owner is not asked: it may be gone")
+{
+    Owner owner;
+    owner.promise->set_result(7);
+    CHECK_FALSE(owner.future.cancel());
+    CHECK(owner.asked == 0);
+    CHECK(owner.future.result() == 7);
+}
+
+TEST_CASE("future: a promise that knows nothing of cancelling can't be cancelled")
+{
+    Promise<int> promise;
+    const Future<int> future = promise.future();
+    CHECK_FALSE(future.cancel());
+    CHECK_FALSE(future.done());
+    promise.set_result(7);
+    CHECK_FALSE(future.cancel());
+}
+
+TEST_CASE("future: cancel() runs the callbacks, once, on its thread and before it returns")
+{
+    Owner owner;
+    std::vector<std::thread::id> threads;
+    owner.future.add_done_callback([&](const Future<int>& future) {
+        CHECK_THROWS_AS(future.result(), Cancelled);
+        CHECK(future.cancel());  // no lock is held
+        threads.push_back(std::this_thread::get_id());
+    });
+    CHECK(owner.future.cancel());
+    CHECK(threads == std::vector{std::this_thread::get_id()});
+}
+
+TEST_CASE("future: cancel() wakes those who wait for the result")
+{
+    Owner owner;
+    std::thread waiter([&] { CHECK_THROWS_AS(owner.future.result(), Cancelled); });
+    CHECK(owner.future.cancel());
+    waiter.join();
+}
+
+TEST_CASE("future: cancel() and the completion may race: one of them wins, callbacks run once")
+{
+    for (int round = 0; round < 500; ++round) {
+        Owner owner;
+        std::atomic<int> calls = 0;
+        owner.future.add_done_callback([&](const auto&) { ++calls; });
+        std::barrier start(2);
+        std::thread computer([&] {
+            start.arrive_and_wait();
+            if (auto promise = owner.take_back()) {
+                promise->set_result(7);
+            }
+        });
+        start.arrive_and_wait();
+        const bool cancelled = owner.future.cancel();
+        computer.join();
+        REQUIRE(calls == 1);
+        REQUIRE(owner.future.done());
+        if (cancelled) {
+            REQUIRE_THROWS_AS(owner.future.result(), Cancelled);
+        } else {
+            REQUIRE(owner.future.result() == 7);
+        }
+    }
 }

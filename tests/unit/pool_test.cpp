@@ -5,16 +5,20 @@
 
 #include <doctest/doctest.h>
 
+#include <semaphore.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <future>
 #include <memory>
+#include <new>
 #include <set>
 #include <thread>
 #include <vector>
@@ -74,6 +78,66 @@ pid_t wait_for_busy_worker()
     });
     return busy;
 }
+
+// What the workers do, seen from here, be they processes or threads: it lies in shared memory.
+struct Observed {
+    std::array<std::atomic<unsigned>, 100> computed{};
+    sem_t begun;
+    sem_t may_end;
+};
+Observed* observed = nullptr;
+
+constexpr unsigned gated = 99;  // is not computed, but begun and held up until it may end
+
+Number observed_fib(unsigned n)
+{
+    ++observed->computed[n];
+    if (n == gated) {
+        ::sem_post(&observed->begun);
+        while (::sem_wait(&observed->may_end) == -1) {
+        }
+    }
+    return n;
+}
+
+// A pool whose computing can be observed. To be made anew for each test.
+struct ObservedPool {
+    ObservedPool(PoolKind kind, unsigned workers)
+    {
+        void* const memory = ::mmap(nullptr, sizeof(Observed), PROT_READ | PROT_WRITE,
+                                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        REQUIRE(memory != MAP_FAILED);
+        observed = new (memory) Observed;
+        REQUIRE(::sem_init(&observed->begun, 1, 0) == 0);
+        REQUIRE(::sem_init(&observed->may_end, 1, 0) == 0);
+        Options options = with(kind, workers);
+        options.rules.fib = observed_fib;
+        pool = make_pool(options);
+    }
+    ~ObservedPool()
+    {
+        for (int i = 0; i < 1000; ++i) {
+            ::sem_post(&observed->may_end);
+        }
+        pool.reset();
+        ::munmap(observed, sizeof(Observed));
+    }
+    ObservedPool(const ObservedPool&) = delete;
+    ObservedPool& operator=(const ObservedPool&) = delete;
+
+    // Occupies a worker, until it is let go.
+    Future<Number> occupy() const
+    {
+        Future<Number> future = pool->submit(gated);
+        eventually("it is begun", [] { return ::sem_trywait(&observed->begun) == 0; });
+        return future;
+    }
+    static void let_go() { ::sem_post(&observed->may_end); }
+
+    Pool* operator->() const { return pool.get(); }
+
+    std::unique_ptr<Pool> pool;
+};
 
 void check_nothing_is_left()
 {
@@ -155,6 +219,129 @@ TEST_CASE("every pool: a future may outlive its pool")
         CHECK(future.result() == 55);
         pool.reset();
         CHECK(future.result() == 55);
+    }
+}
+
+TEST_CASE("every pool but inline: what is cancelled before it is begun is never computed")
+{
+    for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
+        CAPTURE(static_cast<int>(kind));
+        const ObservedPool pool(kind, 1);
+        const Future<Number> under_way = pool.occupy();
+        std::vector<Future<Number>> kept;
+        std::vector<Future<Number>> cancelled;
+        for (int i = 0; i < 1500; ++i) {  // more than there are slots: also of those that wait
+            cancelled.push_back(pool->submit(1));
+            kept.push_back(pool->submit(2));
+        }
+        CHECK(pool->waiting() == 3000);
+        for (const Future<Number>& future : cancelled) {
+            REQUIRE(future.cancel());
+            REQUIRE(future.done());
+        }
+        CHECK(pool->waiting() == 1500);
+        ObservedPool::let_go();
+        CHECK(under_way.result() == gated);
+        for (const Future<Number>& future : kept) {
+            REQUIRE(future.result() == 2);
+        }
+        CHECK_THROWS_AS(cancelled.front().result(), Cancelled);
+        CHECK_THROWS_AS(cancelled.back().result(), Cancelled);
+        CHECK(observed->computed[1] == 0);
+        CHECK(observed->computed[2] == 1500);
+        CHECK(pool->waiting() == 0);
+    }
+}
+
+TEST_CASE("every pool: what is under way can't be cancelled, nor what is done")
+{
+    for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
+        CAPTURE(static_cast<int>(kind));
+        const ObservedPool pool(kind, 1);
+        const Future<Number> under_way = pool.occupy();
+        CHECK_FALSE(under_way.cancel());
+        CHECK_FALSE(under_way.done());
+        ObservedPool::let_go();
+        CHECK(under_way.result() == gated);
+        CHECK_FALSE(under_way.cancel());
+        CHECK(under_way.result() == gated);
+    }
+    const auto pool = make_pool(with(PoolKind::inline_, 1));
+    CHECK_FALSE(pool->submit(10).cancel());
+}
+
+TEST_CASE("every pool but inline: who cancels makes room, again and again")
+{
+    for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
+        CAPTURE(static_cast<int>(kind));
+        const ObservedPool pool(kind, 2);
+        for (int round = 0; round < 5; ++round) {
+            const Future<Number> one_under_way = pool.occupy();
+            const Future<Number> other_under_way = pool.occupy();
+            for (int i = 0; i < 3000; ++i) {
+                REQUIRE(pool->submit(1).cancel());
+            }
+            CHECK(pool->waiting() == 0);
+            const Future<Number> behind_them = pool->submit(2);
+            CHECK(pool->waiting() == 1);
+            ObservedPool::let_go();
+            CHECK(behind_them.result() == 2);
+            ObservedPool::let_go();
+            CHECK(one_under_way.result() == other_under_way.result());
+        }
+        CHECK(observed->computed[1] == 0);
+    }
+}
+
+TEST_CASE("every pool but inline: cancelling races with computing; a request meets one of them")
+{
+    for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
+        CAPTURE(static_cast<int>(kind));
+        const ObservedPool pool(kind, 2);
+        std::atomic<unsigned> calls = 0;
+        unsigned cancelled = 0;
+        constexpr unsigned rounds = 5000;
+        for (unsigned i = 0; i < rounds; ++i) {
+            const Future<Number> future = pool->submit(1);
+            future.add_done_callback([&](const auto&) { ++calls; });
+            for (unsigned pause = 0; pause < i % 50; ++pause) {
+                static_cast<void>(pool->waiting());
+            }
+            if (future.cancel()) {
+                ++cancelled;
+                REQUIRE_THROWS_AS(future.result(), Cancelled);
+            } else {
+                REQUIRE(future.result() == 1);
+            }
+        }
+        eventually("all callbacks have run", [&] { return calls == rounds; });
+        CHECK(observed->computed[1] == rounds - cancelled);
+    }
+}
+
+TEST_CASE("every pool but inline: cancelling races with the end of the pool")
+{
+    for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
+        CAPTURE(static_cast<int>(kind));
+        for (int round = 0; round < 5; ++round) {
+            std::vector<Future<Number>> futures;
+            std::atomic<unsigned> calls = 0;
+            std::thread canceller;
+            {
+                const auto pool = make_pool(with(kind, 1));
+                for (int i = 0; i < 2000; ++i) {
+                    futures.push_back(pool->submit(20));
+                    futures.back().add_done_callback([&](const auto&) { ++calls; });
+                }
+                canceller = std::thread([&futures] {
+                    for (auto future = futures.rbegin(); future != futures.rend(); ++future) {
+                        future->cancel();
+                    }
+                });
+            }
+            canceller.join();
+            CHECK(calls == 2000);
+        }
     }
 }
 
@@ -254,12 +441,15 @@ TEST_CASE("process pool: whoever is killed under load, each request is answered 
                     for (unsigned n = 0; n < 20; ++n) {
                         futures.push_back(pool.submit(n));
                     }
+                    futures[7].cancel();
                     for (unsigned n = 0; n < 20; ++n) {
                         try {
                             wrong += futures[n].result() == fib_fast(n) ? 0 : 1;
                             ++served;
                         } catch (const WorkerDied&) {
                             ++died;
+                        } catch (const Cancelled&) {
+                            wrong += n == 7 ? 0 : 1;
                         }
                     }
                 }
