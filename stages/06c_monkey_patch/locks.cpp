@@ -13,15 +13,18 @@
 #include <stdio.h>
 #include <time.h>
 
-PATCHED(locks,
+PATCHED(mutexes,
         "pthread_mutex_lock pthread_mutex_trylock pthread_mutex_timedlock pthread_mutex_clocklock "
-        "pthread_mutex_unlock pthread_cond_wait pthread_cond_timedwait pthread_cond_clockwait "
-        "pthread_cond_signal pthread_cond_broadcast sem_init sem_wait sem_trywait sem_timedwait "
-        "sem_clockwait sem_post pthread_rwlock_rdlock pthread_rwlock_tryrdlock "
-        "pthread_rwlock_timedrdlock pthread_rwlock_clockrdlock pthread_rwlock_wrlock "
-        "pthread_rwlock_trywrlock pthread_rwlock_timedwrlock pthread_rwlock_clockwrlock "
-        "pthread_rwlock_unlock pthread_barrier_init pthread_barrier_wait pthread_spin_lock "
-        "flockfile syscall");
+        "pthread_mutex_unlock");
+PATCHED(conditions,
+        "pthread_cond_wait pthread_cond_timedwait pthread_cond_clockwait pthread_cond_signal "
+        "pthread_cond_broadcast");
+PATCHED(semaphores, "sem_init sem_wait sem_trywait sem_timedwait sem_clockwait sem_post");
+PATCHED(rwlocks,
+        "pthread_rwlock_rdlock pthread_rwlock_tryrdlock pthread_rwlock_timedrdlock "
+        "pthread_rwlock_clockrdlock pthread_rwlock_wrlock pthread_rwlock_trywrlock "
+        "pthread_rwlock_timedwrlock pthread_rwlock_clockwrlock pthread_rwlock_unlock");
+PATCHED(others, "pthread_barrier_init pthread_barrier_wait pthread_spin_lock flockfile syscall");
 
 using namespace green;
 

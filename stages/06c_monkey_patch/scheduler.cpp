@@ -554,8 +554,9 @@ PATCH void pthread_exit(void* result)
     __builtin_unreachable();
 }
 
-extern "C" const char* const __start_patched[];
-extern "C" const char* const __stop_patched[];
+// The linker's: where the section begins and ends that PATCHED fills.
+extern "C" __attribute__((visibility("hidden"))) const char* const __start_patched[];
+extern "C" __attribute__((visibility("hidden"))) const char* const __stop_patched[];
 
 // For --list: the line of a family, null after the last.
 PATCH const char* green_patched(size_t number) noexcept

@@ -59,6 +59,9 @@ void check_holds(const Listening& server, std::size_t number, bool memory)
 {
     REQUIRE(ground::raise_descriptor_limit() > number + 64);
     std::deque<Client> clients;
+    Client first(server.port());
+    REQUIRE(first.ask("10\n") == "55");
+    const std::size_t own = server.descriptors();
     const std::size_t before = server.memory();
     const auto ask_all = [&](std::size_t from, std::string_view n, std::string_view reply) {
         for (std::size_t i = from; i < clients.size(); ++i) {
@@ -82,16 +85,17 @@ void check_holds(const Listening& server, std::size_t number, bool memory)
     const std::size_t each = (server.memory() - before) / number;
     MESSAGE(each << " bytes for each of " << number << " clients, without the kernel's");
     if (memory) {
-        CHECK(each <= 16'384);
+        CHECK(each <= 12'288);
     }
     // All are forgotten, and their stacks serve the next ones.
     clients.clear();
+    CHECK_NOTHROW(eventually("all are forgotten", [&] { return server.descriptors() == own; }));
     const std::size_t with_stacks = server.memory();
     while (clients.size() < 100) {
         clients.emplace_back(server.port());
     }
     ask_all(0, "10\n", "55");
-    CHECK(server.memory() < with_stacks + 100 * 4096);
+    CHECK(server.memory() < with_stacks + (1 << 20));
 }
 
 }  // namespace
@@ -141,7 +145,15 @@ TEST_CASE("--list names exactly what the library replaces")
         replaced.insert(line.substr(line.rfind(' ') + 1));
     }
     replaced.erase("green_patched");
-    CHECK(listed == replaced);
+    const auto without = [](const std::set<std::string>& all, const std::set<std::string>& some) {
+        std::string rest;
+        for (const std::string& name : all) {
+            rest += some.contains(name) ? "" : name + ' ';
+        }
+        return rest;
+    };
+    CHECK(without(replaced, listed) == "");
+    CHECK(without(listed, replaced) == "");
 }
 
 TEST_CASE("programs do with green threads what they do with kernel threads")
