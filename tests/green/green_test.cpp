@@ -144,7 +144,7 @@ TEST_CASE("--list names exactly what the library replaces")
     for (const std::string& line : lines(symbols.out)) {
         replaced.insert(line.substr(line.rfind(' ') + 1));
     }
-    replaced.erase("green_patched");
+    std::erase_if(replaced, [](const std::string& name) { return name.ends_with("_patched"); });
     const auto without = [](const std::set<std::string>& all, const std::set<std::string>& some) {
         std::string rest;
         for (const std::string& name : all) {

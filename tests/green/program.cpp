@@ -22,6 +22,7 @@
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <threads.h>
 #include <unistd.h>
 
 #include <array>
@@ -1127,6 +1128,52 @@ void standard_streams()
     }
 }
 
+// C's own threads, in what is C as well.
+mtx_t c_mutex;
+cnd_t c_condition;
+int c_turns = 0;
+
+void threads_of_c()
+{
+    EXPECT(::mtx_init(&c_mutex, mtx_timed) == thrd_success);
+    EXPECT(::cnd_init(&c_condition) == thrd_success);
+    thrd_t thread{};
+    EXPECT(::thrd_create(&thread, [](void*) {
+        EXPECT(::mtx_lock(&c_mutex) == thrd_success);
+        while (c_turns == 0) {
+            EXPECT(::cnd_wait(&c_condition, &c_mutex) == thrd_success);
+        }
+        EXPECT(::mtx_unlock(&c_mutex) == thrd_success);
+        return -7;
+    }, nullptr) == thrd_success);
+    const timespec time{0, 5'000'000};
+    EXPECT(::thrd_sleep(&time, nullptr) == 0);
+    EXPECT(::mtx_lock(&c_mutex) == thrd_success);
+    const timespec soon = from_now(CLOCK_REALTIME, 10ms);
+    EXPECT(::cnd_timedwait(&c_condition, &c_mutex, &soon) == thrd_timedout);
+    c_turns = 1;
+    EXPECT(::cnd_signal(&c_condition) == thrd_success);
+    EXPECT(::mtx_unlock(&c_mutex) == thrd_success);
+    int result = 0;
+    EXPECT(::thrd_join(thread, &result) == thrd_success);
+    EXPECT(result == -7);
+}
+
+void names_of_hosts()
+{
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) {
+        threads.emplace_back([] {
+            addrinfo* found = nullptr;
+            EXPECT(::getaddrinfo("localhost", "80", nullptr, &found) == 0);
+            ::freeaddrinfo(found);
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+}
+
 // How many kernel threads there are, while ten threads wait.
 void threads()
 {
@@ -1196,6 +1243,8 @@ constexpr Case cases[] = {
     {"stack_overflow", stack_overflow},
     {"stack_of_a_given_size", stack_of_a_given_size},
     {"standard_streams", standard_streams},
+    {"threads_of_c", threads_of_c},
+    {"names_of_hosts", names_of_hosts},
     {"threads", threads},
 };
 
