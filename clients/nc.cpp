@@ -72,6 +72,7 @@ class Conversation {
           socket_(std::move(socket)),
           interactive_(::isatty(STDIN_FILENO) != 0 && ::isatty(STDOUT_FILENO) != 0)
     {
+        reset_on_close(socket_);  // Ctrl-C while a reply is owed: the server shall know
     }
 
     // Returns once everything typed has been sent and the server has closed. Throws ClientError if

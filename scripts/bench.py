@@ -11,7 +11,7 @@ clock_getcpuclockid(3)). It counts nanoseconds where /proc/PID/stat counts ticks
 includes threads that have ended, which the sum over /proc/PID/task would lose: 02's threads end
 with their clients. All processes of the server are added up, a pool's workers included.
 
-07 means to hold 10,000 clients, so it is measured with so many, too, beside bare_epoll: what a
+Stages that mean to hold 10,000 clients are measured with so many, too, beside bare_epoll: what a
 request costs the server, without what it costs to connect all of them, and what memory each client
 takes (its heaps and stacks; buffers in the kernel are not in it).
 
@@ -40,6 +40,7 @@ BARE_CLIENT = BIN / "tests" / "bare_client"
 # Where --record puts the tables, each kind between two lines that mark their place.
 PAGE = ROOT / "docs" / "figures.md"
 POOLS = ("processes", "threads", "inline")
+GROUPS = ("talk", "around", "beyond", "all")
 # Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
 # every way of waiting. A slower server hides what its client costs.
 CHECKED = ("bare_epoll", "02_threads", "04_generators", "07_coroutines inline")
@@ -54,24 +55,42 @@ class Failed(Exception):
 
 
 class Contestant:
-    def __init__(self, program, *options, pool=""):
+    def __init__(self, program, *options, pool="", model="", traits=()):
         self.name = f"{program.name} {pool}".strip()
         self.pool = pool
+        self.model = model
+        self.traits = traits
         self.command = [str(program), *options] + (["--pool", pool] if pool else [])
+
+
+def stages(*words):
+    """What scripts/stages knows, row by row."""
+    table = subprocess.run([ROOT / "scripts" / "stages", "--tsv", *words], capture_output=True, text=True, check=True)
+    return [line.split("\t") for line in table.stdout.splitlines()]
 
 
 def contestants(only):
     found = [Contestant(BIN / "tests" / "bare" / name, "0") for name in ("bare_epoll", "bare_threads")]
-    for source in sorted(ROOT.glob("stages/[0-9]*.cpp")):
-        stage = BIN / "stages" / source.stem
-        options = ("--port", "0", "--quiet")
-        usage = subprocess.run([stage, "--help"], capture_output=True, text=True, check=True).stdout
-        for pool in POOLS if "--pool" in usage else ("",):
-            found.append(Contestant(stage, *options, pool=pool))
-    for name in only:
-        if not any(c.name.startswith(name) for c in found):
-            sys.exit(f"bench: no stage is called '{name}'; try --only 04,07")
-    return [c for c in found if not only or c.name.startswith(("bare", *only))]
+    chosen = set()
+    for row in stages():
+        name, _, model, _, traits, _ = row
+        if model == "no server" or not (BIN / "stages" / name).exists():
+            continue
+        traits = traits.split(",")
+        for pool in POOLS if "pool" in traits else ("",):
+            contestant = Contestant(BIN / "stages" / name, "--port", "0", "--quiet", pool=pool, model=model,
+                                    traits=traits)
+            found.append(contestant)
+            if any(name.startswith(word) for word in only):
+                chosen.add(contestant)
+    names = {c.name for c in found}
+    for word in only:
+        if word in GROUPS:
+            members = [row[0] for row in stages(word)]
+            chosen.update(c for c in found if c.name.split()[0] in members)
+        elif not any(name.startswith(word) for name in names):
+            sys.exit(f"bench: no stage is called '{word}'; try --only 04,07 or --only talk")
+    return [c for c in found if not only or c in chosen or c.name.startswith("bare")]
 
 
 def process_tree(pid):
@@ -253,7 +272,7 @@ def ratios(results, field, name, yardstick, count):
 def ratio_table(results, clients):
     names = dict.fromkeys(name for name, _ in results)
     rows = [("cpu", name, "bare_threads" if name.startswith("02_") else "bare_epoll", "at most 1.10")
-            for name in names if re.match(r"(02_|04_)|(06|07)_.* inline", name)]
+            for name in names if re.match(r"(02_|04_|04b_)|(06|07)_.* inline", name)]
     rows += [("rate", name, "bare_epoll", "at least 0.33") for name in names if "processes" in name]
     lines = ["| ratio | " + " | ".join(f"{c} client{'s' * (c > 1)}" for c in clients)
              + " | goal at 64 clients |", "|---|" + "--:|" * len(clients) + "---|"]
@@ -333,6 +352,11 @@ def report(results, checks, crowds, arguments, rounds):
     if crowds:
         lines += [f"Beside {FEW} clients {arguments.many:,}, all of them asking: the server's CPU per request and, for "
                   "each of so many clients, its memory:", "", *many_table(crowds, FEW, arguments.many), ""]
+        for name in dict.fromkeys(name for name, _ in crowds if name.startswith("04b_")):
+            values = ratios(crowds, "cpu", name, "bare_epoll", arguments.many)
+            if values:
+                lines += [f"CPU per request with {arguments.many:,} clients, {name} / bare_epoll: "
+                          f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}); goal: at most 1.10.", ""]
     if not checks:
         return "\n".join(lines)
     lines += ["perf beside an epoll client that does nothing else, against the same running server (ratio within "
@@ -371,11 +395,11 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         prog="scripts/bench", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     parser.add_argument("--quick", action="store_true", help="3 rounds of half a second")
-    parser.add_argument("--only", metavar="STAGES", help="for example 04,07: only these, and the bare servers")
+    parser.add_argument("--only", metavar="STAGES", help="for example 04,07 or talk: only these, and the bare servers")
     parser.add_argument("--clients", metavar="LIST", type=numbers, default=[1, 64, 512],
                         help="numbers of clients (default: 1,64,512)")
     parser.add_argument("--many", metavar="N", type=int, default=10_000,
-                        help="07 also with so many clients (default: 10000; 0: without that)")
+                        help="also so many clients, where a stage means to hold them (default: 10000; 0: without that)")
     parser.add_argument("--only-many", action="store_true", help="only that")
     parser.add_argument("--rounds", metavar="N", type=int, help="default: 7")
     parser.add_argument("--seconds", metavar="S", type=float, help="per measurement (default: 1)")
@@ -431,7 +455,7 @@ def main():
         jobs += [(measure, c, results, arguments.clients) for c in field]
     if not arguments.only_many:
         jobs += [(check_perf, c, checks, arguments.clients) for c in checked]
-    crowded = [c for c in field if c.name.startswith(("bare_epoll", "07_"))]
+    crowded = [c for c in field if c.name == "bare_epoll" or "many" in c.traits]
     if len(crowded) > 1 and arguments.many and not arguments.only_perf:
         jobs += [(measure_many, c, crowds, (FEW, arguments.many)) for c in crowded]
     total = arguments.rounds * sum(len(counts) for *_, counts in jobs)

@@ -6,6 +6,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 program=${0##*/}
+tab=$'\t'
 
 # What it takes to configure and build, tests included: configuring asks for all of it.
 build_packages=(
@@ -117,26 +118,70 @@ build() {
     rm -f "$log"
     step "Building into build/$preset"
     if (($# > 0)); then
-        set -- --target "$@"
+        # Without the stages for which CMake has missed something (it has said so).
+        local target targets=()
+        for target; do
+            if [[ $target != [0-9]* ]] || grep -q "^$target$tab" "build/$preset/stages/stages.tsv"; then
+                targets+=("$target")
+            fi
+        done
+        set -- --target "${targets[@]}"
     fi
     cmake --build "build/$preset" --parallel "$(nproc)" "$@" ||
         die "the build failed (see above)"
 }
 
-# find_stage NAME: the source file, seen from the root, of the stage that a name or the beginning of
-# one means. 02 is 02_threads, not 02b_threads_gil.
+# stage_names [GROUP|STAGE...]: as scripts/stages --names.
+stage_names() { "$root/scripts/stages" --names "$@"; }
+
+# find_stage NAME: the stage that a name or the beginning of one means. 02 is 02_threads, not
+# 02b_threads_gil.
 find_stage() {
-    local name=${1##*/} pattern found
+    local name=${1##*/} all stage pattern found
+    name=${name%.cpp}
+    mapfile -t all < <(stage_names all)
     for pattern in "$name" "${name}_*" "0${name}_*" "$name*"; do
-        mapfile -t found < <(cd "$root" && compgen -G "stages/${pattern%.cpp}.cpp")
+        found=()
+        for stage in "${all[@]}"; do
+            # shellcheck disable=SC2053 # it is a pattern
+            [[ $stage != $pattern ]] || found+=("$stage")
+        done
         if ((${#found[@]} == 1)); then
             printf '%s\n' "${found[0]}"
             return
         fi
     done
-    found=("$root"/stages/[0-9]*.cpp)
-    found=("${found[@]##*/}")
-    die "no single stage is called '$1'; there are ${found[*]%.cpp}"
+    die "no single stage is called '$1'; there are ${all[*]}"
+}
+
+# stage_fact NAME FACT: what scripts/stages knows of it: model, since, traits or source.
+stage_fact() {
+    local facts
+    IFS=$'\t' read -ra facts < <("$root/scripts/stages" --tsv "$1")
+    case $2 in
+    model) printf '%s\n' "${facts[2]}" ;;
+    since) printf '%s\n' "${facts[3]}" ;;
+    traits) printf '%s\n' "${facts[4]}" ;;
+    source) printf '%s\n' "${facts[5]}" ;;
+    esac
+}
+
+# servers_among NAME...: those that serve by themselves, and have been built where they are optional.
+servers_among() {
+    local name
+    for name; do
+        if [[ $(stage_fact "$name" model) != 'no server' && -x $root/build/${preset:-release}/stages/$name ]]; then
+            printf '%s\n' "$name"
+        fi
+    done
+}
+
+# ways_to_run NAME: a line of options for each: its pools, or an empty line.
+ways_to_run() {
+    case ,$(stage_fact "$1" traits), in
+    *,pool,*) printf -- '--pool %s\n' processes threads inline ;;
+    *) printf '\n' ;;
+    esac
 }
 
 # Left to itself the kernel moves a client and its server onto one CPU or onto two, as it likes, and

@@ -6,9 +6,13 @@ Every run of the faults suite (tests/faults) against a stage has left a file in 
 line for each test case: fault, outcome, reason, figure, name. A RUN is the name of such a file: the
 stage and, where there is one, the pool: 03_process_pool.threads. Ends with 1 if a run or a cell is
 missing or a test has failed.
+
+There is a table for each place that stages have (scripts/stages), since all of them in one would be
+too wide to read; the reasons come once, below them.
 """
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
@@ -59,8 +63,29 @@ def names(runs, of_interest):
     return ", ".join(words)
 
 
+def places():
+    """{"the talk": [stage...], ...} of all stages; empty if they can't be had."""
+    program = Path(__file__).resolve().parent / "stages"
+    found = {"the talk": [], "around the talk": [], "beyond it": []}
+    for line in subprocess.run([program, "--tsv"], capture_output=True, text=True, check=True).stdout.splitlines():
+        name, place = line.split("\t")[:2]
+        found.setdefault(place, []).append(name)
+    return found
+
+
+def divide(header, rows, stages):
+    """The table as several, one for each place that has stages in it: (place, header, rows)."""
+    tables = []
+    for place, names in places().items():
+        columns = [i + 1 for i, stage in enumerate(stages) if stage in names]
+        if columns:
+            tables.append((place, [header[0]] + [header[i] for i in columns],
+                           [[row[0]] + [row[i] for i in columns] for row in rows]))
+    return tables
+
+
 def build(runs):
-    """Header, rows and notes of the table, and what is wrong with it."""
+    """Stages, header, rows and notes of the table, and what is wrong with it."""
     faults = list(dict.fromkeys(fault for cells in runs.values() if cells for fault in cells))
     stages = list(dict.fromkeys(run.partition(".")[0] for run in runs))
     header = ["fault"] + [stage.partition("_")[0] for stage in stages]
@@ -101,25 +126,29 @@ def build(runs):
                                                  for unit, numbers in figures.items()))
         if said:
             notes.append((fault, said))
-    return header, rows, notes, wrong
+    return stages, header, rows, notes, wrong
 
 
-def as_text(header, rows, notes):
-    widths = [max(len(row[i]) for row in [header] + rows) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
-             for row in [header] + rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    lines.append("")
+def as_text(tables, notes):
+    lines = []
+    for place, header, rows in tables:
+        widths = [max(len(row[i]) for row in [header] + rows) for i in range(len(header))]
+        lines += [f"{place[0].upper()}{place[1:]}", ""]
+        cells = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [header] + rows]
+        lines += [cells[0], "  ".join("-" * width for width in widths), *cells[1:], ""]
     for fault, said in notes:
         lines.append(f"{fault}:")
         lines += [f"    {words}" for words in said]
     return "\n".join(lines)
 
 
-def as_markdown(header, rows, notes):
-    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    lines.append("")
+def as_markdown(tables, notes):
+    lines = []
+    for place, header, rows in tables:
+        lines += [f"**{place[0].upper()}{place[1:]}**", ""]
+        lines += ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
+        lines.append("")
     lines += [f"- **{fault}**: {'; '.join(said)}." for fault, said in notes]
     return "\n".join(lines)
 
@@ -131,8 +160,8 @@ def main():
     parser.add_argument("runs", nargs="+", metavar="RUN")
     arguments = parser.parse_args()
     runs = {run: read_run(arguments.directory / run) for run in arguments.runs}
-    header, rows, notes, wrong = build(runs)
-    print((as_markdown if arguments.markdown else as_text)(header, rows, notes))
+    stages, header, rows, notes, wrong = build(runs)
+    print((as_markdown if arguments.markdown else as_text)(divide(header, rows, stages), notes))
     for line in wrong:
         print(f"robustness: {line}", file=sys.stderr)
     sys.exit(1 if wrong else 0)

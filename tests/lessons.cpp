@@ -10,6 +10,9 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <future>
+#include <string>
+#include <thread>
 
 using namespace ground::test;
 using std::chrono::milliseconds;
@@ -49,7 +52,7 @@ TEST_CASE("an idle client does not delay another" * only_if(stage().serves_other
 }
 
 TEST_CASE("a big request DOES delay a small one of another client" *
-          only_if(!stage().computes_aside()))
+          only_if(stage().computes_in_turn()))
 {
     const LongRequest long_request;
     const Server server;
@@ -154,7 +157,8 @@ TEST_CASE("each client has a thread of its own, as long as it is here" *
     }
 }
 
-TEST_CASE("one thread serves all clients" * only_if(!stage().has_thread_per_client()))
+TEST_CASE("one thread serves all clients" *
+          only_if(!stage().serves_others() || stage().has_event_loop()))
 {
     const Server server;
     Client first(server);
@@ -259,4 +263,174 @@ TEST_CASE("workers hold no client's socket, nor do those who replace them" *
     for (const ProcessInfo& process : server.descendants()) {
         CHECK_FALSE(holds_one(process.pid));
     }
+}
+
+// ---- 02d_shared_state: with --guard none, mutex or atomic
+
+namespace {
+
+bool has_guard(std::initializer_list<std::string_view> values)
+{
+    const std::string guard = stage().option("--guard").value_or("mutex");
+    return stage().has_guard() && std::find(values.begin(), values.end(), guard) != values.end();
+}
+
+struct Asked {
+    std::uint64_t answered = 0;
+    std::uint64_t wrongly = 0;
+};
+
+// Several clients, each on a thread of its own, ask for these numbers in turn, many at a time.
+Asked ask_all_at_once(const Server& server, const std::vector<unsigned>& numbers)
+{
+    constexpr int clients = 4;
+    constexpr int rounds = 50;
+    std::string segment;
+    std::vector<std::string> replies;
+    while (replies.size() < 100) {
+        const unsigned n = numbers[replies.size() % numbers.size()];
+        segment += fmt::format("{}\n", n);
+        replies.push_back(fmt::format("{}", ground::fib_fast(n)));
+    }
+    const auto talk = [&] {
+        Asked asked;
+        Client client(server);
+        for (int round = 0; round < rounds; ++round) {
+            client.send(segment);
+            for (const std::string& reply : replies) {
+                asked.wrongly += client.read_line() == reply ? 0U : 1U;
+                ++asked.answered;
+            }
+        }
+        return asked;
+    };
+    std::vector<std::future<Asked>> talks;
+    for (int i = 0; i < clients; ++i) {
+        talks.push_back(std::async(std::launch::async, talk));
+    }
+    Asked sum;
+    for (auto& each : talks) {
+        const Asked asked = each.get();
+        sum.answered += asked.answered;
+        sum.wrongly += asked.wrongly;
+    }
+    return sum;
+}
+
+std::uint64_t counted(const Server& server)
+{
+    Client client(server);
+    return std::stoull(client.ask("count\n"));
+}
+
+}  // namespace
+
+TEST_CASE("what one client has had computed, another one gets without computing" *
+          only_if(stage().has_guard()))
+{
+    const LongRequest long_request;
+    const Server server;
+    Client first(server);
+    Client second(server);
+    CHECK(first.ask(long_request.text()) == long_request.reply());
+    const auto before = server.info().cpu;
+    CHECK(second.ask(long_request.text()) == long_request.reply());
+    CHECK(server.info().cpu - before < milliseconds(200));
+    CHECK(counted(server) == 2);
+}
+
+TEST_CASE("with a lock or an atomic increment, every request is counted" *
+          only_if(has_guard({"mutex", "atomic"})))
+{
+    const Server server;
+    const Asked asked = ask_all_at_once(server, {1});
+    CHECK(counted(server) == asked.answered);
+    CHECK(counted(server) == asked.answered);  // asking does not count
+}
+
+TEST_CASE("without a guard, requests are answered that are NOT counted" *
+          only_if(has_guard({"none"})))
+{
+    const Server server;
+    std::uint64_t answered = 0;
+    eventually("an update is lost", [&] {
+        answered += ask_all_at_once(server, {1}).answered;
+        REQUIRE(counted(server) <= answered);
+        return counted(server) < answered;
+    });
+}
+
+TEST_CASE("with a lock, what belongs together stays together" * only_if(has_guard({"mutex"})))
+{
+    const Server server;
+    CHECK(ask_all_at_once(server, {3, 4, 5}).wrongly == 0);
+}
+
+TEST_CASE("without a lock, what belongs together does NOT stay together, atomic or not" *
+          only_if(has_guard({"none", "atomic"})))
+{
+    const Server server;
+    eventually("a reply is wrong", [&] { return ask_all_at_once(server, {3, 4, 5}).wrongly > 0; });
+TEST_CASE("each client has a process of its own, which is reaped when it leaves" *
+          only_if(stage().has_process_per_client()))
+{
+    const Server server;
+    std::deque<Client> clients;
+    for (std::size_t i = 1; i <= 10; ++i) {
+        clients.emplace_back(server);
+        REQUIRE(clients.back().ask("10\n") == "55");
+        CHECK(server.descendants().size() == i);
+    }
+    std::vector<pid_t> processes;
+    for (const ProcessInfo& process : server.descendants()) {
+        processes.push_back(process.pid);
+    }
+    clients.clear();
+    CHECK_NOTHROW(eventually("no child is left, not even as a zombie", [&] {
+        return std::none_of(processes.begin(), processes.end(), process_info);
+    }));
+    CHECK(server.err().text().find("Lost a client") == std::string::npos);
+}
+
+TEST_CASE("a conversation that crashes is nobody else's" *
+          only_if(stage().has_process_per_client()))
+{
+    const Server server;
+    Client before(server);
+    CHECK(before.ask("10\n") == "55");
+    Client victim(server);
+    victim.send(endless_request);
+    const pid_t process = wait_until_descendants_compute(server, 1).front();
+    Client after(server);
+    CHECK(after.ask("10\n") == "55");
+    REQUIRE(::kill(process, SIGKILL) == 0);
+    CHECK(victim.read_until_gone().empty());
+    server.err().wait_for(
+        fmt::format("Lost a client: process {} was ended by signal 9 (Killed)\n", process));
+    CHECK(before.ask("20\n") == "6765");
+    CHECK(after.ask("20\n") == "6765");
+    CHECK(Client(server).ask("20\n") == "6765");
+}
+
+TEST_CASE("a client's process holds neither the listening socket nor another client's" *
+          only_if(stage().has_process_per_client()))
+{
+    const Server server;
+    std::deque<Client> clients;
+    for (int i = 0; i < 5; ++i) {
+        clients.emplace_back(server);
+        REQUIRE(clients.back().ask("10\n") == "55");
+    }
+    eventually("the server holds no client's",
+               [&] { return socket_inodes(server.pid()).size() == 1; });
+    std::vector<std::uint64_t> seen = socket_inodes(server.pid());
+    for (const ProcessInfo& process : server.descendants()) {
+        const auto own = socket_inodes(process.pid);
+        CHECK(own.size() == 1);
+        seen.insert(seen.end(), own.begin(), own.end());
+    }
+    std::sort(seen.begin(), seen.end());
+    CHECK(std::adjacent_find(seen.begin(), seen.end()) == seen.end());
+    // So a client learns at once that its server has gone, and the port is free.
+    CHECK(seen.size() == 1 + clients.size());
 }

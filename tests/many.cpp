@@ -86,7 +86,8 @@ TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when
 }
 
 TEST_CASE(
-    "SIGTERM while 10,000 ask and some of it is long: all is answered, as far as there is time")
+    "SIGTERM while 10,000 ask and some of it is long: all is answered, as far as there is time" *
+    only_if(stage().finishes_when_stopped()))
 {
     const LongRequest long_request;
     Server server({"--quiet"});
@@ -144,7 +145,9 @@ TEST_CASE("SIGTERM while 10,000 ask and some of it has no end: it ends in time a
 TEST_CASE("where fewer fit it says at the start how many, and what to type")
 {
     constexpr rlimit few{64, 64};
-    const Server server({"--workers", "1"}, {.command = {}, .limits = {{RLIMIT_NOFILE, few}}});
+    const Server::Arguments one_worker{"--workers", "1"};
+    const Server server(stage().has_pool() ? one_worker : Server::Arguments(),
+                        {.command = {}, .limits = {{RLIMIT_NOFILE, few}}});
     server.err().wait_for("\n");
     const std::string line = server.err().text();
     CAPTURE(line);

@@ -808,6 +808,13 @@ Calm Soak::calm() const
                [&] { return server_.descendants().size() == processes_; });
     Client client(server_);
     CHECK(client.ask("10\n") == "55");
+    if (stage().has_process_per_client()) {
+        client.close();
+        eventually("the client is forgotten", [&] {
+            return server_.descendants().empty() && socket_inodes(server_.pid()).size() == 1;
+        });
+        return {server_.descriptors(), server_.info().threads, 0};
+    }
     const Calm with_one{server_.descriptors(), server_.info().threads,
                         server_.descendants().size()};
     const Calm without{with_one.descriptors - 1,

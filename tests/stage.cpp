@@ -1,28 +1,61 @@
 #include "stage.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <utility>
 
 namespace ground::test {
 
 namespace {
 
-constexpr std::array<Traits, 8> known_stages{{
-    {.name = "01_blocking", .model = Model::sequential},
-    {.name = "02_threads", .model = Model::thread_per_client},
-    {.name = "02b_threads_gil", .model = Model::thread_per_client},
-    {.name = "03_process_pool", .model = Model::thread_per_client, .has_pool = true},
-    {.name = "04_generators", .model = Model::event_loop, .uses_select = true},
-    {.name = "05_futures", .model = Model::event_loop, .has_pool = true, .uses_select = true},
-    {.name = "06_async_sockets", .model = Model::event_loop, .has_pool = true, .uses_select = true},
-    {.name = "07_coroutines",
-     .model = Model::event_loop,
-     .has_pool = true,
-     .finishes_when_stopped = true},
-}};
+// In the words of the pages.
+std::optional<Model> model_of(std::string_view words)
+{
+    constexpr std::array<std::pair<std::string_view, Model>, 5> models{{
+        {"one client at a time", Model::sequential},
+        {"a thread per client", Model::thread_per_client},
+        {"a process per client", Model::process_per_client},
+        {"one thread for all clients", Model::event_loop},
+        {"a thread per core", Model::event_loops},
+    }};
+    for (const auto& [text, model] : models) {
+        if (text == words) {
+            return model;
+        }
+    }
+    return std::nullopt;
+}
+
+// A line of the table that scripts/stages has made: name, place, model, since, traits, source.
+Traits traits_of(const std::string& name)
+{
+    std::ifstream table(STAGES_TABLE);
+    for (std::string line; std::getline(table, line);) {
+        std::istringstream stream(line);
+        std::array<std::string, 6> fields;
+        for (std::string& field : fields) {
+            std::getline(stream, field, '\t');
+        }
+        if (fields[0] == name) {
+            const auto has = [&](std::string_view trait) {
+                return fmt::format(",{},", fields[4]).find(fmt::format(",{},", trait)) !=
+                       std::string::npos;
+            };
+            return {.name = name,
+                    .model = model_of(fields[2]),
+                    .has_pool = has("pool"),
+                    .has_guard = has("guard"),
+                    .uses_select = has("select"),
+                    .finishes_when_stopped = has("finishes")};
+        }
+    }
+    return {.name = name, .model = std::nullopt};
+}
 
 // Options of the suites themselves, each with a value. The others are the stage's.
 constexpr std::array<std::string_view, 3> suite_options{"--seconds", "--seed", "--under"};
@@ -61,25 +94,25 @@ Stage stage_of_command_line()
 Stage::Stage(std::string executable, std::vector<std::string> arguments)
     : executable_(std::move(executable)),
       launcher_(suite_option("--under").value_or("")),
-      arguments_(std::move(arguments)),
-      traits_{}
+      arguments_(std::move(arguments))
 {
-    const std::string_view file =
-        std::string_view(executable_).substr(executable_.find_last_of('/') + 1);
-    const auto found = std::find_if(known_stages.begin(), known_stages.end(),
-                                    [&](const Traits& traits) { return traits.name == file; });
-    if (found != known_stages.end()) {
-        traits_ = *found;
-    }
+    traits_ = traits_of(executable_.substr(executable_.find_last_of('/') + 1));
     if (green()) {
         traits_.model = Model::event_loop;
     }
-    const auto option = std::find(arguments_.begin(), arguments_.end(), "--pool");
-    if (option != arguments_.end() && option + 1 != arguments_.end()) {
-        pool_ = option[1] == "threads"  ? PoolKind::threads
-                : option[1] == "inline" ? PoolKind::inline_
-                                        : PoolKind::processes;
+    const auto pool = option("--pool");
+    pool_ = pool == "threads"  ? PoolKind::threads
+            : pool == "inline" ? PoolKind::inline_
+                               : PoolKind::processes;
+}
+
+std::optional<std::string> Stage::option(std::string_view name) const
+{
+    const auto found = std::find(arguments_.begin(), arguments_.end(), name);
+    if (found == arguments_.end() || found + 1 == arguments_.end()) {
+        return std::nullopt;
     }
+    return found[1];
 }
 
 std::vector<std::string> Stage::command() const
@@ -92,7 +125,7 @@ std::string Stage::run() const
     std::string name(green() ? launcher_.substr(launcher_.find_last_of('/') + 1) + '.' : "");
     name += traits_.name;
     for (const std::string& argument : arguments_) {
-        name += argument == "--pool" ? "." : argument;
+        name += argument.starts_with("--") ? "." : argument;
     }
     return name;
 }

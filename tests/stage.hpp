@@ -16,16 +16,20 @@ namespace ground::test {
 
 // Who talks to a client.
 enum class Model {
-    sequential,         // the one thread there is, to one client after the other
-    thread_per_client,  // a thread of its own
-    event_loop,         // one thread, to all clients in turn
+    sequential,          // the one thread there is, to one client after the other
+    thread_per_client,   // a thread of its own
+    process_per_client,  // a process of its own
+    event_loop,          // one thread, to all clients in turn
+    event_loops,         // one of several threads, each to its clients in turn
 };
 
-// What a stage is, as far as the tests need to know.
+// What a stage is, as far as the tests need to know: what scripts/stages found in its page and in
+// its source.
 struct Traits {
-    std::string_view name;
-    Model model;
+    std::string name;
+    std::optional<Model> model;  // nothing: the page does not say
     bool has_pool = false;
+    bool has_guard = false;              // for what its conversations share
     bool uses_select = false;            // holds no more clients than FD_SETSIZE
     bool finishes_when_stopped = false;  // SIGTERM lets it finish what it is computing
 };
@@ -40,12 +44,15 @@ class Stage {
     [[nodiscard]] std::vector<std::string> command() const;
     // For results: 03_process_pool.threads, 06c_monkey_patch.02_threads.
     [[nodiscard]] std::string run() const;
-    [[nodiscard]] std::string_view name() const noexcept { return traits_.name; }
+    [[nodiscard]] const std::string& name() const noexcept { return traits_.name; }
     // What to give to every server of this run, such as --pool threads.
     [[nodiscard]] const std::vector<std::string>& arguments() const noexcept { return arguments_; }
 
-    // Not in the table of traits.
-    [[nodiscard]] bool unknown() const noexcept { return traits_.name.empty(); }
+    // The value that the arguments give to an option of the stage, such as "--guard".
+    [[nodiscard]] std::optional<std::string> option(std::string_view name) const;
+
+    // Nobody has said who talks to a client.
+    [[nodiscard]] bool unknown() const noexcept { return !traits_.model.has_value(); }
     [[nodiscard]] bool is(std::string_view name) const noexcept
     {
         return traits_.name == name && !green();
@@ -54,15 +61,25 @@ class Stage {
     [[nodiscard]] bool green() const noexcept { return !launcher_.empty(); }
 
     [[nodiscard]] bool has_pool() const noexcept { return traits_.has_pool; }
+    [[nodiscard]] bool has_guard() const noexcept { return traits_.has_guard; }
     [[nodiscard]] bool uses_select() const noexcept { return traits_.uses_select; }
     [[nodiscard]] bool finishes_when_stopped() const { return traits_.finishes_when_stopped; }
     [[nodiscard]] bool has_thread_per_client() const noexcept
     {
         return traits_.model == Model::thread_per_client;
     }
+    [[nodiscard]] bool has_process_per_client() const noexcept
+    {
+        return traits_.model == Model::process_per_client;
+    }
+    // One or several.
     [[nodiscard]] bool has_event_loop() const noexcept
     {
-        return traits_.model == Model::event_loop;
+        return traits_.model == Model::event_loop || has_event_loops();
+    }
+    [[nodiscard]] bool has_event_loops() const noexcept
+    {
+        return traits_.model == Model::event_loops;
     }
     // Serves a client although another one is there.
     [[nodiscard]] bool serves_others() const noexcept { return traits_.model != Model::sequential; }
@@ -78,9 +95,17 @@ class Stage {
     // A big request does not delay a small one of another client.
     [[nodiscard]] bool computes_aside() const noexcept
     {
-        return has_thread_per_client() ||
-               (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_ &&
-                (pool_ == PoolKind::processes || !green()));
+    // How to start it: the executable, after the launcher if it runs under one (--under).
+    [[nodiscard]] std::vector<std::string> command() const;
+    // For results: 03_process_pool.threads, 06c_monkey_patch.02_threads.
+    [[nodiscard]] std::string run() const;
+        return has_thread_per_client() || has_process_per_client() ||
+               (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_);
+    }
+    // It does delay that one. (With several loops, only if it is a client of the same one.)
+    [[nodiscard]] bool computes_in_turn() const noexcept
+    {
+        return !computes_aside() && !has_event_loops();
     }
 
   private:

@@ -15,8 +15,8 @@ int main(int argc, char** argv)
         return 2;
     }
     if (stage().unknown()) {
-        std::cerr << argv[0] << ": " << stage().executable()
-                  << " is not in the table; describe it in tests/stage.cpp\n";
+        std::cerr << argv[0] << ": " << stage().executable() << " is unknown; begin docs/"
+                  << stage().name() << ".md as scripts/stages --help says, and build again\n";
         return 2;
     }
     std::signal(SIGPIPE, SIG_IGN);

@@ -96,7 +96,7 @@ int run(const CompareOptions& options, const std::string& command)
     if (::access(perf.c_str(), X_OK) != 0) {
         throw ClientError(fmt::format("{} is missing; build it: cmake --build build", perf));
     }
-    const Placement placement = place(options.pin);
+    const Placement placement = place(options.pin, usable_cpus());
     Comparison comparison;
     comparison.options = options;
     comparison.command = command;

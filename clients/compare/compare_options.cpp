@@ -15,6 +15,9 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
 #include <utility>
 
 namespace ground {
@@ -42,11 +45,12 @@ void add_duration(CLI::App& app, const std::string& name, Nanoseconds& target)
     });
 }
 
-constexpr auto help = R"(compare [OPTIONS] [STAGE...]        (without one: all stages)
+constexpr auto help = R"(compare [OPTIONS] [STAGE...]        (without one: those of the talk)
 
 Starts each stage on a free port, gives all of them the same work, and ends with
-one table. STAGE is a name or its beginning (02, 04_generators), or the path of
-a program that takes --port 0 and says where it is listening, as stages do.
+one table. STAGE is a name or its beginning (02, 04_generators), a group (talk,
+around, beyond, all), or the path of a program that takes --port 0 and says
+where it is listening, as stages do.
 
 What is measured:
       --scenario LIST      some of these                                  [all]
@@ -88,10 +92,11 @@ than those of each are among themselves. All loads are closed loops: a client
 sends its next request when it has a reply.
 
 Examples:
-  compare                          all stages, all scenarios: seven minutes
+  compare                          the talk, all scenarios: seven minutes
   compare 02 04 --scenario hog     one big request in a crowd of small ones
   compare --scenario hog,crowd --html stages.html
                                    the picture for the whole class
+  compare talk 08 --scenario solo  the talk's stages, and one more
   compare 07 --external py=localhost:25000 --scenario crowd
                                    against a server in Python
 
@@ -129,6 +134,55 @@ std::vector<std::string> matches(const std::vector<std::string>& names, const st
         }
     }
     return found;
+}
+
+// What a stage's page says of it, in the table that CMake has put beside the programs.
+struct Place {
+    std::string group;  // "the talk"
+    bool serves = true;
+};
+
+std::map<std::string, Place> places_in(const std::string& directory)
+{
+    std::map<std::string, Place> places;
+    std::ifstream table(fs::path(directory) / "stages.tsv");
+    for (std::string line; std::getline(table, line);) {
+        std::istringstream fields(line);
+        std::string name;
+        std::string group;
+        std::string model;
+        std::getline(fields, name, '\t');
+        std::getline(fields, group, '\t');
+        std::getline(fields, model, '\t');
+        places[name] = {group, model != "no server"};
+    }
+    return places;
+}
+
+// The stages of a group, or nothing if the word is none. Without the table all stages are the
+// talk's.
+std::optional<std::vector<std::string>> group_of(const std::vector<std::string>& names,
+                                                 const std::map<std::string, Place>& places,
+                                                 const std::string& word)
+{
+    static const std::map<std::string, std::string> groups{
+        {"talk", "the talk"}, {"around", "around the talk"}, {"beyond", "beyond it"}, {"all", ""}};
+    const auto group = groups.find(word);
+    if (group == groups.end()) {
+        return std::nullopt;
+    }
+    std::vector<std::string> members;
+    for (const std::string& name : names) {
+        const auto place = places.find(name);
+        const bool known = place != places.end();
+        if (known && !place->second.serves) {
+            continue;
+        }
+        if (word == "all" || (known ? place->second.group == group->second : places.empty())) {
+            members.push_back(name);
+        }
+    }
+    return members;
 }
 
 std::vector<std::string> stages_in(const std::string& directory)
@@ -247,22 +301,29 @@ std::vector<Contestant> contestants_of(const CompareOptions& options, const std:
             contestants.push_back({name, program, {}});
         }
     };
-    for (const std::string& text : options.stages) {
+    const auto places = places_in(directory);
+    std::vector<std::string> wanted = options.stages;
+    if (wanted.empty() && options.externals.empty()) {
+        wanted = {"talk"};
+    }
+    for (const std::string& text : wanted) {
+        if (const auto group = group_of(names, places, text)) {
+            for (const std::string& name : *group) {
+                add(name, fs::path(directory) / name);
+            }
+            continue;
+        }
         if (text.find('/') != std::string::npos) {
             add(fs::path(text).filename(), text);
             continue;
         }
         const auto found = matches(names, text);
         if (found.empty()) {
-            throw ClientError(fmt::format("no stage '{}' in {}; there are: {}", text, directory,
-                                          fmt::join(names, ", ")));
+            throw ClientError(
+                fmt::format("no stage '{}' in {}; there are: {}; groups: talk, around, beyond, all",
+                            text, directory, fmt::join(names, ", ")));
         }
         for (const std::string& name : found) {
-            add(name, fs::path(directory) / name);
-        }
-    }
-    if (options.stages.empty() && options.externals.empty()) {
-        for (const std::string& name : names) {
             add(name, fs::path(directory) / name);
         }
     }

@@ -20,7 +20,7 @@ struct Contestant {
 };
 
 struct CompareOptions {
-    std::vector<std::string> stages;    // as the user names them; empty: all, unless external
+    std::vector<std::string> stages;    // as the user names them; empty: talk, unless external
     std::vector<Contestant> externals;  // in the order given
     std::vector<std::string> scenarios;
     unsigned clients = 16;
@@ -47,8 +47,8 @@ struct CompareOptions {
 // exits with 0, after a mistake with one line on stderr that says what to do, and with 2.
 [[nodiscard]] CompareOptions parse_compare_options(int argc, char** argv);
 
-// Who takes part: the stages asked for, out of those in the directory, or programs by their path,
-// and then the externals. Throws ClientError if there is no such stage.
+// Who takes part: the stages and groups asked for, out of those in the directory, or programs by
+// their path, and then the externals. Throws ClientError if there is no such stage.
 [[nodiscard]] std::vector<Contestant> contestants_of(const CompareOptions& options,
                                                      const std::string& directory);
 

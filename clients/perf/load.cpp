@@ -1,23 +1,33 @@
 #include "clients/perf/load.hpp"
 
 #include "clients/perf/connection.hpp"
+#include "clients/perf/part.hpp"
 #include "clients/perf/recorder.hpp"
 #include "clients/perf/schedule.hpp"
 
 #include <fmt/format.h>
 
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <barrier>
+#include <condition_variable>
 #include <cstddef>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <limits>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
+#include <span>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 namespace ground {
@@ -58,10 +68,30 @@ std::vector<Question> questions_of(const PerfOptions& options)
 
 enum class Phase { connecting, warming_up, measuring, draining, over };
 
+// The course of a run, as far as a loop can't decide it alone. Called by the loop on its thread, in
+// this order; end() whatever has happened.
+class Course {
+  public:
+    virtual ~Course() = default;
+    // All of this loop's connections are there: when the run begins.
+    virtual Time start(Time now) = 0;
+    // The warm-up is over, or there was none: when the measuring begins.
+    virtual Time measure(Time now) = 0;
+    virtual void tick(Time now) = 0;
+    [[nodiscard]] virtual Time next_tick() const = 0;
+    // Nothing more is measured here.
+    virtual void end(Time now) = 0;
+};
+
+// A loop with its connections: all of them, or one thread's part.
 class Load {
   public:
-    Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer);
+    // The options are those of the part, but for the rate, which is the whole run's. The first
+    // connection may be missing.
+    Load(const PerfOptions& options, Part part, Connected first, std::vector<int> stop_fds,
+         Tally& tally, Course& course);
 
+    // To the end. The figures are the tally's; what else there is to tell is in the result.
     LoadResult run();
 
   private:
@@ -70,7 +100,7 @@ class Load {
     static constexpr std::uint64_t stop_event = timer_event - 1;
 
     void watch(int operation, int fd, std::uint32_t events, std::uint64_t data);
-    void wait();
+    std::size_t wait(std::span<epoll_event> events);
     void arm_timer();
     void dispatch(const epoll_event& event);
 
@@ -102,15 +132,16 @@ class Load {
     void advance();
     void start();
     void start_measuring();
-    void start_schedule();
+    void start_schedule(Time begin);
     void start_draining();
     void finish();
 
     const PerfOptions& options_;
+    const Part part_;
     const Address address_;
-    const int stop_fd_;
+    std::vector<int> stop_fds_;
     const std::vector<Question> questions_;
-    std::mt19937 random_;  // seeded as it comes: the same requests in each run
+    std::mt19937 random_;  // seeded with the part's number: the same requests in each run
     std::discrete_distribution<std::size_t> draw_;
 
     Descriptor epoll_;
@@ -133,17 +164,21 @@ class Load {
     Time now_;           // when epoll_wait returned: one reading for all its events
     Time next_batch_{};  // when more connections may be begun
     Time phase_end_;     // when the phase is over at the latest
-    Recorder recorder_;
+    Tally& tally_;
+    Course& course_;
     LoadErrors errors_;
     LoadResult result_;
     bool stopped_ = false;
 };
 
-Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer)
+Load::Load(const PerfOptions& options, Part part, Connected first, std::vector<int> stop_fds,
+           Tally& tally, Course& course)
     : options_(options),
+      part_(part),
       address_(first.address),
-      stop_fd_(stop_fd),
+      stop_fds_(std::move(stop_fds)),
       questions_(questions_of(options)),
+      random_(std::mt19937::default_seed + part.number),
       epoll_(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
       timer_(
           check(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), "timerfd_create")),
@@ -151,7 +186,8 @@ Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserve
       alive_(options.connections),
       now_(Clock::now()),
       phase_end_(now_ + connect_patience),
-      recorder_(options, observer)
+      tally_(tally),
+      course_(course)
 {
     std::vector<double> weights;
     for (const Share& share : options.mix) {
@@ -159,9 +195,11 @@ Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserve
     }
     draw_ = std::discrete_distribution<std::size_t>(weights.begin(), weights.end());
     watch(EPOLL_CTL_ADD, timer_.get(), EPOLLIN, timer_event);
-    watch(EPOLL_CTL_ADD, stop_fd_, EPOLLIN, stop_event);
+    for (const int fd : stop_fds_) {
+        watch(EPOLL_CTL_ADD, fd, EPOLLIN, stop_event);
+    }
     if (options.rate) {
-        schedule_.emplace(*options.rate);
+        schedule_.emplace(*options.rate, part);
     }
     for (std::size_t number = 0; works(number); ++number) {
         connections_[number].pending.resize(options.pipeline);
@@ -171,7 +209,7 @@ Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserve
         for (; works(opened_); ++opened_) {
             make_free(opened_);
         }
-    } else {
+    } else if (first.socket.get() >= 0) {
         watch(EPOLL_CTL_ADD, first.socket.get(), EPOLLIN, opened_);
         connections_[opened_].socket = std::move(first.socket);
         connections_[opened_].link = Link::up;
@@ -182,12 +220,25 @@ Load::Load(const PerfOptions& options, Connected first, int stop_fd, LoadObserve
 
 LoadResult Load::run()
 {
-    advance();
-    while (phase_ != Phase::over) {
-        wait();
-        advance();
+    std::array<epoll_event, 64> events;
+    std::size_t count = 0;
+    for (;;) {
+        {
+            // For all of a batch at once. The recorder can wait for that long.
+            std::unique_lock lock(tally_.mutex(), std::defer_lock);
+            if (part_.threads > 1) {
+                lock.lock();
+            }
+            for (std::size_t i = 0; i < count; ++i) {
+                dispatch(events[i]);
+            }
+            advance();
+        }
+        if (phase_ == Phase::over) {
+            return result_;
+        }
+        count = wait(events);
     }
-    return result_;
 }
 
 // ---- Waiting
@@ -200,26 +251,24 @@ void Load::watch(int operation, int fd, std::uint32_t events, std::uint64_t data
     check(::epoll_ctl(epoll_.get(), operation, fd, &event), "epoll_ctl");
 }
 
-void Load::wait()
+// Returns how many events there are.
+std::size_t Load::wait(std::span<epoll_event> events)
 {
     arm_timer();
-    std::array<epoll_event, 64> events;
     const int count =
         ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
     if (count == -1 && errno != EINTR) {
         check(count, "epoll_wait");
     }
     now_ = Clock::now();
-    for (int i = 0; i < count; ++i) {
-        dispatch(events[static_cast<std::size_t>(i)]);
-    }
+    return static_cast<std::size_t>(std::max(count, 0));
 }
 
 // The timer only wakes; advance() looks at the clock. So nothing is armed more often than a
 // deadline changes, where a timeout of epoll_wait would be armed for every wait.
 void Load::arm_timer()
 {
-    Time next = running() ? std::min(phase_end_, recorder_.next_tick()) : phase_end_;
+    Time next = running() ? std::min(phase_end_, course_.next_tick()) : phase_end_;
     if (schedule_ && !free_.empty() && remaining() > 0) {
         next = std::min(next, schedule_->next());
     }
@@ -246,7 +295,9 @@ void Load::dispatch(const epoll_event& event)
     }
     if (event.data.u64 == stop_event) {
         stopped_ = true;
-        watch(EPOLL_CTL_DEL, stop_fd_, 0, stop_event);  // it stays readable: once is enough
+        for (const int fd : std::exchange(stop_fds_, {})) {
+            watch(EPOLL_CTL_DEL, fd, 0, stop_event);  // it stays readable: once is enough
+        }
         return;
     }
     const std::size_t number = event.data.u64;
@@ -272,7 +323,8 @@ void Load::open_more()
         return;
     }
     next_batch_ = now_ + connect_pause;
-    const std::size_t batch_end = std::min(opened_ + connects_at_once, connections_.size());
+    const std::size_t batch = std::max<std::size_t>(1, connects_at_once / part_.threads);
+    const std::size_t batch_end = std::min(opened_ + batch, connections_.size());
     while (opened_ < batch_end) {
         begin_connecting(opened_++);
     }
@@ -302,7 +354,7 @@ void Load::finish_connecting(std::size_t number)
     }
     connection.link = Link::up;
     --connecting_;
-    recorder_.connected();
+    tally_.connected();
     if (phase_ == Phase::connecting) {
         phase_end_ = now_ + connect_patience;
     }
@@ -316,7 +368,7 @@ void Load::finish_connecting(std::size_t number)
 void Load::connect_failed(std::size_t number, int error)
 {
     ++errors_.connect;
-    recorder_.failure();
+    tally_.failure();
     note(explain_connect(options_.target, error));
     // With --reconnect, too: who tries again at once, against a server that has gone, only spins.
     hang_up(number, Link::over);
@@ -325,7 +377,7 @@ void Load::connect_failed(std::size_t number, int error)
 void Load::connection_failed(std::size_t number, std::string why)
 {
     ++errors_.read;
-    recorder_.failure();
+    tally_.failure();
     note(std::move(why));
     hang_up(number, options_.reconnect ? Link::down : Link::over);
 }
@@ -337,6 +389,9 @@ void Load::hang_up(std::size_t number, Link then)
     alive_ -= then == Link::over && works(number) ? 1U : 0U;
     outstanding_ -= connection.outstanding;
     lost_ += connection.outstanding;
+    if (connection.outstanding > 0) {
+        reset_on_close(connection.socket);
+    }
     connection.outstanding = 0;
     connection.unsent.clear();
     connection.partial.clear();
@@ -494,7 +549,7 @@ void Load::receive(std::size_t number)
         fill(number, unlimited);
         return;
     }
-    recorder_.read(static_cast<std::size_t>(size));
+    tally_.read(static_cast<std::size_t>(size));
     std::string_view text(buffer_.data(), static_cast<std::size_t>(size));
     for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
         if (connection.partial.empty()) {
@@ -537,11 +592,11 @@ void Load::take_reply(Connection& connection, std::string_view reply)
     const unsigned n = options_.mix[request.share].n;
     if (reply != questions_[request.share].reply) {
         ++(reply.starts_with("[Error]") ? errors_.reply : errors_.wrong);
-        recorder_.error(now_);
+        tally_.error(now_);
         note(fmt::format("fib({}) was answered with '{}'", n, reply));
         return;
     }
-    recorder_.reply(n, request.since, request.sent, now_);
+    tally_.reply(n, request.since, request.sent, now_);
 }
 
 void Load::note(std::string example)
@@ -565,7 +620,7 @@ void Load::advance()
         }
     }
     if (running()) {
-        recorder_.tick(now_);
+        course_.tick(now_);
         if (phase_ == Phase::warming_up && now_ >= phase_end_) {
             start_measuring();
         }
@@ -593,11 +648,12 @@ void Load::start()
         begun_ += works(opened_) ? 1U : 0U;
         connect_failed(opened_, ETIMEDOUT);
     }
+    now_ = course_.start(now_);
     if (options_.warmup.count() > 0) {
         phase_ = Phase::warming_up;
         phase_end_ = now_ + options_.warmup;
-        recorder_.start_warmup(now_);
-        start_schedule();
+        tally_.start_warmup(now_);
+        start_schedule(now_);
     } else {
         start_measuring();
     }
@@ -608,24 +664,25 @@ void Load::start_measuring()
     phase_ = Phase::measuring;
     issued_ = 0;
     now_ = Clock::now();  // later than all that this batch of events has made us send
-    phase_end_ = options_.duration ? now_ + *options_.duration : Time::max();
-    recorder_.start_measuring(now_);
-    start_schedule();
+    const Time begin = course_.measure(now_);
+    phase_end_ = options_.duration ? begin + *options_.duration : Time::max();
+    tally_.start_measuring(begin);
+    start_schedule(begin);
 }
 
 // What the warm-up has left in the queue is dropped: the measuring begins with an empty one.
-void Load::start_schedule()
+void Load::start_schedule(Time begin)
 {
     if (schedule_) {
-        schedule_->start(now_);
+        schedule_->start(begin);
     }
 }
 
 // From now on nothing is sent; what is on its way may still come.
 void Load::start_draining()
 {
-    recorder_.stop(now_);
-    result_ = recorder_.result();
+    tally_.stop();
+    course_.end(now_);
     Time oldest = now_;
     if (schedule_ && phase_ == Phase::measuring && due(now_) > 0) {
         result_.unsent = due(now_);
@@ -647,6 +704,9 @@ void Load::finish()
     errors_.unanswered = outstanding_ + lost_;
     for (std::size_t number = 0; number < connections_.size(); ++number) {
         Connection& connection = connections_[number];
+        if (connection.outstanding > 0) {
+            reset_on_close(connection.socket);
+        }
         result_.starved += connection.asked && !connection.answered ? 1U : 0U;
         if (!works(number) && connection.link == Link::up) {
             look_at_idle(connection);
@@ -657,12 +717,225 @@ void Load::finish()
     result_.stopped = stopped_;
 }
 
+// ---- One loop, or several
+
+// What a loop has to tell at its end, beside its tally.
+void add_ending(LoadResult& result, const LoadResult& loop)
+{
+    result.errors.connect += loop.errors.connect;
+    result.errors.read += loop.errors.read;
+    result.errors.reply += loop.errors.reply;
+    result.errors.wrong += loop.errors.wrong;
+    result.errors.unanswered += loop.errors.unanswered;
+    if (result.errors.example.empty()) {
+        result.errors.example = loop.errors.example;
+    }
+    result.connections += loop.connections;
+    result.idle_open += loop.idle_open;
+    result.idle_closed += loop.idle_closed;
+    result.unsent += loop.unsent;
+    result.longest_wait_s = std::max(result.longest_wait_s, loop.longest_wait_s);
+    result.starved += loop.starved;
+    result.stopped = result.stopped || loop.stopped;
+}
+
+// A single loop keeps the time as well.
+class Alone : public Course {
+  public:
+    Alone(const PerfOptions& options, Recorder& recorder) : options_(options), recorder_(recorder)
+    {
+    }
+    Time start(Time now) override
+    {
+        if (options_.warmup.count() > 0) {
+            recorder_.start_warmup(now);
+        }
+        return now;
+    }
+    Time measure(Time now) override
+    {
+        recorder_.start_measuring(now);
+        return now;
+    }
+    void tick(Time now) override { recorder_.tick(now); }
+    [[nodiscard]] Time next_tick() const override { return recorder_.next_tick(); }
+    void end(Time now) override { recorder_.stop(now); }
+
+  private:
+    const PerfOptions& options_;
+    Recorder& recorder_;
+};
+
+// Loops on threads of their own, and the thread that has started them, which keeps the time.
+class Team {
+  public:
+    Team(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer);
+
+    // Throws what a thread has failed with.
+    LoadResult run();
+
+  private:
+    struct NoteTime {
+        Time* time;
+        void operator()() const noexcept { *time = Clock::now(); }
+    };
+
+    // One thread of them.
+    struct Member : Course {
+        Member(Team& team, Part part) : team_(team), options_(team.options_)
+        {
+            options_.connections = static_cast<unsigned>(part.of(options_.connections));
+            options_.idle = static_cast<unsigned>(part.of(options_.idle));
+            if (options_.requests) {
+                options_.requests = part.of_requests(*options_.requests);
+            }
+        }
+        Time start(Time /*now*/) override
+        {
+            started_ = true;
+            team_.started_.arrive_and_wait();
+            return team_.begin_;
+        }
+        // An open loop has one schedule for all of its threads.
+        Time measure(Time now) override
+        {
+            return options_.rate ? team_.begin_ + options_.warmup : now;
+        }
+        void tick(Time /*now*/) override {}
+        [[nodiscard]] Time next_tick() const override { return Time::max(); }
+        void end(Time now) override
+        {
+            if (!std::exchange(started_, true)) {  // it has been stopped before it began
+                team_.started_.arrive_and_drop();
+            }
+            const std::lock_guard lock(team_.mutex_);
+            team_.end_ = std::max(team_.end_, now);
+            --team_.running_;
+            team_.changed_.notify_one();
+        }
+
+        Team& team_;
+        PerfOptions options_;
+        bool started_ = false;
+        std::optional<Load> load_;
+        LoadResult result_;
+        std::exception_ptr failure_;
+        std::jthread thread_;
+    };
+
+    void keep_time();
+    void run(Member& member) noexcept;
+
+    const PerfOptions& options_;
+    Recorder recorder_;
+    Descriptor halt_{check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")};
+    Time begin_{};                    // written before anybody leaves the barrier
+    std::barrier<NoteTime> started_;  // all connections are there
+    std::mutex mutex_;
+    std::condition_variable changed_;  // running_
+    unsigned running_;                 // how many still measure; guarded by mutex_
+    Time end_{};                       // when the last of them stopped; guarded by mutex_
+    bool failed_ = false;              // one of them; guarded by mutex_
+    std::deque<Member> members_;       // they can't be moved
+};
+
+Team::Team(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer)
+    : options_(options),
+      recorder_(options, observer),
+      started_(static_cast<std::ptrdiff_t>(options.threads) + 1, NoteTime{&begin_}),
+      running_(options.threads)
+{
+    for (unsigned number = 0; number < options.threads; ++number) {
+        const Part part{number, options.threads, options.connections};
+        Member& member = members_.emplace_back(*this, part);
+        member.load_.emplace(member.options_, part,
+                             Connected{std::exchange(first.socket, Descriptor()), first.address},
+                             std::vector{stop_fd, halt_.get()}, recorder_.tally(number), member);
+    }
+}
+
+LoadResult Team::run()
+{
+    for (Member& member : members_) {
+        member.thread_ = std::jthread([this, &member] { run(member); });
+    }
+    keep_time();
+    for (Member& member : members_) {
+        member.thread_.join();
+        if (member.failure_) {
+            std::rethrow_exception(member.failure_);
+        }
+    }
+    LoadResult result = recorder_.result();
+    for (const Member& member : members_) {
+        add_ending(result, member.result_);
+    }
+    return result;
+}
+
+void Team::run(Member& member) noexcept
+try {
+    member.result_ = member.load_->run();
+} catch (...) {
+    member.failure_ = std::current_exception();
+    {
+        const std::lock_guard lock(mutex_);
+        failed_ = true;
+    }
+    member.end(Clock::now());
+}
+
+// Until nobody measures any more.
+void Team::keep_time()
+{
+    started_.arrive_and_wait();
+    const Time measuring = begin_ + options_.warmup;
+    bool warming_up = options_.warmup.count() > 0;
+    if (warming_up) {
+        recorder_.start_warmup(begin_);
+    } else {
+        recorder_.start_measuring(begin_);
+    }
+    for (;;) {
+        const Time next = std::min(recorder_.next_tick(), warming_up ? measuring : Time::max());
+        std::unique_lock lock(mutex_);
+        changed_.wait_until(lock, next, [this] { return running_ == 0 || failed_; });
+        const bool over = running_ == 0;
+        const Time end = end_;
+        if (std::exchange(failed_, false)) {
+            const std::uint64_t one = 1;
+            [[maybe_unused]] const auto written = ::write(halt_.get(), &one, sizeof one);
+        }
+        lock.unlock();  // who ends has its tally locked, and then wants the mutex
+        const Time now = Clock::now();
+        if (over) {
+            recorder_.stop(end);
+            return;
+        }
+        if (warming_up && now >= measuring) {
+            warming_up = false;
+            recorder_.start_measuring(measuring);
+        }
+        recorder_.tick(now);
+    }
+}
+
 }  // namespace
 
 LoadResult run_load(const PerfOptions& options, Connected first, int stop_fd,
                     LoadObserver& observer)
 {
-    return Load(options, std::move(first), stop_fd, observer).run();
+    if (options.threads > 1) {
+        return Team(options, std::move(first), stop_fd, observer).run();
+    }
+    Recorder recorder(options, observer);
+    Alone course(options, recorder);
+    Load load(options, Part{0, 1, options.connections}, std::move(first), {stop_fd},
+              recorder.tally(0), course);
+    const LoadResult ending = load.run();
+    LoadResult result = recorder.result();
+    add_ending(result, ending);
+    return result;
 }
 
 }  // namespace ground

@@ -1,4 +1,4 @@
-// load.hpp -- the load generator: one thread, epoll, any number of connections.
+// load.hpp -- the load generator: epoll, any number of connections, one thread or a few.
 //
 // A closed loop: each connection keeps `pipeline` requests in flight and sends the next one when a
 // reply has come. Latency counts from the moment a request is handed to the kernel to the moment
@@ -12,7 +12,10 @@
 //
 // --reconnect: a new connection for each request. Sending then begins with connecting.
 //
-// All of it belongs to one thread.
+// --threads: so many loops of this kind, each with its own connections (part.hpp). They begin to
+// ask together, when all connections of all of them are there, and then have nothing to do with
+// each other. A single one runs on the thread that has called run_load(); several have their own,
+// and that one collects what they count.
 #pragma once
 
 #include "clients/perf/perf_options.hpp"
@@ -75,6 +78,7 @@ struct LoadResult {
     double longest_wait_s = 0;      // of those, and of the unanswered, at the end
     std::uint64_t starved = 0;      // connections that sent a request and never had a reply
     double client_cpu_s = 0;        // user and system time of this process
+    unsigned client_cpus = 1;       // how many CPUs it could have used at the same time
     bool stopped = false;           // by stop_fd
 
     [[nodiscard]] double rate_mean() const noexcept
@@ -83,7 +87,8 @@ struct LoadResult {
     }
 };
 
-// Who wants to know while it runs. Called on the thread of run_load(), which waits meanwhile.
+// Who wants to know while it runs. One call at a time; but with several threads on_reply() comes on
+// the one that has had the reply, which waits meanwhile.
 class LoadObserver {
   public:
     virtual ~LoadObserver() = default;

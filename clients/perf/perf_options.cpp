@@ -39,6 +39,10 @@ std::vector<std::string_view> split(std::string_view text, char separator)
 // Combinations that each make sense alone.
 void check_combination(const PerfOptions& options)
 {
+    if (options.threads > options.connections) {
+        refuse(fmt::format("--threads {} needs --connections {}: each thread has one at least",
+                           options.threads, options.threads));
+    }
     if (options.terminator == Terminator::none && options.pipeline > 1) {
         refuse("--terminator none needs --pipeline 1: without an end, several requests are one");
     }
@@ -134,6 +138,7 @@ again and again, until Ctrl-C.
 
 What is sent:
   -c, --connections N      connections at the same time                     [1]
+  -t, --threads N          as many threads, which share the connections      [1]
   -P, --pipeline N         requests in flight on each connection            [1]
   -R, --rate N             N requests per second in all, by the clock: an
                            open loop
@@ -179,6 +184,7 @@ Examples:
   perf                            the talk's perf2
   perf --fib 30 --each            the talk's perf1: the time of each request
   perf -c 64 -d 10s -L            64 clients for ten seconds, with percentiles
+  perf -c 256 -t 4 -d 10s         a load for a server with many cores
   perf -c 16 --fib 1:99,30:1      one request in a hundred is a big one
   perf -n 10000 -P 16 -q          10,000 requests, 16 in flight; only the report
   perf -R 1000 -c 16 -d 10s -L    a thousand a second, as from people who come
@@ -291,6 +297,7 @@ PerfOptions parse_perf_options(int argc, char** argv)
         "HOST:PORT; try localhost:25000");
 
     add_number(app, "-c,--connections", options.connections, 1U, 1'000'000U);
+    add_number(app, "-t,--threads", options.threads, 1U, 1000U);
     add_number(app, "-P,--pipeline", options.pipeline, 1U, 100'000U);
     add_parsed(app, "--fib", options.mix, parse_mix, "a number up to 93, or a mix like 1:99,30:1");
     add_parsed(app, "--terminator", options.terminator, parse_terminator,

@@ -26,6 +26,7 @@ enum class Terminator { none, lf, crlf, cr };
 struct PerfOptions {
     Target target;
     unsigned connections = 1;
+    unsigned threads = 1;
     unsigned pipeline = 1;  // requests in flight on each connection
     Mix mix = {Share{}};
     Terminator terminator = Terminator::lf;

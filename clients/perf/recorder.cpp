@@ -1,10 +1,12 @@
 #include "clients/perf/recorder.hpp"
 
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 namespace ground {
 
@@ -30,94 +32,116 @@ unsigned biggest_of(const Mix& mix)
     return std::max_element(mix.begin(), mix.end(), smaller)->n;
 }
 
+// How many CPUs so many threads can keep busy here.
+unsigned usable_cpus(unsigned threads)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    // It fails where there are more CPUs than the set has room for.
+    const bool known = ::sched_getaffinity(0, sizeof set, &set) == 0;
+    return known ? std::min(threads, static_cast<unsigned>(CPU_COUNT(&set))) : threads;
+}
+
 }  // namespace
 
-Recorder::Recorder(const PerfOptions& options, LoadObserver& observer)
-    : options_(options), observer_(observer), biggest_(biggest_of(options.mix))
+// ---- Tally
+
+Tally::Tally(Recorder& recorder, const PerfOptions& options)
+    : recorder_(recorder),
+      open_loop_(options.rate.has_value()),
+      each_(options.each),
+      biggest_(biggest_of(options.mix))
 {
 }
 
-void Recorder::start_warmup(Time now) { start(State::warming_up, now); }
+void Tally::start(State state, Time now) noexcept
+{
+    state_ = state;
+    since_ = now;
+}
+
+void Tally::read(std::size_t bytes) noexcept { counts_[state_].bytes_read += bytes; }
+
+void Tally::reply(unsigned n, Time since, Time sent, Time now)
+{
+    last_reply_ = now;
+    if (state_ == idle || since < since_) {
+        return;
+    }
+    const Nanoseconds latency = std::max(now - since, Nanoseconds(0));
+    counts_[state_].latency_ns.record(static_cast<std::uint64_t>(latency.count()));
+    if (open_loop_) {
+        const Nanoseconds from_send = std::max(now - sent, Nanoseconds(0));
+        counts_[state_].latency_from_send_ns.record(static_cast<std::uint64_t>(from_send.count()));
+    }
+    if (each_ && n == biggest_) {
+        recorder_.show_reply(n, latency);
+    }
+}
+
+void Tally::error(Time now) noexcept
+{
+    last_reply_ = now;
+    ++counts_[state_].errors;
+}
+
+void Tally::failure() noexcept { ++counts_[state_].errors; }
+
+void Tally::connected() noexcept { ++counts_[state_].connects; }
+
+// ---- Recorder
+
+Recorder::Recorder(const PerfOptions& options, LoadObserver& observer)
+    : options_(options), observer_(observer)
+{
+    for (unsigned thread = 0; thread < options.threads; ++thread) {
+        tallies_.emplace_back(*this, options);
+    }
+}
+
+void Recorder::start_warmup(Time now) { start(Tally::warming_up, now); }
 
 void Recorder::start_measuring(Time now)
 {
-    start(State::measuring, now);
+    start(Tally::measuring, now);
     cpu_before_ = cpu_seconds();
 }
 
-void Recorder::start(State state, Time now)
+void Recorder::start(Tally::State state, Time now)
 {
-    if (state_ == State::idle) {
+    if (state_ == Tally::idle) {
         last_reply_ = now;  // there was none, but this is when the waiting began
     }
     state_ = state;
     since_ = now;
-    interval_errors_ = 0;
-    interval_latency_.clear();
+    interval_ = {};
     interval_begin_ = now;
     interval_end_ = now + options_.interval;
-    sample_requests_ = 0;
+    sampled_ = 0;
+    carried_ = 0;
     sample_begin_ = now;
     sample_end_ = now + sample_length;
 }
 
 void Recorder::stop(Time now)
 {
-    if (state_ == State::measuring) {
+    if (state_ == Tally::measuring) {
         // What is left of an interval counts, but is a line of its own only if it is not too short
         // to tell a rate.
         if (now - interval_begin_ >= options_.interval / 2) {
             end_interval(now);
         }
-        result_.latency_ns += interval_latency_;
         if (result_.rate.count() == 0) {
             end_sample(now);
         }
+        collect();
+        keep();
         result_.duration_s = seconds(now - since_);
         result_.requests = result_.latency_ns.count();
         result_.client_cpu_s = cpu_seconds() - cpu_before_;
+        result_.client_cpus = usable_cpus(options_.threads);
     }
-    state_ = State::idle;
-}
-
-void Recorder::read(std::size_t bytes) noexcept
-{
-    if (state_ == State::measuring) {
-        result_.bytes_read += bytes;
-    }
-}
-
-void Recorder::reply(unsigned n, Time since, Time sent, Time now)
-{
-    last_reply_ = now;
-    if (state_ == State::idle || since < since_) {
-        return;
-    }
-    const Nanoseconds latency = std::max(now - since, Nanoseconds(0));
-    interval_latency_.record(static_cast<std::uint64_t>(latency.count()));
-    if (options_.rate) {
-        const Nanoseconds from_send = std::max(now - sent, Nanoseconds(0));
-        result_.latency_from_send_ns.record(static_cast<std::uint64_t>(from_send.count()));
-    }
-    ++sample_requests_;
-    if (options_.each && n == biggest_) {
-        observer_.on_reply(n, fib_fast(n), latency);
-    }
-}
-
-void Recorder::error(Time now) noexcept
-{
-    last_reply_ = now;
-    ++interval_errors_;
-}
-
-void Recorder::failure() noexcept { ++interval_errors_; }
-
-void Recorder::connected() noexcept
-{
-    if (state_ == State::measuring) {
-        ++result_.connects;
-    }
+    state_ = Tally::idle;
 }
 
 void Recorder::tick(Time now)
@@ -132,40 +156,84 @@ void Recorder::tick(Time now)
 
 Recorder::Time Recorder::next_tick() const noexcept { return std::min(interval_end_, sample_end_); }
 
+void Recorder::show_reply(unsigned n, Nanoseconds latency)
+{
+    const std::lock_guard lock(observer_mutex_);
+    observer_.on_reply(n, fib_fast(n), latency);
+}
+
+// Adds what the threads have counted to the interval.
+void Recorder::collect()
+{
+    for (Tally& tally : tallies_) {
+        const std::lock_guard lock(tally.mutex());
+        Tally::Counts& counts = tally.counts_[state_];
+        interval_.latency_ns += counts.latency_ns;
+        counts.latency_ns.clear();
+        if (options_.rate) {
+            interval_.latency_from_send_ns += counts.latency_from_send_ns;
+            counts.latency_from_send_ns.clear();
+        }
+        interval_.errors += std::exchange(counts.errors, 0);
+        interval_.bytes_read += std::exchange(counts.bytes_read, 0);
+        interval_.connects += std::exchange(counts.connects, 0);
+        last_reply_ = std::max(last_reply_, tally.last_reply_);
+    }
+}
+
+// Adds the interval to what will be reported.
+void Recorder::keep()
+{
+    result_.latency_ns += interval_.latency_ns;
+    result_.latency_from_send_ns += interval_.latency_from_send_ns;
+    result_.bytes_read += interval_.bytes_read;
+    result_.connects += interval_.connects;
+}
+
 void Recorder::end_sample(Time now)
 {
+    std::uint64_t requests = interval_.latency_ns.count();
+    for (Tally& tally : tallies_) {
+        const std::lock_guard lock(tally.mutex());
+        requests += tally.counts_[state_].latency_ns.count();
+    }
     const double length = seconds(now - sample_begin_);
-    if (state_ == State::measuring && length > 0) {
-        const double rate = static_cast<double>(sample_requests_) / length;
+    if (state_ == Tally::measuring && length > 0) {
+        const double rate = static_cast<double>(carried_ + requests - sampled_) / length;
         result_.rate.record(static_cast<std::uint64_t>(std::llround(rate)));
     }
-    sample_requests_ = 0;
+    sampled_ = requests;
+    carried_ = 0;
     sample_begin_ = now;
     sample_end_ = now + sample_length;
 }
 
 void Recorder::end_interval(Time now)
 {
+    collect();
     Interval interval;
-    interval.warmup = state_ == State::warming_up;
+    interval.warmup = state_ == Tally::warming_up;
     interval.length_s = seconds(now - interval_begin_);
-    interval.requests = interval_latency_.count();
-    interval.errors = std::exchange(interval_errors_, 0);
-    interval.p50_ns = interval_latency_.percentile(50);
-    interval.p99_ns = interval_latency_.percentile(99);
+    interval.requests = interval_.latency_ns.count();
+    interval.errors = interval_.errors;
+    interval.p50_ns = interval_.latency_ns.percentile(50);
+    interval.p99_ns = interval_.latency_ns.percentile(99);
     if (options_.histograms) {
-        interval.latencies_ns = interval_latency_.buckets();
+        interval.latencies_ns = interval_.latency_ns.buckets();
     }
     interval.silence_s = seconds(now - last_reply_);
-    if (state_ == State::measuring) {
+    if (state_ == Tally::measuring) {
         interval.at_s = seconds(now - since_);
         result_.intervals.push_back(interval);
-        result_.latency_ns += interval_latency_;
+        keep();
     }
-    interval_latency_.clear();
+    carried_ += interval.requests - sampled_;
+    sampled_ = 0;
+    interval_ = {};
     interval_begin_ = now;
     // In step with the beginning; but after a long pause (Ctrl-Z) not once for each one missed.
     interval_end_ = std::max(interval_end_ + options_.interval, now + options_.interval / 2);
+    const std::lock_guard lock(observer_mutex_);
     observer_.on_interval(interval);
 }
 

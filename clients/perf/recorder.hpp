@@ -1,28 +1,38 @@
 // recorder.hpp -- the figures of a load run: what was answered when, and how soon.
 //
-// The load generator tells it of every right reply and asks it to look at the clock now and then;
-// it does not wait and knows nothing of sockets.
+// Each thread that makes load counts in a tally of its own. The recorder, which belongs to one
+// thread, collects the tallies whenever a sample or an interval is over. Both know nothing of
+// sockets and do not wait, but for each other: a thread locks its tally for as long as it deals
+// with a batch of events, not for each of them, and not at all if it is the recorder's thread as
+// well.
 #pragma once
 
 #include "clients/perf/load.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <mutex>
 
 namespace ground {
 
-class Recorder {
+class Recorder;
+
+// What one thread has counted since the recorder last asked. Call with the mutex locked, unless the
+// recorder's thread is the same.
+class Tally {
   public:
     using Time = Clock::time_point;
 
-    Recorder(const PerfOptions& options, LoadObserver& observer);
+    Tally(Recorder& recorder, const PerfOptions& options);
 
-    // Intervals are shown from now on, and none of them counted.
-    void start_warmup(Time now);
+    // Counts from now on, but not for the measuring.
+    void start_warmup(Time now) noexcept { start(warming_up, now); }
     // From here on everything counts that was asked later than now.
-    void start_measuring(Time now);
-    // The figures are final. What comes later is not part of them.
-    void stop(Time now);
+    void start_measuring(Time now) noexcept { start(measuring, now); }
+    // What comes later does not count.
+    void stop() noexcept { state_ = idle; }
 
     void read(std::size_t bytes) noexcept;
     void reply(unsigned n, Time since, Time sent, Time now);  // a right one
@@ -30,32 +40,80 @@ class Recorder {
     void failure() noexcept;  // of a connection: it broke, or was never made
     void connected() noexcept;
 
+    [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
+
+  private:
+    friend class Recorder;
+
+    enum State : std::size_t { warming_up, measuring, idle };
+    struct Counts {
+        Histogram latency_ns;
+        Histogram latency_from_send_ns;  // of an open loop
+        std::uint64_t errors = 0;
+        std::uint64_t bytes_read = 0;
+        std::uint64_t connects = 0;
+    };
+
+    void start(State state, Time now) noexcept;
+
+    std::mutex mutex_;
+    Recorder& recorder_;
+    const bool open_loop_;
+    const bool each_;
+    const unsigned biggest_;  // the largest number in the mix
+    State state_ = idle;
+    Time since_{};  // when this state began
+    Time last_reply_{};
+    // Of each state, because two threads never begin to measure at the very same time. What is
+    // counted while idle is never looked at.
+    std::array<Counts, 3> counts_;
+};
+
+class Recorder {
+  public:
+    using Time = Clock::time_point;
+
+    Recorder(const PerfOptions& options, LoadObserver& observer);
+
+    // The tally of one of options.threads threads.
+    [[nodiscard]] Tally& tally(std::size_t thread) { return tallies_[thread]; }
+
+    // Intervals are shown from now on, and none of them counted.
+    void start_warmup(Time now);
+    void start_measuring(Time now);
+    // The figures are final. What comes later is not part of them.
+    void stop(Time now);
+
     // Ends the samples and intervals that are over. Call at next_tick(), and whenever it suits.
     void tick(Time now);
     [[nodiscard]] Time next_tick() const noexcept;
 
     [[nodiscard]] const LoadResult& result() const noexcept { return result_; }
 
-  private:
-    enum class State { idle, warming_up, measuring };
+    // Tells the observer. Any thread may call it.
+    void show_reply(unsigned n, Nanoseconds latency);
 
-    void start(State state, Time now);
+  private:
+    void start(Tally::State state, Time now);
+    void collect();
+    void keep();
     void end_sample(Time now);
     void end_interval(Time now);
 
     const PerfOptions& options_;
-    LoadObserver& observer_;
-    const unsigned biggest_;  // the largest number in the mix
-    State state_ = State::idle;
+    std::mutex observer_mutex_;
+    LoadObserver& observer_;     // guarded by observer_mutex_
+    std::deque<Tally> tallies_;  // they can't be moved
+    Tally::State state_ = Tally::idle;
     Time since_{};  // when this state began
     Time last_reply_{};
     Time interval_begin_{};
     Time interval_end_{};
     Time sample_begin_{};
     Time sample_end_{};
-    std::uint64_t sample_requests_ = 0;
-    std::uint64_t interval_errors_ = 0;
-    Histogram interval_latency_;
+    std::uint64_t sampled_ = 0;  // of this interval's requests, those in samples that have ended
+    std::uint64_t carried_ = 0;  // of this sample's requests, those in intervals that have ended
+    Tally::Counts interval_;     // what has been collected of it
     double cpu_before_ = 0;
     LoadResult result_;
 };

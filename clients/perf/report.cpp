@@ -159,6 +159,9 @@ std::string format_header(const PerfOptions& options)
     std::string loop = options.rate ? fmt::format("open loop, {:g} requests/sec, ", *options.rate)
                                     : "closed loop, ";
     loop += plural(options.connections, "connection");
+    if (options.threads > 1) {
+        loop += fmt::format(" on {} threads", options.threads);
+    }
     if (options.pipeline > 1) {
         loop += fmt::format(", {} requests in flight on each", options.pipeline);
     }
@@ -268,6 +271,7 @@ std::string format_json(const PerfOptions& options, const LoadResult& result)
         {"target", to_string(options.target)},
         {"mode", options.rate ? "open" : "closed"},
         {"connections", options.connections},
+        {"threads", options.threads},
         {"pipeline", options.pipeline},
         {"reconnect", options.reconnect},
         {"mix", mix},
@@ -286,6 +290,7 @@ std::string format_json(const PerfOptions& options, const LoadResult& result)
         {"latency_us", latencies(result.latency_ns)},
         {"intervals", intervals},
         {"client_cpu_s", result.client_cpu_s},
+        {"client_cpus", result.client_cpus},
     };
     if (options.rate) {
         report["rate_asked"] = *options.rate;
@@ -348,10 +353,11 @@ std::vector<std::string> warnings(const PerfOptions& options, const LoadResult& 
 {
     std::vector<std::string> sentences;
     // A run of a few milliseconds says nothing about where the time goes.
-    if (result.duration_s >= 0.1 && result.client_cpu_s > 0.95 * result.duration_s) {
+    const double could_have_used = result.duration_s * result.client_cpus;
+    if (result.duration_s >= 0.1 && result.client_cpu_s > 0.95 * could_have_used) {
         sentences.push_back(
             fmt::format("perf itself was busy for {:.0f}% of the time: the server may be faster",
-                        100 * result.client_cpu_s / result.duration_s));
+                        100 * result.client_cpu_s / could_have_used));
     }
     if (result.unsent > 0) {
         sentences.push_back(

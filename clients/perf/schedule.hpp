@@ -2,10 +2,11 @@
 //
 // Request k is due k / rate after the beginning, whatever has become of those before it. So what is
 // due and not sent yet waits in a queue that needs no memory: all of it follows from how many have
-// been taken.
+// been taken. One of several threads has the same schedule as the others, and takes its part of it.
 #pragma once
 
 #include "clients/perf/load.hpp"
+#include "clients/perf/part.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -17,10 +18,10 @@ class Schedule {
   public:
     using Time = Clock::time_point;
 
-    // Requests per second, at most 10^9. Nothing is due before start().
-    explicit Schedule(double rate) noexcept : gap_ns_(1e9 / rate) {}
+    // Requests per second, those of all threads, at most 10^9. Nothing is due before start().
+    explicit Schedule(double rate, Part part = {}) noexcept : gap_ns_(1e9 / rate), part_(part) {}
 
-    // From here on it counts, and the queue is empty. The first request is due at once.
+    // From here on it counts, and the queue is empty. The first request of all is due at once.
     void start(Time now) noexcept
     {
         begin_ = now;
@@ -30,7 +31,7 @@ class Schedule {
     // When the oldest that has not been taken is, was or will be due.
     [[nodiscard]] Time next() const noexcept
     {
-        const double after = std::ceil(static_cast<double>(taken_) * gap_ns_);
+        const double after = std::ceil(static_cast<double>(part_.request(taken_)) * gap_ns_);
         return begin_ + Nanoseconds(static_cast<Nanoseconds::rep>(after));
     }
 
@@ -42,7 +43,8 @@ class Schedule {
             return 0;
         }
         const double gaps = std::floor(static_cast<double>((now - begin_).count()) / gap_ns_);
-        return std::max(static_cast<std::uint64_t>(gaps) + 1, taken_ + 1) - taken_;
+        const std::uint64_t due = part_.of_requests(static_cast<std::uint64_t>(gaps) + 1);
+        return std::max(due, taken_ + 1) - taken_;
     }
 
     // Takes the oldest out of the queue: when it was due.
@@ -55,6 +57,7 @@ class Schedule {
 
   private:
     double gap_ns_;
+    Part part_;
     Time begin_ = Time::max();
     std::uint64_t taken_ = 0;
 };

@@ -164,6 +164,12 @@ bool is_established(const Descriptor& socket) noexcept
            info.tcpi_state == TCP_ESTABLISHED;
 }
 
+void reset_on_close(const Descriptor& socket) noexcept
+{
+    const linger at_once{1, 0};
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 std::string explain_connect(const Target& target, int error)
 {
     if (error == ECONNREFUSED) {

@@ -7,18 +7,25 @@
 #include "common/server/net.hpp"
 
 #include <asio/async_result.hpp>
+#include <asio/basic_waitable_timer.hpp>
 #include <asio/bind_cancellation_slot.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/write.hpp>
 
+#include <chrono>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
 
 namespace ground {
 
+using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                         asio::wait_traits<std::chrono::steady_clock>, Executor>;
+
 // The next client; when there is no descriptor for one it waits, as a Listener does. Throws
-// asio::system_error if the acceptor has been closed.
+// asio::system_error if the wait has been cancelled.
 [[nodiscard]] awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor);
 
 // As recv(), but that the loss of a connection is its end, too: then there are 0 bytes. (Not a
@@ -37,6 +44,18 @@ namespace ground {
         },
         use_awaitable);
 }
+
+// As above, but that it does not wait for longer than this, if it is more than 0: nothing then.
+[[nodiscard]] awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket,
+                                                               std::span<char> buffer,
+                                                               std::chrono::microseconds limit);
+
+// Waits so long; for ever if it is 0.
+[[nodiscard]] awaitable<void> async_sleep(std::chrono::microseconds time);
+
+// Waits until the connection is lost. That its peer has sent its last is no sign of that: it may
+// still wait for replies. TCP has the same word, FIN, for both; only a reset is certain.
+[[nodiscard]] awaitable<void> async_left(tcp::socket& socket);
 
 // Sends all of it. The text has to live until then.
 [[nodiscard]] inline awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text)

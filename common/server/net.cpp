@@ -1,15 +1,13 @@
 #include "common/server/net.hpp"
 
-#include "common/server/async.hpp"
 #include "common/server/limits.hpp"
 #include "common/server/log.hpp"
 
 #include <asio/buffer.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
 #include <fmt/format.h>
 
+#include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -26,17 +24,6 @@
 namespace ground {
 
 namespace {
-
-constexpr auto retry_interval = std::chrono::milliseconds(100);
-
-// Says so once in the life of the process, for it may come to this again and again.
-void say_no_descriptors_left()
-{
-    static std::atomic_flag said;
-    if (!said.test_and_set()) {
-        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
-    }
-}
 
 // One line that says what to do, and the end.
 template <typename... Args>
@@ -121,6 +108,14 @@ bool is_exhausted(const asio::error_code& error) noexcept
             error.value() == ENOMEM);
 }
 
+void say_no_descriptors_left()
+{
+    static std::atomic_flag said;
+    if (!said.test_and_set()) {
+        log("No descriptors left: newcomers wait until a client leaves (see ulimit -n)");
+    }
+}
+
 Listener::Listener(const Options& options)
     : acceptor_(listen(context_, options)),
       timer_(check(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), "timerfd_create"))
@@ -155,14 +150,44 @@ std::optional<tcp::socket> Listener::try_accept()
 
 int Listener::native_handle() { return paused_ ? timer_.get() : acceptor_.native_handle(); }
 
+int Listener::lasting_handle()
+{
+    if (either_.get() == -1) {
+        either_ = Descriptor(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
+        tell_either(EPOLL_CTL_ADD);
+    }
+    return either_.get();
+}
+
+// Which of the two is to be waited for now. The other one stays in the set: to change what is there
+// takes no memory, so it can't fail when there is none.
+void Listener::tell_either(int operation)
+{
+    epoll_event newcomer{paused_ ? 0U : EPOLLIN, {}};
+    epoll_event pause_over{paused_ ? EPOLLIN : 0U, {}};
+    check(::epoll_ctl(either_.get(), operation, acceptor_.native_handle(), &newcomer), "epoll_ctl");
+    check(::epoll_ctl(either_.get(), operation, timer_.get(), &pause_over), "epoll_ctl");
+}
+
+void Listener::close() noexcept
+{
+    asio::error_code ignored;
+    acceptor_.close(ignored);
+    timer_.reset();
+    either_.reset();
+}
+
 std::optional<tcp::socket> Listener::accept_one()
 {
     asio::error_code error;
     tcp::socket client(context_);
     acceptor_.accept(client, error);
-    paused_ = is_exhausted(error);
+    const bool was_paused = std::exchange(paused_, is_exhausted(error));
     if (paused_) {
         pause();
+    }
+    if (paused_ != was_paused && either_.get() != -1) {
+        tell_either(EPOLL_CTL_MOD);
     }
     if (error) {
         return std::nullopt;  // would block, or the client has gone again: nobody is there
@@ -177,31 +202,6 @@ void Listener::pause()
     say_no_descriptors_left();
     const itimerspec once{{0, 0}, {0, std::chrono::nanoseconds(retry_interval).count()}};
     check(::timerfd_settime(timer_.get(), 0, &once, nullptr), "timerfd_settime");
-}
-
-awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
-{
-    using Clock = std::chrono::steady_clock;
-    using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
-    for (;;) {
-        asio::error_code error;
-        tcp::socket client =
-            co_await acceptor.async_accept(asio::redirect_error(use_awaitable, error));
-        // It may have been closed after it had accepted a client, while that was waiting in the
-        // queue of the io_context.
-        if (!acceptor.is_open()) {
-            throw asio::system_error(asio::error::operation_aborted);
-        }
-        if (!error) {
-            client.set_option(tcp::no_delay(true), error);
-            co_return client;
-        }
-        if (is_exhausted(error)) {
-            say_no_descriptors_left();
-            Timer timer(acceptor.get_executor(), retry_interval);
-            co_await timer.async_wait(use_awaitable);
-        }
-    }
 }
 
 std::size_t recv(tcp::socket& socket, std::span<char> buffer)

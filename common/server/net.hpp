@@ -13,6 +13,7 @@
 #include <asio/ip/tcp.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -41,6 +42,10 @@ void warn_of_limit(const Options& options, std::size_t clients);
 
 // Whether accept() failed for want of descriptors or memory: worth another try a little later.
 [[nodiscard]] bool is_exhausted(const asio::error_code& error) noexcept;
+inline constexpr std::chrono::milliseconds retry_interval{100};
+
+// Says so once in the life of the process, for it may come to this again and again.
+void say_no_descriptors_left();
 
 // The socket that clients knock at.
 //
@@ -59,14 +64,24 @@ class Listener {
     // What to wait on, until it is readable, before try_accept(). Not always the same descriptor.
     [[nodiscard]] int native_handle();
 
+    // The same for whoever registers it once and for all: always the same descriptor. (An epoll set
+    // is itself readable when something in it is. In this one are both that native_handle() may
+    // be.)
+    [[nodiscard]] int lasting_handle();
+
+    // For a child process that has inherited it: its parent goes on listening.
+    void close() noexcept;
+
   private:
     [[nodiscard]] std::optional<tcp::socket> accept_one();
     void pause();
+    void tell_either(int operation);
 
     asio::io_context context_;
     tcp::acceptor acceptor_;
     Descriptor timer_;     // a timerfd: the pause as something that select can wait for
     bool paused_ = false;  // wait for timer_ instead of acceptor_
+    Descriptor either_;    // the epoll set, if lasting_handle() has been called
 };
 
 // The same bytes, as Asio's functions want to have them.

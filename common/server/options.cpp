@@ -76,6 +76,21 @@ std::optional<std::chrono::microseconds> parse_interval(std::string_view text)
     return interval;
 }
 
+// An option that takes a time.
+CLI::Option* add_time(CLI::App& app, const std::string& name, std::chrono::microseconds& target,
+                      const std::string& help)
+{
+    const auto set = [&target, name](const std::string& text) {
+        const auto interval = parse_interval(text);
+        if (!interval) {
+            throw CLI::ValidationError(
+                fmt::format("{}: '{}' is not a time; try 5ms, 500us or 1s", name, text));
+        }
+        target = *interval;
+    };
+    return app.add_option_function<std::string>(name, set, help)->type_name("TIME");
+}
+
 }  // namespace
 
 Options parse_options(int argc, char** argv, const About& stage, Has has)
@@ -110,19 +125,24 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
                    "Workers in the pool (default: cores)");
     }
 
+    if (has.guard) {
+        add_choice<Guard>(
+            app, "--guard", options.guard,
+            {{"mutex", Guard::mutex}, {"none", Guard::none}, {"atomic", Guard::atomic}},
+            "What keeps the threads apart");
+    }
     if (has.gil) {
-        const auto set = [&options](const std::string& text) {
-            const auto interval = parse_interval(text);
-            if (!interval) {
-                throw CLI::ValidationError(fmt::format(
-                    "--switch-interval: '{}' is not a time; try 5ms, 500us or 1s", text));
-            }
-            options.switch_interval = *interval;
-        };
-        app.add_option_function<std::string>("--switch-interval", set,
-                                             "How long a thread waits before it asks for the lock")
-            ->type_name("TIME")
+        add_time(app, "--switch-interval", options.switch_interval,
+                 "How long a thread waits before it asks for the lock")
             ->default_str("5ms");
+    }
+    if (has.limits) {
+        add_time(app, "--idle-timeout", options.limits.idle,
+                 "How long a client may ask nothing (default: as long as it likes)");
+        add_time(app, "--request-timeout", options.limits.request,
+                 "How long a request may take (default: as long as it takes)");
+        add_number(app, "--max-waiting", options.limits.waiting, std::size_t{1},
+                   std::size_t{1'000'000}, "Requests that may wait for a worker");
     }
 
     try {

@@ -4,6 +4,7 @@
 #include "common/server/protocol.hpp"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -12,6 +13,16 @@ namespace ground {
 // Who computes, in the stages that have a pool.
 enum class PoolKind { processes, threads, inline_ };
 
+// What a server is ready to bear, in the stages that can end what they have begun.
+struct Limits {
+    std::chrono::microseconds idle{0};     // of a conversation, between two requests; 0: for ever
+    std::chrono::microseconds request{0};  // until a request has its reply; 0: for ever
+    std::size_t waiting = 10'000;          // requests that nobody has begun to compute
+};
+
+// What keeps threads apart where they share numbers, in 02d_shared_state.
+enum class Guard { mutex, none, atomic };
+
 struct Options {
     std::string stage;  // "02_threads"
     std::string host = "127.0.0.1";
@@ -19,7 +30,9 @@ struct Options {
     Rules rules;
     bool quiet = false;  // say nothing about single connections
     PoolKind pool = PoolKind::processes;
-    unsigned workers = 0;                             // set to the number of cores if not given
+    Guard guard = Guard::mutex;
+    unsigned workers = 0;  // set to the number of cores if not given
+    Limits limits;
     std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
 };
 
@@ -32,8 +45,10 @@ extern const About about;  // of the stage that this program is; made by stages/
 
 // The options that only some stages have.
 struct Has {
-    bool pool = false;  // --pool, --workers
-    bool gil = false;   // --switch-interval
+    bool pool = false;    // --pool, --workers
+    bool gil = false;     // --switch-interval
+    bool guard = false;   // --guard
+    bool limits = false;  // --idle-timeout, --request-timeout, --max-waiting
 };
 
 // The options of this run; also makes the process fit to serve: as many descriptors as it may have,

@@ -81,6 +81,9 @@ std::optional<std::string_view> Requests::next_line()
 
 Request Requests::parse(std::string_view text) const
 {
+    if (text == rules_.word) {  // never without one: no text here is empty
+        return {0, {}, true};
+    }
     const char* const end = text.data() + text.size();
     // One sign is allowed, as int() in Python allows it.
     const bool negative = text.front() == '-';

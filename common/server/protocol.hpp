@@ -29,12 +29,16 @@ struct Rules {
     Framing framing = Framing::automatic;
     unsigned max_n = 50;  // larger numbers are refused
     FibFunction fib = ground::fib;
+    std::string_view
+        word{};  // a request, too, in a stage that has one: "count" in 02d_shared_state
 };
 
-// One request: a number to compute or, if it was none, the reply that says why.
+// One request: a number to compute, the stage's word or, if it was neither, the reply that says
+// why.
 struct Request {
     unsigned n = 0;
     std::string error;  // empty, or a whole "[Error] ...\n"
+    bool is_word = false;
 
     [[nodiscard]] bool valid() const noexcept { return error.empty(); }
 };

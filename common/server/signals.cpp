@@ -1,6 +1,7 @@
 #include "common/server/signals.hpp"
 
 #include "common/compute/process_pool.hpp"
+#include "common/server/children.hpp"
 
 #include <asio/post.hpp>
 
@@ -43,6 +44,7 @@ sigset_t stop_signals() noexcept
 [[noreturn]] void leave() noexcept
 {
     ProcessPool::end_workers();
+    end_children();
 #ifdef GROUND_ADDRESS_SANITIZER
     __lsan_do_leak_check();  // _exit() would skip it
 #endif

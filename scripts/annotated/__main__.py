@@ -20,7 +20,7 @@ from comments import format_prose, is_sentence, read_header
 from differences import format_diff, stage_diff
 from listing import format_reading
 from markup import escape, quoted
-from sources import ROOT, Failed, Names, find_definitions, read_source
+from sources import ROOT, Failed, Names, find_definitions, read_source, stages_by_place
 
 PARTS = Path(__file__).resolve().parent
 
@@ -67,7 +67,8 @@ def format_article(source, header, size, names, group, diffs, by_name):
     before = group[position - 1] if position else None
     after = group[position + 1] if position + 1 < len(group) else None
     identity = source.name
-    where = (f"Stage {position + 1} of {len(group)}" if source.is_stage else
+    company = [other for other in group if other.place == source.place]
+    where = (f"{capitalised(source.place)}: {company.index(source) + 1} of {len(company)}" if source.is_stage else
              f"{source.path.parent.relative_to(ROOT)}/ · {used_by(source, [s for s in by_name.values() if s.is_stage], by_name)}")
     outline = "".join(f"<li><a href={quoted('#' + d.anchor)}><code>{escape(d.name)}</code></a></li>"
                       for d in source.definitions
@@ -101,8 +102,9 @@ def format_article(source, header, size, names, group, diffs, by_name):
 
 
 def format_page():
-    sources = [read_source(path) for path in (*sorted(ROOT.glob("stages/[0-9]*.cpp")),
-                                              *sorted(ROOT.glob("common/*/*.hpp")))]
+    places = stages_by_place()
+    sources = [read_source(path, place) for place, paths in places.items() for path in paths]
+    sources += [read_source(path) for path in sorted(ROOT.glob("common/*/*.hpp"))]
     find_definitions(sources)
     by_name = {source.name: source for source in sources}
     stages = [source for source in sources if source.is_stage]
@@ -127,9 +129,10 @@ def format_page():
     articles = "".join(
         format_article(source, *tops[source.name], names[source.name], group, diffs, by_name)
         for group in (stages, headers) for source in group)
-    tabs = "".join(f"<li><a href=#{s.name} title={quoted(s.name)}><b>{short(s.name)}</b>"
+    firsts = {next(s for s in stages if s.place == place) for place in list(places)[1:]}
+    tabs = "".join(f"<li{' class=first' * (s in firsts)}><a href=#{s.name} title={quoted(s.name)}><b>{short(s.name)}</b>"
                    f"<span>{escape(s.name.removeprefix(short(s.name)))}</span></a></li>" for s in stages)
-    cards = []
+    cards = {place: [] for place in places}
     for stage in stages:
         header = tops[stage.name][0]
         change = ""
@@ -139,7 +142,7 @@ def format_page():
                       f"lines of code since {header.base}</a>")
         else:
             change = "<span class=counts>where it begins</span>"
-        cards.append(f"<li><a href=#{stage.name}><code>{stage.name}</code></a> "
+        cards[stage.place].append(f"<li><a href=#{stage.name}><code>{stage.name}</code></a> "
                      f"<p>{format_prose(capitalised(header.tagline), names[stage.name])}</p> {change}</li>")
     shelf = "".join(f"<li><a href=#{s.name}><code>{s.name}</code></a> "
                     f"<p>{format_prose(capitalised(first_sentence(tops[s.name][0].tagline)), names[s.name])}</p> "
@@ -147,8 +150,10 @@ def format_page():
     parts = {
         "page.css": (PARTS / "page.css").read_text(encoding="utf-8"),
         "page.js": (PARTS / "page.js").read_text(encoding="utf-8"),
-        "tabs": tabs, "stages": "".join(cards), "headers": shelf, "articles": articles,
+        "tabs": tabs, "headers": shelf, "articles": articles,
     }
+    parts["stages"] = "".join(f"<h3>{escape(capitalised(place))}</h3>\n<ol class=cards>{''.join(items)}</ol>\n"
+                              for place, items in cards.items())
     template = (PARTS / "page.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{([\w.]+)\}\}", lambda match: parts[match[1]], template)
 

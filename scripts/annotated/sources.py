@@ -21,6 +21,17 @@ class Failed(Exception):
     """There is no page; the text says why."""
 
 
+def stages_by_place():
+    """Where the stages' sources are, in the order in which they are read: {"the talk": [path...], ...}."""
+    table = subprocess.run([ROOT / "scripts" / "stages", "--tsv"], capture_output=True, text=True, check=True).stdout
+    places = {"the talk": [], "around the talk": [], "beyond it": []}
+    for line in table.splitlines():
+        name, place, *_, source = line.split("\t")
+        if Path(source).stem == name:  # not a second program made of the same source
+            places.setdefault(place, []).append(ROOT / source)
+    return {"no place yet" if place == "?" else place: paths for place, paths in places.items() if paths}
+
+
 @dataclass
 class Word:
     """A token: what it is (a class in page.css, or nothing), its text, and its offset in the file."""
@@ -52,9 +63,10 @@ class Definition:
         return self.kind in ("function", "prototype")
 
 
-@dataclass
+@dataclass(eq=False)
 class Source:
     path: Path
+    place: str = ""  # of a stage: "the talk"
     lines: list = field(default_factory=list)  # texts; line 1 is lines[0]
     words: list = field(default_factory=list)  # for each line a list of Word
     definitions: list = field(default_factory=list)
@@ -118,11 +130,11 @@ NOT_TYPES = {"return", "co_return", "co_await", "co_yield", "else", "new", "thro
              "enum", "namespace", "using", "typename", "explicit", "operator", "friend", "include"}
 
 
-def read_source(path):
+def read_source(path, place=""):
     text = path.read_text(encoding="utf-8")
     if not text.endswith("\n") or "\t" in text or "\r" in text or "/*" in text:
         raise Failed(f"{path}: has tabs, a /* comment or no end to its last line; annotate can't read that")
-    source = Source(path, text.splitlines(), split_words(text))
+    source = Source(path, place, text.splitlines(), split_words(text))
     source.includes = re.findall(r'^#include "common/\w+/([^"]+)"', text, re.MULTILINE)
     source.code = "\n".join("".join(" " * len(word.text) if word.kind == "c" else word.text for word in line)
                             for line in source.words)

@@ -19,7 +19,11 @@ from pathlib import Path
 from browser import Browser
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-STAGES = sorted(ROOT.glob("stages/[0-9]*.cpp"))
+# In the order of the page: the talk first.
+STAGES = [ROOT / "stages" / f"{name}.cpp" for name in subprocess.run(
+    [ROOT / "scripts" / "stages", "--names", "talk", "around", "beyond"], capture_output=True, text=True,
+    check=True).stdout.split()]
+STAGES = [stage for stage in STAGES if stage.exists()]
 HEADERS = sorted(ROOT.glob("common/*/*.hpp"))
 NAMES = {path: path.stem if path.parent.name == "stages" else path.name for path in (*STAGES, *HEADERS)}
 

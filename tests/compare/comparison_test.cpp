@@ -1,8 +1,13 @@
 #include "clients/compare/judge/comparison.hpp"
 
+#include "clients/compare/compare_options.hpp"
+#include "clients/shared/target.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <initializer_list>
 #include <sstream>
 
@@ -262,4 +267,82 @@ TEST_CASE("comparison: runs that differ much are warned of")
     result.others_busy = 35;
     CHECK(contains(format_table(result, TableForm::plain),
                    "Other programs kept the CPUs up to 35% busy"));
+}
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Programs that would be stages, and the table beside them.
+class Stages {
+  public:
+    Stages()
+    {
+        std::string name = fs::temp_directory_path() / "stages-test-XXXXXX";
+        REQUIRE(::mkdtemp(name.data()) != nullptr);
+        path_ = name;
+        for (const char* const program : {"01_a", "02_b", "02b_c", "02c_d", "08_e", "10_f"}) {
+            std::ofstream{path_ / program};
+            fs::permissions(path_ / program, fs::perms::owner_all);
+        }
+        std::ofstream(path_ / "stages.tsv")
+            << "01_a\tthe talk\tone client at a time\t-\t-\t-\n"
+               "02_b\tthe talk\ta thread per client\t-\t-\t-\n"
+               "02b_c\tthe talk\ta thread per client\t-\t-\t-\n"
+               "02c_d\taround the talk\ta process per client\t-\t-\t-\n"
+               "08_e\tbeyond it\ta thread per core\t-\t-\t-\n"
+               "10_f\tbeyond it\tno server\t-\t-\t-\n";
+    }
+    ~Stages() { fs::remove_all(path_); }
+    Stages(const Stages&) = delete;
+    Stages& operator=(const Stages&) = delete;
+
+    [[nodiscard]] std::vector<std::string> chosen(std::vector<std::string> words) const
+    {
+        CompareOptions options;
+        options.stages = std::move(words);
+        std::vector<std::string> names;
+        for (const Contestant& contestant : contestants_of(options, path_.string())) {
+            names.push_back(contestant.name);
+        }
+        return names;
+    }
+    void remove_table() const { fs::remove(path_ / "stages.tsv"); }
+
+  private:
+    fs::path path_;
+};
+
+using Names = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("compare: takes the stages of the talk unless others are asked for")
+{
+    const Stages stages;
+    CHECK(stages.chosen({}) == Names{"01_a", "02_b", "02b_c"});
+    CHECK(stages.chosen({"08"}) == Names{"08_e"});
+    CHECK(stages.chosen({"around"}) == Names{"02c_d"});
+    CHECK(stages.chosen({"talk", "08", "02"}) == Names{"01_a", "02_b", "02b_c", "08_e"});
+}
+
+TEST_CASE("compare: leaves out of a group what is no server")
+{
+    const Stages stages;
+    CHECK(stages.chosen({"beyond"}) == Names{"08_e"});
+    CHECK(stages.chosen({"all"}) == Names{"01_a", "02_b", "02b_c", "02c_d", "08_e"});
+}
+
+TEST_CASE("compare: takes all stages where nobody says which are the talk's")
+{
+    const Stages stages;
+    stages.remove_table();
+    CHECK(stages.chosen({}).size() == 6);
+}
+
+TEST_CASE("compare: names stages and groups when there is no such stage")
+{
+    const Stages stages;
+    CHECK_THROWS_WITH_AS(stages.chosen({"11"}),
+                         doctest::Contains("groups: talk, around, beyond, all"), ClientError);
 }

@@ -198,7 +198,9 @@ TEST_SUITE_BEGIN("half-close at every point");
 TEST_CASE("a client that half-closes, at whatever point, still gets all that it is owed")
 {
     at_every_point([](const Server& server, Client& client, const Point& point) {
-        client.shutdown_send();
+        if (point.name != "after it has half-closed") {
+            client.shutdown_send();
+        }
         if (point.stopped) {
             server.resume();
         }

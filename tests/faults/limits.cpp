@@ -51,7 +51,11 @@ TEST_CASE("1,100 clients are all served" * only_if(!stage().uses_select()) *
         for (Client& client : clients) {
             REQUIRE(client.read_line() == "55");
         }
-        CHECK(server.descriptors() >= before + 1100);
+        if (stage().has_process_per_client()) {
+            CHECK(server.descendants().size() == 1100);
+        } else {
+            CHECK(server.descriptors() >= before + 1100);
+        }
     }
     // While all are here, or where only one can be served at a time, one after the other.
     for (; !clients.empty(); clients.pop_front()) {
@@ -72,7 +76,8 @@ TEST_SUITE_END();
 TEST_SUITE_BEGIN("no descriptors left");
 
 TEST_CASE("without descriptors newcomers wait, and are served when others leave" *
-          only_if(stage().serves_others()) * because("one client at a time"))
+          only_if(stage().serves_others() && !stage().has_process_per_client()) *
+          because("one client at a time, or each in a process of its own"))
 {
     constexpr rlimit few{32, 32};
     const Server server({}, {.command = {}, .limits = {{RLIMIT_NOFILE, few}}});
@@ -168,6 +173,31 @@ TEST_CASE("beyond the number of threads that its user may have, newcomers are re
         eventually("a thread has ended", [&] { return server.info().threads < with_one + 4; }));
     check_serves(server);
     refused("server full, no more threads");
+}
+
+TEST_CASE("beyond the number of processes that its user may have, newcomers are refused" *
+          only_if(stage().has_process_per_client() && user_of_our_own().has_value()) *
+          because("no process per client, or the test is not run by root"))
+{
+    const Server server({}, {.command = {}, .user = user_of_our_own()});
+    check_serves(server);
+    eventually("its process ends", [&] { return server.descendants().empty(); });
+    set_limit(server.pid(), RLIMIT_NPROC, server.info().threads + 5, user_of_our_own());
+    std::deque<Client> served;
+    for (int i = 0; i < 5; ++i) {
+        served.emplace_back(server);
+        REQUIRE(served.back().ask("10\n") == "55");
+    }
+    CHECK(Client(server).read_line() == "[Error] server full, no more processes");
+    server.err().wait_for("Refused a client: server full, no more processes\n");
+    for (Client& client : served) {
+        CHECK(client.ask("20\n") == "6765");
+    }
+    served.pop_front();
+    CHECK_NOTHROW(
+        eventually("a process has ended", [&] { return server.descendants().size() == 4; }));
+    check_serves(server);
+    refused("server full, no more processes");
 }
 
 TEST_CASE("a pool whose threads can't be started says so in one line" *

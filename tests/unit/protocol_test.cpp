@@ -76,6 +76,24 @@ std::vector<std::string> got_from(std::string_view line, unsigned max_n = 50)
 
 }  // namespace
 
+TEST_CASE("protocol: a word is a request where a stage has one, and an error elsewhere")
+{
+    const auto first = [](std::string_view word, std::string_view bytes) {
+        Requests requests({.framing = Framing::line, .word = word});
+        std::copy(bytes.begin(), bytes.end(), requests.buffer().begin());
+        requests.received(bytes.size());
+        return requests.next().value();
+    };
+    CHECK(first("count", " count \r\n").is_word);
+    CHECK(first("count", "count\n").valid());
+    for (const char* const text : {"counts\n", "COUNT\n", "coun\n"}) {
+        CHECK_FALSE(first("count", text).is_word);
+        CHECK_FALSE(first("count", text).valid());
+    }
+    CHECK_FALSE(first("count", "30\n").is_word);
+    CHECK_FALSE(first("", "count\n").valid());
+}
+
 TEST_CASE("protocol: a number on a line is a request")
 {
     CHECK(got_from("30\n") == Got{"30"});

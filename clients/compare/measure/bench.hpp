@@ -37,11 +37,15 @@ struct Placement {
     std::vector<int> server;
     std::vector<int> client;
     std::vector<int> all;
-    std::string words;  // for the report
+    unsigned client_threads = 1;  // of perf, where there are as many connections
+    std::string words;            // for the report
 };
 
-// Out of the CPUs that this process may use.
-[[nodiscard]] Placement place(Pin pin);
+// Who gets which of these CPUs, at least one.
+[[nodiscard]] Placement place(Pin pin, std::vector<int> cpus);
+
+// Those that this process may use.
+[[nodiscard]] std::vector<int> usable_cpus();
 
 // Who wants to know how a measurement goes on.
 class BenchObserver {

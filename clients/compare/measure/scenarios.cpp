@@ -40,16 +40,19 @@ Nanoseconds expected_time(unsigned n)
         std::chrono::duration<double>(unit * std::pow(1.618, static_cast<double>(n) - tried)));
 }
 
-std::vector<std::string> load(unsigned clients, Nanoseconds duration, unsigned n)
+std::vector<std::string> load(const Bench& bench, unsigned clients, Nanoseconds duration,
+                              unsigned n)
 {
-    return {"--connections", std::to_string(clients), "--duration", to_string(duration),
+    return {"--connections", std::to_string(clients),
+            "--threads",     std::to_string(std::min(bench.placement.client_threads, clients)),
+            "--duration",    to_string(duration),
             "--fib",         std::to_string(n)};
 }
 
 void warm_up(const Bench& bench, Server& server, unsigned clients)
 {
     bench.observer.on_step("warming up");
-    LoadRun run(bench, server, load(clients, warmup, 1));
+    LoadRun run(bench, server, load(bench, clients, warmup, 1));
     const Json ignored = run.report(warmup + perf_patience);
 }
 
@@ -128,9 +131,10 @@ void remark(const Json& report, Measurement& measurement)
 
 void note_busy_client(const Json& report, Measurement& measurement)
 {
-    const double duration = report["duration_s"];
+    const double could_have_used =
+        report["duration_s"].get<double>() * report["client_cpus"].get<double>();
     measurement.client_was_busy =
-        measurement.client_was_busy || report["client_cpu_s"] > 0.95 * duration;
+        measurement.client_was_busy || report["client_cpu_s"] > 0.95 * could_have_used;
 }
 
 Measurement measure_clients(const Bench& bench, const Contestant& contestant, unsigned clients)
@@ -140,7 +144,7 @@ Measurement measure_clients(const Bench& bench, const Contestant& contestant, un
     warm_up(bench, server, clients);
     const auto before = server.usage();
     bench.observer.on_step("measuring");
-    LoadRun run(bench, server, load(clients, duration, 1), LoadRun::Watched::yes);
+    LoadRun run(bench, server, load(bench, clients, duration, 1), LoadRun::Watched::yes);
     run.wait_for_intervals(Bench::slices / 2, duration + perf_patience);
     const auto under_load = server.usage();
     const Json report = run.report(duration + perf_patience);
@@ -190,7 +194,8 @@ Measurement measure_beside_hog(const Bench& bench, const Contestant& contestant,
     Server server(bench, contestant, bench.placement.server);
     warm_up(bench, server, clients);
     bench.observer.on_step("before the hog");
-    LoadRun crowd(bench, server, load(clients, 4 * options.duration, 1), LoadRun::Watched::yes);
+    LoadRun crowd(bench, server, load(bench, clients, 4 * options.duration, 1),
+                  LoadRun::Watched::yes);
     crowd.wait_for_intervals(Bench::slices, longest);
     Json hog_report;
     {
@@ -261,7 +266,7 @@ Measurement measure_parallel(const Bench& bench, const Contestant& contestant)
     for (const unsigned count : {1U, 2U, 4U}) {
         const std::string key = fmt::format("at_once_{}", count);
         const Nanoseconds limit = options.timeout + 2 * count * alone;
-        std::vector<std::string> arguments = load(count, limit, options.big);
+        std::vector<std::string> arguments = load(bench, count, limit, options.big);
         arguments.insert(arguments.end(), {"--requests", std::to_string(count)});
         bench.observer.on_step(count == 1 ? "one alone" : fmt::format("{} at once", count));
         LoadRun run(bench, server, arguments);
@@ -299,7 +304,7 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
     warm_up(bench, server, 1);
     const auto before = server.usage();
     bench.observer.on_step("connecting");
-    std::vector<std::string> arguments = load(1, options.duration, 1);
+    std::vector<std::string> arguments = load(bench, 1, options.duration, 1);
     arguments.insert(arguments.end(), {"--idle", std::to_string(options.idle)});
     LoadRun run(bench, server, arguments, LoadRun::Watched::yes);
     // The first interval begins when all are connected, but the kernel connects more than a stage
@@ -361,7 +366,7 @@ Measurement measure_pipeline(const Bench& bench, const Contestant& contestant)
          {std::pair("_single", 1U), std::pair("", options.pipeline)}) {
         bench.observer.on_step(depth == 1 ? "one at a time" : fmt::format("{} at once", depth));
         const auto before = server.usage();
-        std::vector<std::string> arguments = load(options.clients, options.duration, 1);
+        std::vector<std::string> arguments = load(bench, options.clients, options.duration, 1);
         arguments.insert(arguments.end(), {"--pipeline", std::to_string(depth)});
         LoadRun run(bench, server, arguments, LoadRun::Watched::yes);
         const Json report = run.report(options.duration + perf_patience);

@@ -1,0 +1,73 @@
+#include "common/server/async.hpp"
+
+#include <asio/basic_waitable_timer.hpp>
+#include <asio/experimental/deferred.hpp>
+#include <asio/experimental/parallel_group.hpp>
+#include <asio/redirect_error.hpp>
+
+#include <poll.h>
+
+namespace ground {
+
+namespace {
+using Clock = std::chrono::steady_clock;
+using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
+}  // namespace
+
+awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
+{
+    for (;;) {
+        asio::error_code error;
+        tcp::socket client =
+            co_await acceptor.async_accept(asio::redirect_error(use_awaitable, error));
+        if (!error) {
+            client.set_option(tcp::no_delay(true), error);
+            co_return client;
+        }
+        if (error == asio::error::operation_aborted) {
+            throw asio::system_error(error);
+        }
+        if (is_exhausted(error)) {
+            say_no_descriptors_left();
+            co_await async_sleep(retry_interval);
+        }
+    }
+}
+
+awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket, std::span<char> buffer,
+                                                 std::chrono::microseconds limit)
+{
+    if (limit.count() == 0) {
+        co_return co_await async_recv(socket, buffer);
+    }
+    using asio::experimental::deferred;
+    Timer timer(socket.get_executor(), limit);
+    const auto [order, end, size, timeout] =
+        co_await asio::experimental::make_parallel_group(
+            socket.async_receive(as_buffer(buffer), deferred), timer.async_wait(deferred))
+            .async_wait(asio::experimental::wait_for_one(), use_awaitable);
+    if (order[0] == 1 && end) {
+        co_return std::nullopt;
+    }
+    co_return end ? 0 : size;
+}
+
+awaitable<void> async_sleep(std::chrono::microseconds time)
+{
+    const auto end = time.count() == 0 ? Clock::time_point::max() : Clock::now() + time;
+    Timer timer(co_await asio::this_coro::executor, end);
+    co_await timer.async_wait(use_awaitable);
+}
+
+awaitable<void> async_left(tcp::socket& socket)
+{
+    // The reactor tells of a change. What has been lost before we look is not one.
+    pollfd state{socket.native_handle(), 0, 0};
+    if (::poll(&state, 1, 0) == 0) {
+        asio::error_code lost;
+        co_await socket.async_wait(tcp::socket::wait_error,
+                                   asio::redirect_error(use_awaitable, lost));
+    }
+}
+
+}  // namespace ground

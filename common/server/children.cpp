@@ -1,0 +1,149 @@
+#include "common/server/children.hpp"
+
+#include "common/server/descriptor.hpp"
+#include "common/server/log.hpp"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/lsan_interface.h>
+#define GROUND_ADDRESS_SANITIZER
+#endif
+#endif
+
+namespace ground {
+
+namespace {
+
+// The children that have not been waited for yet. A handler changes it, too, so whoever touches it
+// keeps signals out. And the lock: a sanitizer's build has a thread that waits for signals.
+std::vector<pid_t> children;
+std::atomic_flag locked;
+
+class Locked {
+  public:
+    Locked() noexcept
+    {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+        while (locked.test_and_set(std::memory_order_acquire)) {
+        }
+    }
+    ~Locked()
+    {
+        locked.clear(std::memory_order_release);
+        ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    Locked(const Locked&) = delete;
+    Locked& operator=(const Locked&) = delete;
+
+  private:
+    sigset_t before_;
+};
+
+// Says so if a child has not ended as it should. Formats on the stack, for a handler must not ask
+// for memory.
+void tell(pid_t child, int status) noexcept
+{
+    if (connection_log_is_silent() || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+        return;
+    }
+    std::array<char, 160> line;
+    const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    const char* const name = ::sigdescr_np(signal);
+    const auto end =
+        signal != 0 ? fmt::format_to_n(line.data(), line.size(),
+                                       "Lost a client: process {} was ended by signal {} ({})\n",
+                                       child, signal, name != nullptr ? name : "real-time")
+                    : fmt::format_to_n(line.data(), line.size(),
+                                       "Lost a client: process {} ended with status {}\n", child,
+                                       WEXITSTATUS(status));
+    [[maybe_unused]] const ssize_t written =
+        ::write(STDERR_FILENO, line.data(), std::min(end.size, line.size()));
+}
+
+// One signal may stand for several children.
+void on_child_ended(int /*signal*/)
+{
+    const int before = errno;
+    {
+        const Locked lock;
+        int status = 0;
+        for (pid_t child = 0; (child = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+            tell(child, status);
+            const auto place = std::find(children.begin(), children.end(), child);
+            if (place != children.end()) {
+                *place = children.back();
+                children.pop_back();
+            }
+        }
+    }
+    errno = before;
+}
+
+}  // namespace
+
+void reap_children()
+{
+    struct sigaction action = {};
+    action.sa_handler = on_child_ended;
+    action.sa_flags = SA_RESTART | SA_NOCLDSTOP;
+    check(::sigaction(SIGCHLD, &action, nullptr), "sigaction");
+}
+
+pid_t fork_child()
+{
+    const pid_t parent = ::getpid();
+    const Locked lock;
+    children.push_back(-1);  // now, for what comes after the fork must not fail
+    const pid_t child = ::fork();
+    if (child == 0) {
+        children.clear();  // they are our siblings
+        // Whoever has died before the first line does not send the signal any more.
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (::getppid() != parent) {
+            ::_exit(EXIT_FAILURE);
+        }
+    } else if (child == -1) {
+        children.pop_back();
+    } else {
+        children.back() = child;
+    }
+    return child;
+}
+
+void leave_child() noexcept
+{
+#ifdef GROUND_ADDRESS_SANITIZER
+    __lsan_do_leak_check();  // _exit() would skip it
+#endif
+    ::_exit(EXIT_SUCCESS);
+}
+
+void end_children() noexcept
+{
+    const Locked lock;
+    for (const pid_t child : children) {
+        ::kill(child, SIGKILL);
+    }
+    for (const pid_t child : children) {
+        while (::waitpid(child, nullptr, 0) == -1 && errno == EINTR) {
+        }
+    }
+    children.clear();
+}
+
+}  // namespace ground

@@ -1,0 +1,51 @@
+#include "common/server/task_group.hpp"
+
+#include "common/server/log.hpp"
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/post.hpp>
+
+#include <exception>
+#include <utility>
+
+namespace ground {
+
+void TaskGroup::spawn(awaitable<void> task)
+{
+    if (stopped_) {
+        return;
+    }
+    const auto member = members_.emplace(members_.end());
+    asio::co_spawn(
+        executor_, run(std::move(task)),
+        asio::bind_cancellation_slot(member->slot(), [this, member](std::exception_ptr lost) {
+            if (!stopped_) {
+                log_lost(lost);
+            }
+            // The signal has to outlive what it may cancel, and that is this handler's caller.
+            asio::post(executor_, [this, member] { members_.erase(member); });
+        }));
+}
+
+void TaskGroup::stop()
+{
+    stopped_ = true;
+    for (auto& member : members_) {
+        member.emit(asio::cancellation_type::total);
+    }
+}
+
+awaitable<void> TaskGroup::run(awaitable<void> task)
+{
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    co_await std::move(task);
+}
+
+awaitable<bool> stopping()
+{
+    const auto state = co_await asio::this_coro::cancellation_state;
+    co_return state.cancelled() != asio::cancellation_type::none;
+}
+
+}  // namespace ground

@@ -1,0 +1,66 @@
+// 02c_fork.cpp -- one process per client.
+//
+// Changed since 02_threads: serve() forks a child for each client instead of starting a thread.
+// Buys:   a conversation that crashes is nobody else's: processes share nothing that they write to.
+// Costs:  a copy of the process for each client, and the time to make it.
+// Leaves: as in 02, nobody limits the computing. 03_process_pool does.
+
+#include "common/server/children.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
+
+using namespace ground;
+
+namespace {
+
+// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
+// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
+void handle(tcp::socket client, Rules rules)
+try {
+    const ConnectionLog log(client);
+    Requests requests(rules);
+    while (!requests.ended()) {
+        requests.received(recv(client, requests.buffer()));
+        while (auto request = requests.next()) {
+            std::string reply = request->error;
+            if (request->valid()) {
+                reply = format_reply(rules.fib(request->n));
+            }
+            send(client, reply);
+        }
+    }
+} catch (...) {
+    log_lost(std::current_exception());
+}
+
+// A process for each client. fork() returns twice: in the child, which talks to the client, and in
+// the parent, which closes its copy of the client's socket and accepts the next one.
+void serve(Listener& listener, Rules rules)
+{
+    reap_children();
+    for (;;) {
+        tcp::socket client = listener.accept();
+        const pid_t child = fork_child();
+        if (child == 0) {
+            listener.close();
+            handle(std::move(client), rules);
+            leave_child();
+        }
+        if (child == -1) {
+            refuse(client, "server full, no more processes");
+        }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const Options options = parse_options(argc, argv, about);
+    exit_on_signals();
+    Listener listener(options);
+    serve(listener, options.rules);
+}

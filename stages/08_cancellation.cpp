@@ -1,0 +1,111 @@
+// 08_cancellation.cpp -- one thread for all clients, and everything that was begun can be ended.
+//
+// Changed since 07_coroutines: whoever waits also says what else ends the waiting: that the client
+//         has left, that it takes too long, that the server is told to stop.
+// Buys:   who leaves costs nothing more; nobody waits for ever; a shutdown that finishes.
+// Costs:  a request that has to wait is three waits at once; and what is computed already is left
+//         to end, for nobody.
+// Leaves: one thread still runs all connections. 09_all_cores has a loop for every core.
+
+#include "common/compute/pool.hpp"
+#include "common/server/async.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
+#include "common/server/task_group.hpp"
+
+#include <asio/experimental/awaitable_operators.hpp>
+
+using namespace ground;
+using namespace asio::experimental::awaitable_operators;
+
+namespace {
+
+// Waits for a future with what Asio has for waiting, so that it can be ended like any other wait: a
+// timer that never expires. The callback, on the pool's thread, posts the rest to the loop's.
+awaitable<void> async_wait(Future<Number> future)
+{
+    const auto executor = co_await asio::this_coro::executor;
+    const auto timer = std::make_shared<Timer>(executor, Timer::time_point::max());
+    future.add_done_callback(
+        [executor, timer](const auto&) { asio::post(executor, [timer] { timer->cancel(); }); });
+    asio::error_code done;
+    co_await timer->async_wait(asio::redirect_error(use_awaitable, done));
+}
+
+// The reply to a request; throws if its client has left before it came. Whichever of the three
+// waits ends first ends the others.
+awaitable<std::string> answer(unsigned n, tcp::socket& client, Pool& pool, Limits limits)
+{
+    if (pool.waiting() >= limits.waiting) {
+        co_return format_error("busy, try again later");
+    }
+    const Future<Number> future = pool.submit(n);
+    if (!future.done()) {
+        const auto ended = co_await shield(async_wait(future) || async_left(client) ||
+                                           async_sleep(limits.request));
+        if (ended.index() != 0) {
+            future.cancel();  // if nobody has begun to compute it, nobody will
+            if (ended.index() == 1) {
+                throw asio::system_error(asio::error::connection_reset);
+            }
+            co_return format_error("it took too long, try a smaller number");
+        }
+    }
+    co_return format_reply(future);
+}
+
+// The conversation with one client. It owns the client's socket: leaving closes it.
+awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limits)
+{
+    co_await asio::this_coro::throw_if_cancelled(false);  // a stop ends a wait, not a conversation
+    const ConnectionLog log(client);
+    Requests requests(rules);
+    while (!requests.ended()) {
+        const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
+        if (!size) {
+            co_await async_send(client, format_error("nothing was asked for too long"));
+            co_return;
+        }
+        requests.received(*size);
+        while (auto request = requests.next()) {
+            std::string reply = request->error;
+            if (request->valid()) {
+                reply = co_await answer(request->n, client, pool, limits);
+            }
+            co_await async_send(client, reply);
+        }
+        if (co_await stopping()) {
+            client.shutdown(tcp::socket::shutdown_receive);  // as if it had asked its last
+        }
+    }
+}
+
+// Takes in as many clients as there are descriptors.
+awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits limits,
+                      TaskGroup& tasks)
+{
+    for (;;) {
+        tcp::socket client = co_await async_accept(acceptor);
+        tasks.spawn(handle(std::move(client), rules, pool, limits));
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const Options options = parse_options(argc, argv, about, {.pool = true, .limits = true});
+    const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
+    warn_of_limit(options, 10'000);
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
+    TaskGroup tasks(context.get_executor());
+    tasks.spawn(serve(listen(context, options), options.rules, *pool, options.limits, tasks));
+
+    // Ends the waits for newcomers and for requests, and no others: what is being computed and sent
+    // comes to its end. Then the group is empty, and run() has nothing left to wait for.
+    stop_on_signals(context, [&] { tasks.stop(); });
+    context.run();
+}

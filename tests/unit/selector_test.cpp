@@ -1,0 +1,302 @@
+#include "common/wait/selector.hpp"
+
+#include <doctest/doctest.h>
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <csignal>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace ground;
+using namespace std::chrono_literals;
+
+namespace {
+
+// Two ends of a connection.
+struct Pair {
+    Pair()
+    {
+        int ends[2];
+        check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends),
+              "socketpair");
+        near = Descriptor(ends[0]);
+        far = Descriptor(ends[1]);
+    }
+    void poke() { REQUIRE(::send(far.get(), "x", 1, MSG_NOSIGNAL) == 1); }
+    [[nodiscard]] int fd() const { return near.get(); }
+
+    Descriptor near;
+    Descriptor far;
+};
+
+// "a:r b:rw", in alphabetical order
+std::string trace(const auto& list)
+{
+    std::vector<std::string> words;
+    for (const auto [key, events] : list) {
+        words.push_back(key.data + (contains(events, Events::read) ? ":r" : ":") +
+                        (contains(events, Events::write) ? "w" : ""));
+    }
+    std::sort(words.begin(), words.end());
+    std::string line;
+    for (const std::string& word : words) {
+        line += (line.empty() ? "" : " ") + word;
+    }
+    return line;
+}
+
+std::string ready(Selector<std::string>& selector) { return trace(selector.select(0s)); }
+
+}  // namespace
+
+TEST_CASE("selector: tells who is ready, for what, and only of what is waited for")
+{
+    Pair a;
+    Pair b;
+    Selector<std::string> selector;
+    selector.register_fd(a.fd(), Events::read, "a");
+    selector.register_fd(b.fd(), Events::read | Events::write, "b");
+    CHECK(ready(selector) == "b:w");
+    a.poke();
+    b.poke();
+    CHECK(ready(selector) == "a:r b:rw");
+    CHECK(ready(selector) == "a:r b:rw");  // level-triggered: nobody has read
+}
+
+TEST_CASE("selector: modify() counts from the next select() on, also from and to nothing")
+{
+    Pair a;
+    a.poke();
+    Selector<std::string> selector;
+    selector.register_fd(a.fd(), Events::none, "a");
+    CHECK(ready(selector) == "");
+    selector.modify(a.fd(), Events::read);
+    CHECK(ready(selector) == "a:r");
+    selector.modify(a.fd(), Events::write, "A");
+    CHECK(ready(selector) == "A:w");
+    selector.modify(a.fd(), Events::none);
+    CHECK(ready(selector) == "");
+}
+
+TEST_CASE("selector: a connection that has broken is ready for whatever it is waited for")
+{
+    Pair a;
+    Selector<std::string> selector;
+    selector.register_fd(a.fd(), Events::read, "a");
+    a.far.reset();
+    CHECK(ready(selector) == "a:r");
+    selector.modify(a.fd(), Events::write);
+    CHECK(ready(selector) == "a:w");
+    selector.modify(a.fd(), Events::none);
+    CHECK(ready(selector) == "");
+}
+
+TEST_CASE("selector: who waits for nothing does not end a select(), not even by breaking")
+{
+    Pair broken;
+    Pair other;
+    Selector<std::string> selector;
+    selector.register_fd(broken.fd(), Events::read, "broken");
+    selector.register_fd(other.fd(), Events::read, "other");
+    selector.modify(broken.fd(), Events::none);
+    broken.far.reset();
+    // Were the kernel still told, this would come back at once, with nothing, again and again.
+    std::jthread later([&] { other.poke(); });
+    CHECK(trace(selector.select()) == "other:r");
+}
+
+TEST_CASE("selector: who is unregistered by somebody before him in the list is not called any more")
+{
+    std::vector<Pair> pairs(3);
+    Selector<std::string> selector;
+    for (Pair& pair : pairs) {
+        pair.poke();
+        selector.register_fd(pair.fd(), Events::read, "");
+    }
+    int called = 0;
+    for (const auto [key, events] : selector.select()) {
+        ++called;
+        for (const Pair& pair : pairs) {
+            if (pair.fd() != key.fd) {
+                selector.unregister(pair.fd());
+            }
+        }
+    }
+    CHECK(called == 1);
+    int left = 0;
+    for ([[maybe_unused]] const auto ready : selector.select(0s)) {
+        ++left;
+    }
+    CHECK(left == 1);
+}
+
+TEST_CASE("selector: who has been modified by somebody before him gets what he now waits for")
+{
+    std::vector<Pair> pairs(2);
+    Selector<std::string> selector;
+    for (Pair& pair : pairs) {
+        pair.poke();
+        selector.register_fd(pair.fd(), Events::read | Events::write, "");
+    }
+    std::vector<Events> seen;
+    for (const auto [key, events] : selector.select()) {
+        seen.push_back(events);
+        for (const Pair& pair : pairs) {
+            selector.modify(pair.fd(), Events::write);
+        }
+    }
+    CHECK(seen == std::vector<Events>{Events::read | Events::write, Events::write});
+}
+
+TEST_CASE(
+    "selector: a descriptor's number that is used again within a list is not taken for the old")
+{
+    std::vector<Pair> pairs(2);
+    Selector<std::string> selector;
+    for (Pair& pair : pairs) {
+        pair.poke();
+        selector.register_fd(pair.fd(), Events::read, "old");
+    }
+    std::vector<std::string> called;
+    for (const auto [key, events] : selector.select()) {
+        called.push_back(key.data);
+        Pair& other = pairs[0].fd() == key.fd ? pairs[1] : pairs[0];
+        const int number = other.fd();
+        selector.unregister(number);
+        other.near.reset();
+        REQUIRE(::fcntl(key.fd, F_DUPFD_CLOEXEC, number) == number);
+        other.near = Descriptor(number);
+        selector.register_fd(number, Events::write, "new");
+    }
+    CHECK(called == std::vector<std::string>{"old"});
+}
+
+TEST_CASE("selector: who unregisters himself lives until the next select(), and no longer")
+{
+    struct Conversation {
+        Selector<std::unique_ptr<Conversation>>& selector;
+        Pair pair;
+        int& alive;
+        ~Conversation() { --alive; }
+    };
+    int alive = 1;
+    Selector<std::unique_ptr<Conversation>> selector;
+    auto owned = std::unique_ptr<Conversation>(new Conversation{selector, Pair(), alive});
+    owned->pair.poke();
+    const int fd = owned->pair.fd();
+    selector.register_fd(fd, Events::read, std::move(owned));
+    for (const auto [key, events] : selector.select()) {
+        Conversation& self = *key.data;
+        self.selector.modify(fd, Events::write);  // a change that is not to be applied any more
+        self.selector.unregister(fd);
+        CHECK(alive == 1);
+        CHECK(self.pair.fd() == fd);
+    }
+    CHECK(alive == 1);
+    CHECK(selector.select(0s).empty());
+    CHECK(alive == 0);
+}
+
+TEST_CASE("selector: the end of one's data may unregister somebody else")
+{
+    struct Owner {
+        Selector<std::unique_ptr<Owner>>& selector;
+        int other;
+        ~Owner()
+        {
+            if (other != -1) {
+                selector.unregister(other);
+            }
+        }
+    };
+    Pair a;
+    Pair b;
+    b.poke();
+    Selector<std::unique_ptr<Owner>> selector;
+    selector.register_fd(b.fd(), Events::read, nullptr);
+    selector.register_fd(a.fd(), Events::read, std::unique_ptr<Owner>(new Owner{selector, b.fd()}));
+    selector.unregister(a.fd());
+    CHECK(selector.select(0s).empty());
+    CHECK_FALSE(selector.is_registered(b.fd()));
+}
+
+TEST_CASE("selector: select() ends when its time is over, and not before")
+{
+    Pair a;
+    Selector<std::string> selector;
+    selector.register_fd(a.fd(), Events::read, "a");
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK(selector.select(20'500us).empty());
+    CHECK(std::chrono::steady_clock::now() - begin >= 20'500us);
+    CHECK(selector.select(-1s).empty());
+    a.poke();
+    CHECK_FALSE(selector.select(std::chrono::nanoseconds::max()).empty());
+}
+
+TEST_CASE("selector: a signal does not end a select()")
+{
+    static_cast<void>(std::signal(SIGUSR1, [](int) {}));
+    Pair a;
+    Selector<std::string> selector;
+    selector.register_fd(a.fd(), Events::read, "a");
+    const pthread_t self = ::pthread_self();
+    std::jthread other([&] {
+        for (int i = 0; i < 100; ++i) {
+            ::pthread_kill(self, SIGUSR1);
+            std::this_thread::yield();
+        }
+        a.poke();
+    });
+    CHECK(trace(selector.select()) == "a:r");
+    static_cast<void>(std::signal(SIGUSR1, SIG_DFL));
+}
+
+TEST_CASE("selector: another thread ends a select() through an eventfd")
+{
+    const Descriptor bell(check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));
+    Selector<std::string> selector;
+    selector.register_fd(bell.get(), Events::read, "bell");
+    std::jthread other([&] { ::eventfd_write(bell.get(), 1); });
+    CHECK(trace(selector.select()) == "bell:r");
+}
+
+TEST_CASE("selector: more that is ready than fits into one list comes with the next")
+{
+    std::vector<Pair> pairs(300);
+    Selector<std::string> selector;
+    for (Pair& pair : pairs) {
+        pair.poke();
+        selector.register_fd(pair.fd(), Events::read, "");
+    }
+    std::size_t seen = 0;
+    while (seen < pairs.size()) {
+        for (const auto [key, events] : selector.select()) {
+            selector.unregister(key.fd);
+            ++seen;
+        }
+    }
+    CHECK(seen == pairs.size());
+    CHECK(selector.select(0s).empty());
+}
+
+TEST_CASE("selector: mistakes are thrown, and change nothing")
+{
+    Pair a;
+    Selector<std::string> selector;
+    CHECK_THROWS_AS(selector.modify(a.fd(), Events::read), std::out_of_range);
+    CHECK_THROWS_AS(selector.unregister(a.fd()), std::out_of_range);
+    CHECK_THROWS_AS(selector.register_fd(-1, Events::read, ""), std::system_error);
+    CHECK_FALSE(selector.is_registered(-1));
+    selector.register_fd(a.fd(), Events::read, "a");
+    CHECK_THROWS_AS(selector.register_fd(a.fd(), Events::read, "b"), std::invalid_argument);
+    a.poke();
+    CHECK(ready(selector) == "a:r");
+    const int fd = a.fd();
+    a.near.reset();
+    CHECK_NOTHROW(selector.unregister(fd));  // closed too early: forgiven, as Python does
+}
