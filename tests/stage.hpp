@@ -1,8 +1,8 @@
 // stage.hpp -- which stage a suite runs against, and what is to be expected of it.
 //
 // A suite's command line is `conformance STAGE_EXECUTABLE [options of the stage]`, with doctest's
-// own options in their long form (--dt-test-case=...) wherever you like. With `--under LAUNCHER` the
-// stage is started by that program: 06c_monkey_patch, which makes its threads green.
+// own options in their long form (--dt-test-case=...) wherever you like. With `--under LAUNCHER`
+// the stage is started by that program: 06c_monkey_patch, which makes its threads green.
 #pragma once
 
 #include "common/server/options.hpp"
@@ -95,10 +95,10 @@ class Stage {
     // A big request does not delay a small one of another client.
     [[nodiscard]] bool computes_aside() const noexcept
     {
-    // How to start it: the executable, after the launcher if it runs under one (--under).
-    [[nodiscard]] std::vector<std::string> command() const;
-    // For results: 03_process_pool.threads, 06c_monkey_patch.02_threads.
-    [[nodiscard]] std::string run() const;
+        // How to start it: the executable, after the launcher if it runs under one (--under).
+        [[nodiscard]] std::vector<std::string> command() const;
+        // For results: 03_process_pool.threads, 06c_monkey_patch.02_threads.
+        [[nodiscard]] std::string run() const;
         return has_thread_per_client() || has_process_per_client() ||
                (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_);
     }

@@ -1,16 +1,15 @@
 // blocks.cpp -- a thread control block, with all thread_locals, for each green thread.
 //
-// Compiled code finds a thread_local by %fs, which points to the block of the thread that runs: below
-// it are the thread_locals of the program and its libraries, above it is what libc keeps of a thread.
-// The functions that make one are in the dynamic loader, for libc alone (GLIBC_PRIVATE). How it is
-// laid out is private as well, but libc has a table of it for debuggers: this is where the offsets
-// come from, so that no version of libc is assumed.
+// Compiled code finds a thread_local by %fs, which points to the block of the thread that runs:
+// below it are the thread_locals of the program and its libraries, above it is what libc keeps of a
+// thread. The functions that make one are in the dynamic loader, for libc alone (GLIBC_PRIVATE).
+// How it is laid out is private as well, but libc has a table of it for debuggers: this is where
+// the offsets come from, so that no version of libc is assumed.
 
 #include "blocks.hpp"
 
 #include "green.hpp"
 
-#include <asm/prctl.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
@@ -18,6 +17,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
+
+#include <asm/prctl.h>
 
 namespace green {
 
@@ -29,11 +30,11 @@ using DeallocateTls = void (*)(void*, bool);
 AllocateTls allocate_tls;
 DeallocateTls deallocate_tls;
 void (*initialise_ctype)();
-size_t static_size;    // of a whole block
-size_t size_of_rest;   // of what libc keeps above the thread_locals
+size_t static_size;   // of a whole block
+size_t size_of_rest;  // of what libc keeps above the thread_locals
 size_t tid_offset;
 size_t list_offset;
-bool fast;             // the processor sets %fs itself
+bool fast;  // the processor sets %fs itself
 
 // libc's own thread_locals, as an offset from the block: among them is its cache of free memory.
 constexpr size_t max_libc_locals = 1024;
@@ -117,9 +118,9 @@ bool know_blocks() noexcept
     // Look whether it is true of the block that this thread has.
     void* const mine = block_in_use();
     return head(mine)->self == mine && head(mine)->self_too == mine &&
-           at<int>(mine, tid_offset) == green_system_call(SYS_gettid) && alignment <= block_alignment &&
-           libc_locals.size != 0 && libc_locals.size <= max_libc_locals &&
-           static_size > size_of_rest + libc_locals.below;
+           at<int>(mine, tid_offset) == green_system_call(SYS_gettid) &&
+           alignment <= block_alignment && libc_locals.size != 0 &&
+           libc_locals.size <= max_libc_locals && static_size > size_of_rest + libc_locals.below;
 }
 
 size_t block_size() noexcept { return (static_size + block_alignment - 1) & -block_alignment; }
@@ -159,7 +160,8 @@ bool make_block(void* block, bool used) noexcept
         &at<char>(block, list_offset);
     // The kernel tells restartable sequences of the processor's number in the first thread's block
     // only. Here it is "not told", so that sched_getcpu() asks.
-    if (const auto* offset = static_cast<const ptrdiff_t*>(::dlsym(RTLD_DEFAULT, "__rseq_offset"))) {
+    if (const auto* offset =
+            static_cast<const ptrdiff_t*>(::dlsym(RTLD_DEFAULT, "__rseq_offset"))) {
         at<int>(block, static_cast<size_t>(*offset) + 4) = -2;
     }
     return true;

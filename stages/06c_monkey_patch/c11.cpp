@@ -1,4 +1,5 @@
-// c11.cpp -- C's own threads (threads.h) by POSIX's, as libc has them. libc's would not pass by the hooks.
+// c11.cpp -- C's own threads (threads.h) by POSIX's, as libc has them. libc's would not pass by the
+// hooks.
 
 #include "green.hpp"
 
@@ -6,10 +7,11 @@
 #include <sched.h>
 #include <threads.h>
 
-PATCHED(c11,
-        "thrd_create thrd_join thrd_detach thrd_exit thrd_yield thrd_sleep mtx_lock mtx_trylock "
-        "mtx_timedlock mtx_unlock cnd_wait cnd_timedwait cnd_signal cnd_broadcast call_once tss_create "
-        "tss_delete");
+PATCHED(
+    c11,
+    "thrd_create thrd_join thrd_detach thrd_exit thrd_yield thrd_sleep mtx_lock mtx_trylock "
+    "mtx_timedlock mtx_unlock cnd_wait cnd_timedwait cnd_signal cnd_broadcast call_once tss_create "
+    "tss_delete");
 
 using namespace green;
 
@@ -44,7 +46,8 @@ PATCH int thrd_create(thrd_t* thread, thrd_start_t start, void* argument)
 {
     // An int comes back in the register that a pointer would come back in.
     return as_c11(::pthread_create(
-        thread, nullptr, reinterpret_cast<void* (*)(void*)>(reinterpret_cast<void*>(start)), argument));
+        thread, nullptr, reinterpret_cast<void* (*)(void*)>(reinterpret_cast<void*>(start)),
+        argument));
 }
 
 PATCH int thrd_join(thrd_t thread, int* result)
@@ -90,7 +93,10 @@ PATCH int cnd_timedwait(cnd_t* __restrict condition, mtx_t* __restrict mutex,
     return as_c11(::pthread_cond_timedwait(posix(condition), posix(mutex), time));
 }
 PATCH int cnd_signal(cnd_t* condition) { return as_c11(::pthread_cond_signal(posix(condition))); }
-PATCH int cnd_broadcast(cnd_t* condition) { return as_c11(::pthread_cond_broadcast(posix(condition))); }
+PATCH int cnd_broadcast(cnd_t* condition)
+{
+    return as_c11(::pthread_cond_broadcast(posix(condition)));
+}
 
 PATCH void call_once(once_flag* flag, void (*function)())
 {

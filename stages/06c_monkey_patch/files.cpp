@@ -1,8 +1,8 @@
 // files.cpp -- waiting for descriptors, all with one epoll descriptor.
 //
 // A descriptor is added when somebody has to wait for it the first time, edge-triggered and for
-// everything, and never taken out: closing does that. Whoever waits has tried before and tries again
-// when woken, so an event that concerns nobody any more does no harm.
+// everything, and never taken out: closing does that. Whoever waits has tried before and tries
+// again when woken, so an event that concerns nobody any more does no harm.
 
 #include "green.hpp"
 

@@ -8,9 +8,9 @@
 // One kernel thread, so nothing here takes a lock. But a signal's handler may come at any moment:
 // a hook that is called by one must not touch the lists (see in_handler()).
 //
-// The library is loaded into programs in C, C++ and other languages, and is called before it has been
-// initialised. So it needs nothing of libstdc++, has no constructors, and makes system calls of its
-// own where libc's functions would come back through the hooks.
+// The library is loaded into programs in C, C++ and other languages, and is called before it has
+// been initialised. So it needs nothing of libstdc++, has no constructors, and makes system calls
+// of its own where libc's functions would come back through the hooks.
 #pragma once
 
 #include <errno.h>
@@ -23,11 +23,13 @@
 #define PATCH extern "C" __attribute__((visibility("default")))
 
 // What --list prints: a line for each family of hooks.
-#define PATCHED(family, functions) \
-    __attribute__((section("patched"), used)) const char* const patched_##family = #family ": " functions
+#define PATCHED(family, functions)                                                 \
+    __attribute__((section("patched"), used)) const char* const patched_##family = \
+        #family ": " functions
 
-// An exception that comes by (out of what pthread_once() has called, say) finds its way by libstdc++. In a
-// program in C there is none, and no exception either: so the library must not insist on it.
+// An exception that comes by (out of what pthread_once() has called, say) finds its way by
+// libstdc++. In a program in C there is none, and no exception either: so the library must not
+// insist on it.
 __asm__(".weak __gxx_personality_v0\n.weak _Unwind_Resume");
 
 // The system call with this number: what it returns, or minus the error's number.
@@ -110,10 +112,12 @@ Nanoseconds moment(int clock, const timespec* time) noexcept;
 // The moment so long from now.
 Nanoseconds after(Nanoseconds duration) noexcept;
 
-// ---- Waiting for each other ------------------------------------------------------------------------
+// ---- Waiting for each other
+// ------------------------------------------------------------------------
 
 // A place in a list, on the stack of the thread that waits. The list is 16 bytes, and empty if they
-// are zero: it fits into the objects that a program gives to libc, whatever it initialised them with.
+// are zero: it fits into the objects that a program gives to libc, whatever it initialised them
+// with.
 struct Waiter;
 struct List {
     Waiter* first;
@@ -141,7 +145,8 @@ void wake_all(List& list) noexcept;
 // Waits in the list. by_somebody: it has been taken out by wake_first() or wake_all().
 Woken wait_in(List& list, Nanoseconds deadline = never, Interruptible = Interruptible::no) noexcept;
 
-// ---- Waiting for descriptors ---------------------------------------------------------------------
+// ---- Waiting for descriptors
+// ---------------------------------------------------------------------
 
 // What is known of an open descriptor. Never more than can be found out anew.
 struct File {
@@ -176,7 +181,8 @@ void ask_kernel(Nanoseconds deadline) noexcept;
 void hurry() noexcept;
 void new_epoll() noexcept;
 
-// ---- Signals -------------------------------------------------------------------------------------
+// ---- Signals
+// -------------------------------------------------------------------------------------
 
 // Whether a handler of the program runs: whoever calls a hook then is passed through.
 bool in_handler() noexcept;
@@ -189,13 +195,15 @@ extern volatile bool signals_came;
 bool post_later(void* semaphore) noexcept;
 void post_now(void* semaphore) noexcept;
 
-// ---- Waiting for a word in memory, as the kernel's futexes do --------------------------------------
+// ---- Waiting for a word in memory, as the kernel's futexes do
+// --------------------------------------
 
 Woken wait_at(const void* address, Nanoseconds deadline = never,
               Interruptible = Interruptible::no) noexcept;
 int wake_at(const void* address, int at_most) noexcept;
 
-// ---- What begins with a thread -------------------------------------------------------------------
+// ---- What begins with a thread
+// -------------------------------------------------------------------
 
 void run_key_destructors() noexcept;
 

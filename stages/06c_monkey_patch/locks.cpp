@@ -1,17 +1,18 @@
 // locks.cpp -- the hooks of what threads wait for each other with.
 //
 // The lists of those who wait stand inside the program's own objects, where libc has what its
-// algorithms need and these do not. An object that is shared with other processes is libc's as before:
-// waiting for it blocks everybody.
+// algorithms need and these do not. An object that is shared with other processes is libc's as
+// before: waiting for it blocks everybody.
 
 #include "green.hpp"
 
-#include <linux/futex.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
+
+#include <linux/futex.h>
 
 PATCHED(mutexes,
         "pthread_mutex_lock pthread_mutex_trylock pthread_mutex_timedlock pthread_mutex_clocklock "
@@ -29,13 +30,13 @@ PATCHED(others, "pthread_barrier_init pthread_barrier_wait pthread_spin_lock flo
 using namespace green;
 
 // libc's own of a hook, found once.
-#define LIBC(name, version)                                              \
-    ([]() noexcept {                                                     \
-        static decltype(&::name) function;                               \
-        if (function == nullptr) {                                       \
+#define LIBC(name, version)                                                       \
+    ([]() noexcept {                                                              \
+        static decltype(&::name) function;                                        \
+        if (function == nullptr) {                                                \
             function = reinterpret_cast<decltype(&::name)>(real(#name, version)); \
-        }                                                                \
-        return function;                                                 \
+        }                                                                         \
+        return function;                                                          \
     }())
 
 namespace {
@@ -43,7 +44,8 @@ namespace {
 // The moment, or one that is over if it is none at all.
 bool valid(const timespec* time) noexcept { return time->tv_nsec >= 0 && time->tv_nsec < second; }
 
-// ---- Mutexes -----------------------------------------------------------------------------------------
+// ---- Mutexes
+// -----------------------------------------------------------------------------------------
 
 struct Mutex {  // over a pthread_mutex_t
     int locked;
@@ -110,7 +112,8 @@ int unlock(Mutex& mutex) noexcept
     return 0;
 }
 
-// ---- Condition variables -------------------------------------------------------------------------------
+// ---- Condition variables
+// -------------------------------------------------------------------------------
 
 struct Condition {  // over a pthread_cond_t
     List waiting;
@@ -142,7 +145,8 @@ int wait(Condition& condition, Mutex& mutex, Nanoseconds deadline) noexcept
     return how == Woken::by_the_clock ? ETIMEDOUT : 0;
 }
 
-// ---- Semaphores ------------------------------------------------------------------------------------------
+// ---- Semaphores
+// ------------------------------------------------------------------------------------------
 
 struct Semaphore {  // over a sem_t
     unsigned value;
@@ -188,7 +192,8 @@ int wait(Semaphore& semaphore, Nanoseconds deadline) noexcept
     return 0;
 }
 
-// ---- Read-write locks ----------------------------------------------------------------------------------------
+// ---- Read-write locks
+// ----------------------------------------------------------------------------------------
 
 struct ReadWrite {  // over a pthread_rwlock_t
     unsigned readers;
@@ -306,7 +311,8 @@ PATCH int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mut
     if (is_libcs(condition_of(condition)) || is_libcs(mutex_of(mutex))) {
         return LIBC(pthread_cond_clockwait, nullptr)(condition, mutex, clock, time);
     }
-    return valid(time) ? wait(condition_of(condition), mutex_of(mutex), moment(clock, time)) : EINVAL;
+    return valid(time) ? wait(condition_of(condition), mutex_of(mutex), moment(clock, time))
+                       : EINVAL;
 }
 
 PATCH int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex,
@@ -416,10 +422,11 @@ void green::post_now(void* pointer) noexcept
     }
 }
 
-// ---- Read-write locks: as libc's usual kind, readers do not wait for writers that wait ------------------
+// ---- Read-write locks: as libc's usual kind, readers do not wait for writers that wait
+// ------------------
 
-#define RWLOCK_OR_LIBC(name, ...)                                \
-    if (read_write_of(pointer).shared != 0) {                    \
+#define RWLOCK_OR_LIBC(name, ...)                                       \
+    if (read_write_of(pointer).shared != 0) {                           \
         return LIBC(name, nullptr)(pointer __VA_OPT__(, ) __VA_ARGS__); \
     }
 
@@ -432,7 +439,8 @@ PATCH int pthread_rwlock_rdlock(pthread_rwlock_t* pointer) noexcept
 PATCH int pthread_rwlock_tryrdlock(pthread_rwlock_t* pointer) noexcept
 {
     RWLOCK_OR_LIBC(pthread_rwlock_tryrdlock)
-    return is_free(read_write_of(pointer), true) ? lock(read_write_of(pointer), true, never) : EBUSY;
+    return is_free(read_write_of(pointer), true) ? lock(read_write_of(pointer), true, never)
+                                                 : EBUSY;
 }
 
 PATCH int pthread_rwlock_clockrdlock(pthread_rwlock_t* pointer, clockid_t clock,
@@ -482,7 +490,8 @@ PATCH int pthread_rwlock_unlock(pthread_rwlock_t* pointer) noexcept
     return 0;
 }
 
-// ---- Barriers, spin locks, the locks of stdio's files ---------------------------------------------------
+// ---- Barriers, spin locks, the locks of stdio's files
+// ---------------------------------------------------
 
 namespace {
 
@@ -537,7 +546,8 @@ PATCH void flockfile(FILE* file) noexcept
     }
 }
 
-// ---- Futexes: std::atomic::wait(), std::counting_semaphore, and what waits for a static variable ---------
+// ---- Futexes: std::atomic::wait(), std::counting_semaphore, and what waits for a static variable
+// ---------
 
 namespace {
 
@@ -576,8 +586,8 @@ long futex(int* address, int operation, int value, const timespec* time, long fi
                 return woken;
             }
             // Somebody in another process may wait as well.
-            const long others = green_system_call(SYS_futex, address, operation, value - woken, time,
-                                                  fifth, sixth);
+            const long others =
+                green_system_call(SYS_futex, address, operation, value - woken, time, fifth, sixth);
             return others < 0 ? others : others + woken;
         }
         default:
@@ -601,6 +611,6 @@ PATCH long syscall(long number, ...) noexcept
                                 static_cast<int>(words[2]), reinterpret_cast<timespec*>(words[3]),
                                 words[4], words[5]));
     }
-    return with_errno(green_system_call(number, words[0], words[1], words[2], words[3], words[4],
-                                        words[5]));
+    return with_errno(
+        green_system_call(number, words[0], words[1], words[2], words[3], words[4], words[5]));
 }

@@ -4,7 +4,6 @@
 #include "green.hpp"
 
 #include <dlfcn.h>
-#include <linux/futex.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -13,6 +12,8 @@
 #include <sys/single_threaded.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <linux/futex.h>
 
 extern "C" {
 void green_switch(void** save, void* load) noexcept;
@@ -33,8 +34,9 @@ bool begun = false;
 namespace {
 
 constexpr size_t page = 4096;
-constexpr unsigned turns = 16;       // things done without waiting, until the others run
-constexpr unsigned before_ask = 64;  // switches, until the kernel is asked although somebody is ready
+constexpr unsigned turns = 16;  // things done without waiting, until the others run
+constexpr unsigned before_ask =
+    64;  // switches, until the kernel is asked although somebody is ready
 
 Thread* first_ready;
 Thread* last_ready;
@@ -45,7 +47,8 @@ size_t living = 1;
 uint32_t last_id;
 bool main_has_ended;
 
-// ---- The queue of those that are ready -------------------------------------------------------------
+// ---- The queue of those that are ready
+// -------------------------------------------------------------
 
 void make_ready(Thread* thread) noexcept
 {
@@ -61,7 +64,8 @@ Thread* take_ready() noexcept
     return thread;
 }
 
-// ---- The timers: a heap, the next one at place 1 ----------------------------------------------------
+// ---- The timers: a heap, the next one at place 1
+// ----------------------------------------------------
 
 Thread** timers;
 size_t timers_used;
@@ -114,8 +118,8 @@ bool add_timer(Thread* thread) noexcept
         const size_t room = timers_room == 0 ? page / sizeof(Thread*) : 2 * timers_room;
         const long bigger =
             timers_room == 0
-                ? green_system_call(SYS_mmap, nullptr, room * sizeof(Thread*), PROT_READ | PROT_WRITE,
-                                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L)
+                ? green_system_call(SYS_mmap, nullptr, room * sizeof(Thread*),
+                                    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L)
                 : green_system_call(SYS_mremap, timers, timers_room * sizeof(Thread*),
                                     room * sizeof(Thread*), MREMAP_MAYMOVE, nullptr);
         if (bigger < 0 && bigger > -4096) {
@@ -139,7 +143,8 @@ void wake_by_the_clock() noexcept
     }
 }
 
-// ---- Changing places ---------------------------------------------------------------------------------
+// ---- Changing places
+// ---------------------------------------------------------------------------------
 
 void switch_to(Thread* next) noexcept
 {
@@ -183,7 +188,8 @@ List& list_at(const void* address) noexcept
     return waiting_at[(reinterpret_cast<uintptr_t>(address) >> 2) * 0x9E3779B97F4A7C15U >> 56];
 }
 
-// ---- Beginning ---------------------------------------------------------------------------------------
+// ---- Beginning
+// ---------------------------------------------------------------------------------------
 
 [[noreturn]] void refuse(const char* why) noexcept
 {
@@ -239,8 +245,9 @@ void begin() noexcept
     }
     begun = true;
     if (!know_blocks()) {
-        refuse("06c_monkey_patch: this libc keeps its threads in a way that is not known here; "
-               "glibc 2.34 to 2.36 are\n");
+        refuse(
+            "06c_monkey_patch: this libc keeps its threads in a way that is not known here; "
+            "glibc 2.34 to 2.36 are\n");
     }
     main_thread.block = block_in_use();
     leave_environment();
@@ -261,7 +268,8 @@ Thread* thread_of(unsigned long pthread) noexcept
     return reinterpret_cast<Thread*>(pthread - block_offset() + block_size());
 }
 
-// ---- The clock -----------------------------------------------------------------------------------------
+// ---- The clock
+// -----------------------------------------------------------------------------------------
 
 Nanoseconds now() noexcept
 {
@@ -287,7 +295,8 @@ Nanoseconds moment(int clock, const timespec* time) noexcept
     return seconds < -1 ? 0 : after(seconds * second + time->tv_nsec - there.tv_nsec);
 }
 
-// ---- Waiting and waking ----------------------------------------------------------------------------------
+// ---- Waiting and waking
+// ----------------------------------------------------------------------------------
 
 Woken park(Nanoseconds deadline, Interruptible interruptible) noexcept
 {
@@ -413,7 +422,8 @@ Woken wait_in(List& list, Nanoseconds deadline, Interruptible interruptible) noe
     return how;
 }
 
-// ---- A thread's life -------------------------------------------------------------------------------------
+// ---- A thread's life
+// -------------------------------------------------------------------------------------
 
 // From low to high addresses: a page that must not be touched, the stack, the block, the Thread.
 Thread* start_thread(void* (*start)(void*), void* argument, size_t stack_size,
@@ -435,9 +445,9 @@ Thread* start_thread(void* (*start)(void*), void* argument, size_t stack_size,
         lowest = reinterpret_cast<char*>(thread + 1) - thread->stack_size;
         stack_size = thread->stack_size;
     } else {
-        const long memory = green_system_call(
-            SYS_mmap, nullptr, stack_size, PROT_NONE,
-            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0L);
+        const long memory =
+            green_system_call(SYS_mmap, nullptr, stack_size, PROT_NONE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0L);
         if (memory < 0 && memory > -4096) {
             errno = EAGAIN;
             return nullptr;

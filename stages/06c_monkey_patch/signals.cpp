@@ -1,8 +1,8 @@
 // signals.cpp -- handlers run on whatever stack there is, and some end the wait of a thread.
 //
-// The kernel has one thread to interrupt, so it interrupts whoever runs or asks. Here is decided whose
-// wait ends by it: that of the thread that pthread_kill() has named; else that of the first thread,
-// which the kernel prefers as well.
+// The kernel has one thread to interrupt, so it interrupts whoever runs or asks. Here is decided
+// whose wait ends by it: that of the thread that pthread_kill() has named; else that of the first
+// thread, which the kernel prefers as well.
 
 #include "green.hpp"
 
@@ -18,8 +18,8 @@ volatile bool signals_came;
 namespace {
 
 struct sigaction actions[NSIG];
-volatile bool ends_waits;   // a handler without SA_RESTART has run
-Thread* volatile named;     // by pthread_kill()
+volatile bool ends_waits;  // a handler without SA_RESTART has run
+Thread* volatile named;    // by pthread_kill()
 char* volatile handler_frame;
 
 constexpr unsigned room = 64;
@@ -61,8 +61,8 @@ void handle(int number, siginfo_t* info, void* context)
 
 bool may_end(const Thread* thread, bool restarted) noexcept
 {
-    return thread->waits &&
-           thread->interruptible >= (restarted ? Interruptible::always : Interruptible::unless_restarted);
+    return thread->waits && thread->interruptible >= (restarted ? Interruptible::always
+                                                                : Interruptible::unless_restarted);
 }
 
 }  // namespace

@@ -19,15 +19,15 @@ namespace {
 
 bool passes_through() noexcept { return !threaded || in_handler(); }
 
-// The places of one who waits for many descriptors: on the stack, or elsewhere if they are too many.
+// The places of one who waits for many descriptors: on the stack, or elsewhere if they are too
+// many.
 class Places {
   public:
     explicit Places(size_t number) noexcept : size_(number * sizeof(Waiter))
     {
         if (number > few) {
-            const long memory =
-                green_system_call(SYS_mmap, nullptr, size_, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+            const long memory = green_system_call(SYS_mmap, nullptr, size_, PROT_READ | PROT_WRITE,
+                                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
             places_ = memory < 0 && memory > -4096 ? nullptr : reinterpret_cast<Waiter*>(memory);
         }
     }
@@ -106,16 +106,14 @@ Nanoseconds deadline_of(const timespec* time) noexcept
     if (time == nullptr) {
         return never;
     }
-    const Nanoseconds duration = time->tv_sec > never / second / 2
-                                     ? never
-                                     : time->tv_sec * second + time->tv_nsec;
+    const Nanoseconds duration =
+        time->tv_sec > never / second / 2 ? never : time->tv_sec * second + time->tv_nsec;
     return duration == 0 ? 0 : after(duration);
 }
 
 bool valid(const timespec* time) noexcept
 {
-    return time == nullptr ||
-           (time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < second);
+    return time == nullptr || (time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < second);
 }
 
 // Another signal mask while it waits.
@@ -124,13 +122,15 @@ class Mask {
     explicit Mask(const sigset_t* mask) noexcept : changed_(mask != nullptr)
     {
         if (changed_) {
-            green_system_call(SYS_rt_sigprocmask, static_cast<long>(SIG_SETMASK), mask, &before_, 8L);
+            green_system_call(SYS_rt_sigprocmask, static_cast<long>(SIG_SETMASK), mask, &before_,
+                              8L);
         }
     }
     ~Mask()
     {
         if (changed_) {
-            green_system_call(SYS_rt_sigprocmask, static_cast<long>(SIG_SETMASK), &before_, nullptr, 8L);
+            green_system_call(SYS_rt_sigprocmask, static_cast<long>(SIG_SETMASK), &before_, nullptr,
+                              8L);
         }
     }
     Mask(const Mask&) = delete;
@@ -151,9 +151,12 @@ int wait_for_sets(int number, fd_set* reading, fd_set* writing, fd_set* failing,
     }
     pollfd entries[FD_SETSIZE];
     nfds_t used = 0;
-    const auto wanted = [](const fd_set* set, int fd) { return set != nullptr && FD_ISSET(fd, set); };
+    const auto wanted = [](const fd_set* set, int fd) {
+        return set != nullptr && FD_ISSET(fd, set);
+    };
     for (int fd = 0; fd < number; ++fd) {
-        const int events = (wanted(reading, fd) ? POLLIN : 0) | (wanted(writing, fd) ? POLLOUT : 0) |
+        const int events = (wanted(reading, fd) ? POLLIN : 0) |
+                           (wanted(writing, fd) ? POLLOUT : 0) |
                            (wanted(failing, fd) ? POLLPRI : 0);
         if (events != 0) {
             entries[used++] = {fd, static_cast<short>(events), 0};
@@ -206,8 +209,8 @@ int sleep_until(Nanoseconds deadline, timespec* left) noexcept
 PATCH int poll(pollfd* entries, nfds_t number, int milliseconds)
 {
     if (passes_through()) {
-        return static_cast<int>(
-            with_errno(green_system_call(SYS_poll, entries, number, static_cast<long>(milliseconds))));
+        return static_cast<int>(with_errno(
+            green_system_call(SYS_poll, entries, number, static_cast<long>(milliseconds))));
     }
     const Nanoseconds deadline = milliseconds < 0    ? never
                                  : milliseconds == 0 ? 0
@@ -250,10 +253,11 @@ PATCH int __ppoll_chk(pollfd* entries, nfds_t number, const timespec* time, cons
 PATCH int select(int number, fd_set* reading, fd_set* writing, fd_set* failing, timeval* time)
 {
     if (passes_through()) {
-        return static_cast<int>(with_errno(green_system_call(
-            SYS_select, static_cast<long>(number), reading, writing, failing, time)));
+        return static_cast<int>(with_errno(green_system_call(SYS_select, static_cast<long>(number),
+                                                             reading, writing, failing, time)));
     }
-    const timespec limit = time == nullptr ? timespec{} : timespec{time->tv_sec, time->tv_usec * 1000};
+    const timespec limit =
+        time == nullptr ? timespec{} : timespec{time->tv_sec, time->tv_usec * 1000};
     const Nanoseconds deadline = deadline_of(time == nullptr ? nullptr : &limit);
     const int result = wait_for_sets(number, reading, writing, failing, deadline);
     if (time != nullptr && deadline != never) {  // Linux tells what is left of it
@@ -263,8 +267,8 @@ PATCH int select(int number, fd_set* reading, fd_set* writing, fd_set* failing, 
     return result;
 }
 
-PATCH int pselect(int number, fd_set* reading, fd_set* writing, fd_set* failing, const timespec* time,
-                  const sigset_t* mask)
+PATCH int pselect(int number, fd_set* reading, fd_set* writing, fd_set* failing,
+                  const timespec* time, const sigset_t* mask)
 {
     if (passes_through()) {
         timespec copy = time == nullptr ? timespec{} : *time;
@@ -291,8 +295,7 @@ PATCH int epoll_pwait(int fd, epoll_event* events, int room, int milliseconds, c
         return static_cast<int>(with_errno(ask(milliseconds)));
     }
     const Mask changed(mask);
-    const Nanoseconds deadline =
-        milliseconds < 0 ? never : after(milliseconds * (second / 1000));
+    const Nanoseconds deadline = milliseconds < 0 ? never : after(milliseconds * (second / 1000));
     for (;;) {
         const long ready = ask(0);
         pollfd entry{fd, POLLIN, 0};
@@ -319,7 +322,8 @@ PATCH int clock_nanosleep(clockid_t clock, int flags, const timespec* time, time
                                                    static_cast<long>(flags), time, left));
     }
     const bool absolute = (flags & TIMER_ABSTIME) != 0;
-    return sleep_until(absolute ? moment(clock, time) : deadline_of(time), absolute ? nullptr : left);
+    return sleep_until(absolute ? moment(clock, time) : deadline_of(time),
+                       absolute ? nullptr : left);
 }
 
 PATCH int nanosleep(const timespec* time, timespec* left)
@@ -342,6 +346,7 @@ PATCH unsigned sleep(unsigned seconds)
 {
     timespec time{static_cast<time_t>(seconds), 0};
     // What is left, in whole seconds, rounded.
-    return nanosleep(&time, &time) == 0 ? 0
-                                        : static_cast<unsigned>(time.tv_sec + (time.tv_nsec >= second / 2));
+    return nanosleep(&time, &time) == 0
+               ? 0
+               : static_cast<unsigned>(time.tv_sec + (time.tv_nsec >= second / 2));
 }

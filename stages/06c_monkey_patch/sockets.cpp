@@ -1,9 +1,9 @@
 // sockets.cpp -- the hooks that read, write, accept and connect.
 //
-// All of them do the same: try it without waiting, and if it would have to wait, let others run until
-// epoll says that another try is worth it. Sockets are tried with MSG_DONTWAIT, because O_NONBLOCK
-// belongs to everybody who shares the socket, in other processes, too. Only for accept() and connect()
-// there is no such flag.
+// All of them do the same: try it without waiting, and if it would have to wait, let others run
+// until epoll says that another try is worth it. Sockets are tried with MSG_DONTWAIT, because
+// O_NONBLOCK belongs to everybody who shares the socket, in other processes, too. Only for accept()
+// and connect() there is no such flag.
 //
 // A program without a second thread, and a signal's handler, are passed through.
 
@@ -23,9 +23,10 @@
 PATCHED(sockets,
         "accept accept4 connect recv recvfrom recvmsg send sendto sendmsg __recv_chk "
         "__recvfrom_chk setsockopt");
-PATCHED(files,
-        "read readv write writev __read_chk close close_range closefrom dup2 dup3 fclose fcntl fcntl64 "
-        "ioctl");
+PATCHED(
+    files,
+    "read readv write writev __read_chk close close_range closefrom dup2 dup3 fclose fcntl fcntl64 "
+    "ioctl");
 
 using namespace green;
 
@@ -81,7 +82,8 @@ long receive_into(int fd, void* data, size_t size, int flags, void* from, void* 
             return already != 0 ? static_cast<long>(already) : result;
         }
         already += static_cast<size_t>(result);
-        if ((flags & MSG_WAITALL) == 0 || (flags & (MSG_PEEK | MSG_TRUNC)) != 0 || already >= size) {
+        if ((flags & MSG_WAITALL) == 0 || (flags & (MSG_PEEK | MSG_TRUNC)) != 0 ||
+            already >= size) {
             return static_cast<long>(already);
         }
     }
@@ -96,11 +98,10 @@ long send_from(int fd, const void* data, size_t size, int flags, const void* to,
     }
     size_t already = 0;
     for (;;) {
-        const long result =
-            try_and_wait(fd, &File::send_timeout, wait_writable, [&] {
-                return green_system_call(SYS_sendto, fd, static_cast<const char*>(data) + already,
-                                         size - already, flags | MSG_DONTWAIT, to, to_size);
-            });
+        const long result = try_and_wait(fd, &File::send_timeout, wait_writable, [&] {
+            return green_system_call(SYS_sendto, fd, static_cast<const char*>(data) + already,
+                                     size - already, flags | MSG_DONTWAIT, to, to_size);
+        });
         if (result < 0) {
             return already != 0 ? static_cast<long>(already) : result;
         }
@@ -146,8 +147,8 @@ long send_message(int fd, const msghdr* message, int flags) noexcept
             return sent;
         }
         const size_t size = piece.iov_len - static_cast<size_t>(skip);
-        const long more = send_from(fd, static_cast<const char*>(piece.iov_base) + skip, size, flags,
-                                    nullptr, 0);
+        const long more =
+            send_from(fd, static_cast<const char*>(piece.iov_base) + skip, size, flags, nullptr, 0);
         if (more < static_cast<long>(size)) {
             return before + skip + (more > 0 ? more : 0);
         }
@@ -188,9 +189,9 @@ long write_when_ready(int fd, const char* data, size_t size) noexcept
     do {
         const size_t left = size - already;
         const long result = try_and_wait(fd, &File::send_timeout, wait_writable, [&] {
-            return is_ready(fd, POLLOUT)
-                       ? green_system_call(SYS_write, fd, data + already, left < piece ? left : piece)
-                       : -EAGAIN;
+            return is_ready(fd, POLLOUT) ? green_system_call(SYS_write, fd, data + already,
+                                                             left < piece ? left : piece)
+                                         : -EAGAIN;
         });
         if (result < 0) {
             return already != 0 ? static_cast<long>(already) : result;
@@ -269,7 +270,8 @@ long connect_to(int fd, const sockaddr* address, socklen_t size) noexcept
 
 }  // namespace
 
-// ---- Sockets -------------------------------------------------------------------------------------------
+// ---- Sockets
+// -------------------------------------------------------------------------------------------
 
 PATCH int accept4(int fd, sockaddr* from, socklen_t* size, int flags)
 {
@@ -300,8 +302,8 @@ PATCH ssize_t __recv_chk(int fd, void* data, size_t size, size_t room, int flags
     return size > room ? (buffer_too_small(), 0) : recv(fd, data, size, flags);
 }
 
-PATCH ssize_t __recvfrom_chk(int fd, void* data, size_t size, size_t room, int flags, sockaddr* from,
-                             socklen_t* from_size)
+PATCH ssize_t __recvfrom_chk(int fd, void* data, size_t size, size_t room, int flags,
+                             sockaddr* from, socklen_t* from_size)
 {
     return size > room ? (buffer_too_small(), 0) : recvfrom(fd, data, size, flags, from, from_size);
 }
@@ -342,7 +344,8 @@ PATCH int setsockopt(int fd, int level, int option, const void* value, socklen_t
         green_system_call(SYS_setsockopt, fd, level, option, value, static_cast<long>(size))));
 }
 
-// ---- Whatever has a descriptor ---------------------------------------------------------------------------
+// ---- Whatever has a descriptor
+// ---------------------------------------------------------------------------
 
 PATCH ssize_t read(int fd, void* data, size_t size)
 {
@@ -440,7 +443,8 @@ PATCH ssize_t writev(int fd, const iovec* pieces, int number)
     }
 }
 
-// ---- A number that stands for another file from now on ----------------------------------------------------
+// ---- A number that stands for another file from now on
+// ----------------------------------------------------
 
 PATCH int close(int fd)
 {
@@ -474,8 +478,9 @@ PATCH int close_range(unsigned first, unsigned last, int flags) noexcept
     if ((static_cast<unsigned>(flags) & close_on_exec) == 0) {
         forget_files(first, last);
     }
-    return static_cast<int>(with_errno(green_system_call(
-        SYS_close_range, static_cast<unsigned long>(first), static_cast<unsigned long>(last), flags)));
+    return static_cast<int>(
+        with_errno(green_system_call(SYS_close_range, static_cast<unsigned long>(first),
+                                     static_cast<unsigned long>(last), flags)));
 }
 
 PATCH void closefrom(int first) noexcept
@@ -483,7 +488,8 @@ PATCH void closefrom(int first) noexcept
     close_range(first < 0 ? 0U : static_cast<unsigned>(first), ~0U, 0);
 }
 
-// ---- Whether the program wants to wait at all ---------------------------------------------------------------
+// ---- Whether the program wants to wait at all
+// ---------------------------------------------------------------
 
 namespace {
 

@@ -7,9 +7,10 @@
 #include <sched.h>
 #include <stdlib.h>
 
-PATCHED(threads,
-        "pthread_create pthread_join pthread_tryjoin_np pthread_timedjoin_np pthread_clockjoin_np "
-        "pthread_detach pthread_exit pthread_once pthread_key_create pthread_key_delete sched_yield");
+PATCHED(
+    threads,
+    "pthread_create pthread_join pthread_tryjoin_np pthread_timedjoin_np pthread_clockjoin_np "
+    "pthread_detach pthread_exit pthread_once pthread_key_create pthread_key_delete sched_yield");
 
 using namespace green;
 
@@ -58,7 +59,8 @@ int join(pthread_t pthread, void** result, Nanoseconds deadline) noexcept
     return 0;
 }
 
-// ---- pthread_key_t: libc keeps the values, in the block; it would also call the destructors ----------
+// ---- pthread_key_t: libc keeps the values, in the block; it would also call the destructors
+// ----------
 
 void (*destructors[PTHREAD_KEYS_MAX])(void*);
 pthread_key_t highest_key;
@@ -82,8 +84,8 @@ void green::run_key_destructors() noexcept
     }
 }
 
-PATCH int pthread_create(pthread_t* result, const pthread_attr_t* attributes,
-                         void* (*start)(void*), void* argument) noexcept
+PATCH int pthread_create(pthread_t* result, const pthread_attr_t* attributes, void* (*start)(void*),
+                         void* argument) noexcept
 {
     begin();
     int detached = PTHREAD_CREATE_JOINABLE;
@@ -169,7 +171,8 @@ PATCH int pthread_key_delete(pthread_key_t key) noexcept
     return error;
 }
 
-// ---- once --------------------------------------------------------------------------------------------
+// ---- once
+// --------------------------------------------------------------------------------------------
 
 namespace {
 

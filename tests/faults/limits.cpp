@@ -205,9 +205,8 @@ TEST_CASE("a pool whose threads can't be started says so in one line" *
           because("no thread per client or in the pool, or the test is not run by root"))
 {
     constexpr rlimit few{10, 10};
-    Start start{.command = stage().command(),
-                .limits = {{RLIMIT_NPROC, few}},
-                .user = user_of_our_own()};
+    Start start{
+        .command = stage().command(), .limits = {{RLIMIT_NPROC, few}}, .user = user_of_our_own()};
     start.command.insert(start.command.end(), {"--port", "0", "--workers", "64"});
     start.command.insert(start.command.end(), stage().arguments().begin(),
                          stage().arguments().end());

@@ -1,5 +1,5 @@
-// green_test.cpp -- 06c_monkey_patch by itself: what it says, what it replaces, and that programs that
-// know nothing of it do with green threads what they do with kernel threads.
+// green_test.cpp -- 06c_monkey_patch by itself: what it says, what it replaces, and that programs
+// that know nothing of it do with green threads what they do with kernel threads.
 #include "common/server/limits.hpp"
 #include "tests/suite.hpp"
 
@@ -190,8 +190,8 @@ TEST_CASE("02_threads holds 10,000 clients on one kernel thread")
 
 TEST_CASE("03_process_pool with threads holds 10,000 clients on one kernel thread")
 {
-    const Listening server({.command = {patch, stages + "/03_process_pool", "--port", "0", "--quiet",
-                                        "--pool", "threads"}});
+    const Listening server({.command = {patch, stages + "/03_process_pool", "--port", "0",
+                                        "--quiet", "--pool", "threads"}});
     check_holds(server, 10'000, true);
 }
 

@@ -1,10 +1,12 @@
-// program.cpp -- an ordinary program with threads, to be run with kernel threads and with green ones.
+// program.cpp -- an ordinary program with threads, to be run with kernel threads and with green
+// ones.
 //
 //   green_program CASE     runs it; says nothing and ends with 0 if all is as it should be
 //   green_program          names the cases
 //
-// It knows nothing of green threads: what is expected here is what POSIX and C++ promise. Where it has to
-// know that another thread waits, it lets time pass; too little of it makes a case easier, not wrong.
+// It knows nothing of green threads: what is expected here is what POSIX and C++ promise. Where it
+// has to know that another thread waits, it lets time pass; too little of it makes a case easier,
+// not wrong.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -54,12 +56,12 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-#define EXPECT(condition)                                                            \
-    do {                                                                             \
-        if (!(condition)) {                                                          \
+#define EXPECT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
             std::fprintf(stderr, "line %d: not so: %s (errno %d)\n", __LINE__, #condition, errno); \
-            ::_exit(1);                                                              \
-        }                                                                            \
+            ::_exit(1);                                                                            \
+        }                                                                                          \
     } while (false)
 
 void rest(std::chrono::milliseconds time = 20ms) { std::this_thread::sleep_for(time); }
@@ -87,14 +89,16 @@ struct Pair {
     Pair& operator=(const Pair&) = delete;
 };
 
-// ---- Threads -------------------------------------------------------------------------------------------
+// ---- Threads
+// -------------------------------------------------------------------------------------------
 
 void results()
 {
     std::vector<pthread_t> threads(20);
     for (std::size_t i = 0; i < threads.size(); ++i) {
-        EXPECT(::pthread_create(&threads[i], nullptr, [](void* argument) { return argument; },
-                                reinterpret_cast<void*>(i)) == 0);
+        EXPECT(::pthread_create(
+                   &threads[i], nullptr, [](void* argument) { return argument; },
+                   reinterpret_cast<void*>(i)) == 0);
     }
     for (std::size_t i = 0; i < threads.size(); ++i) {
         void* result = nullptr;
@@ -103,11 +107,15 @@ void results()
     }
     pthread_t waiting{};
     Pair pair;
-    EXPECT(::pthread_create(&waiting, nullptr, [](void* fd) -> void* {
-        char byte = 0;
-        EXPECT(::read(static_cast<int>(reinterpret_cast<std::intptr_t>(fd)), &byte, 1) == 1);
-        return nullptr;
-    }, reinterpret_cast<void*>(static_cast<std::intptr_t>(pair.ends[0]))) == 0);
+    EXPECT(::pthread_create(
+               &waiting, nullptr,
+               [](void* fd) -> void* {
+                   char byte = 0;
+                   EXPECT(::read(static_cast<int>(reinterpret_cast<std::intptr_t>(fd)), &byte, 1) ==
+                          1);
+                   return nullptr;
+               },
+               reinterpret_cast<void*>(static_cast<std::intptr_t>(pair.ends[0]))) == 0);
     EXPECT(::pthread_tryjoin_np(waiting, nullptr) == EBUSY);
     const timespec soon = from_now(CLOCK_REALTIME, 20ms);
     EXPECT(::pthread_timedjoin_np(waiting, nullptr, &soon) == ETIMEDOUT);
@@ -144,14 +152,17 @@ struct Unwound {
 void exit_from_a_thread()
 {
     pthread_t thread{};
-    EXPECT(::pthread_create(&thread, nullptr, [](void*) -> void* {
-        const Unwound outer;
-        [] {
-            const Unwound inner;
-            ::pthread_exit(reinterpret_cast<void*>(7));
-        }();
-        return nullptr;
-    }, nullptr) == 0);
+    EXPECT(::pthread_create(
+               &thread, nullptr,
+               [](void*) -> void* {
+                   const Unwound outer;
+                   [] {
+                       const Unwound inner;
+                       ::pthread_exit(reinterpret_cast<void*>(7));
+                   }();
+                   return nullptr;
+               },
+               nullptr) == 0);
     void* result = nullptr;
     EXPECT(::pthread_join(thread, &result) == 0);
     EXPECT(result == reinterpret_cast<void*>(7));
@@ -193,7 +204,8 @@ void many()
     }
 }
 
-// ---- What belongs to a thread ------------------------------------------------------------------------------
+// ---- What belongs to a thread
+// ------------------------------------------------------------------------------
 
 struct Counted {
     static inline std::atomic<int> alive{0};
@@ -305,13 +317,13 @@ void keys()
     pthread_key_t key{};
     static std::atomic<int> destroyed{0};
     EXPECT(::pthread_key_create(&key, [](void* value) {
-        destroyed += static_cast<int>(reinterpret_cast<std::intptr_t>(value));
-    }) == 0);
+               destroyed += static_cast<int>(reinterpret_cast<std::intptr_t>(value));
+           }) == 0);
     EXPECT(::pthread_key_create(&again, [](void* value) {
-        if (++calls < 3) {
-            ::pthread_setspecific(again, value);
-        }
-    }) == 0);
+               if (++calls < 3) {
+                   ::pthread_setspecific(again, value);
+               }
+           }) == 0);
     EXPECT(::pthread_setspecific(key, reinterpret_cast<void*>(1000)) == 0);
     std::vector<std::thread> threads;
     for (std::intptr_t i = 1; i <= 4; ++i) {
@@ -347,7 +359,8 @@ void keys()
     std::thread([&] { EXPECT(::pthread_getspecific(lots.back()) == nullptr); }).join();
 }
 
-// ---- once ----------------------------------------------------------------------------------------------------
+// ---- once
+// ----------------------------------------------------------------------------------------------------
 
 void once()
 {
@@ -358,9 +371,9 @@ void once()
     for (int i = 0; i < 5; ++i) {
         threads.emplace_back([] {
             EXPECT(::pthread_once(&control, [] {
-                rest();
-                ++times;
-            }) == 0);
+                       rest();
+                       ++times;
+                   }) == 0);
             EXPECT(times == 1);
             ++after;
         });
@@ -417,7 +430,8 @@ void static_variables()
     }
 }
 
-// ---- Locks ------------------------------------------------------------------------------------------------------
+// ---- Locks
+// ------------------------------------------------------------------------------------------------------
 
 pthread_mutex_t mutex_of_kind(int kind)
 {
@@ -671,7 +685,8 @@ void atomics()
     }
 }
 
-// ---- Sleeping ------------------------------------------------------------------------------------------------------
+// ---- Sleeping
+// ------------------------------------------------------------------------------------------------------
 
 void sleep_order()
 {
@@ -708,7 +723,8 @@ void sleep_order()
     EXPECT(order == "12345");
 }
 
-// ---- Descriptors ------------------------------------------------------------------------------------------------------
+// ---- Descriptors
+// ------------------------------------------------------------------------------------------------------
 
 void pipes()
 {
@@ -729,7 +745,8 @@ void pipes()
     });
     rest(5ms);
     EXPECT(::write(ends[1], sent.data(), sent.size()) == static_cast<ssize_t>(sent.size()));
-    const std::array<iovec, 3> pieces{{{sent.data(), 100'000}, {sent.data(), 0}, {sent.data(), 50'000}}};
+    const std::array<iovec, 3> pieces{
+        {{sent.data(), 100'000}, {sent.data(), 0}, {sent.data(), 50'000}}};
     EXPECT(::writev(ends[1], pieces.data(), 3) == 150'000);
     ::close(ends[1]);
     reader.join();
@@ -748,7 +765,8 @@ void sockets()
     std::thread writer([&] {
         EXPECT(::send(pair.ends[1], sent.data(), sent.size(), MSG_NOSIGNAL) ==
                static_cast<ssize_t>(sent.size()));
-        std::array<iovec, 3> pieces{{{sent.data(), 300'000}, {sent.data(), 1}, {sent.data(), 300'000}}};
+        std::array<iovec, 3> pieces{
+            {{sent.data(), 300'000}, {sent.data(), 1}, {sent.data(), 300'000}}};
         msghdr message{};
         message.msg_iov = pieces.data();
         message.msg_iovlen = pieces.size();
@@ -948,12 +966,14 @@ void closed_and_used_again()
     }
 }
 
-// ---- Signals ----------------------------------------------------------------------------------------------------------
+// ---- Signals
+// ----------------------------------------------------------------------------------------------------------
 
 std::atomic<int> handled{0};
 sem_t from_handler;
 
-void install(int flags, void (*handler)(int) = [](int) { ++handled; })
+void install(
+    int flags, void (*handler)(int) = [](int) { ++handled; })
 {
     struct sigaction action = {};
     action.sa_handler = handler;
@@ -1036,7 +1056,8 @@ void posted_by_a_handler()
     sending.join();
 }
 
-// ---- Processes -----------------------------------------------------------------------------------------------------------
+// ---- Processes
+// -----------------------------------------------------------------------------------------------------------
 
 int status_of(pid_t child)
 {
@@ -1104,10 +1125,13 @@ void stack_of_a_given_size()
     ::pthread_attr_init(&attributes);
     ::pthread_attr_setstacksize(&attributes, 64 << 20);
     pthread_t thread{};
-    EXPECT(::pthread_create(&thread, &attributes, [](void*) -> void* {
-        EXPECT(grow(40'000) >= 0);
-        return nullptr;
-    }, nullptr) == 0);
+    EXPECT(::pthread_create(
+               &thread, &attributes,
+               [](void*) -> void* {
+                   EXPECT(grow(40'000) >= 0);
+                   return nullptr;
+               },
+               nullptr) == 0);
     EXPECT(::pthread_join(thread, nullptr) == 0);
 }
 
@@ -1138,14 +1162,17 @@ void threads_of_c()
     EXPECT(::mtx_init(&c_mutex, mtx_timed) == thrd_success);
     EXPECT(::cnd_init(&c_condition) == thrd_success);
     thrd_t thread{};
-    EXPECT(::thrd_create(&thread, [](void*) {
-        EXPECT(::mtx_lock(&c_mutex) == thrd_success);
-        while (c_turns == 0) {
-            EXPECT(::cnd_wait(&c_condition, &c_mutex) == thrd_success);
-        }
-        EXPECT(::mtx_unlock(&c_mutex) == thrd_success);
-        return -7;
-    }, nullptr) == thrd_success);
+    EXPECT(::thrd_create(
+               &thread,
+               [](void*) {
+                   EXPECT(::mtx_lock(&c_mutex) == thrd_success);
+                   while (c_turns == 0) {
+                       EXPECT(::cnd_wait(&c_condition, &c_mutex) == thrd_success);
+                   }
+                   EXPECT(::mtx_unlock(&c_mutex) == thrd_success);
+                   return -7;
+               },
+               nullptr) == thrd_success);
     const timespec time{0, 5'000'000};
     EXPECT(::thrd_sleep(&time, nullptr) == 0);
     EXPECT(::mtx_lock(&c_mutex) == thrd_success);
