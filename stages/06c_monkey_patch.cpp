@@ -5,8 +5,7 @@
 // Buys:   the source of 02, and even its binary, with the cost of 06b; it works for programs that
 //         nobody here wrote.
 // Costs:  one core; and whatever was not replaced stops everybody, without a word.
-// Leaves: nothing that one can see in the source. 07_coroutines says at every co_await where it
-// waits.
+// Leaves: nobody sees in the source where it waits. 07_coroutines says it at every co_await.
 
 // A dynamically linked program does not contain recv(). It contains the name, and when it is
 // started the dynamic loader looks through the libraries, in order, for one that has a function of
@@ -15,9 +14,8 @@
 //
 // What then happens is in the folder stages/06c_monkey_patch, in this order to be read:
 //
-//   sockets.cpp    recv() and its like: try, and if that fails, wait for the descriptor. Begin
-//   here:
-//                  try_and_wait() is the lesson
+//   sockets.cpp    recv() and its like: try, and wait for the descriptor. try_and_wait() is the
+//                  lesson: begin there
 //   files.cpp      to wait for a descriptor: a list of those who wait, and epoll
 //   scheduler.cpp  to wait at all: park() lets the next one run, wake() makes it ready again
 //   switch.cpp     to let the next one run: six registers and the stack pointer

@@ -95,12 +95,9 @@ class Stage {
     // A big request does not delay a small one of another client.
     [[nodiscard]] bool computes_aside() const noexcept
     {
-        // How to start it: the executable, after the launcher if it runs under one (--under).
-        [[nodiscard]] std::vector<std::string> command() const;
-        // For results: 03_process_pool.threads, 06c_monkey_patch.02_threads.
-        [[nodiscard]] std::string run() const;
         return has_thread_per_client() || has_process_per_client() ||
-               (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_);
+               (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_ &&
+                !(green() && pool_ == PoolKind::threads));
     }
     // It does delay that one. (With several loops, only if it is a client of the same one.)
     [[nodiscard]] bool computes_in_turn() const noexcept

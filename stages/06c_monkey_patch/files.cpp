@@ -149,14 +149,24 @@ void learn(int fd, File& file) noexcept
     file.knows_flags = true;
 }
 
-void new_epoll() noexcept
+bool have_epoll() noexcept
 {
-    if (epoll_fd != -1) {
-        green_system_call(SYS_close, epoll_fd);
+    if (epoll_fd < 0) {
+        epoll_fd = static_cast<int>(green_system_call(SYS_epoll_create1, EPOLL_CLOEXEC));
+        ++epoll_number;
     }
-    epoll_fd = static_cast<int>(green_system_call(SYS_epoll_create1, EPOLL_CLOEXEC));
-    ++epoll_number;
-    // Those who waited for descriptors are not in the child.
+    return epoll_fd >= 0;
+}
+
+// In the child of a fork(). Those who waited for descriptors are not in it, and the parent's epoll
+// would tell of the child's descriptors, too.
+void drop_epoll() noexcept
+{
+    if (epoll_fd >= 0) {
+        green_system_call(SYS_close, epoll_fd);
+        epoll_fd = -1;
+        ++epoll_number;
+    }
     for (File* row : table) {
         for (size_t i = 0; row != nullptr && i < row_length; ++i) {
             row[i].readers = row[i].writers = List();
@@ -166,8 +176,8 @@ void new_epoll() noexcept
 
 bool watch(int fd, File& file) noexcept
 {
-    if (epoll_fd == -1) {
-        new_epoll();
+    if (!have_epoll()) {
+        return false;
     }
     if (file.watched == epoll_number) {
         return true;
@@ -203,9 +213,7 @@ void hurry() noexcept
 
 void ask_kernel(Nanoseconds deadline) noexcept
 {
-    if (epoll_fd == -1) {
-        new_epoll();
-    }
+    have_epoll();
     constexpr Nanoseconds year = 365 * 24 * 3600 * second;
     Nanoseconds wait = deadline == 0 ? 0 : deadline == never ? year : deadline - now();
     wait = wait < 0 ? 0 : wait;
@@ -216,8 +224,15 @@ void ask_kernel(Nanoseconds deadline) noexcept
     }
     constexpr int room = 256;
     static epoll_event events[room];
-    const long number =
+    long number =
         green_system_call(SYS_epoll_pwait2, epoll_fd, events, room, &patience, nullptr, 8L);
+    if (number == -ENOSYS) {  // before Linux 5.11; a signal at the wrong moment is late there
+        const long milliseconds =
+            (patience.tv_sec * second + patience.tv_nsec + 999'999) / 1'000'000;
+        constexpr long longest = 1 << 30;
+        number = green_system_call(SYS_epoll_pwait, epoll_fd, events, room,
+                                   milliseconds < longest ? milliseconds : longest, nullptr, 8L);
+    }
     for (long i = 0; i < number; ++i) {
         File* const known = file(events[i].data.fd);
         constexpr uint32_t gone = EPOLLHUP | EPOLLERR;

@@ -179,7 +179,8 @@ int wait_writable(int fd, File& file, Nanoseconds deadline) noexcept;
 void ask_kernel(Nanoseconds deadline) noexcept;
 // For a handler: if the kernel is about to be asked, it shall answer at once.
 void hurry() noexcept;
-void new_epoll() noexcept;
+bool have_epoll() noexcept;
+void drop_epoll() noexcept;
 
 // ---- Signals
 // -------------------------------------------------------------------------------------

@@ -45,7 +45,6 @@ unsigned switches;
 unsigned taken;
 size_t living = 1;
 uint32_t last_id;
-bool main_has_ended;
 
 // ---- The queue of those that are ready
 // -------------------------------------------------------------
@@ -231,7 +230,7 @@ void in_child() noexcept
     for (List& list : waiting_at) {
         list = List();
     }
-    new_epoll();
+    drop_epoll();
 }
 
 __attribute__((constructor)) void constructed() { begin(); }
@@ -429,6 +428,10 @@ Woken wait_in(List& list, Nanoseconds deadline, Interruptible interruptible) noe
 Thread* start_thread(void* (*start)(void*), void* argument, size_t stack_size,
                      bool detached) noexcept
 {
+    if (!have_epoll()) {  // later, in a wait, nobody could be told
+        errno = EAGAIN;
+        return nullptr;
+    }
     const size_t above = block_size() + sizeof(Thread);
     stack_size = (stack_size + above + 2 * page - 1) & -page;
     Thread* thread = nullptr;
@@ -531,7 +534,7 @@ extern "C" __attribute__((visibility("hidden"))) void green_main()
     if (me->joiner != nullptr) {
         wake(me->joiner);
     }
-    if (main_has_ended && living == 0) {
+    if (living == 0) {  // the first thread has ended before, or is not in this child of a fork()
         ::exit(0);
     }
     if (me->detached) {
@@ -546,7 +549,7 @@ PATCH void pthread_exit(void* result)
     begin();
     if (current == &main_thread) {
         run_key_destructors();
-        main_has_ended = main_thread.ended = true;
+        main_thread.ended = true;
         main_thread.result = result;
         if (main_thread.joiner != nullptr) {
             wake(main_thread.joiner);
