@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MAY_INCLUDE = {
     "common/compute": ["common/wait", "common/server"],
     "common/server": ["common/compute/fib.hpp", "common/compute/process_pool.hpp"],
-    "common/wait": ["common/server"],
+    "common/wait": ["common/server", "common/compute/fib.hpp"],
     "clients/shared": ["common"],
     "clients/perf": ["clients/shared", "common"],
     "clients/compare/measure": ["clients/compare/compare_options.hpp", "clients/perf", "clients/shared", "common"],
