@@ -219,6 +219,29 @@ TEST_CASE("help that can't be written is a failure, in one line")
 
 TEST_SUITE_END();
 
+TEST_SUITE_BEGIN("nobody reads stderr");
+
+TEST_CASE("it serves newcomers when the pipe that its log goes into is full")
+{
+    constexpr int room = 64 << 10;  // Linux gives a pipe so much; a line has more than 32 bytes
+    Server server({}, {.command = {}, .limits = {}, .err = Stream::unread});
+    // Two lines for each: it comes, and it goes.
+    for (int i = 0; i < room / 64 + 500; ++i) {
+        Client client(server);
+        REQUIRE(client.ask("10\n") == "55");
+    }
+    server.start_reading_err();
+    eventually("it says that lines are lost", [&] {
+        check_serves(server);
+        return server.err().text().find(" lines lost: nobody took them\n") != std::string::npos;
+    });
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    held("what nobody reads is lost, and counted");
+}
+
+TEST_SUITE_END();
+
 TEST_SUITE_BEGIN("EINTR storm");
 
 TEST_CASE("signals that interrupt its system calls disturb no reply")
