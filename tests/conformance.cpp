@@ -19,7 +19,8 @@ std::size_t count_lines(const std::string& text)
 // What the command prints when it is not to serve.
 Outcome run_stage(std::vector<std::string> arguments)
 {
-    arguments.insert(arguments.begin(), stage().executable());
+    const auto command = stage().command();
+    arguments.insert(arguments.begin(), command.begin(), command.end());
     return run({.command = std::move(arguments)});
 }
 

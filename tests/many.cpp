@@ -71,14 +71,17 @@ TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when
         MESSAGE(each << " bytes for each of " << number << " clients");
         CHECK((sanitized || !optimised || each <= limit));
     };
-    check_memory(1600);
+    // A stack is made of pages, and those of 06b need two, beside what is on the heap; and a wait
+    // that can be ended costs more.
+    const std::size_t more = stage().is("06b_greenlets") ? 8192 : stage().has_limits() ? 800 : 0;
+    check_memory(1600 + more);
     for (Client& client : clients) {
         client.send("20\n");
     }
     for (Client& client : clients) {
         REQUIRE(client.read_line() == "6765");
     }
-    check_memory(1800);  // on a busy machine all 10,000 have waited in the pool's queue
+    check_memory(1800 + more);  // on a busy machine all 10,000 have waited in the pool's queue
     clients.clear();
     CHECK_NOTHROW(eventually("all are forgotten", [&] { return server.descriptors() == own + 1; }));
     CHECK(first.front().ask("10\n") == "55");

@@ -321,11 +321,16 @@ tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept
 
 ConnectionLog::ConnectionLog(const tcp::endpoint& peer) : peer_(peer)
 {
-    connection_log("Connection {}", to_string(peer_));
+    if (!connection_log_is_silent()) {  // or else the address would be put into words for nobody
+        connection_log("Connection {}", to_string(peer_));
+    }
 }
 
 ConnectionLog::~ConnectionLog()
 {
+    if (connection_log_is_silent()) {
+        return;
+    }
     try {
         connection_log("Closed {}", to_string(peer_));
     } catch (const std::exception&) {
