@@ -137,7 +137,7 @@ void run_loops(std::vector<Descriptor> sockets, const Options& options, Pool& po
         thread.join();
     }
     for (const Loop& loop : loops) {
-        connection_log("A loop had {} clients", loop.clients);
+        connection_log("Clients of one loop: {}", loop.clients);
     }
 }
 

@@ -669,7 +669,7 @@ namespace {
 std::vector<unsigned> clients_of_loops(const std::string& log)
 {
     std::vector<unsigned> counts;
-    constexpr std::string_view begin = "A loop had ";
+    constexpr std::string_view begin = "Clients of one loop: ";
     for (auto at = log.find(begin); at != std::string::npos; at = log.find(begin, at + 1)) {
         counts.push_back(static_cast<unsigned>(std::stoul(log.substr(at + begin.size()))));
     }
