@@ -100,9 +100,13 @@ tcp::socket::~socket()
 tcp::acceptor listen(asio::io_context& context, const Options& options)
 {
     const tcp::endpoint endpoint = resolve(context, options);
+    tcp::acceptor acceptor(context);  // fails if there is no such loop here (07c): no address helps
     try {
-        // SO_REUSEADDR is set: a restart need not wait for old connections to time out.
-        tcp::acceptor acceptor(context, endpoint);
+        acceptor.open(endpoint.protocol());
+        // A restart need not wait for old connections to time out.
+        acceptor.set_option(tcp::acceptor::reuse_address(true));
+        acceptor.bind(endpoint);
+        acceptor.listen();
         say_listening(options, acceptor.local_endpoint());
         return acceptor;
     } catch (const asio::system_error& error) {
