@@ -464,6 +464,19 @@ TEST_CASE("a client that leaves takes its request with it" *
     CHECK(first.read_line() == long_request.reply());
 }
 
+TEST_CASE("a server that ends while a departed client's request is computed ends in peace" *
+          only_if(stage().has_limits() && stage().computes_aside()))
+{
+    Server server({"--workers", "2"});
+    Client departed(server);
+    departed.send(endless_request);
+    wait_until_computing(server);
+    departed.reset();
+    CHECK(Client(server).ask("10\n") == "55");
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+}
+
 TEST_CASE("what a departed client has asked for IS computed, before what others ask" *
           only_if(stage().has_event_loop() && stage().has_processes() && !stage().has_limits() &&
                   !stage().is("07b_cheap_inline")))
