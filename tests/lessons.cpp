@@ -826,10 +826,11 @@ TEST_CASE("loops in processes: SIGTERM and Ctrl-C let all of them finish, SIGKIL
     for (const int number : {SIGTERM, SIGINT}) {
         CAPTURE(number);
         eventually("one comes to its end in time", [&] {
-            const LongRequest long_request;
+            const LongRequest long_request(milliseconds(50));
             Server server({"--processes", "2"});
             Client client(server);
-            wait_until_computing(server, [&] { client.send(long_request.text()); });
+            client.send(long_request.text());
+            wait_until_read(server, client);
             const auto start = std::chrono::steady_clock::now();
             if (number == SIGINT) {
                 server.signal_group(SIGINT);  // as the terminal does
