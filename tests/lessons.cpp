@@ -436,3 +436,83 @@ TEST_CASE("a client's process holds neither the listening socket nor another cli
     // So a client learns at once that its server has gone, and the port is free.
     CHECK(seen.size() == 1 + clients.size());
 }
+
+// ---- 08_cancellation and what comes after it
+
+TEST_CASE("a client that leaves takes its request with it" *
+          only_if(stage().has_limits() && stage().computes_aside()))
+{
+    const LongRequest long_request(milliseconds(1000));
+    const Server server({"--workers", "1"});
+    Client first(server);
+    first.send(long_request.text());
+    wait_until_computing(server);
+    Client departed(server);
+    CHECK(departed.ask(fmt::format("x\n{}", endless_request)).starts_with("[Error]"));
+    departed.reset();
+    server.err().wait_for("Lost a client");
+    REQUIRE_FALSE(first.readable());
+    CHECK(Client(server).ask("10\n") == "55");
+    CHECK(first.read_line() == long_request.reply());
+}
+
+TEST_CASE("what a departed client has asked for IS computed, before what others ask" *
+          only_if(stage().has_event_loop() && stage().has_processes() && !stage().has_limits()))
+{
+    const LongRequest long_request;
+    const Server server({"--workers", "1"});
+    Client first(server);
+    first.send(long_request.text());
+    const pid_t worker = wait_until_descendants_compute(server, 1).front();
+    Client departed(server);
+    CHECK(departed.ask("x\n" + long_request.text()).starts_with("[Error]"));
+    departed.reset();
+    CHECK(Client(server).ask("10\n") == "55");
+    CHECK(process_info(worker)->cpu >= milliseconds(800));
+}
+
+TEST_CASE("a request that takes too long is an error, and the conversation goes on" *
+          only_if(stage().has_limits() && stage().computes_aside()))
+{
+    const Server server({"--workers", "2", "--request-timeout", "100ms"});
+    Client client(server);
+    CHECK(client.ask(endless_request) == "[Error] it took too long, try a smaller number");
+    eventually("the other worker is in time", [&] { return client.ask("10\n") == "55"; });
+}
+
+TEST_CASE("a client that asks nothing for too long is told, and closed" *
+          only_if(stage().has_limits()))
+{
+    const Server server({"--idle-timeout", "50ms"});
+    Client client(server);
+    CHECK(client.read_all() == "[Error] nothing was asked for too long\n");
+}
+
+TEST_CASE("a client that asks in time is not idle" * only_if(stage().has_limits()))
+{
+    const Server server({"--idle-timeout", "60s"});
+    Client client(server);
+    CHECK(client.ask("10\n") == "55");
+    CHECK(client.converse("20\n30\n") == "6765\n832040\n");
+}
+
+TEST_CASE("beyond the bound a request is busy, at once" *
+          only_if(stage().has_limits() && stage().computes_aside()))
+{
+    const Server server({"--workers", "1", "--max-waiting", "1"});
+    Client computed(server);
+    computed.send(endless_request);
+    wait_until_computing(server);
+    Client waiting(server);
+    CHECK(waiting.ask(fmt::format("x\n{}", endless_request)).starts_with("[Error]"));
+    Client client(server);
+    CHECK(client.ask("10\n") == "[Error] busy, try again later");
+    waiting.reset();
+    eventually("there is room again", [&] {
+        Client other(server);
+        other.send("10\n");
+        const bool told = other.readable() && other.read_line().starts_with("[Error] busy");
+        other.reset();
+        return !told;
+    });
+}

@@ -50,6 +50,7 @@ Traits traits_of(const std::string& name)
                     .model = model_of(fields[2]),
                     .has_pool = has("pool"),
                     .has_guard = has("guard"),
+                    .has_limits = has("limits"),
                     .uses_select = has("select"),
                     .finishes_when_stopped = has("finishes")};
         }

@@ -29,6 +29,7 @@ struct Traits {
     std::optional<Model> model;  // nothing: the page does not say
     bool has_pool = false;
     bool has_guard = false;              // for what its conversations share
+    bool has_limits = false;             // ends what nobody waits for, or what takes too long
     bool uses_select = false;            // holds no more clients than FD_SETSIZE
     bool finishes_when_stopped = false;  // SIGTERM lets it finish what it is computing
 };
@@ -52,6 +53,7 @@ class Stage {
 
     [[nodiscard]] bool has_pool() const noexcept { return traits_.has_pool; }
     [[nodiscard]] bool has_guard() const noexcept { return traits_.has_guard; }
+    [[nodiscard]] bool has_limits() const noexcept { return traits_.has_limits; }
     [[nodiscard]] bool uses_select() const noexcept { return traits_.uses_select; }
     [[nodiscard]] bool finishes_when_stopped() const { return traits_.finishes_when_stopped; }
     [[nodiscard]] bool has_thread_per_client() const noexcept

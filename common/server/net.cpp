@@ -1,6 +1,7 @@
 #include "common/server/net.hpp"
 
 #include "common/server/limits.hpp"
+#include "common/server/linger.hpp"
 #include "common/server/log.hpp"
 
 #include <asio/buffer.hpp>
@@ -54,6 +55,17 @@ std::string to_string(const tcp::endpoint& endpoint)
 }
 
 }  // namespace
+
+tcp::socket::~socket()
+{
+    if (is_open()) {
+        asio::error_code error;
+        const int fd = release(error);
+        if (!error) {
+            close_lingering(Descriptor(fd));
+        }
+    }
+}
 
 tcp::acceptor listen(asio::io_context& context, const Options& options)
 {

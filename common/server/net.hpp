@@ -18,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace ground {
 
@@ -25,9 +26,22 @@ namespace ground {
 // any_io_executor, which would cost every connection of 07_coroutines 500 bytes.
 using Executor = asio::io_context::executor_type;
 struct tcp : asio::ip::tcp {
-    using socket = asio::basic_stream_socket<asio::ip::tcp, Executor>;
+    class socket;
     using acceptor = asio::basic_socket_acceptor<asio::ip::tcp, Executor>;
 };
+
+// Asio's, too, but that its end is a lingering close: the last reply arrives. (close() is still
+// Asio's, and says nothing to the client if somebody else has the socket as well.)
+class tcp::socket : public asio::basic_stream_socket<asio::ip::tcp, Executor> {
+  public:
+    using Base = asio::basic_stream_socket<asio::ip::tcp, Executor>;
+    using Base::Base;
+    socket(Base&& accepted) noexcept : Base(std::move(accepted)) {}  // NOLINT: as Asio gives it
+    socket(socket&&) noexcept = default;
+    socket& operator=(socket&&) noexcept = default;
+    ~socket();
+};
+
 template <typename T>
 using awaitable = asio::awaitable<T, Executor>;
 inline constexpr asio::use_awaitable_t<Executor> use_awaitable;

@@ -2,6 +2,7 @@
 
 #include "common/compute/process_pool.hpp"
 #include "common/server/children.hpp"
+#include "common/server/log.hpp"
 
 #include <asio/post.hpp>
 
@@ -54,7 +55,7 @@ sigset_t stop_signals() noexcept
 [[noreturn]] void out_of_memory() noexcept
 {
     constexpr std::string_view line = "Out of memory: it ends here (see ulimit -v and ulimit -d)\n";
-    [[maybe_unused]] const ssize_t size = ::write(STDERR_FILENO, line.data(), line.size());
+    log_detail::write_if_there_is_room(line);
     ProcessPool::end_workers();
     ::_exit(EXIT_FAILURE);
 }

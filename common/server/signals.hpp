@@ -8,6 +8,8 @@
 
 #include <asio/io_context.hpp>
 
+#include <signal.h>
+
 #include <functional>
 
 namespace ground {
@@ -19,5 +21,23 @@ void exit_on_signals();
 // Calls stop() on a thread that runs the context, so that run() may return of itself. If the
 // process is still there after 1.5 s, or at a second signal, it is ended as above.
 void stop_on_signals(asio::io_context& context, std::function<void()> stop);
+
+// Threads that are started while this lives take no signals: those are for the main thread, or for
+// whom it has told to wait for them.
+class SignalsBlocked {
+  public:
+    SignalsBlocked() noexcept
+    {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+  private:
+    sigset_t before_;
+};
 
 }  // namespace ground

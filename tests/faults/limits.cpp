@@ -24,6 +24,15 @@ TEST_CASE("1,100 clients: select holds no more than FD_SETSIZE, the surplus is t
         CAPTURE(i);
         REQUIRE(clients[i].read_until_gone().starts_with("[Error] server full"));
     }
+    // Also to who does not look at it before all has been sent.
+    while (clients.size() > 1024) {
+        clients.pop_back();
+    }
+    for (int i = 0; i < 10; ++i) {
+        Client talkative(server);
+        talkative.send(std::string(8 << 20, '1'));
+        REQUIRE(talkative.read_all() == "[Error] server full\n");
+    }
     for (std::size_t i = 0; i < 1000; ++i) {
         CAPTURE(i);
         REQUIRE(clients[i].ask("10\n") == "55");
