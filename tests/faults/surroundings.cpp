@@ -11,6 +11,7 @@
 #include <iterator>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -209,12 +210,40 @@ TEST_CASE("it serves although nobody reads what it says, and says why if there i
 
 TEST_CASE("help that can't be written is a failure, in one line")
 {
-    Program help({.command = {stage().executable(), "--help"}, .limits = {}, .out = Stream::full});
+    std::vector<std::string> command = stage().command();
+    command.emplace_back("--help");
+    Program help({.command = command, .limits = {}, .out = Stream::full});
     CHECK(help.wait() == 1);
     const std::string text = help.err().read_all();
     CHECK(count(text, "\n") == 1);
     CHECK(text.find("can't write to stdout: No space left on device") != std::string::npos);
     held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("nobody reads stderr");
+
+TEST_CASE("it serves newcomers when the pipe that its log goes into is full")
+{
+    constexpr int room = 64 << 10;  // Linux gives a pipe so much; a line has more than 32 bytes
+    Server server({}, {.command = {}, .limits = {}, .err = Stream::unread});
+    // Two lines for each: it comes, and it goes.
+    for (int i = 0; i < room / 64 + 500; ++i) {
+        Client client(server);
+        REQUIRE(client.ask("10\n") == "55");
+    }
+    server.start_reading_err();
+    const std::string_view expected = stage().has_process_per_client()
+                                          ? "Closed"  // those who have lost a line are gone
+                                          : " lines lost: nobody took them\n";
+    eventually("it is heard again", [&] {
+        check_serves(server);
+        return server.err().text().find(expected) != std::string::npos;
+    });
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    held("what nobody reads is lost, and counted");
 }
 
 TEST_SUITE_END();
