@@ -10,11 +10,9 @@ whether it was never, once or many times.
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -94,7 +92,8 @@ def outputs(name, command):
     """Pairs of what was done and what came of it."""
     if name == "console":
         yield "a script", run(command, b"hello\nquit\nnbye\nquit\ny")
-        yield "a terminal", run_on_terminal(command, [("> ", b"hello\n"), ("hello\n", b"quit\n")])
+        yield "a terminal", run_on_terminal(
+            command, [("> ", b"hello\n"), ("> ", b"quit\n"), ("sure? ", b"n"), ("> ", b"quit\n"), ("sure? ", b"y")])
     elif name == "ctrl_c":
         yield "a terminal", run_on_terminal(command, [("short is done", b"\x03")])
     else:
@@ -114,7 +113,7 @@ def main():
         # Once more if it differs: a machine can be so busy that one of the two was late.
         for attempt in (1, 2):
             cpp = dict(outputs(name, [program, *arguments]))
-            theirs = dict(outputs(name, [PYTHON, "-X", "dev", str(python), *arguments]))
+            theirs = dict(outputs(name, [PYTHON, str(python), *arguments]))
             differences = [f"{what}: {difference}" for what in cpp if (difference := compare(cpp[what], theirs[what]))]
             if not differences:
                 print("\n".join(cpp.values()))
