@@ -25,7 +25,8 @@ STAGES = [ROOT / "stages" / f"{name}.cpp" for name in subprocess.run(
     check=True).stdout.split()]
 STAGES = [stage for stage in STAGES if stage.exists()]
 HEADERS = sorted(ROOT.glob("common/*/*.hpp"))
-NAMES = {path: path.stem if path.parent.name == "stages" else path.name for path in (*STAGES, *HEADERS)}
+PRIMERS = sorted(ROOT.glob("stages/primers/*.cpp"))
+NAMES = {path: path.stem if path.parent.name == "stages" else path.name for path in (*STAGES, *PRIMERS, *HEADERS)}
 
 
 def annotate(*arguments):
