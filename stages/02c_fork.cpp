@@ -51,6 +51,8 @@ void serve(Listener& listener, Rules rules)
         }
         if (child == -1) {
             refuse(client, "server full, no more processes");
+        } else {
+            client.close();  // our copy: the conversation is the child's
         }
     }
 }

@@ -3,8 +3,7 @@
 #include "common/compute/process_pool.hpp"
 #include "common/compute/thread_pool.hpp"
 #include "common/server/log.hpp"
-
-#include <signal.h>
+#include "common/server/signals.hpp"
 
 #include <cstdlib>
 #include <system_error>
@@ -31,24 +30,6 @@ class InlinePool final : public Pool {
 
   private:
     FibFunction fib_;
-};
-
-// Threads that are started while this lives take no signals: those are for the main thread, or for
-// whom it has told to wait for them.
-class SignalsBlocked {
-  public:
-    SignalsBlocked() noexcept
-    {
-        sigset_t all;
-        ::sigfillset(&all);
-        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-    SignalsBlocked(const SignalsBlocked&) = delete;
-    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
-  private:
-    sigset_t before_;
 };
 
 }  // namespace

@@ -1,9 +1,11 @@
 #include "common/compute/process_pool.hpp"
 
+#include "common/compute/shared_queue.hpp"
+#include "common/server/log.hpp"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -13,7 +15,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cstdio>
 #include <new>
 #include <string_view>
@@ -22,41 +23,6 @@
 namespace ground {
 
 namespace {
-
-constexpr std::uint32_t slot_count = 1024;
-constexpr std::uint32_t queue_size = 2 * slot_count;  // see take()
-
-// What a slot is going through, and the one word that says so. A worker can be killed between any
-// two instructions, so nothing may ever need two stores to be true: one compare-and-swap both takes
-// a request and signs for it.
-enum class Phase : std::uint64_t { idle, queued, cancelled, taken, computed, failed };
-
-constexpr std::uint64_t word(Phase phase, std::uint64_t detail)
-{
-    return detail << 8U | static_cast<std::uint64_t>(phase);
-}
-constexpr std::uint64_t queued(std::uint64_t ticket) { return word(Phase::queued, ticket); }
-constexpr std::uint64_t cancelled(std::uint64_t ticket) { return word(Phase::cancelled, ticket); }
-constexpr std::uint64_t taken(unsigned worker) { return word(Phase::taken, worker); }
-constexpr std::uint64_t computed(unsigned worker) { return word(Phase::computed, worker); }
-constexpr std::uint64_t failed() { return word(Phase::failed, 0); }
-constexpr std::uint64_t idle() { return word(Phase::idle, 0); }
-constexpr Phase phase_of(std::uint64_t word) { return static_cast<Phase>(word & 0xffU); }
-constexpr std::uint64_t detail_of(std::uint64_t word) { return word >> 8U; }
-
-struct alignas(32) Slot {
-    std::atomic<std::uint64_t> state{idle()};
-    unsigned n = 0;
-    Number result = 0;
-};
-
-// What a worker has taken. One that was cancelled goes back as it is.
-struct Taken {
-    Slot& slot;
-    bool wanted;
-};
-
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between processes");
 
 // What end_workers() needs, where a signal handler can read it.
 std::atomic<int> current_life{-1};
@@ -91,160 +57,30 @@ void close_all_but(int one, int other) noexcept
 
 }  // namespace
 
-// Lives in memory that the server, the forker and the workers share.
-struct SharedQueue {
-    sem_t calls;  // a worker sleeps here when the queue is empty; see call_a_worker()
-
-    // The queue: tickets count the requests; the slot of ticket t stands at queue[t % queue_size].
-    // Only the server writes tail and queue; whoever sees that the first request has been taken
-    // moves head.
-    std::atomic<std::uint64_t> head{0};
-    std::atomic<std::uint64_t> tail{0};
-    std::array<std::atomic<std::uint32_t>, queue_size> queue{};
-    std::array<Slot, slot_count> slots{};
-
-    // One bit for each slot that the collector should look at.
-    std::array<std::atomic<std::uint64_t>, slot_count / 64> finished{};
-    std::atomic<bool> collector_sleeps{false};
-
-    [[nodiscard]] std::optional<Taken> take(unsigned worker) noexcept;
-    [[nodiscard]] bool cancel(std::uint32_t slot) noexcept;
-    void wait_for_a_call() noexcept;
-    void call_a_worker() noexcept;
-    void call_another_worker() noexcept;
-    void finish(std::uint32_t slot) noexcept;
-    void give_up_what_it_had(unsigned worker) noexcept;
-    [[nodiscard]] bool any_finished() const noexcept;
-};
-
-// The next request, signed for by this worker, or nothing if there is none.
-//
-// If the taker dies before it has moved head, the next to come moves it, as in Michael and Scott's
-// queue (PODC 1996). Only the first request can be in that state, so there are never more tickets
-// in the queue than there are slots, and one.
-std::optional<Taken> SharedQueue::take(unsigned worker) noexcept
-{
-    for (;;) {
-        std::uint64_t ticket = head.load();
-        if (ticket == tail.load()) {
-            return std::nullopt;
-        }
-        Slot& slot = slots[queue[ticket % queue_size].load()];
-        std::uint64_t state = queued(ticket);
-        const bool wanted = slot.state.compare_exchange_strong(state, taken(worker));
-        const bool mine = wanted || (state == cancelled(ticket) &&
-                                     slot.state.compare_exchange_strong(state, taken(worker)));
-        head.compare_exchange_strong(ticket, ticket + 1);
-        if (mine) {
-            return Taken{slot, wanted};
-        }
-    }
-}
-
-// By the server. True if no worker has taken the slot's request; then none will compute it. The
-// slot keeps its place in the queue and is not free before a worker has come to it, so there are
-// still no more tickets than slots. A worker that is idle comes at once, and if none is, nobody
-// needs the slot.
-bool SharedQueue::cancel(std::uint32_t slot) noexcept
-{
-    std::uint64_t state = slots[slot].state.load();
-    return phase_of(state) == Phase::queued &&
-           slots[slot].state.compare_exchange_strong(state, cancelled(detail_of(state)));
-}
-
-// By a worker that has found the queue empty. Now it has to look again.
-void SharedQueue::wait_for_a_call() noexcept
-{
-    ::sem_wait(&calls);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-}
-
-// After a request has been put into the queue. One call at a time is enough, however many requests
-// there are: a worker goes on until the queue is empty, and calls another one if it is not. So a
-// burst of small requests costs a system call or two. (The fences: we write the queue and read the
-// semaphore, a worker does it the other way round, and one of us must see what the other did.)
-//
-// It takes a worker that goes on, though. One that is killed or stopped when it has been called and
-// has not yet called another one keeps the call to itself: then the forker calls.
-void SharedQueue::call_a_worker() noexcept
-{
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    int called = 0;
-    ::sem_getvalue(&calls, &called);
-    if (called == 0) {
-        ::sem_post(&calls);
-    }
-}
-
-// By a worker that has taken a request, before it starts to compute.
-void SharedQueue::call_another_worker() noexcept
-{
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (head.load() != tail.load()) {
-        call_a_worker();
-    }
-}
-
-void SharedQueue::finish(std::uint32_t slot) noexcept
-{
-    finished[slot / 64].fetch_or(std::uint64_t{1} << slot % 64);
-}
-
-bool SharedQueue::any_finished() const noexcept
-{
-    return std::any_of(finished.begin(), finished.end(),
-                       [](const auto& bits) { return bits.load() != 0; });
-}
-
-// What is left to do for a worker that has died and may have done any part of its work.
-void SharedQueue::give_up_what_it_had(unsigned worker) noexcept
-{
-    for (std::uint32_t i = 0; i < slot_count; ++i) {
-        std::uint64_t state = taken(worker);
-        slots[i].state.compare_exchange_strong(state, failed());
-        if (state == taken(worker) || state == computed(worker)) {
-            finish(i);
-        }
-    }
-    // It may have been called and not got to take a request. One call too many does no harm.
-    ::sem_post(&calls);
-}
-
-namespace {
-
-void ring(int bell) noexcept
-{
-    // A full pipe rings loudly enough.
-    [[maybe_unused]] const ssize_t size = ::write(bell, "", 1);
-}
-
-}  // namespace
-
 // ---------------------------------------------------------------------------------------------
 // The processes. Between fork() and the end of a child there is no allocation and no lock: should
 // the forker have to be started anew, its parent has threads by then.
 
 namespace {
 
+void ring(int bell) noexcept
+{
+    // A full pipe, which does not block, rings loudly enough.
+    [[maybe_unused]] const ssize_t size = ::write(bell, "", 1);
+}
+
 [[noreturn]] void run_worker(SharedQueue& shared, unsigned worker, FibFunction fib,
                              int bell) noexcept
 {
     for (;;) {
-        const std::optional<Taken> request = shared.take(worker);
+        const auto request = shared.take(worker);
         if (!request) {
             shared.wait_for_a_call();
             continue;
         }
-        Slot& slot = request->slot;
         shared.call_another_worker();
-        if (request->wanted) {
-            slot.result = fib(slot.n);
-        }
-        slot.state.store(computed(worker));
-        shared.finish(static_cast<std::uint32_t>(&slot - shared.slots.data()));
-        if (shared.collector_sleeps.exchange(false)) {
-            ring(bell);
-        }
+        const Number result = request->wanted ? fib(request->n) : 0;
+        shared.complete(request->slot, worker, result, [bell] { ring(bell); });
     }
 }
 
@@ -296,6 +132,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 
     std::array<pid_t, ProcessPool::max_workers> workers;
     workers.fill(-1);
+    std::uint64_t head_before = 0;
     bool said = false;  // once in its life, for it may come to this again and again
     for (;;) {
         bool complete = true;
@@ -309,15 +146,22 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
         if (!complete && !said) {
             constexpr std::string_view line =
                 "No process to be had for a worker: requests may have to wait (see ulimit -u)\n";
-            [[maybe_unused]] const ssize_t size = ::write(STDERR_FILENO, line.data(), line.size());
+            log_detail::write_if_there_is_room(line);
             said = true;
         }
-        // Where no process was to be had, it asks again a little later.
+        // Where no process was to be had, it asks again a little later. And once a second it sees
+        // whether anybody takes what waits: who has been called may be stopped by a debugger, of
+        // which its parent is not told.
         std::array<pollfd, 2> events{pollfd{life, POLLIN, 0}, pollfd{deaths, POLLIN, 0}};
-        ::poll(events.data(), events.size(), complete ? -1 : 100);
+        ::poll(events.data(), events.size(), complete ? 1000 : 100);
         if (events[0].revents != 0) {
             break;
         }
+        const std::uint64_t head = shared.head();
+        if (head == head_before && shared.waiting() != 0) {
+            shared.call_once_more();
+        }
+        head_before = head;
         signalfd_siginfo ignored;
         while (::read(deaths, &ignored, sizeof ignored) > 0) {
         }
@@ -328,7 +172,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
                 break;
             }
             if (WIFSTOPPED(status)) {
-                ::sem_post(&shared.calls);
+                shared.call_once_more();
             } else {
                 const auto dead = std::find(workers.begin(), workers.end(), pid);
                 *dead = -1;
@@ -377,7 +221,7 @@ void ProcessPool::Unmap::operator()(SharedQueue* shared) const noexcept
 }
 
 ProcessPool::ProcessPool(unsigned workers, FibFunction fib)
-    : workers_(std::clamp(workers, 1U, max_workers)), fib_(fib), requests_(slot_count)
+    : workers_(std::clamp(workers, 1U, max_workers)), fib_(fib), requests_(SharedQueue::slot_count)
 {
     void* const memory = ::mmap(nullptr, sizeof(SharedQueue), PROT_READ | PROT_WRITE,
                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -385,8 +229,7 @@ ProcessPool::ProcessPool(unsigned workers, FibFunction fib)
         throw std::system_error(errno, std::generic_category(), "mmap");
     }
     shared_.reset(new (memory) SharedQueue{});
-    check(::sem_init(&shared_->calls, 1, 0), "sem_init");
-    for (std::uint32_t slot = slot_count; slot > 0; --slot) {
+    for (std::uint32_t slot = SharedQueue::slot_count; slot > 0; --slot) {
         free_slots_.push_back(slot - 1);
     }
     start_forker();
@@ -431,6 +274,7 @@ void ProcessPool::start_forker()
 {
     Pipe life;
     Pipe bell;
+    check(::fcntl(bell.write.get(), F_SETFL, O_NONBLOCK), "fcntl");
     forker_ = check(::fork(), "fork");
     if (forker_ == 0) {
         run_forker(*shared_, workers_, fib_, life.read.get(), bell.write.get());
@@ -463,13 +307,7 @@ void ProcessPool::enqueue(Request request)
 {
     const std::uint32_t index = free_slots_.back();
     free_slots_.pop_back();
-
-    const std::uint64_t ticket = shared_->tail.load(std::memory_order_relaxed);
-    Slot& slot = shared_->slots[index];
-    slot.n = request.n;
-    slot.state.store(queued(ticket));
-    shared_->queue[ticket % queue_size].store(index);
-    shared_->tail.store(ticket + 1);
+    shared_->put(index, request.n);
     requests_[index] = std::move(request);
 }
 
@@ -496,9 +334,9 @@ std::optional<Promise<Number>> ProcessPool::take_back(std::uint64_t id)
 std::size_t ProcessPool::waiting() const
 {
     const std::lock_guard lock(mutex_);
-    const std::uint64_t queued = shared_->tail.load() - shared_->head.load();
+    const std::size_t queued = shared_->waiting();
     // A worker may have come to a cancelled one, and the collector not yet.
-    return queued - std::min<std::uint64_t>(queued, cancelled_) + waiting_.size();
+    return queued - std::min<std::size_t>(queued, cancelled_) + waiting_.size();
 }
 
 // The collector's thread.
@@ -506,28 +344,15 @@ void ProcessPool::collect_until_the_end()
 {
     for (;;) {
         collect_finished();
-        // First say "asleep", then look once more: a worker first finishes, then looks whether we
-        // sleep. One of the two sees the other.
-        shared_->collector_sleeps = true;
-        if (shared_->any_finished()) {
-            shared_->collector_sleeps = false;
+        const auto nap = shared_->fall_asleep();
+        if (!nap) {
             continue;
         }
         std::array<char, 64> rings;
         const ssize_t size = ::read(bell_.get(), rings.data(), rings.size());
-        shared_->collector_sleeps = false;
-        if (size == 0) {
-            // The forker has gone, and all workers with it.
-            while (leaving) {
-                ::pause();  // until the process has gone, too
-            }
-            const std::lock_guard lock(mutex_);
-            if (ending_) {
-                return;
-            }
-            if (!revive()) {
-                ::poll(nullptr, 0, 100);  // no process to be had now: ask again a little later
-            }
+        shared_->wake_up(*nap);
+        if (size == 0 && !start_again()) {
+            return;
         }
     }
 }
@@ -536,36 +361,21 @@ void ProcessPool::collect_finished()
 {
     struct Finished {
         Promise<Number> promise;
-        bool ok;
-        Number result;
+        std::optional<Number> result;
     };
     std::vector<Finished> done;
     bool enqueued = false;
     {
         const std::lock_guard lock(mutex_);
-        for (std::uint32_t base = 0; base < slot_count; base += 64) {
-            if (shared_->finished[base / 64].load() == 0) {
-                continue;
+        shared_->collect([&](std::uint32_t slot, std::optional<Number> result) {
+            if (requests_[slot]) {
+                done.push_back({std::move(requests_[slot]->promise), result});
+                requests_[slot].reset();
+            } else {
+                --cancelled_;
             }
-            std::uint64_t bits = shared_->finished[base / 64].exchange(0);
-            for (; bits != 0; bits &= bits - 1) {
-                const auto index = base + static_cast<std::uint32_t>(std::countr_zero(bits));
-                Slot& slot = shared_->slots[index];
-                const Phase phase = phase_of(slot.state.load());
-                if (phase != Phase::computed && phase != Phase::failed) {
-                    continue;  // its worker and the forker both said so; this is the echo
-                }
-                if (requests_[index]) {
-                    done.push_back({std::move(requests_[index]->promise), phase == Phase::computed,
-                                    slot.result});
-                    requests_[index].reset();
-                } else {
-                    --cancelled_;
-                }
-                slot.state.store(idle());
-                free_slots_.push_back(index);
-            }
-        }
+            free_slots_.push_back(slot);
+        });
         for (; !waiting_.empty() && !free_slots_.empty(); enqueued = true) {
             enqueue(std::move(waiting_.extract(waiting_.begin()).mapped()));
         }
@@ -574,29 +384,51 @@ void ProcessPool::collect_finished()
         shared_->call_a_worker();
     }
     for (Finished& finished : done) {
-        if (finished.ok) {
-            finished.promise.set_result(finished.result);
+        if (finished.result) {
+            finished.promise.set_result(*finished.result);
         } else {
             finished.promise.set_exception(std::make_exception_ptr(WorkerDied()));
         }
     }
 }
 
-// Called with the mutex held, when all processes of the pool are gone. False if there was no
-// process to be had for a new forker.
-bool ProcessPool::revive() noexcept
+// The collector's thread, when all processes of the pool are gone: the bell has ended. False if the
+// pool has come to its end. Requests that come meanwhile wait, but nobody who submits them.
+bool ProcessPool::start_again()
 {
-    current_life = -1;
-    current_forker = -1;
-    wait_for_end(std::exchange(forker_, -1));
+    while (leaving) {
+        ::pause();  // until the process has gone, too
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        if (ending_) {
+            return false;
+        }
+        current_life = -1;
+        current_forker = -1;
+        wait_for_end(std::exchange(forker_, -1));
+    }
     for (unsigned worker = 0; worker < workers_; ++worker) {
         shared_->give_up_what_it_had(worker);
     }
-    try {
-        start_forker();
-        return true;
-    } catch (const std::system_error&) {
-        return false;
+    for (;;) {
+        collect_finished();  // what was under way has failed
+        {
+            const std::lock_guard lock(mutex_);
+            if (ending_) {
+                return false;
+            }
+            try {
+                start_forker();
+                return true;
+            } catch (const std::system_error&) {
+                // No process or descriptor to be had now: ask again a little later.
+            }
+        }
+        if (!std::exchange(said_, true)) {
+            log("No process to be had for the pool: requests have to wait (see ulimit -u and -n)");
+        }
+        ::poll(nullptr, 0, 100);
     }
 }
 

@@ -16,7 +16,8 @@
 // - A worker that dies, in whatever way, fails the one request that it was computing, with
 //   WorkerDied, and is replaced. No other request is lost, or computed twice.
 // - A worker that is stopped (SIGSTOP, Ctrl-Z, a debugger) holds up the one request that it was
-//   computing, and no other.
+//   computing, and no other. (Where a debugger stops one that has just been called to take a
+//   request, it is a second or two until the forker sees that nobody does, and calls another.)
 // - No worker outlives the server, however that ends. The forker sees the end of its pipe and kills
 //   the workers; should the forker be killed, the kernel kills them (PR_SET_PDEATHSIG) and the
 //   collector starts it all anew.
@@ -44,7 +45,7 @@ class WorkerDied : public std::runtime_error {
     WorkerDied() : std::runtime_error("worker died") {}
 };
 
-struct SharedQueue;  // what the processes share; only process_pool.cpp needs to know it
+class SharedQueue;
 
 class ProcessPool final : public Pool {
   public:
@@ -83,7 +84,7 @@ class ProcessPool final : public Pool {
     void start_forker();
     void collect_until_the_end();
     void collect_finished();
-    [[nodiscard]] bool revive() noexcept;
+    [[nodiscard]] bool start_again();
     void enqueue(Request request);
     [[nodiscard]] std::optional<Promise<Number>> take_back(std::uint64_t id);
 
@@ -104,6 +105,7 @@ class ProcessPool final : public Pool {
     std::uint32_t cancelled_ = 0;                   // slots that wait for nothing but a worker
     std::map<std::uint64_t, Request> waiting_;      // for a free slot, in the order of their coming
 
+    bool said_ = false;  // once in its life, for it may come to this again and again
     std::thread collector_;
 };
 

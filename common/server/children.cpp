@@ -1,6 +1,7 @@
 #include "common/server/children.hpp"
 
 #include "common/server/descriptor.hpp"
+#include "common/server/linger.hpp"
 #include "common/server/log.hpp"
 
 #include <signal.h>
@@ -127,6 +128,7 @@ pid_t fork_child()
 
 void leave_child() noexcept
 {
+    wait_for_lingering();  // the client may not have had the last reply
 #ifdef GROUND_ADDRESS_SANITIZER
     __lsan_do_leak_check();  // _exit() would skip it
 #endif

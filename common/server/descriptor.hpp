@@ -23,6 +23,9 @@ class Descriptor {
 
     [[nodiscard]] int get() const noexcept { return fd_; }
 
+    // Gives it away: to close it is somebody else's task from now on.
+    [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
     void reset() noexcept
     {
         if (fd_ >= 0) {

@@ -1,19 +1,27 @@
 // log.hpp -- what a server says while it runs: one line on stderr for each event.
 //
-// Every line is one write(), so lines of several threads never mix. Writing never throws: a server
-// whose terminal has gone serves on.
+// Every line is one write(), so lines of several threads never mix. Writing never throws and never
+// waits: a server whose terminal has gone, or that nobody reads, serves on. What can't be written
+// at once is lost, and counted: the next line that can be written is preceded by "7 lines lost".
 #pragma once
 
 #include <fmt/format.h>
 
+#include <sys/types.h>
+
 #include <exception>
 #include <string>
+#include <string_view>
 
 namespace ground {
 
 namespace log_detail {
 void write_line(std::string line) noexcept;
-}
+
+// As a bare function, for where there may be no lock, no memory and no descriptor but stderr.
+// Async-signal-safe.
+ssize_t write_if_there_is_room(std::string_view line) noexcept;
+}  // namespace log_detail
 
 // Turns connection_log() off (--quiet). Call before the first thread is started.
 void silence_connection_log() noexcept;

@@ -2,6 +2,7 @@
 
 #include "common/compute/process_pool.hpp"
 #include "common/server/children.hpp"
+#include "common/server/log.hpp"
 
 #include <asio/post.hpp>
 
@@ -32,11 +33,15 @@ namespace ground {
 
 namespace {
 
+bool parent_takes_interrupts = false;
+
 sigset_t stop_signals() noexcept
 {
     sigset_t set;
     ::sigemptyset(&set);
-    ::sigaddset(&set, SIGINT);
+    if (!parent_takes_interrupts) {
+        ::sigaddset(&set, SIGINT);
+    }
     ::sigaddset(&set, SIGTERM);
     return set;
 }
@@ -54,7 +59,7 @@ sigset_t stop_signals() noexcept
 [[noreturn]] void out_of_memory() noexcept
 {
     constexpr std::string_view line = "Out of memory: it ends here (see ulimit -v and ulimit -d)\n";
-    [[maybe_unused]] const ssize_t size = ::write(STDERR_FILENO, line.data(), line.size());
+    log_detail::write_if_there_is_room(line);
     ProcessPool::end_workers();
     ::_exit(EXIT_FAILURE);
 }
@@ -89,11 +94,22 @@ void exit_on_signals()
 #endif
 }
 
+void leave_interrupts_to_parent() noexcept
+{
+    parent_takes_interrupts = true;
+    ::signal(SIGINT, SIG_IGN);
+}
+
 void stop_on_signals(asio::io_context& context, std::function<void()> stop)
 {
+    stop_on_signals([&context, stop = std::move(stop)] { asio::post(context, stop); });
+}
+
+void stop_on_signals(std::function<void()> stop)
+{
     std::set_new_handler(out_of_memory);
-    await_signal_on_a_thread([&context, stop = std::move(stop)](const sigset_t& set) {
-        asio::post(context, stop);
+    await_signal_on_a_thread([stop = std::move(stop)](const sigset_t& set) {
+        stop();
         using Clock = std::chrono::steady_clock;
         const auto end = Clock::now() + std::chrono::milliseconds(1500);
         // Being stopped and continued (Ctrl-Z and fg) interrupts it: then it waits for the rest.

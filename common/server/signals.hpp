@@ -8,6 +8,8 @@
 
 #include <asio/io_context.hpp>
 
+#include <signal.h>
+
 #include <functional>
 
 namespace ground {
@@ -19,5 +21,32 @@ void exit_on_signals();
 // Calls stop() on a thread that runs the context, so that run() may return of itself. If the
 // process is still there after 1.5 s, or at a second signal, it is ended as above.
 void stop_on_signals(asio::io_context& context, std::function<void()> stop);
+
+// The same for several loops: calls stop() on the thread that waits for signals, so all that it may
+// do is to post.
+void stop_on_signals(std::function<void()> stop);
+
+// For a child of a server that passes its signals on (see family.hpp): from now on the functions
+// above take SIGTERM only, and SIGINT is ignored. Ctrl-C reaches parent and children; with what the
+// parent passes on it would be a second signal.
+void leave_interrupts_to_parent() noexcept;
+
+// Threads that are started while this lives take no signals: those are for the main thread, or for
+// whom it has told to wait for them.
+class SignalsBlocked {
+  public:
+    SignalsBlocked() noexcept
+    {
+        sigset_t all;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsBlocked(const SignalsBlocked&) = delete;
+    SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+  private:
+    sigset_t before_;
+};
 
 }  // namespace ground

@@ -11,6 +11,7 @@
 #include <iterator>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -70,8 +71,9 @@ class Storm {
 };
 
 // Whatever happens to a server that is told to end while it computes, the reply comes first. Only
-// on a machine that is too busy for that the server is cut off; but not before its time.
-void check_finishes(const std::function<void(const Server&)>& happens)
+// on a machine that is too busy for that the server is cut off, but not before its time. Returns
+// whether the reply came.
+bool finishes(const std::function<void(const Server&)>& happens)
 {
     const LongRequest long_request(milliseconds(100));
     Server server;
@@ -84,6 +86,12 @@ void check_finishes(const std::function<void(const Server&)>& happens)
     CHECK(server.wait(Deadline(time_to_end)) == 0);
     const bool cut_off = std::chrono::steady_clock::now() - start >= time_until_cut_off;
     CHECK((reply == long_request.reply() + "\n" || (cut_off && reply.empty())));
+    return !reply.empty();
+}
+
+void check_finishes(const std::function<void(const Server&)>& happens)
+{
+    eventually("a server comes to its end in time", [&] { return finishes(happens); });
 }
 
 }  // namespace
@@ -140,7 +148,7 @@ TEST_CASE("SIGTERM lets it finish what it is computing" * only_if(stage().finish
           because("ends at once"))
 {
     check_finishes([](const Server&) {});
-    held("07 finishes what it is computing");
+    held("finishes what it is computing");
 }
 
 TEST_SUITE_END();
@@ -202,12 +210,40 @@ TEST_CASE("it serves although nobody reads what it says, and says why if there i
 
 TEST_CASE("help that can't be written is a failure, in one line")
 {
-    Program help({.command = {stage().executable(), "--help"}, .limits = {}, .out = Stream::full});
+    std::vector<std::string> command = stage().command();
+    command.emplace_back("--help");
+    Program help({.command = command, .limits = {}, .out = Stream::full});
     CHECK(help.wait() == 1);
     const std::string text = help.err().read_all();
     CHECK(count(text, "\n") == 1);
     CHECK(text.find("can't write to stdout: No space left on device") != std::string::npos);
     held();
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("nobody reads stderr");
+
+TEST_CASE("it serves newcomers when the pipe that its log goes into is full")
+{
+    constexpr int room = 64 << 10;  // Linux gives a pipe so much; a line has more than 32 bytes
+    Server server({}, {.command = {}, .limits = {}, .err = Stream::unread});
+    // Two lines for each: it comes, and it goes.
+    for (int i = 0; i < room / 64 + 500; ++i) {
+        Client client(server);
+        REQUIRE(client.ask("10\n") == "55");
+    }
+    server.start_reading_err();
+    const std::string_view expected = stage().has_process_per_client()
+                                          ? "Closed"  // those who have lost a line are gone
+                                          : " lines lost: nobody took them\n";
+    eventually("it is heard again", [&] {
+        check_serves(server);
+        return server.err().text().find(expected) != std::string::npos;
+    });
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    held("what nobody reads is lost, and counted");
 }
 
 TEST_SUITE_END();

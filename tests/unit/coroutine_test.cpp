@@ -255,6 +255,12 @@ Task hold_over_a_wait(Token token)
     *token += 1;
 }
 
+Task hold_and_throw([[maybe_unused]] Token token)
+{
+    co_await 1;
+    throw std::runtime_error("no luck");
+}
+
 Task hold_two_deep(Token token)
 {
     co_await hold_over_a_wait(token);
@@ -357,6 +363,18 @@ TEST_CASE("coroutine: what it holds lives exactly as long as it does")
         CHECK(task.next() == std::nullopt);
     }
     CHECK(*token == 2);
+    CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("coroutine: an outermost one that throws gives back all that it holds")
+{
+    const Token token = std::make_shared<int>(0);
+    {
+        Task task = hold_and_throw(token);
+        CHECK(*task.next() == 1);
+        CHECK(token.use_count() > 1);
+        CHECK_THROWS_WITH_AS(task.next(), "no luck", std::runtime_error);
+    }
     CHECK(token.use_count() == 1);
 }
 

@@ -1,0 +1,120 @@
+#include "common/compute/shared_queue.hpp"
+
+#include "common/server/descriptor.hpp"
+
+#include <algorithm>
+
+namespace ground {
+
+SharedQueue::SharedQueue() { check(::sem_init(&calls_, 1, 0), "sem_init"); }
+
+void SharedQueue::put(std::uint32_t slot, unsigned n) noexcept
+{
+    const std::uint64_t ticket = tail_.load(std::memory_order_relaxed);
+    slots_[slot].n = n;
+    slots_[slot].state.store(queued(ticket));
+    queue_[ticket % queue_size].store(slot);
+    tail_.store(ticket + 1);
+}
+
+// If the taker dies before it has moved head, the next to come moves it, as in Michael and Scott's
+// queue (PODC 1996). Only the first request can be in that state, so there are never more tickets
+// in the queue than there are slots, and one.
+std::optional<SharedQueue::Taken> SharedQueue::take(unsigned worker) noexcept
+{
+    for (;;) {
+        std::uint64_t ticket = head_.load();
+        if (ticket == tail_.load()) {
+            return std::nullopt;
+        }
+        const std::uint32_t index = queue_[ticket % queue_size].load();
+        Slot& slot = slots_[index];
+        std::uint64_t state = queued(ticket);
+        const bool wanted = slot.state.compare_exchange_strong(state, taken(worker));
+        const bool mine = wanted || (state == cancelled(ticket) &&
+                                     slot.state.compare_exchange_strong(state, taken(worker)));
+        head_.compare_exchange_strong(ticket, ticket + 1);
+        if (mine) {
+            return Taken{index, slot.n, wanted};
+        }
+    }
+}
+
+// The slot keeps its place in the queue, and is not idle before a worker has come to it: otherwise
+// there could be more tickets than slots. A worker that has nothing to do comes at once, and while
+// none has, nobody needs the slot.
+bool SharedQueue::cancel(std::uint32_t slot) noexcept
+{
+    std::uint64_t state = slots_[slot].state.load();
+    return phase_of(state) == Phase::queued &&
+           slots_[slot].state.compare_exchange_strong(state, word(Phase::cancelled, state >> 8U));
+}
+
+void SharedQueue::wait_for_a_call() noexcept
+{
+    ::sem_wait(&calls_);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
+// One call at a time is enough, however many requests there are: a worker goes on until the queue
+// is empty, and calls another one if it is not. So a burst of small requests costs a system call or
+// two. (The fences: we write the queue and read the semaphore, a worker does it the other way
+// round, and one of us must see what the other did.)
+//
+// It takes a worker that goes on, though. One that is killed or stopped when it has been called and
+// has not yet called another one keeps the call to itself: then the forker calls.
+void SharedQueue::call_a_worker() noexcept
+{
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    int called = 0;
+    ::sem_getvalue(&calls_, &called);
+    if (called == 0) {
+        ::sem_post(&calls_);
+    }
+}
+
+void SharedQueue::call_another_worker() noexcept
+{
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (head_.load() != tail_.load()) {
+        call_a_worker();
+    }
+}
+
+void SharedQueue::finish(std::uint32_t slot) noexcept
+{
+    finished_[slot / 64].fetch_or(std::uint64_t{1} << slot % 64);
+}
+
+// First say "asleep", then look once more: a worker first finishes, then looks whether we sleep.
+// One of the two sees the other.
+std::optional<std::uint64_t> SharedQueue::fall_asleep() noexcept
+{
+    const std::uint64_t nap = naps_.fetch_add(1) + 1;
+    const bool any_finished = std::any_of(finished_.begin(), finished_.end(),
+                                          [](const auto& bits) { return bits.load() != 0; });
+    if (any_finished) {
+        wake_up(nap);
+        return std::nullopt;
+    }
+    return nap;
+}
+
+void SharedQueue::wake_up(std::uint64_t nap) noexcept
+{
+    naps_.compare_exchange_strong(nap, nap + 1);
+}
+
+void SharedQueue::give_up_what_it_had(unsigned worker) noexcept
+{
+    for (std::uint32_t i = 0; i < slot_count; ++i) {
+        std::uint64_t state = taken(worker);
+        slots_[i].state.compare_exchange_strong(state, word(Phase::failed, 0));
+        if (state == taken(worker) || state == computed(worker)) {
+            finish(i);
+        }
+    }
+    call_once_more();  // it may have been called and not got to take a request
+}
+
+}  // namespace ground

@@ -1,0 +1,179 @@
+// shared_queue.hpp -- requests on their way from a server to its workers, and back, through memory
+// that these processes share.
+//
+// A worker can be killed or stopped between any two instructions. So there is no lock that it could
+// keep; nothing needs two stores to be true; and nobody depends on what somebody else was about to
+// do.
+//
+//     slots       each: what it is going through (one word), n, result
+//     queue       numbers of slots, from head to tail, first come, first served
+//     calls       a semaphore: a worker sleeps here when the queue is empty
+//     finished    one bit for each slot that the server's collector should look at
+//     naps        whether the collector sleeps, and is to be woken
+//
+// Whoever makes one keeps to it: one server, with one thread at a time on its side.
+#pragma once
+
+#include "common/compute/fib.hpp"
+
+#include <semaphore.h>
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+namespace ground {
+
+// What a slot is going through, and the one word that says so: one compare-and-swap both takes a
+// request and signs for it.
+//
+//     idle ──> queued ──> taken ──┬──> computed ──> idle       queued, cancelled: by which ticket
+//                └──> cancelled ──┘ └──> failed ────> idle     taken, computed: by which worker
+//
+// A worker that takes what is cancelled does not compute it. (cancelled ──> taken, as queued.)
+enum class Phase : std::uint64_t { idle, queued, cancelled, taken, computed, failed };
+
+struct alignas(32) Slot {
+    std::atomic<std::uint64_t> state{0};
+    unsigned n = 0;
+    Number result = 0;
+};
+
+class SharedQueue {
+  public:
+    static constexpr std::uint32_t slot_count = 1024;
+
+    // Throws std::system_error.
+    SharedQueue();
+
+    // --- The server. One thread at a time, but for what says otherwise.
+
+    // Puts a request into a slot that is idle. Afterwards, call_a_worker().
+    void put(std::uint32_t slot, unsigned n) noexcept;
+
+    // Any thread.
+    void call_a_worker() noexcept;
+
+    // True if no worker has taken the slot's request: then none will compute it.
+    [[nodiscard]] bool cancel(std::uint32_t slot) noexcept;
+
+    // How many nobody has taken, cancelled ones included. Any thread.
+    [[nodiscard]] std::size_t waiting() const noexcept { return tail_.load() - head_.load(); }
+
+    // Makes the slots idle that are done with, and calls done(slot, result) for each, or
+    // done(slot, nullopt) if its worker has died.
+    template <typename Done>
+    void collect(Done done)
+    {
+        for (std::uint32_t base = 0; base < slot_count; base += 64) {
+            if (finished_[base / 64].load() == 0) {
+                continue;
+            }
+            std::uint64_t bits = finished_[base / 64].exchange(0);
+            for (; bits != 0; bits &= bits - 1) {
+                const auto index = base + static_cast<std::uint32_t>(std::countr_zero(bits));
+                Slot& slot = slots_[index];
+                const auto phase = phase_of(slot.state.load());
+                if (phase != Phase::computed && phase != Phase::failed) {
+                    continue;  // its worker and the forker both said so; this is the echo
+                }
+                const auto result =
+                    phase == Phase::computed ? std::optional(slot.result) : std::nullopt;
+                slot.state.store(0);
+                done(index, result);
+            }
+        }
+    }
+
+    // Before the collector sleeps: nothing has been finished, and who finishes something from now
+    // on will ring. Nothing if it has to look again. Afterwards, wake_up().
+    [[nodiscard]] std::optional<std::uint64_t> fall_asleep() noexcept;
+    void wake_up(std::uint64_t nap) noexcept;
+
+    // --- A worker.
+
+    struct Taken {
+        std::uint32_t slot;
+        unsigned n;
+        bool wanted;  // it has not been cancelled
+    };
+
+    // The next request, signed for by this worker, or nothing if there is none.
+    [[nodiscard]] std::optional<Taken> take(unsigned worker) noexcept;
+
+    // By a worker that has found the queue empty. Now it has to look again.
+    void wait_for_a_call() noexcept;
+
+    // By a worker that has taken a request, before it starts to compute.
+    void call_another_worker() noexcept;
+
+    // By the worker that has taken it. If that is a nap that somebody should be woken from, wakes
+    // by ring().
+    template <typename Ring>
+    void complete(std::uint32_t slot, unsigned worker, Number result, Ring ring) noexcept
+    {
+        slots_[slot].result = result;
+        slots_[slot].state.store(computed(worker));
+        finish(slot);
+        // First ring, then say that it has been done. The other way round, a worker that is stopped
+        // in between would keep the ring to itself, and nobody else would ring.
+        const std::uint64_t nap = naps_.load();
+        if (is_asleep(nap)) {
+            ring();
+            wake_up(nap);
+        }
+    }
+
+    // --- The forker, and who starts another one: what is left to do for a worker that has died and
+    // may have done any part of its work.
+    void give_up_what_it_had(unsigned worker) noexcept;
+
+    // By the forker: somebody who was called may have been stopped. One call too many does no harm.
+    void call_once_more() noexcept { ::sem_post(&calls_); }
+    [[nodiscard]] std::uint64_t head() const noexcept { return head_.load(); }
+
+    // The collector is to look at the slot. Too often does no harm.
+    void finish(std::uint32_t slot) noexcept;
+
+  private:
+    static constexpr std::uint64_t word(Phase phase, std::uint64_t detail)
+    {
+        return detail << 8U | static_cast<std::uint64_t>(phase);
+    }
+    static constexpr Phase phase_of(std::uint64_t word) { return static_cast<Phase>(word & 0xffU); }
+    static constexpr std::uint64_t queued(std::uint64_t ticket)
+    {
+        return word(Phase::queued, ticket);
+    }
+    static constexpr std::uint64_t cancelled(std::uint64_t ticket)
+    {
+        return word(Phase::cancelled, ticket);
+    }
+    static constexpr std::uint64_t taken(unsigned worker) { return word(Phase::taken, worker); }
+    static constexpr std::uint64_t computed(unsigned worker)
+    {
+        return word(Phase::computed, worker);
+    }
+    static constexpr bool is_asleep(std::uint64_t nap) { return nap % 2 == 1; }
+
+    static constexpr std::uint32_t queue_size = 2 * slot_count;  // see take()
+    static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between processes");
+
+    // Tickets count the requests; the slot of ticket t stands at queue_[t % queue_size]. Only the
+    // server writes tail and queue; whoever sees that the first request has been taken moves head.
+    sem_t calls_;
+    std::atomic<std::uint64_t> head_{0};
+    std::atomic<std::uint64_t> tail_{0};
+    std::array<std::atomic<std::uint32_t>, queue_size> queue_{};
+    std::array<Slot, slot_count> slots_{};
+    std::array<std::atomic<std::uint64_t>, slot_count / 64> finished_{};
+    // Counts falling asleep and waking: odd while the collector sleeps and nobody has rung. That it
+    // is a count, and not a flag, is for the one who rings, is stopped, and comes to say so in the
+    // next nap.
+    std::atomic<std::uint64_t> naps_{0};
+};
+
+}  // namespace ground
