@@ -27,7 +27,7 @@ char read_next_char() { return std::any_cast<char>(Greenlet::current().parent()-
 void commands()
 {
     for (;;) {
-        fmt::print("> ");
+        fmt::print("command: ");
         std::string line;
         while (!line.ends_with('\n')) {
             line += read_next_char();

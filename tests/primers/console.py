@@ -13,7 +13,7 @@ def read_next_char():
 
 def commands():
     while True:
-        print("> ", end="")
+        print("command: ", end="")
         line = ""
         while not line.endswith("\n"):
             line += read_next_char()

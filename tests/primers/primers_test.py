@@ -93,7 +93,7 @@ def outputs(name, command):
     if name == "console":
         yield "a script", run(command, b"hello\nquit\nnbye\nquit\ny")
         yield "a terminal", run_on_terminal(
-            command, [("> ", b"hello\n"), ("> ", b"quit\n"), ("sure? ", b"n"), ("> ", b"quit\n"), ("sure? ", b"y")])
+            command, [("command: ", b"hello\n"), ("command: ", b"quit\n"), ("sure? ", b"n"), ("command: ", b"quit\n"), ("sure? ", b"y")])
     elif name == "ctrl_c":
         yield "a terminal", run_on_terminal(command, [("short is done", b"\x03")])
     else:
