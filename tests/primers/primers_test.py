@@ -48,11 +48,17 @@ def compare(cpp, python):
     return ""
 
 
-def run(command, script=b""):
-    ran = subprocess.run(command, input=script, capture_output=True, timeout=DEADLINE, check=False)
-    if ran.returncode != 0 or ran.stderr:
-        raise SystemExit(f"{command} ended with {ran.returncode}:\n{ran.stdout.decode()}\n{ran.stderr.decode()}")
-    return ran.stdout.decode()
+def run(commands, script=b""):
+    """What they print; they run at the same time."""
+    running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+               for command in commands]
+    texts = []
+    for program in running:
+        out, err = program.communicate(script, timeout=DEADLINE)
+        if program.returncode != 0 or err:
+            raise SystemExit(f"{program.args} ended with {program.returncode}:\n{out.decode()}\n{err.decode()}")
+        texts.append(out.decode())
+    return texts
 
 
 def run_on_terminal(command, keys):
@@ -88,16 +94,18 @@ def start(stage):
     return server, server.stdout.readline().rsplit(":", 1)[1].strip()
 
 
-def outputs(name, command):
-    """Pairs of what was done and what came of it."""
+def outputs(name, commands):
+    """What was done, and what came of it in C++ and in Python."""
     if name == "console":
-        yield "a script", run(command, b"hello\nquit\nnbye\nquit\ny")
-        yield "a terminal", run_on_terminal(
-            command, [("command: ", b"hello\n"), ("command: ", b"quit\n"), ("sure? ", b"n"), ("command: ", b"quit\n"), ("sure? ", b"y")])
+        keys = [("command: ", b"hello\n"), ("command: ", b"quit\n"), ("sure? ", b"n"),
+                ("command: ", b"quit\n"), ("sure? ", b"y")]
+        yield "from a script", run(commands, b"hello\nquit\nnbye\nquit\ny")
+        yield "from a script that ends", run(commands, b"hello\nqu")
+        yield "on a terminal", [run_on_terminal(command, keys) for command in commands]
     elif name == "ctrl_c":
-        yield "a terminal", run_on_terminal(command, [("short is done", b"\x03")])
+        yield "on a terminal", [run_on_terminal(command, [("short is done", b"\x03")]) for command in commands]
     else:
-        yield "it", run(command)
+        yield "run", run(commands)
 
 
 def main():
@@ -109,14 +117,16 @@ def main():
         return SKIPPED
     server, port = start(stage[0]) if stage else (None, None)
     arguments = [port] if port else []
+    commands = [[program, *arguments], [PYTHON, str(python), *arguments]]
     try:
         # Once more if it differs: a machine can be so busy that one of the two was late.
-        for attempt in (1, 2):
-            cpp = dict(outputs(name, [program, *arguments]))
-            theirs = dict(outputs(name, [PYTHON, str(python), *arguments]))
-            differences = [f"{what}: {difference}" for what in cpp if (difference := compare(cpp[what], theirs[what]))]
+        for _ in range(2):
+            differences = []
+            for what, texts in outputs(name, commands):
+                print(texts[0])
+                if difference := compare(*texts):
+                    differences.append(f"{what}: {difference}")
             if not differences:
-                print("\n".join(cpp.values()))
                 return 0
     finally:
         if server:
