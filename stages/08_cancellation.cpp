@@ -97,9 +97,10 @@ awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits li
 int main(int argc, char** argv)
 {
     const Options options = parse_options(argc, argv, about, {.pool = true, .limits = true});
+    // It outlives the pool, which still posts: what nobody waits for any more, at its end.
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     warn_of_limit(options, 10'000);
-    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     TaskGroup tasks(context.get_executor());
     tasks.spawn(serve(listen(context, options), options.rules, *pool, options.limits, tasks));
 

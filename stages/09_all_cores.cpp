@@ -114,23 +114,9 @@ awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits li
     }
 }
 
-// A loop for each of these sockets, each on a thread of its own, until all have come to their end.
-void run_loops(std::vector<Descriptor> sockets, const Options& options, Pool& pool)
+// Runs each loop on a thread of its own, until all have come to their end.
+void run(std::deque<Loop>& loops, const Options& options)
 {
-    std::deque<Loop> loops;
-    for (Descriptor& socket : sockets) {
-        Loop& loop = loops.emplace_back();
-        loop.tasks.spawn(serve(adopt(loop.context, std::move(socket)), options.rules, pool,
-                               options.limits, loop));
-    }
-
-    // Ends the waits for newcomers and for requests, and no others: what is being computed and sent
-    // comes to its end. Then the groups are empty, and no run() has anything left to wait for.
-    stop_on_signals([&] {
-        for (Loop& loop : loops) {
-            asio::post(loop.context, [&] { loop.tasks.stop(); });
-        }
-    });
     std::vector<std::thread> threads;
     for (Loop& loop : loops) {
         threads.push_back(start_own_thread(options, [&] { loop.context.run(); }));
@@ -150,13 +136,28 @@ int main(int argc, char** argv)
     const Options options =
         parse_options(argc, argv, about, {.pool = true, .limits = true, .loops = true});
     std::vector<Descriptor> sockets;
-    if (options.processes > 0) {
+    if (options.processes > 0) {  // each child goes on from here, with a loop and a pool of its own
         sockets = fork_family(options, listen_together(options, options.processes));
     }
+    // They outlive the pool, which still posts: what nobody waits for any more, at its end.
+    std::deque<Loop> loops(options.processes > 0 ? 1 : options.threads);
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     if (options.processes == 0) {
         warn_of_limit(options, 10'000, options.threads);
         sockets = listen_together(options, options.threads);
     }
-    run_loops(std::move(sockets), options, *pool);
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+        Loop& loop = loops[i];
+        loop.tasks.spawn(serve(adopt(loop.context, std::move(sockets[i])), options.rules, *pool,
+                               options.limits, loop));
+    }
+
+    // Ends the waits for newcomers and for requests, and no others: what is being computed and sent
+    // comes to its end. Then the groups are empty, and no run() has anything left to wait for.
+    stop_on_signals([&] {
+        for (Loop& loop : loops) {
+            asio::post(loop.context, [&] { loop.tasks.stop(); });
+        }
+    });
+    run(loops, options);
 }
