@@ -20,6 +20,7 @@ MAY_INCLUDE = {
                              "clients/perf", "clients/shared", "common"],
     "clients": ["common"],
     "stages": ["common"],
+    "stages/06c_monkey_patch": ["blocks.hpp", "green.hpp"],  # its own; it is loaded into programs of any kind
 }
 
 
