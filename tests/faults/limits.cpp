@@ -106,11 +106,21 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
     CHECK(cpu_time_with_descendants(server) - used_before < milliseconds(100));
     CHECK(count(server.err().text(), "descriptors") == 1);
 
-    CHECK(clients.front().read_line() == "55");
-    CHECK_FALSE(clients.back().readable());
-    clients.pop_front();
-    for (; !clients.empty(); clients.pop_front()) {
-        REQUIRE(clients.front().read_line() == "55");
+    if (stage().has_event_loops()) {
+        // Whoever is answered leaves, in any order: one loop may have taken all that there was.
+        eventually("all are served", [&] {
+            std::erase_if(clients, [](Client& client) {
+                return client.readable() && client.read_line() == "55";
+            });
+            return clients.empty();
+        });
+    } else {
+        CHECK(clients.front().read_line() == "55");
+        CHECK_FALSE(clients.back().readable());
+        clients.pop_front();
+        for (; !clients.empty(); clients.pop_front()) {
+            REQUIRE(clients.front().read_line() == "55");
+        }
     }
     check_serves(server);
     check_descriptors_return_to(before, server);
