@@ -35,14 +35,10 @@ awaitable<void> async_wait(Future<Number> future)
     co_await timer->async_wait(asio::redirect_error(use_awaitable, done));
 }
 
-// The reply to a request; throws if its client has left before it came. Whichever of the three
-// waits ends first ends the others.
-awaitable<std::string> answer(unsigned n, tcp::socket& client, Pool& pool, Limits limits)
+// The reply that a future will make; throws if its client has left before it came. Whichever of the
+// three waits ends first ends the others.
+awaitable<std::string> answer(Future<Number> future, tcp::socket& client, Limits limits)
 {
-    if (pool.waiting() >= limits.waiting) {
-        co_return format_error("busy, try again later");
-    }
-    const Future<Number> future = pool.submit(n);
     if (!future.done()) {
         const auto ended = co_await shield(async_wait(future) || async_left(client) ||
                                            async_sleep(limits.request));
@@ -72,8 +68,11 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
         requests.received(*size);
         while (auto request = requests.next()) {
             std::string reply = request->error;
-            if (request->valid()) {
-                reply = co_await answer(request->n, client, pool, limits);
+            if (request->valid() && pool.waiting() >= limits.waiting) {
+                reply = format_error("busy, try again later");
+            } else if (request->valid()) {
+                const Future<Number> future = pool.submit(request->n);
+                reply = co_await answer(future, client, limits);
             }
             co_await async_send(client, reply);
         }

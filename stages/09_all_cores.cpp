@@ -46,14 +46,16 @@ awaitable<void> async_wait(Future<Number> future)
 // three waits ends first ends the others.
 awaitable<std::string> answer(Future<Number> future, tcp::socket& client, Limits limits)
 {
-    const auto ended =
-        co_await shield(async_wait(future) || async_left(client) || async_sleep(limits.request));
-    if (ended.index() != 0) {
-        future.cancel();  // if nobody has begun to compute it, nobody will
-        if (ended.index() == 1) {
-            throw asio::system_error(asio::error::connection_reset);
+    if (!future.done()) {
+        const auto ended = co_await shield(async_wait(future) || async_left(client) ||
+                                           async_sleep(limits.request));
+        if (ended.index() != 0) {
+            future.cancel();  // if nobody has begun to compute it, nobody will
+            if (ended.index() == 1) {
+                throw asio::system_error(asio::error::connection_reset);
+            }
+            co_return format_error("it took too long, try a smaller number");
         }
-        co_return format_error("it took too long, try a smaller number");
     }
     co_return format_reply(future);
 }

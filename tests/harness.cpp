@@ -278,6 +278,7 @@ Descriptor open_stream(Stream stream, Pipe& pipe)
             pipe.read_end.reset();
             break;
         case Stream::pipe:
+        case Stream::unread:
             break;
     }
     return std::move(pipe.write_end);
@@ -351,6 +352,8 @@ Program::Program(const Start& start)
     }
     if (start.err == Stream::pipe) {
         stderr_.emplace(std::move(err.read_end));
+    } else if (start.err == Stream::unread) {
+        unread_ = std::move(err.read_end);
     }
 }
 
