@@ -221,7 +221,7 @@ def exists_as_program(path):
 
 
 def source(argument):
-    """The lines that `FILE: TEXT` or `FILE: FIRST ... LAST` names."""
+    """The lines that `FILE: TEXT`, `FILE: FIRST ... LAST` or `FILE: FIRST ...` names."""
     name, colon, what = argument.partition(": ")
     if not colon or not what.strip():
         raise Problem("write: <!-- source FILE: TEXT --> or <!-- source FILE: FIRST ... LAST -->")
@@ -229,9 +229,11 @@ def source(argument):
     if not path.is_file():
         raise Problem(f"there is no file {name.strip()}")
     lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    first, dots, last = (part.strip() for part in what.partition(" ... "))
+    first, dots, last = (part.strip() for part in what.partition(" ..."))
     begin = line_with(lines, first, 0, name)
-    if dots:
+    if dots and not last:
+        end = len(lines) - 1
+    elif dots:
         end = line_with(lines, last, begin, name)
     else:
         end = end_of_definition(lines, begin)

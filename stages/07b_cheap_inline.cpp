@@ -108,10 +108,10 @@ int main(int argc, char** argv)
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     exit_on_signals();
     warn_of_limit(options, 10'000);
-    const unsigned inline_below =
-        options.inline_below ? *options.inline_below : measure_inline_below(*pool, options);
     asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     tcp::acceptor acceptor = listen(context, options);
+    const unsigned inline_below =
+        options.inline_below ? *options.inline_below : measure_inline_below(*pool, options);
     asio::co_spawn(context, serve(acceptor, options.rules, *pool, inline_below), log_lost);
     context.run();
 }

@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <deque>
 
 using namespace ground::test;
@@ -97,7 +98,10 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
         clients.back().send("10\n");
     }
     server.err().wait_for("descriptors");
-    CHECK_FALSE(clients.back().readable());
+    // Each of several loops has a queue of newcomers of its own: then nobody knows who is the last.
+    const bool in_order = !stage().has_event_loops();
+    const auto waits = [](const Client& client) { return !client.readable(); };
+    CHECK((in_order ? waits(clients.back()) : std::any_of(clients.begin(), clients.end(), waits)));
 
     // It waits without spinning: while this process uses half a second of CPU time, it uses hardly
     // any.
@@ -106,11 +110,11 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
     CHECK(cpu_time_with_descendants(server) - used_before < milliseconds(100));
     CHECK(count(server.err().text(), "descriptors") == 1);
 
-    CHECK(clients.front().read_line() == "55");
-    CHECK_FALSE(clients.back().readable());
-    clients.pop_front();
-    for (; !clients.empty(); clients.pop_front()) {
-        REQUIRE(clients.front().read_line() == "55");
+    while (!clients.empty()) {
+        const auto client = next_served(clients);
+        REQUIRE(client->read_line() == "55");
+        CHECK((!in_order || clients.size() < 40 || waits(clients.back())));
+        clients.erase(client);
     }
     check_serves(server);
     check_descriptors_return_to(before, server);
