@@ -72,7 +72,6 @@ class Conversation {
           socket_(std::move(socket)),
           interactive_(::isatty(STDIN_FILENO) != 0 && ::isatty(STDOUT_FILENO) != 0)
     {
-        reset_on_close(socket_);  // Ctrl-C while a reply is owed: the server shall know
     }
 
     // Returns once everything typed has been sent and the server has closed. Throws ClientError if
@@ -104,6 +103,7 @@ class Conversation {
     bool send_failed_ = false;
     bool done_ = false;
     bool at_prompt_ = false;
+    bool leaves_by_reset_ = false;
     bool after_cr_ = false;  // the last byte typed was a CR, so the LF after it needs no other
     RequestCounter counter_;
     std::deque<Time> owed_;  // when each request was sent that has no reply yet
@@ -124,6 +124,11 @@ void Conversation::run()
 // Until there is something to do, and does it.
 void Conversation::wait()
 {
+    // Ctrl-C while a reply is owed: the server shall know. Else we leave in peace.
+    if (const bool owed = !owed_.empty(); owed != leaves_by_reset_) {
+        reset_on_close(socket_, owed);
+        leaves_by_reset_ = owed;
+    }
     const bool may_read = !input_ended_ && !send_failed_ && unsent_.size() < enough;
     const bool may_send = !unsent_.empty() && now_ >= next_send_;
     // A negative descriptor is one that poll() ignores.

@@ -40,14 +40,39 @@ BARE_CLIENT = BIN / "tests" / "bare_client"
 # Where --record puts the tables, each kind between two lines that mark their place.
 PAGE = ROOT / "docs" / "figures.md"
 POOLS = ("processes", "threads", "inline")
+BESIDE = " (the other build)"
 GROUPS = ("talk", "around", "beyond", "all")
 # Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
 # every way of waiting. A slower server hides what its client costs.
 CHECKED = ("bare_epoll", "02_threads", "04_generators", "07_coroutines inline")
 
 
-# The yardstick for --many.
+# The yardstick for --many, and where the goals hold.
 FEW = 64
+
+# What stages are to reach at FEW clients: the field, whom (the begin of a name), beside whom, how much.
+GOALS = (
+    ("cpu", r"02_", "bare_threads", "at most 1.10"),
+    ("cpu", r"(04|04b)_|(06|07)_.* inline", "bare_epoll", "at most 1.10"),
+    ("cpu", r"06b_.* inline", "bare_epoll", "at most 1.15"),
+    ("cpu", r"07b_.* processes", "07_coroutines inline", "at most 1.05"),
+    ("rate", r".* processes", "bare_epoll", "at least 0.33"),
+)
+# With --many: the CPU per request beside that at FEW clients, the same beside bare_epoll, and the bytes for each.
+GOALS_MANY = ((r"07_", "at most 2"),)
+GOALS_MANY_BARE = ((r"04b_", "at most 1.10"),)
+GOALS_MEMORY = ((r"06b_", "at most 12,000"), (r"07_", "at most 1,600"))
+GOAL_PERF = "at least 0.95"
+
+# What is known about goals that have been missed, by hand. A reason is shown where a goal whose name begins like this
+# is missed, and only there: so it need not be deleted when a run reaches the goal. Nothing is known: leave it out.
+REASONS = {
+    "CPU per request, 07_coroutines inline / bare_epoll":
+        "Other recordings gave 0.98, 1.07 and 1.10: recordings differ by more than what is missing here.",
+    "perf on 04_generators":
+        "Other recordings gave 0.95 to 1.04. A crowd keeps both CPUs full, and whatever else the machine does shows in "
+        "the ratio.",
+}
 
 
 class Failed(Exception):
@@ -69,7 +94,7 @@ def stages(*words):
     return [line.split("\t") for line in table.stdout.splitlines()]
 
 
-def contestants(only):
+def contestants(only, beside=None):
     found = [Contestant(BIN / "tests" / "bare" / name, "0") for name in ("bare_epoll", "bare_threads")]
     chosen = set()
     for row in stages():
@@ -80,9 +105,14 @@ def contestants(only):
         for pool in POOLS if "pool" in traits else ("",):
             contestant = Contestant(BIN / "stages" / name, "--port", "0", "--quiet", pool=pool, model=model,
                                     traits=traits)
-            found.append(contestant)
+            both = [contestant]
+            if beside and (beside / "stages" / name).exists():
+                both.append(Contestant(beside / "stages" / name, "--port", "0", "--quiet", pool=pool, model=model,
+                                       traits=traits))
+                both[1].name += BESIDE
+            found += both
             if any(name.startswith(word) for word in only):
-                chosen.add(contestant)
+                chosen.update(both)
     names = {c.name for c in found}
     for word in only:
         if word in GROUPS:
@@ -269,21 +299,83 @@ def ratios(results, field, name, yardstick, count):
     return [a[field] / b[field] for a, b in pairs if a and b]
 
 
-def ratio_table(results, clients):
+def reached(value, goal):
+    """Whether a goal such as "at most 1.10" is; what is shown is what counts, so rounded as it is shown."""
+    bound, value = float(goal.split()[-1].replace(",", "")), round(value, 2)
+    return value <= bound if goal.startswith("at most") else value >= bound
+
+
+def goal_of(name, goals):
+    return next((goal for who, goal in goals if re.match(who, name)), "")
+
+
+def verdict(goals):
+    """What to say under a table: which of its goals, (name, value, goal), were missed, and what is known about why."""
+    if not goals:
+        return []
+    missed = [(name, value, goal) for name, value, goal in goals if not reached(value, goal)]
+    if not missed:
+        return ["All goals of this table are reached.", ""]
+    lines = []
+    for name, value, goal in missed:
+        why = next((reason for begin, reason in REASONS.items() if name.startswith(begin)), "It is not known why.")
+        lines.append(f"- missed: {name} ({value:,.{2 * (value < 100)}f}, goal {goal}). {why}")
+    return [*lines, ""]
+
+
+def ratio_rows(results):
     names = dict.fromkeys(name for name, _ in results)
-    rows = [("cpu", name, "bare_threads" if name.startswith("02_") else "bare_epoll", "at most 1.10")
-            for name in names if re.match(r"(02_|04_|04b_)|(06|07)_.* inline", name)]
-    rows += [("rate", name, "bare_epoll", "at least 0.33") for name in names if "processes" in name]
+    rows = [(field, name, yardstick, goal) for field, who, yardstick, goal in GOALS for name in names
+            if re.match(who, name) and not name.endswith(BESIDE) and yardstick in names]
+    return rows + [(field, name, name + BESIDE, "") for field in ("cpu", "rate") for name in names if name + BESIDE in names]
+
+
+def figure_name(field):
+    return "CPU per request" if field == "cpu" else "reqs/sec"
+
+
+def ratio_goals(results, clients):
+    goals = []
+    for field, name, yardstick, goal in ratio_rows(results) if FEW in clients else ():
+        values = ratios(results, field, name, yardstick, FEW)
+        if values and goal:
+            goals.append((f"{figure_name(field)}, {name} / {yardstick}, {FEW} clients", statistics.median(values), goal))
+    return goals
+
+
+def check_goals(checks):
+    goals = []
+    for (name, count), rounds in checks.items():
+        values = [m["perf", "rate"] / m["bare", "rate"] for m in rounds if m]
+        if values:
+            goals.append((f"perf on {name}, {count:,} client{'s' * (count > 1)}", statistics.median(values), GOAL_PERF))
+    return goals
+
+
+def many_goals(crowds, few, many):
+    goals = []
+    for name in dict.fromkeys(name for name, _ in crowds if not name.startswith("bare")):
+        pairs = zip(crowds.get((name, many), []), crowds.get((name, few), []))
+        values = [x["cpu"] / y["cpu"] for x, y in pairs if x and y]
+        each = [m["memory"] for m in crowds.get((name, many), []) if m]
+        beside = ratios(crowds, "cpu", name, "bare_epoll", many)
+        goals += [(what, statistics.median(figures), goal) for what, figures, goal in (
+            (f"CPU per request, {name}, {many:,} clients / {few:,}", values, goal_of(name, GOALS_MANY)),
+            (f"CPU per request, {name} / bare_epoll, {many:,} clients", beside, goal_of(name, GOALS_MANY_BARE)),
+            (f"bytes for each of {many:,}, {name}", each, goal_of(name, GOALS_MEMORY))) if figures and goal]
+    return goals
+
+
+def ratio_table(results, clients):
     lines = ["| ratio | " + " | ".join(f"{c} client{'s' * (c > 1)}" for c in clients)
              + " | goal at 64 clients |", "|---|" + "--:|" * len(clients) + "---|"]
-    for field, name, yardstick, goal in rows:
-        what = "CPU per request" if field == "cpu" else "reqs/sec"
+    for field, name, yardstick, goal in ratio_rows(results):
         cells = []
         for count in clients:
             values = ratios(results, field, name, yardstick, count)
             cells.append(f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
                          if values else "failed")
-        lines.append(f"| {what}, {name} / {yardstick} | " + " | ".join(cells) + f" | {goal} |")
+        lines.append(f"| {figure_name(field)}, {name} / {yardstick} | " + " | ".join(cells) + f" | {goal} |")
     return lines
 
 
@@ -291,7 +383,7 @@ def check_table(checks, clients):
     lines = ["| perf / bare client | " + " | ".join(f"{c} client{'s' * (c > 1)}" for c in clients)
              + " | goal |", "|---|" + "--:|" * len(clients) + "---|"]
     for name in dict.fromkeys(name for name, _ in checks):
-        for field, unit, goal in (("rate", "reqs/sec", "at least 0.95"), ("p50", "p50 in us", "the same"),
+        for field, unit, goal in (("rate", "reqs/sec", GOAL_PERF), ("p50", "p50 in us", "the same"),
                                   ("p99", "p99 in us", "the same")):
             cells = []
             for count in clients:
@@ -321,7 +413,7 @@ def many_table(results, few, many):
         pairs = zip(results[name, many], results[name, few])
         values = [x["cpu"] / y["cpu"] for x, y in pairs if x and y] or [0]
         each = [m["memory"] for m in b]
-        goals = ("", "") if name.startswith("bare") else ("at most 2", "at most 1,600")
+        goals = goal_of(name, GOALS_MANY), goal_of(name, GOALS_MEMORY)
         lines.append(f"| {name} | {' | '.join(costs)} | {statistics.median(values):.2f} "
                      f"({min(values):.2f} to {max(values):.2f}) | {goals[0]} | {statistics.median(each):,.0f} B "
                      f"±{spread(each):.0%} | {goals[1]} |")
@@ -346,22 +438,24 @@ def report(results, checks, crowds, arguments, rounds):
                   "Server CPU per request in microseconds, all of its processes together:", "",
                   *figures_table(results, "cpu", arguments.clients, lambda v: f"{v * 1e6:.2f}"), "",
                   "Ratios within a round (median, and extremes):", "",
-                  *ratio_table(results, arguments.clients), ""]
+                  *ratio_table(results, arguments.clients), "", *verdict(ratio_goals(results, arguments.clients))]
     if any(" *" in line for line in lines):
         lines += ["\\* The client was busy more than 95% of the time: the server may be capable of more.", ""]
     if crowds:
         lines += [f"Beside {FEW} clients {arguments.many:,}, all of them asking: the server's CPU per request and, for "
                   "each of so many clients, its memory:", "", *many_table(crowds, FEW, arguments.many), ""]
-        for name in dict.fromkeys(name for name, _ in crowds if name.startswith("04b_")):
+        for name in dict.fromkeys(name for name, _ in crowds if goal_of(name, GOALS_MANY_BARE)):
             values = ratios(crowds, "cpu", name, "bare_epoll", arguments.many)
             if values:
                 lines += [f"CPU per request with {arguments.many:,} clients, {name} / bare_epoll: "
-                          f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}); goal: at most 1.10.", ""]
+                          f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}); goal: "
+                          f"{goal_of(name, GOALS_MANY_BARE)}.", ""]
+        lines += verdict(many_goals(crowds, FEW, arguments.many))
     if not checks:
         return "\n".join(lines)
     lines += ["perf beside an epoll client that does nothing else, against the same running server (ratio within "
               "a round: median, and extremes):", "",
-              *check_table(checks, arguments.clients), "",
+              *check_table(checks, arguments.clients), "", *verdict(check_goals(checks)),
               "A crowd keeps both CPUs busy: a request waits for the server or, its reply there, for the client. Only "
               "the first is latency, so a client that is a few per cent slower can show a somewhat shorter one."]
     return "\n".join(lines) + "\n"
@@ -396,6 +490,8 @@ def parse_arguments():
         prog="scripts/bench", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     parser.add_argument("--quick", action="store_true", help="3 rounds of half a second")
     parser.add_argument("--only", metavar="STAGES", help="for example 04,07 or talk: only these, and the bare servers")
+    parser.add_argument("--beside", metavar="DIR", type=Path,
+                        help="also the stages of another build, for example ../before/build/release, and the ratios to it")
     parser.add_argument("--clients", metavar="LIST", type=numbers, default=[1, 64, 512],
                         help="numbers of clients (default: 1,64,512)")
     parser.add_argument("--many", metavar="N", type=int, default=10_000,
@@ -415,6 +511,8 @@ def parse_arguments():
         parser.error("each --only leaves nothing of the others; choose one of them")
     if arguments.many and not FEW < arguments.many <= 100_000:
         parser.error(f"--many is held against {FEW} clients; choose more than that, up to 100000")
+    if arguments.beside and arguments.record:
+        parser.error("docs/figures.md speaks of one build; leave out --beside, or --record")
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 7)
     arguments.seconds = arguments.seconds or (0.5 if arguments.quick else 1)
     cpus = sorted(os.sched_getaffinity(0))
@@ -446,7 +544,7 @@ def main():
     if arguments.only_compare:
         show_compare(arguments.record)
         return
-    field = contestants(arguments.only.split(",") if arguments.only else [])
+    field = contestants(arguments.only.split(",") if arguments.only else [], arguments.beside)
     checked = [c for c in field if c.name in CHECKED or arguments.only and c.pool in ("", "inline")]
     # Of both, (name, clients) -> one measurement for each round, None where it failed
     results, checks, crowds = {}, {}, {}

@@ -212,7 +212,7 @@ def exists_as_program(path):
     """Whether a reader who has built everything can run it."""
     name = Path(path).name
     if path.startswith("build/"):
-        return any((ROOT / folder / f"{name}.cpp").exists() for folder in ("stages", "clients"))
+        return any(any((ROOT / folder).rglob(f"{name}.cpp")) for folder in ("stages", "clients"))
     return (ROOT / path).is_file()
 
 

@@ -15,6 +15,9 @@ build_packages=(
 # The clients that nobody here wrote, which the tests let talk to every stage; a browser for the pages
 # that we write; and Python for a server of the talk's.
 test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3)
+# What CMake can do without, leaving out what needs it: Boost.Context is for greenlets.
+optional_packages=(libboost-context-dev liburing-dev)
+test_packages+=("${optional_packages[@]}")
 # What the documentation shows is run and drawn again: strace, ss and pgrep appear there, Graphviz draws.
 docs_packages=(python3 git strace iproute2 procps graphviz)
 # What tells the words and the definitions of the sources, for their annotated reading.

@@ -476,11 +476,11 @@ namespace {
 
 Start with_command(const Server::Arguments& arguments, Start start)
 {
-    start.command = {stage().executable(), "--port", "0"};
+    start.command = stage().command();
     const bool port_given =
         std::find(arguments.begin(), arguments.end(), "--port") != arguments.end();
-    if (port_given) {
-        start.command.resize(1);
+    if (!port_given) {
+        start.command.insert(start.command.end(), {"--port", "0"});
     }
     for (const auto* list : {&stage().arguments(), &arguments}) {
         start.command.insert(start.command.end(), list->begin(), list->end());

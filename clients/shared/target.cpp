@@ -164,9 +164,9 @@ bool is_established(const Descriptor& socket) noexcept
            info.tcpi_state == TCP_ESTABLISHED;
 }
 
-void reset_on_close(const Descriptor& socket) noexcept
+void reset_on_close(const Descriptor& socket, bool reset) noexcept
 {
-    const linger at_once{1, 0};
+    const linger at_once{reset ? 1 : 0, 0};
     ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 

@@ -64,7 +64,7 @@ struct Address {
 // However this socket is closed from now on, with the process that has it or before: if its peer
 // is still there, it is told by a reset. A mere close looks to it like the end of what we send,
 // and it may go on computing replies that nobody waits for.
-void reset_on_close(const Descriptor& socket) noexcept;
+void reset_on_close(const Descriptor& socket, bool reset = true) noexcept;
 
 // Why there is no connection, and what to do about it.
 [[nodiscard]] std::string explain_connect(const Target& target, int error);

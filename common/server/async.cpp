@@ -7,6 +7,10 @@
 
 #include <poll.h>
 
+#include <array>
+#include <memory>
+#include <utility>
+
 namespace ground {
 
 namespace {
@@ -37,19 +41,35 @@ awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
 awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket, std::span<char> buffer,
                                                  std::chrono::microseconds limit)
 {
-    if (limit.count() == 0) {
-        co_return co_await async_recv(socket, buffer);
-    }
-    using asio::experimental::deferred;
-    Timer timer(socket.get_executor(), limit);
-    const auto [order, end, size, timeout] =
-        co_await asio::experimental::make_parallel_group(
-            socket.async_receive(as_buffer(buffer), deferred), timer.async_wait(deferred))
-            .async_wait(asio::experimental::wait_for_one(), use_awaitable);
-    if (order[0] == 1 && end) {
-        co_return std::nullopt;
-    }
-    co_return end ? 0 : size;
+    using Result = std::optional<std::size_t>;
+    return asio::async_initiate<const asio::use_awaitable_t<Executor>, void(Result)>(
+        [&socket, buffer, limit](auto handler) {
+            const auto slot = asio::get_associated_cancellation_slot(handler);
+            if (limit.count() == 0) {
+                socket.async_receive(
+                    as_buffer(buffer),
+                    asio::bind_cancellation_slot(
+                        slot, [handler = std::move(handler)](const asio::error_code& end,
+                                                             std::size_t size) mutable {
+                            std::move(handler)(Result(end ? 0 : size));
+                        }));
+                return;
+            }
+            using asio::experimental::deferred;
+            auto timer = std::make_unique<Timer>(socket.get_executor(), limit);
+            auto both = asio::experimental::make_parallel_group(
+                socket.async_receive(as_buffer(buffer), deferred), timer->async_wait(deferred));
+            both.async_wait(
+                asio::experimental::wait_for_one(),
+                asio::bind_cancellation_slot(
+                    slot, [handler = std::move(handler), timer = std::move(timer)](
+                              std::array<std::size_t, 2> order, const asio::error_code& end,
+                              std::size_t size, const asio::error_code&) mutable {
+                        const bool in_vain = order[0] == 1 && end;  // the timer was the first
+                        std::move(handler)(in_vain ? Result() : Result(end ? 0 : size));
+                    }));
+        },
+        use_awaitable);
 }
 
 awaitable<void> async_sleep(std::chrono::microseconds time)

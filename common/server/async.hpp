@@ -28,8 +28,8 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
 // asio::system_error if the wait has been cancelled.
 [[nodiscard]] awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor);
 
-// As recv(), but that the loss of a connection is its end, too: then there are 0 bytes. (Not a
-// coroutine itself: each would cost every connection another frame for as long as it waits.)
+// As recv(), but that the loss of a connection is its end, too: then there are 0 bytes. (Neither of
+// the two is a coroutine itself: that would cost each connection a frame for as long as it waits.)
 [[nodiscard]] inline awaitable<std::size_t> async_recv(tcp::socket& socket, std::span<char> buffer)
 {
     return asio::async_initiate<const asio::use_awaitable_t<Executor>, void(std::size_t)>(

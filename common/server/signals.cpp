@@ -33,11 +33,15 @@ namespace ground {
 
 namespace {
 
+bool parent_takes_interrupts = false;
+
 sigset_t stop_signals() noexcept
 {
     sigset_t set;
     ::sigemptyset(&set);
-    ::sigaddset(&set, SIGINT);
+    if (!parent_takes_interrupts) {
+        ::sigaddset(&set, SIGINT);
+    }
     ::sigaddset(&set, SIGTERM);
     return set;
 }
@@ -90,11 +94,22 @@ void exit_on_signals()
 #endif
 }
 
+void leave_interrupts_to_parent() noexcept
+{
+    parent_takes_interrupts = true;
+    ::signal(SIGINT, SIG_IGN);
+}
+
 void stop_on_signals(asio::io_context& context, std::function<void()> stop)
 {
+    stop_on_signals([&context, stop = std::move(stop)] { asio::post(context, stop); });
+}
+
+void stop_on_signals(std::function<void()> stop)
+{
     std::set_new_handler(out_of_memory);
-    await_signal_on_a_thread([&context, stop = std::move(stop)](const sigset_t& set) {
-        asio::post(context, stop);
+    await_signal_on_a_thread([stop = std::move(stop)](const sigset_t& set) {
+        stop();
         using Clock = std::chrono::steady_clock;
         const auto end = Clock::now() + std::chrono::milliseconds(1500);
         // Being stopped and continued (Ctrl-Z and fg) interrupts it: then it waits for the rest.

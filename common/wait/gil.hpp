@@ -2,12 +2,13 @@
 //
 // One lock for all threads, and a holder that is asked to hand it over. Who wants it waits for one
 // switch interval; if nobody has let go of it meanwhile, the waiter sets the drop request. The
-// holder looks at that between two instructions, lets go, and waits until somebody else has taken
-// the lock: without that it would often have it back before the other one has woken up.
+// holder looks at that at every call of a function, lets go, and waits until somebody else has
+// taken the lock: without that it would often have it back before the other one has woken up.
 //
 // A thread that is about to block releases the lock first and takes it again afterwards. If another
-// thread is computing, taking it again costs a whole switch interval: each time, even if the call
-// would not have blocked. That gap is the convoy effect.
+// thread wants to compute, it has the lock by then, and taking it again costs a whole switch
+// interval. (Not if the call returns before the other thread has woken up, as a send() mostly
+// does.) That gap is the convoy effect.
 #pragma once
 
 #include "common/compute/fib.hpp"
@@ -38,7 +39,7 @@ class Gil {
         // Lets go of the lock. If somebody has asked for it, waits until somebody has taken it.
         void drop();
 
-        // To be called between two instructions, with the lock held.
+        // To be called now and then while computing, with the lock held.
         void drop_if_asked()
         {
             if (gil_.drop_request_.load(std::memory_order_relaxed)) {

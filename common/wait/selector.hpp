@@ -122,6 +122,9 @@ class Selector {
         unregistered_.back() = keys_.extract(place);
     }
 
+    // Throws std::out_of_range if it is not registered.
+    [[nodiscard]] Key& get_key(int fd) { return find(fd)->second.key; }
+
     [[nodiscard]] bool is_registered(int fd) const { return keys_.contains(fd); }
 
     // Sleeps until something is ready or the time is over: without a timeout for as long as it

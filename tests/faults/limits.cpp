@@ -97,7 +97,10 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
         clients.back().send("10\n");
     }
     server.err().wait_for("descriptors");
-    CHECK_FALSE(clients.back().readable());
+    // Each of several loops has a queue of newcomers of its own: then nobody knows who is the last.
+    const bool in_order = !stage().has_event_loops();
+    const auto waits = [](const Client& client) { return !client.readable(); };
+    CHECK((in_order ? waits(clients.back()) : std::any_of(clients.begin(), clients.end(), waits)));
 
     // It waits without spinning: while this process uses half a second of CPU time, it uses hardly
     // any.
@@ -106,11 +109,21 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
     CHECK(cpu_time_with_descendants(server) - used_before < milliseconds(100));
     CHECK(count(server.err().text(), "descriptors") == 1);
 
-    CHECK(clients.front().read_line() == "55");
-    CHECK_FALSE(clients.back().readable());
-    clients.pop_front();
-    for (; !clients.empty(); clients.pop_front()) {
-        REQUIRE(clients.front().read_line() == "55");
+    const auto next = [&] {
+        auto client = clients.begin();
+        if (!in_order) {
+            eventually("somebody is served", [&] {
+                client = std::find_if_not(clients.begin(), clients.end(), waits);
+                return client != clients.end();
+            });
+        }
+        return client;
+    };
+    while (!clients.empty()) {
+        const auto client = next();
+        REQUIRE(client->read_line() == "55");
+        CHECK((!in_order || clients.size() < 40 || waits(clients.back())));
+        clients.erase(client);
     }
     check_serves(server);
     check_descriptors_return_to(before, server);
@@ -210,13 +223,13 @@ TEST_CASE("beyond the number of processes that its user may have, newcomers are 
 }
 
 TEST_CASE("a pool whose threads can't be started says so in one line" *
-          only_if(stage().pool_is_threads() && user_of_our_own().has_value()) *
+          only_if(stage().pool_is_threads() && !stage().green() && user_of_our_own().has_value()) *
           because("no thread per client or in the pool, or the test is not run by root"))
 {
     constexpr rlimit few{10, 10};
-    Start start{.command = {stage().executable(), "--port", "0", "--workers", "64"},
-                .limits = {{RLIMIT_NPROC, few}},
-                .user = user_of_our_own()};
+    Start start{
+        .command = stage().command(), .limits = {{RLIMIT_NPROC, few}}, .user = user_of_our_own()};
+    start.command.insert(start.command.end(), {"--port", "0", "--workers", "64"});
     start.command.insert(start.command.end(), stage().arguments().begin(),
                          stage().arguments().end());
     const Outcome outcome = run(start);

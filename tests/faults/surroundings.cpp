@@ -232,7 +232,9 @@ TEST_CASE("it serves although nobody reads what it says, and says why if there i
 
 TEST_CASE("help that can't be written is a failure, in one line")
 {
-    Program help({.command = {stage().executable(), "--help"}, .limits = {}, .out = Stream::full});
+    std::vector<std::string> command = stage().command();
+    command.emplace_back("--help");
+    Program help({.command = command, .limits = {}, .out = Stream::full});
     CHECK(help.wait() == 1);
     const std::string text = help.err().read_all();
     CHECK(count(text, "\n") == 1);

@@ -190,7 +190,11 @@ TEST_CASE("workers that can't be replaced are missed, and come as soon as they c
           only_if(stage().has_processes() && user_of_our_own().has_value()) *
           because("no worker processes, or the test is not run by root"))
 {
-    const Server server({"--workers", "2"}, {.command = {}, .user = user_of_our_own()});
+    std::vector<std::string> arguments{"--workers", "2"};
+    if (stage().is("07b_cheap_inline")) {
+        arguments.insert(arguments.end(), {"--inline-below", "1"});  // all of it is for the pool
+    }
+    const Server server(arguments, {.command = {}, .user = user_of_our_own()});
     wait_for_workers(server, 2);
     Client client(server);
     Client other(server);

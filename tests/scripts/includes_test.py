@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # A folder may include itself and these; what is said of a folder holds for those in it that are not named.
 MAY_INCLUDE = {
     "common/compute": ["common/wait", "common/server"],
+    "common/green": ["common/wait", "common/server"],
     "common/server": ["common/compute/fib.hpp", "common/compute/process_pool.hpp"],
     "common/wait": ["common/server", "common/compute/fib.hpp"],
     "clients/shared": ["common"],

@@ -1,0 +1,108 @@
+// sanitizers.hpp -- what those who look over a program's shoulder have to be told when it changes
+// from one stack to another. Without them all of this is nothing.
+#pragma once
+
+#include <cstddef>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define GROUND_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define GROUND_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define GROUND_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define GROUND_TSAN 1
+#endif
+
+#if defined(GROUND_ASAN)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#include <sanitizer/lsan_interface.h>
+#endif
+#if defined(GROUND_TSAN)
+#include <sanitizer/tsan_interface.h>
+#endif
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#define GROUND_VALGRIND 1
+#endif
+
+namespace ground::sanitizers {
+
+#if defined(GROUND_ASAN) || defined(GROUND_TSAN)
+inline constexpr bool present = true;
+#else
+inline constexpr bool present = false;
+#endif
+
+// What the sanitizers know of one stack. The functions are called in this order: leave(), the
+// jump, and on the other side arrive().
+class StackInfo {
+  public:
+    // Of the calling thread's own stack.
+    void is_thread() noexcept
+    {
+#if defined(GROUND_TSAN)
+        fiber_ = __tsan_get_current_fiber();
+#endif
+    }
+
+    void created([[maybe_unused]] void* bottom, [[maybe_unused]] std::size_t size) noexcept
+    {
+#if defined(GROUND_ASAN)
+        bottom_ = bottom;
+        size_ = size;
+        __asan_unpoison_memory_region(bottom, size);
+        __lsan_register_root_region(bottom, size);
+#endif
+#if defined(GROUND_TSAN)
+        fiber_ = __tsan_create_fiber(0);
+#endif
+    }
+
+    void destroyed() noexcept
+    {
+#if defined(GROUND_ASAN)
+        __lsan_unregister_root_region(bottom_, size_);
+        __asan_unpoison_memory_region(bottom_, size_);
+#endif
+#if defined(GROUND_TSAN)
+        __tsan_destroy_fiber(fiber_);
+#endif
+    }
+
+    // From the stack of this one to that of another; for_good if nobody will come back.
+    void leave([[maybe_unused]] const StackInfo& to, [[maybe_unused]] bool for_good) noexcept
+    {
+#if defined(GROUND_ASAN)
+        __sanitizer_start_switch_fiber(for_good ? nullptr : &fake_stack_, to.bottom_, to.size_);
+#endif
+#if defined(GROUND_TSAN)
+        __tsan_switch_to_fiber(to.fiber_, 0);
+#endif
+    }
+
+    void arrive([[maybe_unused]] StackInfo& from) noexcept
+    {
+#if defined(GROUND_ASAN)
+        __sanitizer_finish_switch_fiber(fake_stack_, &from.bottom_, &from.size_);
+#endif
+    }
+
+  private:
+#if defined(GROUND_ASAN)
+    void* fake_stack_ = nullptr;
+    const void* bottom_ = nullptr;  // of a thread's own stack it is known once that has been left
+    std::size_t size_ = 0;
+#endif
+#if defined(GROUND_TSAN)
+    void* fiber_ = nullptr;
+#endif
+};
+
+}  // namespace ground::sanitizers

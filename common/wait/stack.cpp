@@ -1,0 +1,124 @@
+#include "common/wait/stack.hpp"
+
+#include "common/server/descriptor.hpp"
+#include "common/wait/sanitizers.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace ground {
+
+namespace {
+
+std::size_t page_size() noexcept
+{
+    static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    return size;
+}
+
+void unmap(std::byte* bottom) noexcept
+{
+    ::munmap(bottom - page_size(), Stack::size + page_size());
+}
+
+// Stacks that have been used and wait for their next user.
+class Spare {
+  public:
+    Spare() { bottoms_.reserve(most); }
+    Spare(const Spare&) = delete;
+    Spare& operator=(const Spare&) = delete;
+    ~Spare()
+    {
+        for (std::byte* const bottom : bottoms_) {
+            unmap(bottom);
+        }
+    }
+
+    [[nodiscard]] std::byte* take() noexcept
+    {
+        if (bottoms_.empty()) {
+            return nullptr;
+        }
+        std::byte* const bottom = bottoms_.back();
+        bottoms_.pop_back();
+        return bottom;
+    }
+
+    void give(std::byte* bottom) noexcept
+    {
+        if (bottoms_.size() < most) {
+            bottoms_.push_back(bottom);
+        } else {
+            unmap(bottom);
+        }
+    }
+
+  private:
+    // Enough for clients that come and go; too few to matter when ten thousand have gone.
+    static constexpr std::size_t most = 64;
+
+    std::vector<std::byte*> bottoms_;
+};
+
+Spare& spare()
+{
+    static thread_local Spare the_spare;
+    return the_spare;
+}
+
+}  // namespace
+
+Stack Stack::make()
+{
+    if (std::byte* const used = spare().take()) {
+        return Stack(used);
+    }
+    // The guard page comes first: a mapping that nobody may touch, of which all but one page is
+    // then opened. If there are too many mappings, that fails, and there is no stack rather than
+    // one without a guard.
+    void* const mapping = ::mmap(nullptr, size + page_size(), PROT_NONE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (mapping == MAP_FAILED) {
+        check(-1, "mmap");
+    }
+    std::byte* const bottom = static_cast<std::byte*>(mapping) + page_size();
+    if (::mprotect(bottom, size, PROT_READ | PROT_WRITE) == -1) {
+        const int error = errno;
+        unmap(bottom);
+        throw std::system_error(error, std::generic_category(), "mprotect");
+    }
+#if defined(GROUND_VALGRIND)
+    // Else it would take a switch to a stack nearby for a large frame, and its contents for lost.
+    static_cast<void>(VALGRIND_STACK_REGISTER(bottom, bottom + size));
+#endif
+    return Stack(bottom);
+}
+
+void Stack::reset() noexcept
+{
+    if (bottom_ != nullptr) {
+        spare().give(std::exchange(bottom_, nullptr));
+    }
+}
+
+std::size_t Stack::touched() const
+{
+    std::vector<unsigned char> pages(size / page_size());
+    check(::mincore(bottom_, size, pages.data()), "mincore");
+    const auto in_memory =
+        std::count_if(pages.begin(), pages.end(), [](unsigned char page) { return page & 1U; });
+    return static_cast<std::size_t>(in_memory) * page_size();
+}
+
+bool Stack::guards(const void* address) const noexcept
+{
+    const auto end = reinterpret_cast<std::uintptr_t>(bottom_);
+    const auto at = reinterpret_cast<std::uintptr_t>(address);
+    return bottom_ != nullptr && at < end && at >= end - page_size();
+}
+
+}  // namespace ground

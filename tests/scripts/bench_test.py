@@ -1,0 +1,47 @@
+"""What scripts/bench says under its tables: which goals were missed, and why, where that is known."""
+
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+import bench
+
+
+def rounds(**figures):
+    return [figures] * 3
+
+
+class Verdict(unittest.TestCase):
+    def test_a_goal_that_is_missed_is_named_with_its_figure(self):
+        results = {("bare_epoll", 64): rounds(cpu=5e-6, rate=2e5), ("04_generators", 64): rounds(cpu=5.6e-6, rate=1e5)}
+        said = "\n".join(bench.verdict(bench.ratio_goals(results, [1, 64])))
+        self.assertIn("- missed: CPU per request, 04_generators / bare_epoll, 64 clients (1.12, goal at most 1.10).", said)
+
+    def test_goals_that_are_reached_are_one_line(self):
+        results = {("bare_epoll", 64): rounds(cpu=5e-6, rate=2e5), ("04_generators", 64): rounds(cpu=5.5e-6, rate=1e5)}
+        self.assertEqual(bench.verdict(bench.ratio_goals(results, [64]))[0], "All goals of this table are reached.")
+
+    def test_a_goal_that_was_not_measured_is_neither(self):
+        results = {("bare_epoll", 1): rounds(cpu=5e-6, rate=2e5), ("04_generators", 1): rounds(cpu=9e-6, rate=1e5)}
+        self.assertEqual(bench.verdict(bench.ratio_goals(results, [1])), [])
+
+    def test_what_is_known_about_why_is_said_where_it_is_missed_only(self):
+        for reason in bench.REASONS:
+            self.assertIn(bench.REASONS[reason], bench.verdict([(reason, 9.0, "at most 1.10")])[0])
+            self.assertNotIn(bench.REASONS[reason], bench.verdict([(reason, 1.0, "at most 1.10")])[0])
+        self.assertIn("It is not known why.", bench.verdict([("something else", 0.5, "at least 0.95")])[0])
+
+    def test_many_clients_and_perf_have_goals_too(self):
+        crowds = {("bare_epoll", 64): rounds(cpu=5e-6, memory=0), ("bare_epoll", 10_000): rounds(cpu=8e-6, memory=288),
+                  ("07_coroutines inline", 64): rounds(cpu=5e-6, memory=0),
+                  ("07_coroutines inline", 10_000): rounds(cpu=11e-6, memory=1700)}
+        said = "\n".join(bench.verdict(bench.many_goals(crowds, 64, 10_000)))
+        self.assertIn("07_coroutines inline, 10,000 clients / 64 (2.20, goal at most 2)", said)
+        self.assertIn("bytes for each of 10,000, 07_coroutines inline (1,700, goal at most 1,600)", said)
+        checks = {("02_threads", 64): [{("perf", "rate"): 90.0, ("bare", "rate"): 100.0}] * 3}
+        self.assertIn("perf on 02_threads, 64 clients (0.90, goal at least 0.95)", bench.verdict(bench.check_goals(checks))[0])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,450 @@
+#include "common/green/hub.hpp"
+#include "common/green/socket.hpp"
+#include "common/green/tools.hpp"
+
+#include <asio/local/connect_pair.hpp>
+#include <doctest/doctest.h>
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace green = ground::green;
+using namespace std::chrono_literals;
+using ground::Events;
+using ground::GreenletExit;
+using Trace = std::vector<std::string>;
+
+namespace {
+
+// Long enough never to be over in a test that passes.
+constexpr auto forever = 1h;
+
+// A pair of sockets that are connected with each other.
+struct Pair {
+    Pair()
+    {
+        std::array<int, 2> both{};
+        ground::check(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, both.data()),
+                      "socketpair");
+        one = ground::Descriptor(both[0]);
+        other = ground::Descriptor(both[1]);
+    }
+    ~Pair()
+    {
+        green::Hub::current().forget(one.get());
+        green::Hub::current().forget(other.get());
+    }
+    Pair(const Pair&) = delete;
+    Pair& operator=(const Pair&) = delete;
+    ground::Descriptor one;
+    ground::Descriptor other;
+};
+
+// Until nobody can go on any more but by time or by a socket.
+void let_others_run()
+{
+    for (int i = 0; i < 10; ++i) {
+        green::sleep(0s);
+    }
+}
+
+std::exception_ptr error(const char* what)
+{
+    return std::make_exception_ptr(std::runtime_error(what));
+}
+
+}  // namespace
+
+TEST_CASE("green: a spawned thread runs when the one that has spawned it waits, in their order")
+{
+    Trace trace;
+    const auto note = [&trace](const std::string& what) { trace.push_back(what); };
+    const std::vector<green::Thread> threads{green::spawn(note, "one"), green::spawn(note, "two")};
+    trace.push_back("spawned");
+    green::joinall(threads);
+    CHECK(trace == Trace{"spawned", "one", "two"});
+    CHECK(threads[0].dead());
+    threads[0].join();  // returns at once
+}
+
+TEST_CASE("green: what a thread was given ends with it, whoever still has a handle")
+{
+    const auto held = std::make_shared<int>(1);
+    const green::Thread thread = green::spawn([](const std::shared_ptr<int>&) {}, held);
+    CHECK(held.use_count() == 2);
+    thread.join();
+    CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("green: those who sleep wake in the order of their times, and others run meanwhile")
+{
+    Trace trace;
+    const auto sleep = [&trace](std::chrono::milliseconds time, const std::string& what) {
+        green::sleep(time);
+        trace.push_back(what);
+    };
+    const std::vector<green::Thread> threads{green::spawn(sleep, 30ms, "third"),
+                                             green::spawn(sleep, 20ms, "second"),
+                                             green::spawn(sleep, 0ms, "first")};
+    green::joinall(threads);
+    CHECK(trace == Trace{"first", "second", "third"});
+}
+
+TEST_CASE("green: an exception that nobody catches ends its thread and nobody else")
+{
+    const green::Thread bad = green::spawn([] { throw std::runtime_error("a test throws this"); });
+    bool good_has_run = false;
+    const green::Thread good = green::spawn([&] { good_has_run = true; });
+    bad.join();
+    good.join();
+    CHECK(good_has_run);
+    CHECK_THROWS_WITH(std::rethrow_exception(bad.error()), "a test throws this");
+    CHECK_FALSE(good.error());
+}
+
+TEST_CASE("green: main is told when everybody waits for ever")
+{
+    green::Event never;
+    const green::Thread stuck = green::spawn([&] { never.wait(); });
+    CHECK_THROWS_AS(stuck.join(), green::LoopExit);
+    CHECK_THROWS_AS(never.wait(), green::LoopExit);
+    stuck.kill();
+}
+
+TEST_CASE("green: kill raises where the victim waits, and returns when it has ended")
+{
+    Trace trace;
+    green::Event event;
+    const green::Thread victim = green::spawn([&] {
+        try {
+            event.wait();
+        } catch (const GreenletExit&) {
+            trace.push_back("killed");
+            throw;
+        }
+    });
+    let_others_run();
+    victim.kill();
+    CHECK(victim.dead());
+    CHECK_FALSE(victim.error());
+    CHECK(trace == Trace{"killed"});
+    victim.kill();  // there is nothing left to kill
+    event.set();
+    let_others_run();
+}
+
+TEST_CASE("green: who is killed may survive it, and kill waits for the end all the same")
+{
+    green::Event event;
+    Trace trace;
+    const green::Thread victim = green::spawn([&] {
+        try {
+            event.wait();
+        } catch (const std::runtime_error& e) {
+            trace.push_back(e.what());
+        }
+        event.wait();
+        trace.push_back("the end");
+    });
+    let_others_run();
+    const green::Thread killer = green::spawn([&] { victim.kill(error("a warning")); });
+    let_others_run();
+    CHECK(trace == Trace{"a warning"});
+    CHECK_FALSE(killer.dead());
+    event.set();
+    killer.join();
+    CHECK(trace == Trace{"a warning", "the end"});
+}
+
+TEST_CASE("green: who is killed before the beginning never begins")
+{
+    bool begun = false;
+    const auto held = std::make_shared<int>(1);
+    const green::Thread victim = green::spawn([&begun, held] { begun = true; });
+    victim.kill();
+    CHECK(victim.dead());
+    CHECK_FALSE(begun);
+    CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("green: who is killed while asleep, at a socket or in a join waits there no longer")
+{
+    const Pair pair;
+    std::vector<green::Thread> threads{
+        green::spawn([] { green::sleep(forever); }),
+        green::spawn([&] { green::Hub::current().wait_for(pair.one.get(), Events::read); })};
+    threads.push_back(green::spawn([&] { threads[0].join(); }));
+    let_others_run();
+    threads[2].kill();
+    threads[0].kill();
+    threads[1].kill();
+    // The place at the socket is free again.
+    const green::Thread next =
+        green::spawn([&] { green::Hub::current().wait_for(pair.one.get(), Events::read); });
+    CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+    next.join();
+    CHECK_FALSE(next.error());
+}
+
+TEST_CASE("green: one waits for reading and another one for writing, but no two for the same")
+{
+    const Pair pair;
+    auto& hub = green::Hub::current();
+    const green::Thread reader = green::spawn([&] { hub.wait_for(pair.one.get(), Events::read); });
+    const green::Thread writer = green::spawn([&] { hub.wait_for(pair.one.get(), Events::write); });
+    writer.join();
+    CHECK_FALSE(reader.dead());
+    CHECK_THROWS_AS(hub.wait_for(pair.one.get(), Events::read), std::logic_error);
+    hub.forget(pair.one.get());
+    reader.join();
+    CHECK_THROWS_AS(std::rethrow_exception(reader.error()), std::system_error);
+}
+
+TEST_CASE("green: an event wakes all who wait, and who comes later does not wait")
+{
+    green::Event event;
+    int woken = 0;
+    std::vector<green::Thread> threads;
+    for (int i = 0; i < 3; ++i) {
+        threads.push_back(green::spawn([&] {
+            event.wait();
+            ++woken;
+        }));
+    }
+    let_others_run();
+    CHECK(woken == 0);
+    event.set();
+    CHECK(woken == 0);  // not before it is their turn
+    green::joinall(threads);
+    CHECK(woken == 3);
+    event.wait();
+    event.clear();
+    CHECK_FALSE(event.is_set());
+}
+
+TEST_CASE("green: a semaphore lets as many in as it was told, in the order of their coming")
+{
+    green::Semaphore semaphore(2);
+    green::Event go_on;
+    int inside = 0;
+    int most = 0;
+    Trace order;
+    std::vector<green::Thread> threads;
+    for (const char* const name : {"a", "b", "c", "d", "e"}) {
+        threads.push_back(green::spawn([&, name] {
+            semaphore.acquire();
+            order.push_back(name);
+            most = std::max(most, ++inside);
+            go_on.wait();
+            green::sleep(0s);
+            --inside;
+            semaphore.release();
+        }));
+    }
+    let_others_run();
+    CHECK(inside == 2);
+    go_on.set();
+    green::joinall(threads);
+    CHECK(most == 2);
+    CHECK(order == Trace{"a", "b", "c", "d", "e"});
+}
+
+TEST_CASE("green: who is killed when the semaphore has just become free for him passes it on")
+{
+    green::Semaphore semaphore(0);
+    bool second_has_it = false;
+    const green::Thread first = green::spawn([&] { semaphore.acquire(); });
+    const green::Thread second = green::spawn([&] {
+        semaphore.acquire();
+        second_has_it = true;
+    });
+    let_others_run();
+    semaphore.release();  // first is told, but has not run
+    first.kill();
+    second.join();
+    CHECK(second_has_it);
+}
+
+TEST_CASE("green: a lock works with std::lock_guard, across a wait")
+{
+    green::Lock lock;
+    Trace trace;
+    const auto work = [&](const std::string& who) {
+        const std::lock_guard guard(lock);
+        trace.push_back(who + " in");
+        green::sleep(0s);
+        trace.push_back(who + " out");
+    };
+    const std::vector<green::Thread> threads{green::spawn(work, "a"), green::spawn(work, "b")};
+    green::joinall(threads);
+    CHECK(trace == Trace{"a in", "a out", "b in", "b out"});
+}
+
+TEST_CASE("green: a queue keeps the order, and who finds it empty waits")
+{
+    green::Queue<int> queue;
+    std::vector<int> got;
+    const green::Thread reader = green::spawn([&] {
+        for (int i = 0; i < 3; ++i) {
+            got.push_back(queue.get());
+        }
+    });
+    let_others_run();
+    CHECK(got.empty());
+    CHECK_FALSE(queue.try_get());
+    queue.put(1);
+    queue.put(2);
+    let_others_run();
+    CHECK(got == std::vector{1, 2});
+    queue.put(3);
+    reader.join();
+    CHECK(got == std::vector{1, 2, 3});
+}
+
+TEST_CASE("green: a bounded queue never holds more, and who finds it full waits")
+{
+    green::Queue<std::unique_ptr<int>> queue(2);
+    int put = 0;
+    const green::Thread writer = green::spawn([&] {
+        for (; put < 5; ++put) {
+            queue.put(std::make_unique<int>(put));
+        }
+    });
+    let_others_run();
+    CHECK(put == 2);
+    CHECK(queue.full());
+    CHECK_FALSE(queue.try_put(nullptr));
+    for (int i = 0; i < 5; ++i) {
+        CHECK(queue.size() <= 2);
+        CHECK(*queue.get() == i);
+    }
+    writer.join();
+    CHECK(queue.empty());
+}
+
+TEST_CASE("green: a pool runs at most so many at a time, and who spawns one more waits")
+{
+    green::Pool pool(2);
+    green::Event go_on;
+    int begun = 0;
+    int spawned = 0;
+    const green::Thread spawner = green::spawn([&] {
+        for (; spawned < 5; ++spawned) {
+            pool.spawn([&] {
+                ++begun;
+                go_on.wait();
+            });
+        }
+    });
+    let_others_run();
+    CHECK(begun == 2);
+    CHECK(spawned == 2);
+    CHECK(pool.size() == 2);
+    go_on.set();
+    spawner.join();
+    pool.join();
+    CHECK(begun == 5);
+    CHECK(pool.size() == 0);
+}
+
+TEST_CASE("green: a place in a pool is given back by who throws, and by who never began")
+{
+    green::Pool pool(1);
+    pool.spawn([] { throw std::runtime_error("a test throws this"); });
+    const green::Thread second = pool.spawn([] {});  // waits for the first one's place
+    second.kill();
+    bool third = false;
+    pool.spawn([&] { third = true; });
+    pool.join();
+    CHECK(third);
+}
+
+TEST_CASE("green: a timeout raises where its thread waits, and not if the scope has ended before")
+{
+    green::Event never;
+    CHECK_THROWS_AS(
+        [&] {
+            const green::Timeout timeout(1ms);
+            never.wait();
+        }(),
+        green::TimedOut);
+    {
+        const green::Timeout timeout(1ms);
+    }
+    green::sleep(5ms);
+}
+
+TEST_CASE("green: of nested timeouts each ends its own scope")
+{
+    green::Event never;
+    Trace trace;
+    const bool outer = green::within(forever, [&] {
+        const bool inner = green::within(1ms, [&] { never.wait(); });
+        trace.push_back(inner ? "in time" : "inner timed out");
+    });
+    CHECK(outer);
+    const bool outer_again = green::within(1ms, [&] {
+        const bool inner = green::within(forever, [&] { never.wait(); });
+        trace.push_back(inner ? "never" : "nor this");
+    });
+    CHECK_FALSE(outer_again);
+    CHECK(trace == Trace{"inner timed out"});
+}
+
+TEST_CASE("green: two timeouts that are over at the same moment both take effect")
+{
+    green::Event never;
+    bool after_inner = false;
+    const bool outer = green::within(1ms, [&] {
+        static_cast<void>(green::within(1ms, [&] { never.wait(); }));
+        after_inner = true;
+        never.wait();
+    });
+    CHECK_FALSE(outer);
+    CHECK((after_inner || !outer));
+}
+
+TEST_CASE(
+    "green: a wait can be nested in any call, and a greenlet of one's own waits as its thread")
+{
+    green::Event event;
+    bool inner_woken = false;
+    const green::Thread thread = green::spawn([&] {
+        ground::Greenlet own([&] {
+            event.wait();
+            inner_woken = true;
+        });
+        own.switch_to();
+    });
+    let_others_run();
+    CHECK_FALSE(inner_woken);
+    event.set();
+    thread.join();
+    CHECK(inner_woken);
+}
+
+TEST_CASE("green: ten thousand threads wait and are woken")
+{
+    const int number = ground::sanitizers::present ? 300 : 10'000;
+    green::Event go;
+    int woken = 0;
+    std::vector<green::Thread> threads;
+    for (int i = 0; i < number; ++i) {
+        threads.push_back(green::spawn([&] {
+            go.wait();
+            ++woken;
+        }));
+    }
+    let_others_run();
+    go.set();
+    green::joinall(threads);
+    CHECK(woken == number);
+}
