@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <deque>
 
 using namespace ground::test;
@@ -109,18 +110,8 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
     CHECK(cpu_time_with_descendants(server) - used_before < milliseconds(100));
     CHECK(count(server.err().text(), "descriptors") == 1);
 
-    const auto next = [&] {
-        auto client = clients.begin();
-        if (!in_order) {
-            eventually("somebody is served", [&] {
-                client = std::find_if_not(clients.begin(), clients.end(), waits);
-                return client != clients.end();
-            });
-        }
-        return client;
-    };
     while (!clients.empty()) {
-        const auto client = next();
+        const auto client = next_served(clients);
         REQUIRE(client->read_line() == "55");
         CHECK((!in_order || clients.size() < 40 || waits(clients.back())));
         clients.erase(client);

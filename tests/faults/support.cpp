@@ -54,6 +54,19 @@ void check_nothing_is_left(const Server& server)
 
 void check_nothing_was_left(const Server& server) { CHECK(server.descendants().empty()); }
 
+std::deque<Client>::iterator next_served(std::deque<Client>& clients)
+{
+    auto client = clients.begin();
+    if (stage().has_event_loops()) {
+        eventually("somebody is served", [&] {
+            client = std::find_if(clients.begin(), clients.end(),
+                                  [](const Client& each) { return each.readable(); });
+            return client != clients.end();
+        });
+    }
+    return client;
+}
+
 void check_port_is_free(const Server& server)
 {
     const std::vector<std::string> port{"--port", std::to_string(server.port())};
