@@ -106,6 +106,7 @@ pid_t fork_child()
     const pid_t child = ::fork();
     if (child == 0) {
         children.clear();  // they are our siblings
+        linger_without_threads();
         // Whoever has died before the first line does not send the signal any more.
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::getppid() != parent) {
@@ -121,7 +122,6 @@ pid_t fork_child()
 
 void leave_child() noexcept
 {
-    wait_for_lingering();  // the client may not have had the last reply
     // No check for leaks: LeakSanitizer believes that the parent's threads are here, too.
     ::_exit(EXIT_SUCCESS);
 }
