@@ -31,7 +31,7 @@ TEST_CASE("1,100 clients: select holds no more than FD_SETSIZE, the surplus is t
     }
     for (int i = 0; i < 10; ++i) {
         Client talkative(server);
-        talkative.send(std::string(8 << 20, '1'));
+        talkative.send(std::string(256 << 10, '1'));
         REQUIRE(talkative.read_all() == "[Error] server full\n");
     }
     for (std::size_t i = 0; i < 1000; ++i) {
