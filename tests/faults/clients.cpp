@@ -200,7 +200,7 @@ TEST_CASE("what the server has said last arrives, although the client still talk
     const Server server;
     const std::size_t before = own_descriptors(server);
     Client endless(server);
-    endless.send("3\n" + std::string(256 << 10, '1'));  // more than the kernel's buffers hold
+    endless.send("3\n" + std::string(256 << 10, '1'));  // the server reads hardly any of it
     // It has not read a byte yet, and others need not wait for that.
     if (stage().serves_others()) {
         check_serves(server);
