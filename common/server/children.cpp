@@ -38,14 +38,21 @@ class Locked {
     }
     ~Locked()
     {
+        if (for_good_) {
+            return;  // with signals kept out, too: their handler would wait for ever
+        }
         locked.clear(std::memory_order_release);
         ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
     }
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;
 
+    // Nobody gets in any more.
+    void keep() noexcept { for_good_ = true; }
+
   private:
     sigset_t before_;
+    bool for_good_ = false;
 };
 
 // Says so if a child has not ended as it should. Formats on the stack, for a handler must not ask
@@ -128,7 +135,8 @@ void leave_child() noexcept
 
 void end_children() noexcept
 {
-    const Locked lock;
+    Locked lock;
+    lock.keep();  // the process ends: another thread must not start one more
     for (const pid_t child : children) {
         ::kill(child, SIGKILL);
     }
