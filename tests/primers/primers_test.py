@@ -85,7 +85,7 @@ def run_on_terminal(command, keys):
     signal.alarm(0)
     if status != 0 or keys:
         raise SystemExit(f"{command} ended with {status}, before {keys}:\n{seen}")
-    return seen.replace("\r\n", "\n")
+    return seen.replace("\r\n", "\n").replace("^C", "")  # the echo, which the terminal puts where it likes
 
 
 # The stage that a primer talks to is started for it. (All of it in this test: whoever reads a primer types the command.)
