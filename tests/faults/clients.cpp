@@ -301,8 +301,9 @@ TEST_CASE("a client that takes its replies byte by byte gets all of them, and ot
     // uses hardly any.
     const auto used_before = cpu_time_with_descendants(server);
     burn(milliseconds(500));
-    CHECK(cpu_time_with_descendants(server) - used_before < milliseconds(100 * slowdown));
-    slow.grow_receive_buffer();  // the rest may come faster
+    const auto used = cpu_time_with_descendants(server) - used_before;
+    CHECK((sanitized || used < milliseconds(100)));  // a slow one may still be at it
+    slow.grow_receive_buffer();                      // the rest may come faster
     for (const char byte : slow.read_all()) {
         right = right && byte == reply[received % reply.size()];
         ++received;
