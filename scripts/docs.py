@@ -872,6 +872,11 @@ UNLUCKY = re.compile(
 def shape(lines):
     """What is left of recorded lines when their figures may be others tomorrow."""
     text = "\n".join(line for line in lines if not UNLUCKY.match(line))
+    # What was on its way when Ctrl-C came, and whom a server has seen leave by then, is a matter of the moment.
+    text = re.sub(r"^(\^C)\n(?:.*(?:reqs/sec|fib\(\d+\) =).*\n)+\n?", r"\1\n", text, flags=re.M)
+    text = re.sub(r"^.*fib\(\d+\) = .*\n(?=\^C$)", "", text, flags=re.M)
+    text = re.sub(r"^Closed [\d.:]+\n", "", text, flags=re.M)
+    text = re.sub(r"\brequest in\b", "requests in", text)
     # What compare concludes from figures: who was the fastest, whether the client was the limit, how much runs differed.
     text = re.sub(r"^Best first: .*(\n    .*)*", "Best first: #", text, flags=re.M)
     text = re.sub(r" +\*$|^\* The client was busy .*\n", "", text, flags=re.M)

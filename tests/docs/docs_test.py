@@ -194,7 +194,7 @@ class DocsTest(unittest.TestCase):
     def setUp(self):
         self.root = Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()
         self.build = self.root / "elsewhere"
-        for name in ("docs.py", "stage-diff", "lib.sh"):
+        for name in ("docs.py", "stage-diff", "lib.sh", "stages"):
             self.write(f"scripts/{name}", (SCRIPTS / name).read_text(), 0o755)
         self.write("scripts/measure", "#!/bin/sh\n", 0o755)
         self.write("stages/01_a.cpp", STAGE_1)
