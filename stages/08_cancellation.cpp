@@ -76,7 +76,8 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
             }
             co_await async_send(client, reply);
         }
-        if (co_await stopping()) {
+        const bool stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
+        if (stopped) {
             client.shutdown(tcp::socket::shutdown_receive);  // as if it had asked its last
         }
     }
