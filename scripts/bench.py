@@ -40,6 +40,7 @@ BARE_CLIENT = BIN / "tests" / "bare_client"
 # Where --record puts the tables, each kind between two lines that mark their place.
 PAGE = ROOT / "docs" / "figures.md"
 POOLS = ("processes", "threads", "inline")
+BESIDE = " (the other build)"
 GROUPS = ("talk", "around", "beyond", "all")
 # Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
 # every way of waiting. A slower server hides what its client costs.
@@ -93,7 +94,7 @@ def stages(*words):
     return [line.split("\t") for line in table.stdout.splitlines()]
 
 
-def contestants(only):
+def contestants(only, beside=None):
     found = [Contestant(BIN / "tests" / "bare" / name, "0") for name in ("bare_epoll", "bare_threads")]
     chosen = set()
     for row in stages():
@@ -104,9 +105,14 @@ def contestants(only):
         for pool in POOLS if "pool" in traits else ("",):
             contestant = Contestant(BIN / "stages" / name, "--port", "0", "--quiet", pool=pool, model=model,
                                     traits=traits)
-            found.append(contestant)
+            both = [contestant]
+            if beside and (beside / "stages" / name).exists():
+                both.append(Contestant(beside / "stages" / name, "--port", "0", "--quiet", pool=pool, model=model,
+                                       traits=traits))
+                both[1].name += BESIDE
+            found += both
             if any(name.startswith(word) for word in only):
-                chosen.add(contestant)
+                chosen.update(both)
     names = {c.name for c in found}
     for word in only:
         if word in GROUPS:
@@ -319,8 +325,9 @@ def verdict(goals):
 
 def ratio_rows(results):
     names = dict.fromkeys(name for name, _ in results)
-    return [(field, name, yardstick, goal) for field, who, yardstick, goal in GOALS for name in names
-            if re.match(who, name) and yardstick in names]
+    rows = [(field, name, yardstick, goal) for field, who, yardstick, goal in GOALS for name in names
+            if re.match(who, name) and not name.endswith(BESIDE) and yardstick in names]
+    return rows + [(field, name, name + BESIDE, "") for field in ("cpu", "rate") for name in names if name + BESIDE in names]
 
 
 def figure_name(field):
@@ -331,7 +338,7 @@ def ratio_goals(results, clients):
     goals = []
     for field, name, yardstick, goal in ratio_rows(results) if FEW in clients else ():
         values = ratios(results, field, name, yardstick, FEW)
-        if values:
+        if values and goal:
             goals.append((f"{figure_name(field)}, {name} / {yardstick}, {FEW} clients", statistics.median(values), goal))
     return goals
 
@@ -483,6 +490,8 @@ def parse_arguments():
         prog="scripts/bench", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     parser.add_argument("--quick", action="store_true", help="3 rounds of half a second")
     parser.add_argument("--only", metavar="STAGES", help="for example 04,07 or talk: only these, and the bare servers")
+    parser.add_argument("--beside", metavar="DIR", type=Path,
+                        help="also the stages of another build, for example ../before/build/release, and the ratios to it")
     parser.add_argument("--clients", metavar="LIST", type=numbers, default=[1, 64, 512],
                         help="numbers of clients (default: 1,64,512)")
     parser.add_argument("--many", metavar="N", type=int, default=10_000,
@@ -502,6 +511,8 @@ def parse_arguments():
         parser.error("each --only leaves nothing of the others; choose one of them")
     if arguments.many and not FEW < arguments.many <= 100_000:
         parser.error(f"--many is held against {FEW} clients; choose more than that, up to 100000")
+    if arguments.beside and arguments.record:
+        parser.error("docs/figures.md speaks of one build; leave out --beside, or --record")
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 7)
     arguments.seconds = arguments.seconds or (0.5 if arguments.quick else 1)
     cpus = sorted(os.sched_getaffinity(0))
@@ -533,7 +544,7 @@ def main():
     if arguments.only_compare:
         show_compare(arguments.record)
         return
-    field = contestants(arguments.only.split(",") if arguments.only else [])
+    field = contestants(arguments.only.split(",") if arguments.only else [], arguments.beside)
     checked = [c for c in field if c.name in CHECKED or arguments.only and c.pool in ("", "inline")]
     # Of both, (name, clients) -> one measurement for each round, None where it failed
     results, checks, crowds = {}, {}, {}

@@ -221,7 +221,7 @@ def exists_as_program(path):
 
 
 def source(argument):
-    """The lines that `FILE: TEXT` or `FILE: FIRST ... LAST` names."""
+    """The lines that `FILE: TEXT`, `FILE: FIRST ... LAST` or `FILE: FIRST ...` names."""
     name, colon, what = argument.partition(": ")
     if not colon or not what.strip():
         raise Problem("write: <!-- source FILE: TEXT --> or <!-- source FILE: FIRST ... LAST -->")
@@ -229,9 +229,11 @@ def source(argument):
     if not path.is_file():
         raise Problem(f"there is no file {name.strip()}")
     lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    first, dots, last = (part.strip() for part in what.partition(" ... "))
+    first, dots, last = (part.strip() for part in what.partition(" ..."))
     begin = line_with(lines, first, 0, name)
-    if dots:
+    if dots and not last:
+        end = len(lines) - 1
+    elif dots:
         end = line_with(lines, last, begin, name)
     else:
         end = end_of_definition(lines, begin)
@@ -870,6 +872,11 @@ UNLUCKY = re.compile(
 def shape(lines):
     """What is left of recorded lines when their figures may be others tomorrow."""
     text = "\n".join(line for line in lines if not UNLUCKY.match(line))
+    # What was on its way when Ctrl-C came, and whom a server has seen leave by then, is a matter of the moment.
+    text = re.sub(r"^(\^C)\n(?:.*(?:reqs/sec|fib\(\d+\) =).*\n)+\n?", r"\1\n", text, flags=re.M)
+    text = re.sub(r"^.*fib\(\d+\) = .*\n(?=\^C$)", "", text, flags=re.M)
+    text = re.sub(r"^Closed [\d.:]+\n", "", text, flags=re.M)
+    text = re.sub(r"\brequest in\b", "requests in", text)
     # What compare concludes from figures: who was the fastest, whether the client was the limit, how much runs differed.
     text = re.sub(r"^Best first: .*(\n    .*)*", "Best first: #", text, flags=re.M)
     text = re.sub(r" +\*$|^\* The client was busy .*\n", "", text, flags=re.M)

@@ -178,10 +178,10 @@ void send(GreenSocket& socket, std::string_view text) { socket.send(text); }
 tcp::socket accept(Listener& listener, Hub& hub)
 {
     for (;;) {
+        hub.wait_for(listener.lasting_handle(), Events::read);
         if (auto client = listener.try_accept()) {
             return std::move(*client);
         }
-        hub.wait_for(listener.lasting_handle(), Events::read);
     }
 }
 

@@ -35,14 +35,10 @@ awaitable<void> async_wait(Future<Number> future)
     co_await timer->async_wait(asio::redirect_error(use_awaitable, done));
 }
 
-// The reply to a request; throws if its client has left before it came. Whichever of the three
-// waits ends first ends the others.
-awaitable<std::string> answer(unsigned n, tcp::socket& client, Pool& pool, Limits limits)
+// The reply that a future will make; throws if its client has left before it came. Whichever of the
+// three waits ends first ends the others.
+awaitable<std::string> answer(Future<Number> future, tcp::socket& client, Limits limits)
 {
-    if (pool.waiting() >= limits.waiting) {
-        co_return format_error("busy, try again later");
-    }
-    const Future<Number> future = pool.submit(n);
     if (!future.done()) {
         const auto ended = co_await shield(async_wait(future) || async_left(client) ||
                                            async_sleep(limits.request));
@@ -72,12 +68,16 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
         requests.received(*size);
         while (auto request = requests.next()) {
             std::string reply = request->error;
-            if (request->valid()) {
-                reply = co_await answer(request->n, client, pool, limits);
+            if (request->valid() && pool.waiting() >= limits.waiting) {
+                reply = format_error("busy, try again later");
+            } else if (request->valid()) {
+                const Future<Number> future = pool.submit(request->n);
+                reply = co_await answer(future, client, limits);
             }
             co_await async_send(client, reply);
         }
-        if (co_await stopping()) {
+        const bool stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
+        if (stopped) {
             client.shutdown(tcp::socket::shutdown_receive);  // as if it had asked its last
         }
     }
@@ -98,9 +98,10 @@ awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits li
 int main(int argc, char** argv)
 {
     const Options options = parse_options(argc, argv, about, {.pool = true, .limits = true});
+    // It outlives the pool, which still posts: what nobody waits for any more, at its end.
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     warn_of_limit(options, 10'000);
-    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     TaskGroup tasks(context.get_executor());
     tasks.spawn(serve(listen(context, options), options.rules, *pool, options.limits, tasks));
 

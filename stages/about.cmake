@@ -1,5 +1,6 @@
 # What --help says about a stage is what the head of its file says. Run by the build:
 #   cmake -D SOURCE=02_threads.cpp -D OUTPUT=02_threads.about.cpp -P about.cmake
+# A program that is made of another stage's source has a name of its own: -D NAME=07c_io_uring.
 cmake_path(GET SOURCE STEM name)
 file(READ ${SOURCE} text)
 # "// 02_threads.cpp -- one thread per client."
@@ -18,7 +19,10 @@ foreach(key Buys Costs)
   string(REGEX REPLACE "(^|\n)// " "\\1" lines "${CMAKE_MATCH_1}")
   string(APPEND teaches "\n${lines}")
 endforeach()
+if(NOT DEFINED NAME)
+  set(NAME ${name})
+endif()
 file(WRITE ${OUTPUT} "// Made from the head of stages/${name}.cpp.
 #include \"common/server/options.hpp\"
-const ground::About ground::about{\"${name}\", R\"about(${teaches})about\"};
+const ground::About ground::about{\"${NAME}\", R\"about(${teaches})about\"};
 ")

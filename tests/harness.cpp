@@ -278,6 +278,7 @@ Descriptor open_stream(Stream stream, Pipe& pipe)
             pipe.read_end.reset();
             break;
         case Stream::pipe:
+        case Stream::unread:
             break;
     }
     return std::move(pipe.write_end);
@@ -351,6 +352,8 @@ Program::Program(const Start& start)
     }
     if (start.err == Stream::pipe) {
         stderr_.emplace(std::move(err.read_end));
+    } else if (start.err == Stream::unread) {
+        unread_ = std::move(err.read_end);
     }
 }
 
@@ -473,11 +476,11 @@ namespace {
 
 Start with_command(const Server::Arguments& arguments, Start start)
 {
-    start.command = {stage().executable(), "--port", "0"};
+    start.command = stage().command();
     const bool port_given =
         std::find(arguments.begin(), arguments.end(), "--port") != arguments.end();
-    if (port_given) {
-        start.command.resize(1);
+    if (!port_given) {
+        start.command.insert(start.command.end(), {"--port", "0"});
     }
     for (const auto* list : {&stage().arguments(), &arguments}) {
         start.command.insert(start.command.end(), list->begin(), list->end());

@@ -127,6 +127,7 @@ class Output {
 enum class Stream {
     pipe,    // to the test
     deaf,    // into a pipe that nobody reads: writing fails with EPIPE
+    unread,  // into a pipe that nobody reads yet: it fills
     full,    // to a full disk: writing fails with ENOSPC
     closed,  // nowhere: it has no such descriptor
 };
@@ -158,6 +159,8 @@ class Program {
     // Only of a Stream::pipe.
     [[nodiscard]] const Output& out() const noexcept { return *stdout_; }
     [[nodiscard]] const Output& err() const noexcept { return *stderr_; }
+    // Only of a Stream::unread, which is a Stream::pipe from now on.
+    void start_reading_err() { stderr_.emplace(std::move(unread_)); }
 
     void signal(int number) const;
     // Stops it, and returns when it stands still; its descendants go on.
@@ -193,6 +196,7 @@ class Program {
     Descriptor stdin_;
     std::optional<Output> stdout_;
     std::optional<Output> stderr_;
+    Descriptor unread_;  // the reading end of Stream::unread
     std::optional<int> status_;
 };
 

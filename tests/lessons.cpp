@@ -6,13 +6,21 @@
 #include <fmt/format.h>
 
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <deque>
+#include <filesystem>
 #include <future>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <numeric>
 #include <string>
 #include <thread>
+#include <vector>
 
 using namespace ground::test;
 using std::chrono::milliseconds;
@@ -197,6 +205,9 @@ TEST_CASE("requests are computed in other processes, in as many as there are wor
     constexpr std::size_t workers = 3;
     const Server server({"--workers", std::to_string(workers)});
     std::deque<Client> clients;
+    if (stage().is("07b_cheap_inline")) {
+        server.err().wait_for("cheaper to compute here");  // that has been measured now
+    }
     const auto own_before = server.info().cpu;
     for (std::size_t i = 0; i < workers + 2; ++i) {
         clients.emplace_back(server);
@@ -213,7 +224,7 @@ TEST_CASE("requests are computed in other processes, in as many as there are wor
 }
 
 TEST_CASE("with one worker, a small request waits until a big one is through" *
-          only_if(stage().has_processes()))
+          only_if(stage().has_processes() && !stage().is("07b_cheap_inline")))
 {
     const Server server({"--workers", "1"});
     Client big(server);
@@ -456,8 +467,22 @@ TEST_CASE("a client that leaves takes its request with it" *
     CHECK(first.read_line() == long_request.reply());
 }
 
+TEST_CASE("a server that ends while a departed client's request is computed ends in peace" *
+          only_if(stage().has_limits() && stage().computes_aside()))
+{
+    Server server({"--workers", "2"});
+    Client departed(server);
+    departed.send(endless_request);
+    wait_until_computing(server);
+    departed.reset();
+    CHECK(Client(server).ask("10\n") == "55");
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+}
+
 TEST_CASE("what a departed client has asked for IS computed, before what others ask" *
-          only_if(stage().has_event_loop() && stage().has_processes() && !stage().has_limits()))
+          only_if(stage().has_event_loop() && stage().has_processes() && !stage().has_limits() &&
+                  !stage().is("07b_cheap_inline")))
 {
     const LongRequest long_request;
     const Server server({"--workers", "1"});
@@ -515,4 +540,322 @@ TEST_CASE("beyond the bound a request is busy, at once" *
         other.reset();
         return !told;
     });
+}
+
+// ---- 07b_cheap_inline
+
+namespace {
+
+// All processes of the pool stand still while this lives.
+class StoppedPool {
+  public:
+    explicit StoppedPool(const Server& server) : processes_(server.descendants())
+    {
+        signal_all(SIGSTOP);
+    }
+    ~StoppedPool() { signal_all(SIGCONT); }
+    StoppedPool(const StoppedPool&) = delete;
+    StoppedPool& operator=(const StoppedPool&) = delete;
+
+  private:
+    void signal_all(int number) const
+    {
+        for (const ProcessInfo& process : processes_) {
+            ::kill(process.pid, number);
+        }
+    }
+
+    std::vector<ProcessInfo> processes_;
+};
+
+bool is_07b_with_processes() { return stage().is("07b_cheap_inline") && stage().has_processes(); }
+
+}  // namespace
+
+TEST_CASE("what is cheap is computed by the loop, the rest by the pool" *
+          only_if(is_07b_with_processes()))
+{
+    const Server server({"--workers", "2", "--inline-below", "20"});
+    wait_for_workers(server, 2);
+    Client cheap(server);
+    Client dear(server);
+    {
+        const StoppedPool stopped(server);
+        dear.send("20\n");
+        wait_until_read(server, dear);
+        CHECK(cheap.ask("19\n") == "4181");
+        CHECK_FALSE(dear.readable());
+    }
+    CHECK(dear.read_line() == "6765");
+}
+
+TEST_CASE("below 0 there is nothing: everything goes to the pool" *
+          only_if(is_07b_with_processes()))
+{
+    const Server server({"--workers", "2", "--inline-below", "0"});
+    wait_for_workers(server, 2);
+    Client client(server);
+    {
+        const StoppedPool stopped(server);
+        client.send("1\n");
+        wait_until_read(server, client);
+        Client other(server);
+        CHECK(other.ask("x\n").starts_with("[Error]"));
+        CHECK_FALSE(client.readable());
+    }
+    CHECK(client.read_line() == "1");
+}
+
+TEST_CASE("a request that is taken for cheap and is not DOES delay others" *
+          only_if(stage().is("07b_cheap_inline")))
+{
+    const LongRequest long_request;
+    const Server server({"--inline-below", "94"});
+    Client big(server);
+    Client small(server);
+    CHECK(small.ask("10\n") == "55");
+    wait_until_computing(server, [&] { big.send(long_request.text()); });
+    CHECK(small.ask("10\n") == "55");
+    CHECK(big.readable());
+    CHECK(big.read_line() == long_request.reply());
+}
+
+TEST_CASE("what is cheap is measured when the server starts, and said" *
+          only_if(is_07b_with_processes()))
+{
+    const Server measured;
+    measured.err().wait_for("us; below fib(");
+    const std::string line = measured.err().text();
+    CHECK(line.starts_with("07b_cheap_inline: a trip to the pool takes "));
+    // fib(1) is a function call; so is the trip, but to another process.
+    CHECK(line.find("below fib(1)") == std::string::npos);
+    const Server told({"--inline-below", "20"});
+    CHECK(Client(told).ask("10\n") == "55");
+    CHECK(told.err().text().find("a trip") == std::string::npos);
+}
+
+// ---- 07c_io_uring
+
+TEST_CASE("its loop is io_uring, and nothing of it is epoll" * only_if(stage().is("07c_io_uring")))
+{
+    const Server server;
+    std::string open;
+    const std::filesystem::path descriptors(fmt::format("/proc/{}/fd", server.pid()));
+    for (const auto& descriptor : std::filesystem::directory_iterator(descriptors)) {
+        open += std::filesystem::read_symlink(descriptor.path()).string() + "\n";
+    }
+    CAPTURE(open);
+    CHECK(open.find("[io_uring]") != std::string::npos);
+    CHECK(open.find("[eventpoll]") == std::string::npos);
+}
+
+TEST_CASE("where io_uring is forbidden it says so in one line" *
+          only_if(stage().is("07c_io_uring") && !sanitized))
+{
+    // As a container does it: the call fails. A filter is for ever, but only for the thread that
+    // has asked for it, and for the processes that this starts.
+    Outcome outcome;
+    bool filtered = false;
+    std::thread([&] {
+        sock_filter program[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const sock_fprog filter{std::size(program), program};
+        filtered = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+                   ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+        if (filtered) {
+            outcome = run({.command = {stage().executable(), "--port", "0"}});
+        }
+    }).join();
+    REQUIRE(filtered);
+    CHECK(outcome.status == 1);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err.starts_with("07c_io_uring: no io_uring here ("));
+    CHECK(outcome.err.find('\n') == outcome.err.size() - 1);
+}
+
+// ---- 09_all_cores
+
+namespace {
+
+// How many clients each loop had, as it says at its end.
+std::vector<unsigned> clients_of_loops(const std::string& log)
+{
+    std::vector<unsigned> counts;
+    constexpr std::string_view begin = "Clients of one loop: ";
+    for (auto at = log.find(begin); at != std::string::npos; at = log.find(begin, at + 1)) {
+        counts.push_back(static_cast<unsigned>(std::stoul(log.substr(at + begin.size()))));
+    }
+    return counts;
+}
+
+void check_spread_of_clients(const char* option)
+{
+    Server server({option, "4"});
+    std::deque<Client> clients;
+    for (int i = 0; i < 64; ++i) {
+        clients.emplace_back(server);
+        REQUIRE(clients.back().ask("10\n") == "55");
+    }
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    const std::vector<unsigned> counts = clients_of_loops(server.err().read_all());
+    CAPTURE(fmt::format("{}", fmt::join(counts, " ")));
+    CHECK(counts.size() == 4);
+    CHECK(std::accumulate(counts.begin(), counts.end(), 0U) == 64);
+    // That chance deals none to one of them happens, but not to three.
+    CHECK(std::count(counts.begin(), counts.end(), 0U) < 3);
+}
+
+}  // namespace
+
+TEST_CASE("clients are dealt out among the loops" * only_if(stage().has_event_loops()))
+{
+    SUBCASE("threads") { check_spread_of_clients("--threads"); }
+    SUBCASE("processes") { check_spread_of_clients("--processes"); }
+}
+
+TEST_CASE("there are as many loops as it is told, a thread each" *
+          only_if(stage().has_event_loops()))
+{
+    const auto with_one = [] {
+        const Server server({"--threads", "1"});
+        Client client(server);
+        CHECK(client.ask("10\n") == "55");
+        return server.info().threads;
+    }();
+    const Server server({"--threads", "5"});
+    CHECK_NOTHROW(
+        eventually("all loops run", [&] { return server.info().threads == with_one + 4; }));
+    Client client(server);
+    CHECK(client.ask("10\n") == "55");
+    CHECK(server.info().threads == with_one + 4);
+}
+
+TEST_CASE("a big request that is computed inline DOES stop its own loop's clients, and no others" *
+          only_if(stage().has_event_loops() && !stage().computes_aside()))
+{
+    const Server server({"--threads", "2"});
+    std::deque<Client> clients;
+    for (int i = 0; i < 32; ++i) {
+        clients.emplace_back(server);
+        REQUIRE(clients.back().ask("10\n") == "55");
+    }
+    Client big(server);
+    CHECK(big.ask("10\n") == "55");
+    wait_until_computing(server, [&] { big.send(endless_request); });
+    for (Client& client : clients) {
+        client.send("10\n");
+    }
+    std::deque<Client*> served;
+    eventually("somebody is served", [&] {
+        for (Client& client : clients) {
+            if (client.readable()) {
+                served.push_back(&client);
+            }
+        }
+        return !served.empty();
+    });
+    Client& one = *served.front();
+    CHECK(one.read_line() == "55");
+    for (int i = 0; i < 300; ++i) {
+        REQUIRE(one.ask("10\n") == "55");
+    }
+    CHECK(std::any_of(clients.begin(), clients.end(),
+                      [&](const Client& client) { return &client != &one && !client.readable(); }));
+}
+
+TEST_CASE("the replies to one read leave in one write" *
+          only_if(stage().has_event_loops() && !stage().computes_aside()))
+{
+    const Server server;
+    Client client(server);
+    std::string requests;
+    for (int i = 0; i < 40; ++i) {
+        requests += "1\n";
+    }
+    for (int round = 0; round < 10; ++round) {
+        client.send(requests);
+        for (int i = 0; i < 40; ++i) {
+            REQUIRE(client.read_line() == "1");
+        }
+    }
+    CHECK(client.segments_received() <= 20);
+}
+
+TEST_CASE("a reply does not wait for those behind it" * only_if(stage().computes_aside()))
+{
+    const Server server;
+    Client client(server);
+    client.send(fmt::format("10\n{}", endless_request));
+    CHECK(client.read_line() == "55");
+}
+
+TEST_CASE("loops in processes: one that dies takes its own clients along, and no others" *
+          only_if(stage().has_event_loops() && !stage().has_processes()))
+{
+    Server server({"--processes", "2"});
+    std::vector<ProcessInfo> loops;
+    eventually("both are there", [&] {
+        loops = server.descendants();
+        return loops.size() == 2;
+    });
+    std::deque<Client> clients;
+    for (int i = 0; i < 32; ++i) {
+        clients.emplace_back(server);
+        REQUIRE(clients.back().ask("10\n") == "55");
+    }
+    ::kill(loops.front().pid, SIGKILL);
+    server.err().wait_for(
+        fmt::format("Lost a loop: process {} was ended by signal 9 (Killed)\n", loops.front().pid));
+    int served = 0;
+    for (Client& client : clients) {
+        try {
+            served += client.ask("10\n") == "55" ? 1 : 0;
+        } catch (const std::exception&) {
+            // It was the other one's.
+        }
+    }
+    CHECK(served > 0);
+    CHECK(served < 32);
+    for (int i = 0; i < 8; ++i) {
+        CHECK(Client(server).ask("20\n") == "6765");  // nobody knocks at the dead one's door
+    }
+    ::kill(loops.back().pid, SIGKILL);
+    CHECK(server.wait() == 1);
+}
+
+TEST_CASE("loops in processes: SIGTERM and Ctrl-C let all of them finish, SIGKILL leaves none" *
+          only_if(stage().has_event_loops()))
+{
+    for (const int number : {SIGTERM, SIGINT}) {
+        CAPTURE(number);
+        eventually("one comes to its end in time", [&] {
+            const LongRequest long_request(milliseconds(50));
+            Server server({"--processes", "2"});
+            Client client(server);
+            client.send(long_request.text());
+            wait_until_read(server, client);
+            const auto start = std::chrono::steady_clock::now();
+            if (number == SIGINT) {
+                server.signal_group(SIGINT);  // as the terminal does
+            } else {
+                server.signal(SIGTERM);
+            }
+            const std::string reply = client.read_until_gone();
+            CHECK(server.wait(Deadline(time_to_end)) == 0);
+            const auto taken = std::chrono::steady_clock::now() - start;
+            CHECK((reply == long_request.reply() + "\n" ||
+                   (reply.empty() && taken >= time_until_cut_off)));
+            return !reply.empty();
+        });
+    }
+    Server server({"--processes", "2"});
+    CHECK(Client(server).ask("10\n") == "55");
+    server.signal(SIGKILL);
+    CHECK(server.wait() == -SIGKILL);
+    eventually("none is left", [&] { return server.descendants().empty(); });
 }

@@ -59,7 +59,7 @@ Traits traits_of(const std::string& name)
 }
 
 // Options of the suites themselves, each with a value. The others are the stage's.
-constexpr std::array<std::string_view, 2> suite_options{"--seconds", "--seed"};
+constexpr std::array<std::string_view, 3> suite_options{"--seconds", "--seed", "--under"};
 
 std::vector<std::string> command_line()
 {
@@ -93,9 +93,14 @@ Stage stage_of_command_line()
 }  // namespace
 
 Stage::Stage(std::string executable, std::vector<std::string> arguments)
-    : executable_(std::move(executable)), arguments_(std::move(arguments))
+    : executable_(std::move(executable)),
+      launcher_(suite_option("--under").value_or("")),
+      arguments_(std::move(arguments))
 {
     traits_ = traits_of(executable_.substr(executable_.find_last_of('/') + 1));
+    if (green()) {
+        traits_.model = Model::event_loop;
+    }
     const auto pool = option("--pool");
     pool_ = pool == "threads"  ? PoolKind::threads
             : pool == "inline" ? PoolKind::inline_
@@ -110,6 +115,21 @@ std::optional<std::string> Stage::option(std::string_view name) const
         return std::nullopt;
     }
     return found[1];
+}
+
+std::vector<std::string> Stage::command() const
+{
+    return green() ? std::vector{launcher_, executable_} : std::vector{executable_};
+}
+
+std::string Stage::run() const
+{
+    std::string name(green() ? launcher_.substr(launcher_.find_last_of('/') + 1) + '.' : "");
+    name += traits_.name;
+    for (const std::string& argument : arguments_) {
+        name += argument.starts_with("--") ? "." : argument;
+    }
+    return name;
 }
 
 const Stage& stage()

@@ -1,7 +1,8 @@
 // stage.hpp -- which stage a suite runs against, and what is to be expected of it.
 //
 // A suite's command line is `conformance STAGE_EXECUTABLE [options of the stage]`, with doctest's
-// own options in their long form (--dt-test-case=...) wherever you like.
+// own options in their long form (--dt-test-case=...) wherever you like. With `--under LAUNCHER`
+// the stage is started by that program: 06c_monkey_patch, which makes its threads green.
 #pragma once
 
 #include "common/server/options.hpp"
@@ -40,6 +41,10 @@ class Stage {
     Stage(std::string executable, std::vector<std::string> arguments);
 
     [[nodiscard]] const std::string& executable() const noexcept { return executable_; }
+    // How to start it: the executable, after the launcher if it runs under one (--under).
+    [[nodiscard]] std::vector<std::string> command() const;
+    // For results: 03_process_pool.threads, 06c_monkey_patch.02_threads.
+    [[nodiscard]] std::string run() const;
     [[nodiscard]] const std::string& name() const noexcept { return traits_.name; }
     // What to give to every server of this run, such as --pool threads.
     [[nodiscard]] const std::vector<std::string>& arguments() const noexcept { return arguments_; }
@@ -49,7 +54,12 @@ class Stage {
 
     // Nobody has said who talks to a client.
     [[nodiscard]] bool unknown() const noexcept { return !traits_.model.has_value(); }
-    [[nodiscard]] bool is(std::string_view name) const noexcept { return traits_.name == name; }
+    [[nodiscard]] bool is(std::string_view name) const noexcept
+    {
+        return traits_.name == name && !green();
+    }
+    // Its threads are green: what it is made for is not what it does.
+    [[nodiscard]] bool green() const noexcept { return !launcher_.empty(); }
 
     [[nodiscard]] bool has_pool() const noexcept { return traits_.has_pool; }
     [[nodiscard]] bool has_guard() const noexcept { return traits_.has_guard; }
@@ -88,7 +98,8 @@ class Stage {
     [[nodiscard]] bool computes_aside() const noexcept
     {
         return has_thread_per_client() || has_process_per_client() ||
-               (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_);
+               (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_ &&
+                !(green() && pool_ == PoolKind::threads));
     }
     // It does delay that one. (With several loops, only if it is a client of the same one.)
     [[nodiscard]] bool computes_in_turn() const noexcept
@@ -98,6 +109,7 @@ class Stage {
 
   private:
     std::string executable_;
+    std::string launcher_;
     std::vector<std::string> arguments_;
     Traits traits_;
     PoolKind pool_ = PoolKind::processes;

@@ -31,6 +31,9 @@ class Schedule {
     // When the oldest that has not been taken is, was or will be due.
     [[nodiscard]] Time next() const noexcept
     {
+        if (begin_ == Time::max()) {
+            return begin_;
+        }
         const double after = std::ceil(static_cast<double>(part_.request(taken_)) * gap_ns_);
         return begin_ + Nanoseconds(static_cast<Nanoseconds::rep>(after));
     }

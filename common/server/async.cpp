@@ -6,6 +6,7 @@
 #include <asio/redirect_error.hpp>
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <memory>
@@ -38,6 +39,23 @@ awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
     }
 }
 
+namespace {
+
+// What a wait for bytes has come to. One that was cancelled still takes what has come meanwhile:
+// the loop may not have got to it yet.
+std::size_t received(tcp::socket& socket, std::span<char> buffer, const asio::error_code& end,
+                     std::size_t size) noexcept
+{
+    if (end == asio::error::operation_aborted && socket.is_open()) {
+        const ssize_t there =
+            ::recv(socket.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+        return there > 0 ? static_cast<std::size_t>(there) : 0;
+    }
+    return end ? 0 : size;
+}
+
+}  // namespace
+
 awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket, std::span<char> buffer,
                                                  std::chrono::microseconds limit)
 {
@@ -49,9 +67,9 @@ awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket, std::span<
                 socket.async_receive(
                     as_buffer(buffer),
                     asio::bind_cancellation_slot(
-                        slot, [handler = std::move(handler)](const asio::error_code& end,
-                                                             std::size_t size) mutable {
-                            std::move(handler)(Result(end ? 0 : size));
+                        slot, [&socket, buffer, handler = std::move(handler)](
+                                  const asio::error_code& end, std::size_t size) mutable {
+                            std::move(handler)(Result(received(socket, buffer, end, size)));
                         }));
                 return;
             }
@@ -62,11 +80,12 @@ awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket, std::span<
             both.async_wait(
                 asio::experimental::wait_for_one(),
                 asio::bind_cancellation_slot(
-                    slot, [handler = std::move(handler), timer = std::move(timer)](
+                    slot, [&socket, buffer, handler = std::move(handler), timer = std::move(timer)](
                               std::array<std::size_t, 2> order, const asio::error_code& end,
                               std::size_t size, const asio::error_code&) mutable {
-                        const bool in_vain = order[0] == 1 && end;  // the timer was the first
-                        std::move(handler)(in_vain ? Result() : Result(end ? 0 : size));
+                        const std::size_t taken = received(socket, buffer, end, size);
+                        const bool in_vain = order[0] == 1 && end && taken == 0;
+                        std::move(handler)(in_vain ? Result() : Result(taken));
                     }));
         },
         use_awaitable);

@@ -17,13 +17,6 @@
 #include <cstring>
 #include <vector>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#include <sanitizer/lsan_interface.h>
-#define GROUND_ADDRESS_SANITIZER
-#endif
-#endif
-
 namespace ground {
 
 namespace {
@@ -45,14 +38,21 @@ class Locked {
     }
     ~Locked()
     {
+        if (for_good_) {
+            return;  // with signals kept out, too: their handler would wait for ever
+        }
         locked.clear(std::memory_order_release);
         ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
     }
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;
 
+    // Nobody gets in any more.
+    void keep() noexcept { for_good_ = true; }
+
   private:
     sigset_t before_;
+    bool for_good_ = false;
 };
 
 // Says so if a child has not ended as it should. Formats on the stack, for a handler must not ask
@@ -113,6 +113,7 @@ pid_t fork_child()
     const pid_t child = ::fork();
     if (child == 0) {
         children.clear();  // they are our siblings
+        linger_without_threads();
         // Whoever has died before the first line does not send the signal any more.
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::getppid() != parent) {
@@ -128,16 +129,14 @@ pid_t fork_child()
 
 void leave_child() noexcept
 {
-    wait_for_lingering();  // the client may not have had the last reply
-#ifdef GROUND_ADDRESS_SANITIZER
-    __lsan_do_leak_check();  // _exit() would skip it
-#endif
+    // No check for leaks: LeakSanitizer believes that the parent's threads are here, too.
     ::_exit(EXIT_SUCCESS);
 }
 
 void end_children() noexcept
 {
-    const Locked lock;
+    Locked lock;
+    lock.keep();  // the process ends: another thread must not start one more
     for (const pid_t child : children) {
         ::kill(child, SIGKILL);
     }

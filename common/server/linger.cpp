@@ -26,6 +26,7 @@ constexpr ssize_t most = 16 << 20;
 constexpr int most_threads = 32;
 
 std::atomic<int> threads{0};
+bool alone = false;  // see linger_without_threads()
 
 // A forked child has none of its parent's threads.
 [[maybe_unused]] const int at_fork = ::pthread_atfork(nullptr, nullptr, [] { threads = 0; });
@@ -72,6 +73,10 @@ void close_lingering(Descriptor socket) noexcept
         return;
     }
     ::shutdown(socket.get(), SHUT_WR);
+    if (alone) {
+        read_away(socket.get(), longest);
+        return;
+    }
     if (++threads <= most_threads) {
         try {
             const SignalsBlocked blocked;
@@ -81,7 +86,6 @@ void close_lingering(Descriptor socket) noexcept
                     read_away(fd, longest);
                 }
                 --threads;
-                threads.notify_all();
             }).detach();
             static_cast<void>(socket.release());
             return;
@@ -93,11 +97,6 @@ void close_lingering(Descriptor socket) noexcept
     read_away(socket.get(), milliseconds(0));
 }
 
-void wait_for_lingering() noexcept
-{
-    for (int left = threads; left != 0; left = threads) {
-        threads.wait(left);
-    }
-}
+void linger_without_threads() noexcept { alone = true; }
 
 }  // namespace ground

@@ -16,7 +16,7 @@ namespace ground {
 // thread to be had, what has come until now is read, and nothing more.
 void close_lingering(Descriptor socket) noexcept;
 
-// Waits until the last of them has closed: for a process that ends with its conversation.
-void wait_for_lingering() noexcept;
+// From now on close_lingering() listens by itself: for a process that ends with its conversation.
+void linger_without_threads() noexcept;
 
 }  // namespace ground

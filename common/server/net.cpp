@@ -54,6 +54,36 @@ std::string to_string(const tcp::endpoint& endpoint)
     return text.str();
 }
 
+void say_listening(const Options& options, const tcp::endpoint& bound)
+{
+    if (!bound.address().is_loopback()) {
+        log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
+            options.stage, to_string(bound));
+    }
+    // It is there to serve: that it can't say so (the disk is full, say) is no reason not to.
+    fmt::print("{} listening on {}\n", options.stage, to_string(bound));
+    if (std::fflush(stdout) != 0) {
+        const std::string reason = std::strerror(errno);
+        log("{}: can't write to stdout: {}; listening on {} all the same", options.stage, reason,
+            to_string(bound));
+    }
+}
+
+[[noreturn]] void fail_to_listen(const Options& options, const tcp::endpoint& endpoint,
+                                 const asio::error_code& error)
+{
+    if (error == asio::error::address_in_use) {
+        fail("{}: port {} is in use; stop the other server or choose another --port", options.stage,
+             options.port);
+    }
+    if (error == asio::error::access_denied) {
+        fail("{}: port {} is reserved; choose a --port of 1024 or more", options.stage,
+             options.port);
+    }
+    fail("{}: can't listen on {}: {}; give --host an address of this machine", options.stage,
+         to_string(endpoint), error.message());
+}
+
 }  // namespace
 
 tcp::socket::~socket()
@@ -70,40 +100,65 @@ tcp::socket::~socket()
 tcp::acceptor listen(asio::io_context& context, const Options& options)
 {
     const tcp::endpoint endpoint = resolve(context, options);
+    tcp::acceptor acceptor(context);  // fails if there is no such loop here (07c): no address helps
     try {
-        // SO_REUSEADDR is set: a restart need not wait for old connections to time out.
-        tcp::acceptor acceptor(context, endpoint);
-        const tcp::endpoint bound = acceptor.local_endpoint();
-        if (!endpoint.address().is_loopback()) {
-            log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
-                options.stage, to_string(bound));
-        }
-        // It is there to serve: that it can't say so (the disk is full, say) is no reason not to.
-        fmt::print("{} listening on {}\n", options.stage, to_string(bound));
-        if (std::fflush(stdout) != 0) {
-            const std::string reason = std::strerror(errno);
-            log("{}: can't write to stdout: {}; listening on {} all the same", options.stage,
-                reason, to_string(bound));
-        }
+        acceptor.open(endpoint.protocol());
+        // A restart need not wait for old connections to time out.
+        acceptor.set_option(tcp::acceptor::reuse_address(true));
+        acceptor.bind(endpoint);
+        acceptor.listen();
+        say_listening(options, acceptor.local_endpoint());
         return acceptor;
     } catch (const asio::system_error& error) {
-        if (error.code() == asio::error::address_in_use) {
-            fail("{}: port {} is in use; stop the other server or choose another --port",
-                 options.stage, options.port);
-        }
-        if (error.code() == asio::error::access_denied) {
-            fail("{}: port {} is reserved; choose a --port of 1024 or more", options.stage,
-                 options.port);
-        }
-        fail("{}: can't listen on {}: {}; give --host an address of this machine", options.stage,
-             to_string(endpoint), error.code().message());
+        fail_to_listen(options, endpoint, error.code());
     }
 }
 
-void warn_of_limit(const Options& options, std::size_t clients)
+std::vector<Descriptor> listen_together(const Options& options, unsigned count)
 {
-    // Still to come: the listening socket, what its io_context waits with, and some to spare.
-    const std::size_t own = open_descriptors() + 8;
+    asio::io_context context;
+    tcp::endpoint endpoint = resolve(context, options);
+    std::vector<Descriptor> sockets;
+    try {
+        while (sockets.size() < count) {
+            tcp::acceptor acceptor(context, endpoint.protocol());
+            acceptor.set_option(tcp::acceptor::reuse_address(true));
+            // The first asks for the port as if for itself alone, so it fails if somebody else has
+            // it, this program a second time included; and then lets the others in.
+            if (sockets.empty()) {
+                acceptor.bind(endpoint);
+                endpoint = acceptor.local_endpoint();
+            }
+            const int yes = 1;
+            check(
+                ::setsockopt(acceptor.native_handle(), SOL_SOCKET, SO_REUSEPORT, &yes, sizeof yes),
+                "SO_REUSEPORT");
+            if (!sockets.empty()) {
+                acceptor.bind(endpoint);
+            }
+            acceptor.listen();
+            sockets.emplace_back(acceptor.release());
+        }
+    } catch (const asio::system_error& error) {
+        fail_to_listen(options, endpoint, error.code());
+    }
+    say_listening(options, endpoint);
+    return sockets;
+}
+
+tcp::acceptor adopt(asio::io_context& context, Descriptor listening)
+{
+    int family = 0;
+    socklen_t size = sizeof family;
+    check(::getsockopt(listening.get(), SOL_SOCKET, SO_DOMAIN, &family, &size), "SO_DOMAIN");
+    return {context, family == AF_INET6 ? tcp::v6() : tcp::v4(), listening.release()};
+}
+
+void warn_of_limit(const Options& options, std::size_t clients, unsigned loops)
+{
+    // Still to come: each loop's listening socket, what its io_context waits with, and some to
+    // spare.
+    const std::size_t own = open_descriptors() + 8 + std::size_t{4} * loops;
     const std::size_t limit = raise_descriptor_limit();
     if (limit < clients + own) {
         log("{}: room for {} clients only, for ulimit -n is {}; for {} type {} and start it again",
@@ -270,11 +325,16 @@ tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept
 
 ConnectionLog::ConnectionLog(const tcp::endpoint& peer) : peer_(peer)
 {
-    connection_log("Connection {}", to_string(peer_));
+    if (!connection_log_is_silent()) {  // or else the address would be put into words for nobody
+        connection_log("Connection {}", to_string(peer_));
+    }
 }
 
 ConnectionLog::~ConnectionLog()
 {
+    if (connection_log_is_silent()) {
+        return;
+    }
     try {
         connection_log("Closed {}", to_string(peer_));
     } catch (const std::exception&) {

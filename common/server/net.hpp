@@ -19,6 +19,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace ground {
 
@@ -50,9 +51,16 @@ inline constexpr asio::use_awaitable_t<Executor> use_awaitable;
 // If that cannot be done it says so in one line on stderr and exits with 1.
 [[nodiscard]] tcp::acceptor listen(asio::io_context& context, const Options& options);
 
-// For a stage that means to hold so many clients: if the limit on descriptors leaves room for
-// fewer, says so in one line on stderr, and what to type. Call it once the pool is there.
-void warn_of_limit(const Options& options, std::size_t clients);
+// The same for several loops that share the port (SO_REUSEPORT): so many sockets, all of which
+// listen when it is said, once. The kernel deals newcomers out among them. Each is for adopt() in
+// the thread or the process that is to use it.
+[[nodiscard]] std::vector<Descriptor> listen_together(const Options& options, unsigned count);
+[[nodiscard]] tcp::acceptor adopt(asio::io_context& context, Descriptor listening);
+
+// For a stage that means to hold so many clients, with so many loops: if the limit on descriptors
+// leaves room for fewer, says so in one line on stderr, and what to type. Call it once the pool is
+// there.
+void warn_of_limit(const Options& options, std::size_t clients, unsigned loops = 1);
 
 // Whether accept() failed for want of descriptors or memory: worth another try a little later.
 [[nodiscard]] bool is_exhausted(const asio::error_code& error) noexcept;

@@ -159,6 +159,8 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
     Options options;
     options.stage = stage.name;
     options.workers = std::max(1U, std::thread::hardware_concurrency());
+    options.threads = std::max(1U, std::thread::hardware_concurrency());
+    unsigned inline_below = 0;
 
     CLI::App app(stage.teaches, stage.name);
     app.get_formatter()->column_width(34);
@@ -209,8 +211,25 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
         add_number(app, "--max-waiting", options.limits.waiting, std::size_t{1},
                    std::size_t{1'000'000}, "Requests that may wait for a worker");
     }
+    CLI::Option* below = nullptr;
+    if (has.inline_below) {
+        below = add_number(app, "--inline-below", inline_below, 0U, fib_limit + 1,
+                           "Smaller numbers are computed by the loop (default: it measures)")
+                    ->default_str("");
+    }
+    if (has.loops) {
+        auto* const threads =
+            add_number(app, "--threads", options.threads, 1U, 256U, "Loops (default: cores)");
+        add_number(app, "--processes", options.processes, 1U, 256U,
+                   "Loops, each in a process of its own")
+            ->default_str("")
+            ->excludes(threads);
+    }
 
     parse(app, argc, argv, stage);
+    if (below != nullptr && below->count() > 0) {
+        options.inline_below = inline_below;
+    }
     if (options.quiet) {
         silence_connection_log();
     }

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace ground {
@@ -42,6 +43,9 @@ struct Options {
     unsigned workers = 0;  // set to the number of cores if not given
     Limits limits;
     BrokerOptions broker;
+    std::optional<unsigned> inline_below;  // in 07b_cheap_inline; nothing: what it measures
+    unsigned threads = 0;    // loops, in 09_all_cores; set to the number of cores if not given
+    unsigned processes = 0;  // that many loops in processes of their own instead
     std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
 };
 
@@ -54,10 +58,12 @@ extern const About about;  // of the stage that this program is; made by stages/
 
 // The options that only some stages have.
 struct Has {
-    bool pool = false;    // --pool, --workers, and what --pool broker needs
-    bool gil = false;     // --switch-interval
-    bool guard = false;   // --guard
-    bool limits = false;  // --idle-timeout, --request-timeout, --max-waiting
+    bool pool = false;          // --pool, --workers, and what --pool broker needs
+    bool gil = false;           // --switch-interval
+    bool guard = false;         // --guard
+    bool limits = false;        // --idle-timeout, --request-timeout, --max-waiting
+    bool inline_below = false;  // --inline-below
+    bool loops = false;         // --threads, --processes
 };
 
 // The options of this run; also makes the process fit to serve: as many descriptors as it may have,

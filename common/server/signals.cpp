@@ -33,11 +33,15 @@ namespace ground {
 
 namespace {
 
+bool parent_takes_interrupts = false;
+
 sigset_t stop_signals() noexcept
 {
     sigset_t set;
     ::sigemptyset(&set);
-    ::sigaddset(&set, SIGINT);
+    if (!parent_takes_interrupts) {
+        ::sigaddset(&set, SIGINT);
+    }
     ::sigaddset(&set, SIGTERM);
     return set;
 }
@@ -88,6 +92,12 @@ void exit_on_signals()
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
 #endif
+}
+
+void leave_interrupts_to_parent() noexcept
+{
+    parent_takes_interrupts = true;
+    ::signal(SIGINT, SIG_IGN);
 }
 
 void stop_on_signals(asio::io_context& context, std::function<void()> stop)

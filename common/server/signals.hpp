@@ -22,8 +22,14 @@ void exit_on_signals();
 // process is still there after 1.5 s, or at a second signal, it is ended as above.
 void stop_on_signals(asio::io_context& context, std::function<void()> stop);
 
-// The same for a program without a context: stop() is called on a thread of its own.
+// The same for several loops, or for none: calls stop() on the thread that waits for signals, so
+// all that it may do is to post, or to ring.
 void stop_on_signals(std::function<void()> stop);
+
+// For a child of a server that passes its signals on (see family.hpp): from now on the functions
+// above take SIGTERM only, and SIGINT is ignored. Ctrl-C reaches parent and children; with what the
+// parent passes on it would be a second signal.
+void leave_interrupts_to_parent() noexcept;
 
 // Threads that are started while this lives take no signals: those are for the main thread, or for
 // whom it has told to wait for them.

@@ -1,8 +1,11 @@
-// start_thread.hpp -- a thread for a client.
+// start_thread.hpp -- a thread for a client, and for the server itself.
 #pragma once
 
+#include "common/server/log.hpp"
 #include "common/server/net.hpp"
+#include "common/server/options.hpp"
 
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -26,6 +29,18 @@ void start_thread(Handle handle, tcp::socket client, Arguments... arguments)
     } catch (const std::exception&) {
         refuse(*shared, "server full, no more threads");
     }
+}
+
+// A thread that a server can't do without. If there is none to be had it says so in one line on
+// stderr and ends with 1.
+template <typename Run>
+[[nodiscard]] std::thread start_own_thread(const Options& options, Run run)
+try {
+    return std::thread(std::move(run));
+} catch (const std::exception& error) {
+    log("{}: can't start {} threads: {}; try fewer --threads", options.stage, options.threads,
+        error.what());
+    std::_Exit(EXIT_FAILURE);
 }
 
 }  // namespace ground

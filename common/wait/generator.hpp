@@ -1,6 +1,7 @@
 // generator.hpp -- a function that can pause: C++23's std::generator, as far as we need it.
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <exception>
 #include <iterator>
@@ -10,23 +11,53 @@
 
 namespace ground {
 
+namespace generator_detail {
+
+// How the body pauses at a co_yield, and what the co_yield is when the body goes on: what was sent.
+template <typename Sent>
+class Pause {
+  public:
+    explicit Pause(std::optional<Sent>& sent) noexcept : sent_(sent) {}
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<>) const noexcept {}
+    Sent await_resume() const { return std::exchange(sent_, std::nullopt).value(); }
+
+  private:
+    std::optional<Sent>& sent_;
+};
+
+// Where that lies meanwhile.
+template <typename Sent>
+struct Inbox {
+    Pause<Sent> pause() noexcept { return Pause<Sent>(sent); }
+    std::optional<Sent> sent;
+};
+template <>
+struct Inbox<void> {
+    std::suspend_always pause() noexcept { return {}; }
+};
+
+}  // namespace generator_detail
+
 // The names are those of std::generator: begin(), end(), and an iterator that resumes the body when
 // it is incremented. next() comes from Python. Lazy: nothing runs before the first value is asked
 // for. Movable only; owns the body's frame, so destroying a generator that is paused destroys what
-// its body holds. What the body throws, begin(), ++ and next() throw.
-template <typename T>
+// its body holds. What the body throws, begin(), ++, next() and send() throw.
+//
+// A Generator<T, Sent> is given something, too: its co_yield is what send() was called with.
+template <typename T, typename Sent = void>
 class [[nodiscard]] Generator {
   public:
-    class promise_type {
+    class promise_type : generator_detail::Inbox<Sent> {
       public:
         Generator get_return_object() { return Generator(Handle::from_promise(*this)); }
         std::suspend_always initial_suspend() noexcept { return {}; }
         std::suspend_always final_suspend() noexcept { return {}; }
         // The value lives in the body's frame for as long as the body is paused at its co_yield.
-        std::suspend_always yield_value(const T& value) noexcept
+        auto yield_value(const T& value) noexcept
         {
             value_ = std::addressof(value);
-            return {};
+            return this->pause();
         }
         void return_void() noexcept {}
         void unhandled_exception() noexcept { error_ = std::current_exception(); }
@@ -85,6 +116,16 @@ class [[nodiscard]] Generator {
     {
         resume(body_);
         return body_.done() ? std::nullopt : std::optional<T>(*body_.promise().value_);
+    }
+
+    // As next(), but that the co_yield at which the body is paused is this value. Before the first
+    // one nobody waits for a value: next() leads there. (A co_yield that should be one and is gone
+    // on from by next() throws std::bad_optional_access.)
+    template <std::convertible_to<Sent> U>
+    std::optional<T> send(U&& value)
+    {
+        body_.promise().sent = std::forward<U>(value);
+        return next();
     }
 
   private:

@@ -20,7 +20,7 @@ from comments import format_prose, is_sentence, read_header
 from differences import format_diff, stage_diff
 from listing import format_reading
 from markup import escape, quoted
-from sources import ROOT, Failed, Names, find_definitions, read_source, stages_by_place
+from sources import ROOT, Failed, Names, find_definitions, primers, read_source, stages_by_place
 
 PARTS = Path(__file__).resolve().parent
 
@@ -34,7 +34,7 @@ def order_of_headers(stages, by_name):
     order = []
     for stage in stages:
         order += [name for name in stage.includes if name not in order]
-    rest = sorted(name for name, source in by_name.items() if not source.is_stage and name not in order)
+    rest = sorted(name for name, source in by_name.items() if source.is_header and name not in order)
     return [by_name[name] for name in order + rest]
 
 
@@ -68,7 +68,7 @@ def format_article(source, header, size, names, group, diffs, by_name):
     after = group[position + 1] if position + 1 < len(group) else None
     identity = source.name
     company = [other for other in group if other.place == source.place]
-    where = (f"{capitalised(source.place)}: {company.index(source) + 1} of {len(company)}" if source.is_stage else
+    where = (f"{capitalised(source.place)}: {company.index(source) + 1} of {len(company)}" if source.place else
              f"{source.path.parent.relative_to(ROOT)}/ · {used_by(source, [s for s in by_name.values() if s.is_stage], by_name)}")
     outline = "".join(f"<li><a href={quoted('#' + d.anchor)}><code>{escape(d.name)}</code></a></li>"
                       for d in source.definitions
@@ -92,8 +92,10 @@ def format_article(source, header, size, names, group, diffs, by_name):
                 f"<div class=patch>{format_diff(changes, old, source, code_only)}</div></section>\n")
     if source.is_stage and (ROOT / "docs" / f"{source.name}.md").exists():
         where += f" · more about it in <code>docs/{source.name}.md</code>"
+    elif source.place and not source.is_stage:
+        where += " · in Python, and what it prints: <code>docs/primers.md</code>"
     contents = f"<nav class=outline aria-label='In {identity}'><p>In this file</p><ul>{outline}</ul></nav>"
-    return (f"<article id={quoted(identity)} data-kind={'stage' if source.is_stage else 'header'}>\n"
+    return (f"<article id={quoted(identity)} data-kind={'stage' if source.is_stage else 'header' if source.is_header else 'primer'}>\n"
             f"<header class=top><p class=where>{where}</p>{header.title}{header.rest}{views}</header>\n"
             f"<section class='view read' aria-label='{identity}, annotated'>\n"
             f"<div class=rows>{format_reading(source, names, size, contents)}</div></section>\n"
@@ -104,10 +106,12 @@ def format_article(source, header, size, names, group, diffs, by_name):
 def format_page():
     places = stages_by_place()
     sources = [read_source(path, place) for place, paths in places.items() for path in paths]
+    sources += [read_source(path, "primers") for path in primers()]
     sources += [read_source(path) for path in sorted(ROOT.glob("common/*/*.hpp"))]
     find_definitions(sources)
     by_name = {source.name: source for source in sources}
     stages = [source for source in sources if source.is_stage]
+    small = [source for source in sources if not source.is_stage and not source.is_header]
     headers = order_of_headers(stages, by_name)
     names = {source.name: Names(source, by_name) for source in sources}
     tops = {source.name: read_header(source, names[source.name]) for source in sources}
@@ -128,7 +132,7 @@ def format_page():
 
     articles = "".join(
         format_article(source, *tops[source.name], names[source.name], group, diffs, by_name)
-        for group in (stages, headers) for source in group)
+        for group in (stages, small, headers) for source in group)
     firsts = {next(s for s in stages if s.place == place) for place in list(places)[1:]}
     tabs = "".join(f"<li{' class=first' * (s in firsts)}><a href=#{s.name} title={quoted(s.name)}><b>{short(s.name)}</b>"
                    f"<span>{escape(s.name.removeprefix(short(s.name)))}</span></a></li>" for s in stages)
@@ -147,7 +151,10 @@ def format_page():
     shelf = "".join(f"<li><a href=#{s.name}><code>{s.name}</code></a> "
                     f"<p>{format_prose(capitalised(first_sentence(tops[s.name][0].tagline)), names[s.name])}</p> "
                     f"<span class=counts>{used_by(s, stages, by_name)}</span></li>" for s in headers)
+    programs = "".join(f"<li><a href=#{s.name}><code>{s.name}</code></a> "
+                       f"<p>{format_prose(capitalised(tops[s.name][0].tagline), names[s.name])}</p></li>" for s in small)
     parts = {
+        "primers": programs,
         "page.css": (PARTS / "page.css").read_text(encoding="utf-8"),
         "page.js": (PARTS / "page.js").read_text(encoding="utf-8"),
         "tabs": tabs, "headers": shelf, "articles": articles,

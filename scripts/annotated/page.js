@@ -93,10 +93,10 @@ document.addEventListener("DOMContentLoaded", () => {
       targets.forEach((line) => line.classList.add("hit"));
     }
     const own = view?.id ? view.id : current.id;
-    const isHeader = current.dataset.kind === "header";
+    const tabOf = { header: "common", primer: "primers" }[current.dataset.kind];
     for (const link of document.querySelectorAll(".tabs a, .views a, .home")) {
       const to = link.getAttribute("href").slice(1);
-      const here = link.closest(".tabs") ? to === current.id || (to === "common" && isHeader) : to === own;
+      const here = link.closest(".tabs") ? to === current.id || to === tabOf : to === own;
       here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
     }
     document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });

@@ -32,6 +32,14 @@ def stages_by_place():
     return {"no place yet" if place == "?" else place: paths for place, paths in places.items() if paths}
 
 
+def primers():
+    """The small programs, in the order in which docs/primers.md tells of them."""
+    page = (ROOT / "docs" / "primers.md").read_text(encoding="utf-8")
+    order = re.findall(r"^### `(\w+)`", page, re.MULTILINE)
+    paths = {path.stem: path for path in sorted((ROOT / "stages" / "primers").glob("*.cpp"))}
+    return [paths.pop(name) for name in order if name in paths] + list(paths.values())
+
+
 @dataclass
 class Word:
     """A token: what it is (a class in page.css, or nothing), its text, and its offset in the file."""
@@ -80,8 +88,12 @@ class Source:
         return self.path.parent.name == "stages"
 
     @property
+    def is_header(self):
+        return self.path.suffix == ".hpp"
+
+    @property
     def name(self):
-        """What it is called in addresses: 02_threads, protocol.hpp."""
+        """What it is called in addresses: 02_threads, protocol.hpp, or countdown.cpp of a primer."""
         return self.path.stem if self.is_stage else self.path.name
 
     def is_comment(self, number):

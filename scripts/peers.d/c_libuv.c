@@ -177,6 +177,7 @@ int main(int argc, char** argv)
             return 2;
         }
     }
+    signal(SIGPIPE, SIG_IGN); /* libuv leaves that to us: a client that has gone is no reason to go */
     uv_loop_t* const loop = uv_default_loop();
     uv_tcp_t acceptor;
     struct sockaddr_in address;

@@ -194,7 +194,7 @@ class DocsTest(unittest.TestCase):
     def setUp(self):
         self.root = Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()
         self.build = self.root / "elsewhere"
-        for name in ("docs.py", "stage-diff", "lib.sh"):
+        for name in ("docs.py", "stage-diff", "lib.sh", "stages"):
             self.write(f"scripts/{name}", (SCRIPTS / name).read_text(), 0o755)
         self.write("scripts/measure", "#!/bin/sh\n", 0o755)
         self.write("stages/01_a.cpp", STAGE_1)
@@ -312,6 +312,14 @@ class Sources(DocsTest):
         self.record(self.PAGE)
         self.break_file("stages/01_a.cpp", "void greet", "void welcome")
         self.assert_finding(r"page.md:1: no line of stages/01_a.cpp contains 'void greet'")
+
+    def test_a_block_goes_to_the_end_of_the_file_if_no_last_line_is_named(self):
+        self.record("<!-- source stages/01_a.cpp: void greet ... -->\n```cpp\n```\n")
+        self.assert_current()
+        self.assertIn((self.root / "stages/01_a.cpp").read_text().rstrip().split("\n")[-1],
+                      (self.root / "docs/page.md").read_text())
+        self.break_file("stages/01_a.cpp", '"hello"', '"HELLO"')
+        self.assert_finding(r"docs/page\.md:1: .*stale")
 
     def test_a_file_that_is_gone_is_found(self):
         self.assert_page_finding(self.PAGE.replace("01_a", "09_z"), "page.md:1: there is no file stages/09_z.cpp")

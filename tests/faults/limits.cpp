@@ -3,6 +3,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <deque>
 
 using namespace ground::test;
@@ -30,7 +31,7 @@ TEST_CASE("1,100 clients: select holds no more than FD_SETSIZE, the surplus is t
     }
     for (int i = 0; i < 10; ++i) {
         Client talkative(server);
-        talkative.send(std::string(8 << 20, '1'));
+        talkative.send(std::string(256 << 10, '1'));
         REQUIRE(talkative.read_all() == "[Error] server full\n");
     }
     for (std::size_t i = 0; i < 1000; ++i) {
@@ -97,7 +98,10 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
         clients.back().send("10\n");
     }
     server.err().wait_for("descriptors");
-    CHECK_FALSE(clients.back().readable());
+    // Each of several loops has a queue of newcomers of its own: then nobody knows who is the last.
+    const bool in_order = !stage().has_event_loops();
+    const auto waits = [](const Client& client) { return !client.readable(); };
+    CHECK((in_order ? waits(clients.back()) : std::any_of(clients.begin(), clients.end(), waits)));
 
     // It waits without spinning: while this process uses half a second of CPU time, it uses hardly
     // any.
@@ -106,11 +110,11 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
     CHECK(cpu_time_with_descendants(server) - used_before < milliseconds(100));
     CHECK(count(server.err().text(), "descriptors") == 1);
 
-    CHECK(clients.front().read_line() == "55");
-    CHECK_FALSE(clients.back().readable());
-    clients.pop_front();
-    for (; !clients.empty(); clients.pop_front()) {
-        REQUIRE(clients.front().read_line() == "55");
+    while (!clients.empty()) {
+        const auto client = next_served(clients);
+        REQUIRE(client->read_line() == "55");
+        CHECK((!in_order || clients.size() < 40 || waits(clients.back())));
+        clients.erase(client);
     }
     check_serves(server);
     check_descriptors_return_to(before, server);
@@ -210,13 +214,13 @@ TEST_CASE("beyond the number of processes that its user may have, newcomers are 
 }
 
 TEST_CASE("a pool whose threads can't be started says so in one line" *
-          only_if(stage().pool_is_threads() && user_of_our_own().has_value()) *
+          only_if(stage().pool_is_threads() && !stage().green() && user_of_our_own().has_value()) *
           because("no thread per client or in the pool, or the test is not run by root"))
 {
     constexpr rlimit few{10, 10};
-    Start start{.command = {stage().executable(), "--port", "0", "--workers", "64"},
-                .limits = {{RLIMIT_NPROC, few}},
-                .user = user_of_our_own()};
+    Start start{
+        .command = stage().command(), .limits = {{RLIMIT_NPROC, few}}, .user = user_of_our_own()};
+    start.command.insert(start.command.end(), {"--port", "0", "--workers", "64"});
     start.command.insert(start.command.end(), stage().arguments().begin(),
                          stage().arguments().end());
     const Outcome outcome = run(start);

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <deque>
 #include <optional>
 #include <string_view>
 
@@ -27,6 +28,10 @@ void check_nothing_is_left(const Server& server);
 
 // Right after its end: it has not left its workers to die by themselves.
 void check_nothing_was_left(const Server& server);
+
+// Of clients who come in a row and have asked, the one whose reply comes next. The first, as a
+// rule; where each of several loops has a queue of newcomers of its own, whoever has one.
+[[nodiscard]] std::deque<Client>::iterator next_served(std::deque<Client>& clients);
 
 void check_port_is_free(const Server& server);
 

@@ -23,11 +23,7 @@ std::string file_of_this_run()
     if (directory == nullptr) {
         return {};
     }
-    std::string name(stage().name());
-    for (const std::string& argument : stage().arguments()) {
-        name += argument == "--pool" ? "." : argument;
-    }
-    return std::string(directory) + "/" + name;
+    return std::string(directory) + "/" + stage().run();
 }
 
 // A line for each test case: fault, outcome, reason, figure, name of the test case. And one at the

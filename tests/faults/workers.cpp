@@ -2,6 +2,8 @@
 #include "support.hpp"
 
 #include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 
@@ -115,13 +117,84 @@ TEST_CASE("a stopped worker delays only what it computes" * only_if(stage().has_
 
 TEST_SUITE_END();
 
+TEST_SUITE_BEGIN("worker under a debugger");
+
+namespace {
+
+// Holds a process as a debugger does: unlike SIGSTOP, its parent hears nothing of it.
+class Debugger {
+  public:
+    explicit Debugger(pid_t pid) : pid_(pid)
+    {
+        REQUIRE(::ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) == 0);
+        REQUIRE(::ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr) == 0);
+        int status = 0;
+        REQUIRE(::waitpid(pid, &status, __WALL) == pid);
+        REQUIRE(WIFSTOPPED(status));
+    }
+    ~Debugger() { ::ptrace(PTRACE_DETACH, pid_, nullptr, nullptr); }
+    Debugger(const Debugger&) = delete;
+    Debugger& operator=(const Debugger&) = delete;
+
+  private:
+    pid_t pid_;
+};
+
+}  // namespace
+
+TEST_CASE("a worker that is debugged delays only what it computes" *
+          only_if(stage().has_processes()) * because("no worker processes"))
+{
+    const LongRequest long_request(std::chrono::milliseconds(1000));  // not through before it stops
+    const Server server({"--workers", "2"});
+    Client one(server);
+    const auto busy =
+        wait_until_descendants_compute(server, 1, [&] { one.send(long_request.text()); });
+    REQUIRE(busy.size() == 1);
+    {
+        const Debugger debugger(busy[0]);
+        Client two(server);
+        for (int i = 0; i < 20; ++i) {
+            REQUIRE(two.ask("10\n") == "55");
+        }
+        CHECK_FALSE(one.readable());
+    }
+    CHECK(one.read_line() == long_request.reply());
+    held();
+}
+
+TEST_CASE("whichever worker is debugged while it waits, the others serve" *
+          only_if(stage().has_processes()) * because("no worker processes"))
+{
+    const Server server({"--workers", "2"});
+    wait_for_workers(server, 2);
+    Client client(server);
+    CHECK(client.ask("10\n") == "55");
+    for (const ProcessInfo& process : server.descendants()) {
+        if (process.parent != server.pid()) {
+            const Debugger debugger(process.pid);
+            for (int i = 0; i < 20; ++i) {
+                REQUIRE(client.ask("10\n") == "55");
+            }
+        }
+        REQUIRE(client.ask("10\n") == "55");
+    }
+    held();
+}
+
+TEST_SUITE_END();
+
 TEST_SUITE_BEGIN("no process for a worker");
 
 TEST_CASE("workers that can't be replaced are missed, and come as soon as they can" *
           only_if(stage().has_processes() && user_of_our_own().has_value()) *
           because("no worker processes, or the test is not run by root"))
 {
-    const Server server({"--workers", "2"}, {.command = {}, .user = user_of_our_own()});
+    std::vector<std::string> arguments{"--workers", "2"};
+    if (stage().is("07b_cheap_inline")) {
+        arguments.insert(arguments.end(), {"--inline-below", "1"});  // all of it is for the pool
+    }
+    const Server server(arguments, {.command = {}, .user = user_of_our_own()});
     wait_for_workers(server, 2);
     Client client(server);
     Client other(server);

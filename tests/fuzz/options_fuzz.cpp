@@ -240,6 +240,7 @@ std::optional<Options> expected_options(const std::vector<std::string>& words,
     Options options;
     options.stage = this_stage.name;
     options.workers = std::max(1U, std::thread::hardware_concurrency());
+    options.threads = options.workers;
     const auto number = [](auto& target, std::uint64_t smallest, std::uint64_t largest) {
         return [&target, smallest, largest](const std::string& text) {
             const auto value = whole_number(text, largest);
@@ -274,6 +275,12 @@ std::optional<Options> expected_options(const std::vector<std::string>& words,
         options.switch_interval = std::chrono::microseconds(*count * unit->second);
         return true;
     };
+    const auto inline_below = [&options, number](const std::string& text) {
+        unsigned value = 0;
+        const bool valid = number(value, 0, 94)(text);
+        options.inline_below = value;
+        return valid;
+    };
     using Word = std::string;
     const std::map<Word, std::function<bool(const Word&)>> setters{
         {"--host", host},
@@ -291,6 +298,9 @@ std::optional<Options> expected_options(const std::vector<std::string>& words,
                                                                  {"broker", PoolKind::broker}})},
         {"--workers", number(options.workers, 1, 256)},
         {"--switch-interval", interval},
+        {"--inline-below", inline_below},
+        {"--threads", number(options.threads, 1, 256)},
+        {"--processes", number(options.processes, 1, 256)},
     };
     std::set<Word> given;  // twice is a mistake
     for (auto word = words.begin(); word != words.end(); ++word) {
@@ -314,6 +324,9 @@ std::optional<Options> expected_options(const std::vector<std::string>& words,
             return std::nullopt;
         }
     }
+    if (given.contains("--threads") && given.contains("--processes")) {
+        return std::nullopt;
+    }
     return options;
 }
 
@@ -336,12 +349,14 @@ void check_command_line(const std::string& text)
         arguments.push_back(word.data());
     }
     arguments.push_back(nullptr);
-    const Options options = parse_options(static_cast<int>(words.size()), arguments.data(),
-                                          this_stage, {.pool = true, .gil = true});
+    const Options options =
+        parse_options(static_cast<int>(words.size()), arguments.data(), this_stage,
+                      {.pool = true, .gil = true, .inline_below = true, .loops = true});
     const auto same = [&](auto member) { return options.*member == (*expected).*member; };
     require(same(&Options::stage) && same(&Options::host) && same(&Options::port) &&
                 same(&Options::quiet) && same(&Options::pool) && same(&Options::workers) &&
-                same(&Options::switch_interval) &&
+                same(&Options::switch_interval) && same(&Options::inline_below) &&
+                same(&Options::threads) && same(&Options::processes) &&
                 options.rules.framing == expected->rules.framing &&
                 options.rules.max_n == expected->rules.max_n &&
                 options.rules.fib == expected->rules.fib,

@@ -120,7 +120,10 @@ std::string reply_to(const Request& request)
 }
 
 // The loop of a stage. Each piece is what one read returns or, if there is no room for it, several.
-Conversation converse(const Pieces& pieces, const Rules& rules, bool half_close)
+// What a read leaves of the buffer is full of rest_of_buffer: seen in the replies if anybody looks
+// too far.
+Conversation converse(const Pieces& pieces, const Rules& rules, bool half_close,
+                      char rest_of_buffer)
 {
     Conversation result;
     Requests requests(rules);
@@ -130,7 +133,7 @@ Conversation converse(const Pieces& pieces, const Rules& rules, bool half_close)
         if (capacity - buffer.size() > Requests::max_line || buffer.empty()) {
             throw Finding("keeps more than a line from one read to the next");
         }
-        std::fill(buffer.begin(), buffer.end(), '7');  // seen in a reply if it looks too far
+        std::fill(buffer.begin(), buffer.end(), rest_of_buffer);
         const std::size_t size = bytes.copy(buffer.data(), buffer.size());
         requests.received(size);
         while (const auto request = requests.next()) {
@@ -158,16 +161,20 @@ Conversation converse(const Pieces& pieces, const Rules& rules, bool half_close)
 std::vector<std::string> replies_to(const Pieces& pieces, const Rules& rules, bool half_close)
 {
     constexpr const char* framings[] = {"line", "chunk", "auto"};
-    const Conversation seen = converse(pieces, rules, half_close);
-    const Conversation expected = reference::conversation(seen.reads, rules, half_close);
-    if (seen.replies != expected.replies || seen.hung_up != expected.hung_up) {
-        throw Finding(fmt::format(
-            "--framing {} --max-n {}, reads {}{}\nreplies  {}{}\nexpected {}{}",
-            framings[static_cast<int>(rules.framing)], rules.max_n, seen.reads,
-            half_close ? ", end of file" : "", seen.replies, seen.hung_up ? ", hung up" : "",
-            expected.replies, expected.hung_up ? ", hung up" : ""));
+    std::vector<std::string> replies;
+    for (const char rest_of_buffer : {'7', '\n'}) {
+        Conversation seen = converse(pieces, rules, half_close, rest_of_buffer);
+        const Conversation expected = reference::conversation(seen.reads, rules, half_close);
+        if (seen.replies != expected.replies || seen.hung_up != expected.hung_up) {
+            throw Finding(fmt::format(
+                "--framing {} --max-n {}, reads {}{}\nreplies  {}{}\nexpected {}{}",
+                framings[static_cast<int>(rules.framing)], rules.max_n, seen.reads,
+                half_close ? ", end of file" : "", seen.replies, seen.hung_up ? ", hung up" : "",
+                expected.replies, expected.hung_up ? ", hung up" : ""));
+        }
+        replies = std::move(seen.replies);
     }
-    return seen.replies;
+    return replies;
 }
 
 // The stream of an input, and where its cuts are.

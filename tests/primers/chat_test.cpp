@@ -75,6 +75,14 @@ TEST_CASE("chat: a client who resets his connection is missed by nobody")
     auto [ann, ben] = two(chat);
     Client eve = join(chat, ann, "eve");
     CHECK(ben.read_line() == "eve is here");
+    Client dan = join(chat, ann, "dan");
+    CHECK(ben.read_line() == "dan is here");
+    CHECK(eve.read_line() == "dan is here");
+    dan.reset();
+    chat.err().wait_for("Connection reset by peer");  // what logging itself opens is open now
+    ann.send("where is dan?\n");
+    CHECK(ben.read_line() == "where is dan?");
+    CHECK(eve.read_line() == "where is dan?");
     const std::size_t before = chat.descriptors();
     eve.reset();
     eventually("eve is forgotten", [&] { return chat.descriptors() == before - 1; });

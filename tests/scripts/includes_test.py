@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 # A folder may include itself and these; what is said of a folder holds for those in it that are not named.
 MAY_INCLUDE = {
     "common/compute": ["common/wait", "common/server"],
+    "common/green": ["common/wait", "common/server"],
     "common/server": ["common/compute/fib.hpp", "common/compute/process_pool.hpp"],
     "common/wait": ["common/server", "common/compute/fib.hpp"],
     "clients/shared": ["common"],
@@ -19,6 +20,7 @@ MAY_INCLUDE = {
                              "clients/perf", "clients/shared", "common"],
     "clients": ["common"],
     "stages": ["common"],
+    "stages/06c_monkey_patch": ["blocks.hpp", "green.hpp"],  # its own; it is loaded into programs of any kind
 }
 
 

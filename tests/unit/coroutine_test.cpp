@@ -45,6 +45,19 @@ Generator<int> fail_after(int values)
     throw std::runtime_error("no more");
 }
 
+// Gives the sum of what it was sent, until that is 0.
+Generator<int, std::unique_ptr<int>> sum(Token token)
+{
+    int total = *token;
+    for (;;) {
+        const std::unique_ptr<int> more = co_yield total;
+        if (*more == 0) {
+            co_return;
+        }
+        total += *more;
+    }
+}
+
 }  // namespace
 
 TEST_CASE("generator: nothing runs before the first value is asked for")
@@ -116,6 +129,27 @@ TEST_CASE("generator: what the body holds lives exactly as long as the generator
     }
     CHECK(token.use_count() == 1);
     CHECK(*token == 1);
+}
+
+TEST_CASE("generator: its co_yield is what it is sent, also what can only be moved")
+{
+    const Token token = std::make_shared<int>(1);
+    {
+        auto generator = sum(token);
+        CHECK(*generator.next() == 1);
+        CHECK(*generator.send(std::make_unique<int>(2)) == 3);
+        CHECK(*generator.send(std::make_unique<int>(4)) == 7);
+        CHECK(generator.send(std::make_unique<int>(0)) == std::nullopt);
+    }
+    CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("generator: one that should have been sent something and was not throws")
+{
+    auto generator = sum(std::make_shared<int>(1));
+    CHECK(*generator.next() == 1);
+    CHECK(*generator.send(std::make_unique<int>(2)) == 3);
+    CHECK_THROWS_AS(generator.next(), std::bad_optional_access);
 }
 
 TEST_CASE("generator: moving it moves the body")
@@ -221,6 +255,12 @@ Task hold_over_a_wait(Token token)
     *token += 1;
 }
 
+Task hold_and_throw([[maybe_unused]] Token token)
+{
+    co_await 1;
+    throw std::runtime_error("no luck");
+}
+
 Task hold_two_deep(Token token)
 {
     co_await hold_over_a_wait(token);
@@ -323,6 +363,18 @@ TEST_CASE("coroutine: what it holds lives exactly as long as it does")
         CHECK(task.next() == std::nullopt);
     }
     CHECK(*token == 2);
+    CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("coroutine: an outermost one that throws gives back all that it holds")
+{
+    const Token token = std::make_shared<int>(0);
+    {
+        Task task = hold_and_throw(token);
+        CHECK(*task.next() == 1);
+        CHECK(token.use_count() > 1);
+        CHECK_THROWS_WITH_AS(task.next(), "no luck", std::runtime_error);
+    }
     CHECK(token.use_count() == 1);
 }
 

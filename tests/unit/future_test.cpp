@@ -1,9 +1,14 @@
 #include "common/wait/future.hpp"
 
+#include "tests/harness.hpp"
+
 #include <doctest/doctest.h>
+
+#include <unistd.h>
 
 #include <atomic>
 #include <barrier>
+#include <latch>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -14,6 +19,8 @@
 #include <vector>
 
 using namespace ground;
+using ground::test::eventually;
+using ground::test::process_info;
 
 TEST_CASE("future: is not done until its promise says so")
 {
@@ -172,17 +179,26 @@ TEST_CASE("future: a promise that was moved from does not break")
 
 TEST_CASE("future: callbacks and the completion may race; each callback runs exactly once")
 {
-    for (int round = 0; round < 500; ++round) {
+    for (int round = 0; round < 2000; ++round) {
         Promise<int> promise;
         const Future<int> future = promise.future();
         std::atomic<int> calls = 0;
-        std::thread adder([&calls, future] {
+        std::barrier start(2);
+        const auto add = [&] {
+            start.arrive_and_wait();
             for (int i = 0; i < 10; ++i) {
                 future.add_done_callback([&calls](const Future<int>&) { ++calls; });
             }
-        });
-        promise.set_result(round);
-        adder.join();
+        };
+        const auto complete = [&] {
+            start.arrive_and_wait();
+            promise.set_result(round);
+        };
+        // Who has begun first is ahead of the other as a rule: so they take turns.
+        const bool completed_here = round % 2 == 0;
+        std::thread other([&] { completed_here ? add() : complete(); });
+        completed_here ? complete() : add();
+        other.join();
         REQUIRE(calls == 10);
     }
 }
@@ -283,6 +299,33 @@ TEST_CASE("future: cancel() wakes those who wait for the result")
     std::thread waiter([&] { CHECK_THROWS_AS(owner.future.result(), Cancelled); });
     CHECK(owner.future.cancel());
     waiter.join();
+}
+
+TEST_CASE("future: a callback that comes while the future completes runs, once")
+{
+    std::latch locked(1);
+    std::atomic<pid_t> adder_id = 0;
+    std::optional<Promise<int>> promise;
+    promise.emplace([&] {
+        // The future is locked: who adds a callback has to wait, and may only then look whether it
+        // is done.
+        locked.count_down();
+        eventually("somebody waits to add a callback", [&] {
+            const auto thread = process_info(adder_id);
+            return thread && thread->state == 'S';
+        });
+        return std::exchange(promise, std::nullopt);
+    });
+    const Future<int> future = promise->future();
+    std::atomic<int> calls = 0;
+    std::jthread adder([&] {
+        locked.wait();
+        adder_id = ::gettid();
+        future.add_done_callback([&](const auto&) { ++calls; });
+    });
+    CHECK(future.cancel());
+    adder.join();
+    CHECK(calls == 1);
 }
 
 TEST_CASE("future: cancel() and the completion may race: one of them wins, callbacks run once")

@@ -155,10 +155,10 @@ TEST_CASE("log: nobody reads it, and nobody waits; what was lost is said later")
         const char* what;
         Channel (*make)();
     };
-    for (const auto& [what, make] :
+    for (const Kind& kind :
          {Kind{"pipe", make_pipe}, Kind{"terminal", make_terminal}, Kind{"socket", make_socket}}) {
-        CAPTURE(what);
-        const Channel channel = make();
+        CAPTURE(kind.what);
+        const Channel channel = kind.make();
         const Talker talker(channel);
         talker.wait_until_said();
         std::string text = drain(channel);

@@ -1,13 +1,17 @@
 // Pools are tested in a program of their own: ProcessPool must be made while there are no threads.
 #include "common/compute/process_pool.hpp"
 #include "common/compute/thread_pool.hpp"
+#include "common/server/descriptor.hpp"
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
+#include <fcntl.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +24,7 @@
 #include <memory>
 #include <new>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -77,6 +82,45 @@ pid_t wait_for_busy_worker()
         return busy != -1;
     });
     return busy;
+}
+
+bool is_in_state(pid_t pid, char state)
+{
+    const auto info = process_info(pid);
+    return info && info->state == state;
+}
+
+void stop(pid_t pid)
+{
+    REQUIRE(::kill(pid, SIGSTOP) == 0);
+    eventually("it stands still", [pid] { return is_in_state(pid, 'T'); });
+}
+
+// Besides stdin, stdout and stderr. The path by which it can be opened here, too.
+std::string only_descriptor_of(pid_t pid)
+{
+    std::vector<std::string> paths;
+    eventually("it has closed all that it does not need", [&] {
+        paths.clear();
+        for (int fd = 3; fd < 100; ++fd) {
+            const std::string path = fmt::format("/proc/{}/fd/{}", pid, fd);
+            if (::faccessat(AT_FDCWD, path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+                paths.push_back(path);
+            }
+        }
+        return paths.size() == 1;
+    });
+    return paths.front();
+}
+
+void fill(const std::string& pipe)
+{
+    const Descriptor end(check(::open(pipe.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC), "open"));
+    const std::vector<char> bytes(4096);
+    while (::write(end.get(), bytes.data(), bytes.size()) > 0) {
+    }
+    while (::write(end.get(), bytes.data(), 1) > 0) {
+    }
 }
 
 // What the workers do, seen from here, be they processes or threads: it lies in shared memory.
@@ -503,6 +547,102 @@ TEST_CASE("process pool: a worker that is stopped, wherever it is, holds up one 
         REQUIRE(::kill(worker, SIGCONT) == 0);
         eventually("it gets on with it", [&] { return done == submitted; });
     }
+}
+
+TEST_CASE("process pool: a burst occupies all workers, though it calls only one of them")
+{
+    constexpr unsigned workers = 4;
+    const ObservedPool pool(PoolKind::processes, workers);
+    std::vector<pid_t> all;
+    eventually("all are there, and sleep", [&] {
+        all = workers_of_this_process();
+        return all.size() == workers && std::all_of(all.begin(), all.end(), [](pid_t worker) {
+                   return is_in_state(worker, 'S');
+               });
+    });
+    // Without the forker, who would call the others sooner or later; and with workers who can't
+    // come before the whole burst is there.
+    stop(forker_of_this_process());
+    std::for_each(all.begin(), all.end(), stop);
+    for (unsigned i = 0; i < workers; ++i) {
+        static_cast<void>(pool->submit(gated));
+    }
+    for (const pid_t worker : all) {
+        REQUIRE(::kill(worker, SIGCONT) == 0);
+    }
+    for (unsigned i = 0; i < workers; ++i) {
+        CAPTURE(i);
+        eventually("one more is begun", [] { return ::sem_trywait(&observed->begun) == 0; });
+    }
+}
+
+TEST_CASE("process pool: while there is no process to be had, nobody waits in submit()")
+{
+    ProcessPool pool(1, fib);
+    CHECK(pool.submit(10).result() == 55);
+    const pid_t forker = forker_of_this_process();
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const rlimit none{3, before.rlim_max};
+    std::vector<Future<Number>> futures;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    REQUIRE(::kill(forker, SIGKILL) == 0);
+    // It tries again ten times a second. Who had to wait for that each time would need minutes.
+    const ground::test::Deadline deadline;
+    unsigned submitted = 0;
+    for (; submitted < 3000 && deadline.milliseconds() > 0; ++submitted) {
+        futures.push_back(pool.submit(submitted % 20));
+        std::this_thread::sleep_for(milliseconds(1));  // others may have the lock
+    }
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(submitted == 3000);
+    unsigned died = 0;
+    for (unsigned i = 0; i < submitted; ++i) {
+        try {
+            REQUIRE(futures[i].result() == fib_fast(i % 20));
+        } catch (const WorkerDied&) {
+            ++died;
+        }
+    }
+    CHECK(died <= 1);
+}
+
+TEST_CASE("process pool: a collector that does not come holds up neither forker nor workers")
+{
+    const pid_t server = ::fork();
+    REQUIRE(server != -1);
+    if (server == 0) {
+        const ProcessPool pool(2, fib);
+        ::pause();
+        ::_exit(EXIT_FAILURE);
+    }
+    pid_t forker = -1;
+    std::vector<pid_t> workers;
+    const auto look = [&] {
+        workers.clear();
+        for (const auto& process : descendants_of(server)) {
+            if (process.parent == server) {
+                forker = process.pid;
+            } else {
+                workers.push_back(process.pid);
+            }
+        }
+        return workers.size() == 2;
+    };
+    eventually("all are there", look);
+    // The collector stands still, and the pipe that it is called by is full.
+    stop(server);
+    fill(only_descriptor_of(workers[0]));
+    const auto before = workers;
+    REQUIRE(::kill(before[0], SIGKILL) == 0);
+    CHECK_NOTHROW(eventually("the first is replaced", [&] { return look() && workers != before; }));
+    REQUIRE(::kill(before[1], SIGKILL) == 0);
+    CHECK_NOTHROW(eventually("the second is replaced", [&] {
+        return look() && std::find(workers.begin(), workers.end(), before[1]) == workers.end();
+    }));
+    REQUIRE(::kill(forker, SIGKILL) == 0);
+    REQUIRE(::kill(server, SIGKILL) == 0);
+    REQUIRE(::waitpid(server, nullptr, 0) == server);
 }
 
 TEST_CASE("process pool: a forker that is stopped ends with the pool all the same")

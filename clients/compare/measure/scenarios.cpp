@@ -335,10 +335,12 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
             fmt::format("refused {} of {}", figures["refused"], options.idle));
     }
     if (before) {
-        // All but the listening socket, the pool's, and the one that is active.
+        // All but the listening socket, the pool's, and the one that is active; and of those that
+        // were refused some may still linger.
         const int sockets =
             static_cast<int>(under_load->sockets) - static_cast<int>(unused->sockets);
-        const int held = std::max(0, sockets - 1);
+        const int taken = static_cast<int>(options.idle) - static_cast<int>(figures["refused"]);
+        const int held = std::clamp(sockets - 1, 0, std::max(0, taken));
         figures["held"] = held;
         measurement.words["held"] = "none";
         if (held > 0) {

@@ -1,0 +1,97 @@
+#include "common/server/family.hpp"
+
+#include "common/server/children.hpp"
+#include "common/server/log.hpp"
+#include "common/server/signals.hpp"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace ground {
+
+namespace {
+
+void say_how_it_ended(pid_t child, int status)
+{
+    if (WIFSIGNALED(status)) {
+        const int number = WTERMSIG(status);
+        const char* const name = ::sigdescr_np(number);
+        log("Lost a loop: process {} was ended by signal {} ({})", child, number,
+            name != nullptr ? name : "real-time");
+    } else {
+        log("Lost a loop: process {} ended with status {}", child, WEXITSTATUS(status));
+    }
+}
+
+void signal_all(const std::vector<pid_t>& children, int number) noexcept
+{
+    for (const pid_t child : children) {
+        ::kill(child, number);
+    }
+}
+
+// The life of the parent.
+[[noreturn]] void wait_for_all(std::vector<pid_t> children, const sigset_t& awaited)
+{
+    bool stopped = false;
+    while (!children.empty()) {
+        int number = 0;
+        ::sigwait(&awaited, &number);
+        if (number != SIGCHLD) {
+            stopped = true;
+            signal_all(children, SIGTERM);
+        }
+        int status = 0;
+        for (pid_t child = 0; (child = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+            std::erase(children, child);
+            if (!stopped) {
+                say_how_it_ended(child, status);
+            }
+        }
+    }
+    ::_exit(stopped ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+}  // namespace
+
+std::vector<Descriptor> fork_family(const Options& options, std::vector<Descriptor> sockets)
+{
+    ::signal(SIGCHLD, SIG_DFL);  // whoever has started us may ignore it, and that is inherited
+    sigset_t awaited;
+    ::sigemptyset(&awaited);
+    ::sigaddset(&awaited, SIGINT);
+    ::sigaddset(&awaited, SIGTERM);
+    ::sigaddset(&awaited, SIGCHLD);
+    sigset_t before;
+    ::sigprocmask(SIG_BLOCK, &awaited, &before);  // what comes before we wait is not lost
+    std::vector<pid_t> children;
+    for (Descriptor& socket : sockets) {
+        const pid_t child = fork_child();
+        if (child == 0) {
+            leave_interrupts_to_parent();
+            ::sigprocmask(SIG_SETMASK, &before, nullptr);
+            std::vector<Descriptor> own;
+            own.push_back(std::move(socket));
+            return own;
+        }
+        if (child == -1) {
+            log("{}: can't start {} processes: {}; try fewer --processes", options.stage,
+                sockets.size(), std::strerror(errno));
+            signal_all(children, SIGKILL);
+            ::_exit(EXIT_FAILURE);
+        }
+        children.push_back(child);
+    }
+    sockets.clear();  // or newcomers would knock here, too, when a child has gone
+    wait_for_all(std::move(children), awaited);
+}
+
+}  // namespace ground

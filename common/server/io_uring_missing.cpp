@@ -1,0 +1,37 @@
+// io_uring_missing.cpp -- what 07c_io_uring says on a machine that has no io_uring to offer.
+//
+// A container or an administrator may forbid it, and older kernels lack it. Asio then throws where
+// the stage makes its io_context. The stage is 07's, byte for byte, and 07's can't fail like this;
+// so the line that a user meets is said from here, at the end of the program.
+#include "common/server/log.hpp"
+#include "common/server/options.hpp"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <exception>
+#include <string_view>
+
+namespace {
+
+[[noreturn]] void end_with_a_line() noexcept
+{
+    try {
+        if (const auto error = std::current_exception()) {
+            std::rethrow_exception(error);
+        }
+    } catch (const std::exception& error) {
+        if (std::string_view(error.what()).starts_with("io_uring")) {
+            ground::log(
+                "{}: no io_uring here ({}); see sysctl kernel.io_uring_disabled and what "
+                "your container allows, or run 07_coroutines",
+                ground::about.name, error.what());
+            ::_exit(EXIT_FAILURE);
+        }
+    }
+    std::abort();
+}
+
+[[maybe_unused]] const std::terminate_handler before = std::set_terminate(end_with_a_line);
+
+}  // namespace

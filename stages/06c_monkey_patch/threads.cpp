@@ -1,0 +1,206 @@
+// threads.cpp -- the hooks that begin and end threads, and what a thread has of its own.
+
+#include "green.hpp"
+
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+
+PATCHED(
+    threads,
+    "pthread_create pthread_join pthread_tryjoin_np pthread_timedjoin_np pthread_clockjoin_np "
+    "pthread_detach pthread_exit pthread_once pthread_key_create pthread_key_delete sched_yield");
+
+using namespace green;
+
+namespace {
+
+// Reserved, not used: a thread touches a few pages of it. Without a size of the program's own there
+// would be 8 MiB for each, and a page table of 4 KiB.
+constexpr size_t usual_stack = 256 * 1024;
+
+size_t stack_size_of(const pthread_attr_t* attributes) noexcept
+{
+    if (attributes == nullptr) {
+        return usual_stack;
+    }
+    size_t wanted = 0;
+    size_t usual = 0;
+    pthread_attr_t untouched;
+    ::pthread_attr_init(&untouched);
+    ::pthread_attr_getstacksize(attributes, &wanted);
+    ::pthread_attr_getstacksize(&untouched, &usual);
+    ::pthread_attr_destroy(&untouched);
+    return wanted == usual ? usual_stack : wanted;
+}
+
+int join(pthread_t pthread, void** result, Nanoseconds deadline) noexcept
+{
+    begin();
+    Thread* const thread = thread_of(pthread);
+    if (thread == current) {
+        return EDEADLK;
+    }
+    if (thread->detached || thread->joiner != nullptr) {
+        return EINVAL;
+    }
+    thread->joiner = current;
+    while (!thread->ended) {
+        if (park(deadline) == Woken::by_the_clock && !thread->ended) {
+            thread->joiner = nullptr;
+            return ETIMEDOUT;
+        }
+    }
+    if (result != nullptr) {
+        *result = thread->result;
+    }
+    forget(thread);
+    return 0;
+}
+
+// ---- pthread_key_t: libc keeps the values, in the block; it would also call the destructors
+// ----------
+
+void (*destructors[PTHREAD_KEYS_MAX])(void*);
+pthread_key_t highest_key;
+
+}  // namespace
+
+void green::run_key_destructors() noexcept
+{
+    // A destructor may set values again: so several rounds, as many as libc makes.
+    bool again = true;
+    for (int round = 0; round < PTHREAD_DESTRUCTOR_ITERATIONS && again; ++round) {
+        again = false;
+        for (pthread_key_t key = 0; key <= highest_key; ++key) {
+            void* const value = destructors[key] == nullptr ? nullptr : ::pthread_getspecific(key);
+            if (value != nullptr) {
+                again = true;
+                ::pthread_setspecific(key, nullptr);
+                destructors[key](value);
+            }
+        }
+    }
+}
+
+PATCH int pthread_create(pthread_t* result, const pthread_attr_t* attributes, void* (*start)(void*),
+                         void* argument) noexcept
+{
+    begin();
+    int detached = PTHREAD_CREATE_JOINABLE;
+    if (attributes != nullptr) {
+        ::pthread_attr_getdetachstate(attributes, &detached);
+    }
+    const Thread* const thread = start_thread(start, argument, stack_size_of(attributes),
+                                              detached == PTHREAD_CREATE_DETACHED);
+    if (thread == nullptr) {
+        return EAGAIN;
+    }
+    *result = reinterpret_cast<pthread_t>(thread->block);
+    return 0;
+}
+
+PATCH int pthread_join(pthread_t thread, void** result) { return join(thread, result, never); }
+
+PATCH int pthread_tryjoin_np(pthread_t thread, void** result) noexcept
+{
+    return thread_of(thread)->ended ? join(thread, result, never) : EBUSY;
+}
+
+PATCH int pthread_timedjoin_np(pthread_t thread, void** result, const timespec* time)
+{
+    return join(thread, result, moment(CLOCK_REALTIME, time));
+}
+
+PATCH int pthread_clockjoin_np(pthread_t thread, void** result, clockid_t clock,
+                               const timespec* time)
+{
+    return join(thread, result, moment(clock, time));
+}
+
+PATCH int pthread_detach(pthread_t pthread) noexcept
+{
+    begin();
+    Thread* const thread = thread_of(pthread);
+    if (thread->detached) {
+        return EINVAL;
+    }
+    thread->detached = true;
+    if (thread->ended) {
+        forget(thread);
+    }
+    return 0;
+}
+
+PATCH int sched_yield() noexcept
+{
+    if (!threaded) {
+        return static_cast<int>(with_errno(green_system_call(SYS_sched_yield)));
+    }
+    yield();
+    return 0;
+}
+
+PATCH int pthread_key_create(pthread_key_t* key, void (*destructor)(void*)) noexcept
+{
+    using Function = int (*)(pthread_key_t*, void (*)(void*));
+    static Function create;
+    if (create == nullptr) {
+        create = reinterpret_cast<Function>(real("pthread_key_create"));
+    }
+    const int error = create(key, destructor);
+    if (error == 0) {
+        destructors[*key] = destructor;
+        highest_key = *key > highest_key ? *key : highest_key;
+    }
+    return error;
+}
+
+PATCH int pthread_key_delete(pthread_key_t key) noexcept
+{
+    using Function = int (*)(pthread_key_t);
+    static Function remove;
+    if (remove == nullptr) {
+        remove = reinterpret_cast<Function>(real("pthread_key_delete"));
+    }
+    const int error = remove(key);
+    if (error == 0) {
+        destructors[key] = nullptr;
+    }
+    return error;
+}
+
+// ---- once
+// --------------------------------------------------------------------------------------------
+
+namespace {
+
+enum Once { not_yet = 0, under_way = 1, done = 2 };  // 0 and 2 are libc's as well
+
+// If the function throws, it has not been called: the next one may try.
+struct Attempt {
+    pthread_once_t* control;
+    pthread_once_t outcome = not_yet;
+    ~Attempt()
+    {
+        *control = outcome;
+        wake_at(control, INT32_MAX);
+    }
+};
+
+}  // namespace
+
+PATCH int pthread_once(pthread_once_t* control, void (*function)())
+{
+    while (*control == under_way) {
+        wait_at(control);
+    }
+    if (*control == not_yet) {
+        *control = under_way;
+        Attempt attempt{control};
+        function();
+        attempt.outcome = done;
+    }
+    return 0;
+}

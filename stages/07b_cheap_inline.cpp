@@ -1,0 +1,117 @@
+// 07b_cheap_inline.cpp -- one thread for all clients, which computes what is cheaper than the pool.
+//
+// Changed since 07_coroutines: what takes less time than a trip to the pool is computed here, the
+//         rest goes there. What that is, is measured when the server starts.
+// Buys:   small requests no longer pay for the trip, and big ones still hurt nobody.
+// Costs:  an estimate, which can be wrong: then everybody waits, for a trip's time at the most if
+//         the machine is as idle as it was.
+// Leaves: it has to be known beforehand what a request costs. For fib(n) it is; for an SQL query?
+
+#include "common/compute/pool.hpp"
+#include "common/server/async.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
+
+#include <asio/co_spawn.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+using namespace ground;
+
+namespace {
+
+// Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
+// token. The callback comes on the pool's thread and posts the rest to the handler's own.
+template <typename Token>
+auto async_wait(const Future<Number>& future, Token&& token)
+{
+    return asio::async_initiate<Token, void()>(
+        [future](auto handler) {
+            auto work = asio::make_work_guard(handler);  // run() must not return before
+            future.add_done_callback([work, handler = std::move(handler)](const auto&) mutable {
+                asio::post(work.get_executor(), std::move(handler));
+            });
+        },
+        token);
+}
+
+// The median of some dozens of runs: most of them, but not all, are left in peace.
+template <typename Work>
+auto time_of(Work work)
+{
+    using Clock = std::chrono::steady_clock;
+    std::array<Clock::duration, 49> times;
+    for (auto& time : times) {
+        const auto begin = Clock::now();
+        work();
+        time = Clock::now() - begin;
+    }
+    std::sort(times.begin(), times.end());
+    return times[times.size() / 2];
+}
+
+// The first n for which fib(n) takes longer than the trip to the pool and back.
+unsigned measure_inline_below(Pool& pool, const Options& options)
+{
+    const auto trip = time_of([&] { pool.submit(1).wait(); });
+    unsigned n = 1;
+    while (n <= options.rules.max_n && time_of([&] { options.rules.fib(n); }) < trip) {
+        ++n;
+    }
+    connection_log(
+        "{}: a trip to the pool takes {} us; below fib({}) it is cheaper to compute here",
+        options.stage, trip / std::chrono::microseconds(1), n);
+    return n;
+}
+
+// The conversation with one client. It owns the client's socket: leaving closes it.
+awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, unsigned inline_below)
+{
+    const ConnectionLog log(client);
+    Requests requests(rules);
+    while (!requests.ended()) {
+        requests.received(co_await async_recv(client, requests.buffer()));
+        while (auto request = requests.next()) {
+            std::string reply = request->error;
+            if (request->valid() && request->n < inline_below) {
+                reply = format_reply(rules.fib(request->n));
+            } else if (request->valid()) {
+                const Future<Number> future = pool.submit(request->n);
+                co_await async_wait(future, use_awaitable);
+                reply = format_reply(future);
+            }
+            co_await async_send(client, reply);
+        }
+    }
+}
+
+// Takes in as many clients as there are descriptors.
+awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool, unsigned inline_below)
+{
+    for (;;) {
+        tcp::socket client = co_await async_accept(acceptor);
+        asio::co_spawn(acceptor.get_executor(),
+                       handle(std::move(client), rules, pool, inline_below), log_lost);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const Options options = parse_options(argc, argv, about, {.pool = true, .inline_below = true});
+    const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
+    exit_on_signals();
+    warn_of_limit(options, 10'000);
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
+    tcp::acceptor acceptor = listen(context, options);
+    const unsigned inline_below =
+        options.inline_below ? *options.inline_below : measure_inline_below(*pool, options);
+    asio::co_spawn(context, serve(acceptor, options.rules, *pool, inline_below), log_lost);
+    context.run();
+}

@@ -1,0 +1,164 @@
+// 09_all_cores.cpp -- a thread for each core, each with clients of its own.
+//
+// Changed since 08_cancellation: as many loops as cores, which share nothing but the port and the
+//         pool; and the replies to all that one read has brought leave in one write.
+// Buys:   the rate grows with the cores, and no lock is needed, for no client ever changes loops;
+//         a client that pipelines costs a fraction of a system call per request.
+// Costs:  whoever comes is dealt to a loop by chance, whatever that has to do already; and what a
+//         loop does for too long holds up its own clients, though others are idle.
+// Leaves: one machine.
+
+#include "common/compute/pool.hpp"
+#include "common/server/async.hpp"
+#include "common/server/family.hpp"
+#include "common/server/log.hpp"
+#include "common/server/net.hpp"
+#include "common/server/options.hpp"
+#include "common/server/protocol.hpp"
+#include "common/server/signals.hpp"
+#include "common/server/start_thread.hpp"
+#include "common/server/task_group.hpp"
+
+#include <asio/experimental/awaitable_operators.hpp>
+
+#include <deque>
+#include <thread>
+#include <vector>
+
+using namespace ground;
+using namespace asio::experimental::awaitable_operators;
+
+namespace {
+
+// Waits for a future with what Asio has for waiting, so that it can be ended like any other wait: a
+// timer that never expires. The callback, on the pool's thread, posts the rest to the loop's.
+awaitable<void> async_wait(Future<Number> future)
+{
+    const auto executor = co_await asio::this_coro::executor;
+    const auto timer = std::make_shared<Timer>(executor, Timer::time_point::max());
+    future.add_done_callback(
+        [executor, timer](const auto&) { asio::post(executor, [timer] { timer->cancel(); }); });
+    asio::error_code done;
+    co_await timer->async_wait(asio::redirect_error(use_awaitable, done));
+}
+
+// The reply that a future will make; throws if its client has left before it came. Whichever of the
+// three waits ends first ends the others.
+awaitable<std::string> answer(Future<Number> future, tcp::socket& client, Limits limits)
+{
+    if (!future.done()) {
+        const auto ended = co_await shield(async_wait(future) || async_left(client) ||
+                                           async_sleep(limits.request));
+        if (ended.index() != 0) {
+            future.cancel();  // if nobody has begun to compute it, nobody will
+            if (ended.index() == 1) {
+                throw asio::system_error(asio::error::connection_reset);
+            }
+            co_return format_error("it took too long, try a smaller number");
+        }
+    }
+    co_return format_reply(future);
+}
+
+// The conversation with one client. It owns the client's socket: leaving closes it.
+awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limits)
+{
+    co_await asio::this_coro::throw_if_cancelled(false);  // a stop ends a wait, not a conversation
+    const ConnectionLog log(client);
+    Requests requests(rules);
+    while (!requests.ended()) {
+        const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
+        if (!size) {
+            co_await async_send(client, format_error("nothing was asked for too long"));
+            co_return;
+        }
+        requests.received(*size);
+        std::string replies;  // to all that this read has brought
+        while (auto request = requests.next()) {
+            if (!request->valid()) {
+                replies += request->error;
+            } else if (pool.waiting() >= limits.waiting) {
+                replies += format_error("busy, try again later");
+            } else if (const Future<Number> future = pool.submit(request->n); future.done()) {
+                replies += format_reply(future);
+            } else {
+                if (!replies.empty()) {
+                    co_await async_send(client, replies);  // they need not wait for this one
+                }
+                replies = co_await answer(future, client, limits);
+            }
+        }
+        if (!replies.empty()) {
+            co_await async_send(client, replies);
+        }
+        const bool stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
+        if (stopped) {
+            client.shutdown(tcp::socket::shutdown_receive);  // as if it had asked its last
+        }
+    }
+}
+
+// A loop and its clients. Nobody but its own thread touches them; others may post.
+struct Loop {
+    asio::io_context context{ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // others post, we alone do I/O
+    TaskGroup tasks{context.get_executor()};
+    std::size_t clients = 0;  // so far
+};
+
+// Takes in as many clients as there are descriptors.
+awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits limits, Loop& loop)
+{
+    for (;;) {
+        tcp::socket client = co_await async_accept(acceptor);
+        ++loop.clients;
+        loop.tasks.spawn(handle(std::move(client), rules, pool, limits));
+    }
+}
+
+// Runs each loop on a thread of its own, until all have come to their end.
+void run(std::deque<Loop>& loops, const Options& options)
+{
+    std::vector<std::thread> threads;
+    for (Loop& loop : loops) {
+        threads.push_back(start_own_thread(options, [&] { loop.context.run(); }));
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    for (const Loop& loop : loops) {
+        connection_log("Clients of one loop: {}", loop.clients);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const Options options =
+        parse_options(argc, argv, about, {.pool = true, .limits = true, .loops = true});
+    std::vector<Descriptor> sockets;
+    if (options.processes > 0) {  // each child goes on from here, with a loop and a pool of its own
+        sockets = fork_family(options, listen_together(options, options.processes));
+    }
+    // They outlive the pool, which still posts: what nobody waits for any more, at its end.
+    std::deque<Loop> loops(options.processes > 0 ? 1 : options.threads);
+    const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
+    if (options.processes == 0) {
+        warn_of_limit(options, 10'000, options.threads);
+        sockets = listen_together(options, options.threads);
+    }
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+        Loop& loop = loops[i];
+        loop.tasks.spawn(serve(adopt(loop.context, std::move(sockets[i])), options.rules, *pool,
+                               options.limits, loop));
+    }
+
+    // Ends the waits for newcomers and for requests, and no others: what is being computed and sent
+    // comes to its end. Then the groups are empty, and no run() has anything left to wait for.
+    stop_on_signals([&] {
+        for (Loop& loop : loops) {
+            asio::post(loop.context, [&] { loop.tasks.stop(); });
+        }
+    });
+    run(loops, options);
+}

@@ -1,0 +1,36 @@
+// send.cpp -- a producer and two consumers: values go into a generator, too.
+
+#include "common/wait/generator.hpp"
+
+#include <fmt/format.h>
+
+#include <string>
+
+using namespace ground;
+
+namespace {
+
+// Gives how many it has eaten, and is given the next bun.
+Generator<int, std::string> consumer(std::string name)
+{
+    fmt::print("{} sits down\n", name);
+    for (int eaten = 0;; ++eaten) {
+        const std::string bun = co_yield eaten;
+        fmt::print("{} eats a bun with {}\n", name, bun);
+    }
+}
+
+}  // namespace
+
+int main()
+{
+    auto ann = consumer("Ann");
+    auto ben = consumer("Ben");
+    ann.next();  // to where she waits for a bun
+    ben.next();
+    for (const std::string filling : {"plums", "cream", "nothing"}) {
+        fmt::print("two buns with {}\n", filling);
+        const auto eaten = *ann.send(filling) + *ben.send(filling);
+        fmt::print("{} eaten\n", eaten);
+    }
+}

@@ -1,0 +1,1291 @@
+// program.cpp -- an ordinary program with threads, to be run with kernel threads and with green
+// ones.
+//
+//   green_program CASE     runs it; says nothing and ends with 0 if all is as it should be
+//   green_program          names the cases
+//
+// It knows nothing of green threads: what is expected here is what POSIX and C++ promise. Where it
+// has to know that another thread waits, it lets time pass; too little of it makes a case easier,
+// not wrong.
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <threads.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <barrier>
+#include <cerrno>
+#include <cfenv>
+#include <chrono>
+#include <condition_variable>
+#include <csetjmp>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <future>
+#include <latch>
+#include <memory>
+#include <mutex>
+#include <semaphore>
+#include <shared_mutex>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+#define EXPECT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            std::fprintf(stderr, "line %d: not so: %s (errno %d)\n", __LINE__, #condition, errno); \
+            ::_exit(1);                                                                            \
+        }                                                                                          \
+    } while (false)
+
+void rest(std::chrono::milliseconds time = 20ms) { std::this_thread::sleep_for(time); }
+
+timespec from_now(clockid_t clock, std::chrono::milliseconds time)
+{
+    timespec now{};
+    ::clock_gettime(clock, &now);
+    const auto nanoseconds = now.tv_nsec + std::chrono::nanoseconds(time).count();
+    return {now.tv_sec + nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000};
+}
+
+struct Pair {
+    std::array<int, 2> ends{};
+    explicit Pair(int type = SOCK_STREAM)
+    {
+        EXPECT(::socketpair(AF_UNIX, type, 0, ends.data()) == 0);
+    }
+    ~Pair()
+    {
+        ::close(ends[0]);
+        ::close(ends[1]);
+    }
+    Pair(const Pair&) = delete;
+    Pair& operator=(const Pair&) = delete;
+};
+
+// ---- Threads
+// -------------------------------------------------------------------------------------------
+
+void results()
+{
+    std::vector<pthread_t> threads(20);
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+        EXPECT(::pthread_create(
+                   &threads[i], nullptr, [](void* argument) { return argument; },
+                   reinterpret_cast<void*>(i)) == 0);
+    }
+    for (std::size_t i = 0; i < threads.size(); ++i) {
+        void* result = nullptr;
+        EXPECT(::pthread_join(threads[i], &result) == 0);
+        EXPECT(reinterpret_cast<std::size_t>(result) == i);
+    }
+    pthread_t waiting{};
+    Pair pair;
+    EXPECT(::pthread_create(
+               &waiting, nullptr,
+               [](void* fd) -> void* {
+                   char byte = 0;
+                   EXPECT(::read(static_cast<int>(reinterpret_cast<std::intptr_t>(fd)), &byte, 1) ==
+                          1);
+                   return nullptr;
+               },
+               reinterpret_cast<void*>(static_cast<std::intptr_t>(pair.ends[0]))) == 0);
+    EXPECT(::pthread_tryjoin_np(waiting, nullptr) == EBUSY);
+    const timespec soon = from_now(CLOCK_REALTIME, 20ms);
+    EXPECT(::pthread_timedjoin_np(waiting, nullptr, &soon) == ETIMEDOUT);
+    EXPECT(::write(pair.ends[1], "x", 1) == 1);
+    EXPECT(::pthread_join(waiting, nullptr) == 0);
+    EXPECT(::pthread_join(::pthread_self(), nullptr) == EDEADLK);
+
+    std::vector<std::thread::id> ids;
+    std::mutex mutex;
+    std::vector<std::thread> all;
+    for (int i = 0; i < 10; ++i) {
+        all.emplace_back([&] {
+            rest();
+            const std::lock_guard lock(mutex);
+            for (const auto id : ids) {
+                EXPECT(id != std::this_thread::get_id());
+            }
+            ids.push_back(std::this_thread::get_id());
+        });
+    }
+    for (std::thread& thread : all) {
+        thread.join();
+    }
+    EXPECT(ids.size() == 10);
+    EXPECT(std::async(std::launch::async, [] { return 42; }).get() == 42);
+}
+
+std::atomic<int> unwound{0};
+
+struct Unwound {
+    ~Unwound() { ++unwound; }
+};
+
+void exit_from_a_thread()
+{
+    pthread_t thread{};
+    EXPECT(::pthread_create(
+               &thread, nullptr,
+               [](void*) -> void* {
+                   const Unwound outer;
+                   [] {
+                       const Unwound inner;
+                       ::pthread_exit(reinterpret_cast<void*>(7));
+                   }();
+                   return nullptr;
+               },
+               nullptr) == 0);
+    void* result = nullptr;
+    EXPECT(::pthread_join(thread, &result) == 0);
+    EXPECT(result == reinterpret_cast<void*>(7));
+    EXPECT(unwound == 2);
+}
+
+void exit_of_the_first_thread()
+{
+    std::thread([] {
+        rest(50ms);
+        std::printf("the other one went on\n");
+        std::fflush(stdout);
+    }).detach();
+    ::pthread_exit(nullptr);
+}
+
+void many()
+{
+    constexpr int number = 10'000;
+    std::atomic<int> there{0};
+    std::counting_semaphore<> go(0);
+    std::vector<std::thread> threads;
+    for (int round = 0; round < 2; ++round) {  // the second uses the stacks of the first
+        there = 0;
+        for (int i = 0; i < number / 10; ++i) {
+            threads.emplace_back([&] {
+                ++there;
+                go.acquire();
+            });
+        }
+        while (there < number / 10) {
+            std::this_thread::yield();
+        }
+        go.release(number / 10);
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+        threads.clear();
+    }
+}
+
+// ---- What belongs to a thread
+// ------------------------------------------------------------------------------
+
+struct Counted {
+    static inline std::atomic<int> alive{0};
+    Counted() { ++alive; }
+    ~Counted() { --alive; }
+    int value = 5;
+};
+thread_local Counted counted;
+thread_local int number = 3;
+thread_local std::string text = "as it was";
+
+void thread_locals()
+{
+    number = 100;
+    text = "of the first thread, and too long to be kept in the object itself";
+    for (int round = 0; round < 3; ++round) {
+        std::vector<std::thread> threads;
+        for (int i = 0; i < 10; ++i) {
+            threads.emplace_back([i] {
+                EXPECT(number == 3);
+                EXPECT(text == "as it was");
+                EXPECT(counted.value == 5);
+                number = i;
+                text = std::string(100, static_cast<char>('a' + i));
+                rest(10ms);
+                EXPECT(number == i);
+                EXPECT(text == std::string(100, static_cast<char>('a' + i)));
+                EXPECT(counted.value == 5);
+            });
+        }
+        for (std::thread& thread : threads) {
+            thread.join();
+        }
+        EXPECT(Counted::alive == 1);  // that of the first thread
+    }
+    EXPECT(number == 100);
+}
+
+void error_numbers()
+{
+    std::vector<std::thread> threads;
+    for (int i = 1; i <= 10; ++i) {
+        threads.emplace_back([i] {
+            for (int round = 0; round < 10; ++round) {
+                errno = i;
+                std::this_thread::yield();
+                EXPECT(errno == i);
+                if (i % 2 == 0) {
+                    errno = 0;
+                    EXPECT(::read(-1, nullptr, 0) == -1);
+                    std::this_thread::yield();
+                    EXPECT(errno == EBADF);
+                }
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+}
+
+void exceptions_in_flight()
+{
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 10; ++i) {
+        threads.emplace_back([i] {
+            for (int round = 0; round < 10; ++round) {
+                try {
+                    try {
+                        throw std::runtime_error(std::to_string(i));
+                    } catch (...) {
+                        std::this_thread::sleep_for(std::chrono::microseconds(100 * (i % 3)));
+                        EXPECT(std::uncaught_exceptions() == 0);
+                        throw;
+                    }
+                } catch (const std::runtime_error& error) {
+                    EXPECT(error.what() == std::to_string(i));
+                }
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+}
+
+void uncaught_exception()
+{
+    std::thread([] { throw std::runtime_error("nobody catches this"); }).join();
+}
+
+void rounding()
+{
+    std::thread upwards([] {
+        std::fesetround(FE_UPWARD);
+        rest();
+        EXPECT(std::fegetround() == FE_UPWARD);
+    });
+    rest(5ms);
+    EXPECT(std::fegetround() == FE_TONEAREST);
+    upwards.join();
+}
+
+pthread_key_t again;
+int calls = 0;
+
+void keys()
+{
+    pthread_key_t key{};
+    static std::atomic<int> destroyed{0};
+    EXPECT(::pthread_key_create(&key, [](void* value) {
+               destroyed += static_cast<int>(reinterpret_cast<std::intptr_t>(value));
+           }) == 0);
+    EXPECT(::pthread_key_create(&again, [](void* value) {
+               if (++calls < 3) {
+                   ::pthread_setspecific(again, value);
+               }
+           }) == 0);
+    EXPECT(::pthread_setspecific(key, reinterpret_cast<void*>(1000)) == 0);
+    std::vector<std::thread> threads;
+    for (std::intptr_t i = 1; i <= 4; ++i) {
+        threads.emplace_back([key, i] {
+            EXPECT(::pthread_getspecific(key) == nullptr);
+            EXPECT(::pthread_setspecific(key, reinterpret_cast<void*>(i)) == 0);
+            rest(5ms);
+            EXPECT(::pthread_getspecific(key) == reinterpret_cast<void*>(i));
+            if (i == 1) {
+                EXPECT(::pthread_setspecific(again, &calls) == 0);
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT(destroyed == 10);
+    EXPECT(calls == 3);
+    EXPECT(::pthread_getspecific(key) == reinterpret_cast<void*>(1000));
+    EXPECT(::pthread_key_delete(key) == 0);
+
+    std::vector<pthread_key_t> lots(200);
+    for (pthread_key_t& one : lots) {
+        EXPECT(::pthread_key_create(&one, nullptr) == 0);
+    }
+    std::thread([&] {
+        for (pthread_key_t one : lots) {
+            EXPECT(::pthread_setspecific(one, &lots) == 0);
+        }
+        std::this_thread::yield();
+        EXPECT(::pthread_getspecific(lots.back()) == &lots);
+    }).join();
+    std::thread([&] { EXPECT(::pthread_getspecific(lots.back()) == nullptr); }).join();
+}
+
+// ---- once
+// ----------------------------------------------------------------------------------------------------
+
+void once()
+{
+    static pthread_once_t control = PTHREAD_ONCE_INIT;
+    static std::atomic<int> times{0};
+    static std::atomic<int> after{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 5; ++i) {
+        threads.emplace_back([] {
+            EXPECT(::pthread_once(&control, [] {
+                       rest();
+                       ++times;
+                   }) == 0);
+            EXPECT(times == 1);
+            ++after;
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT(after == 5);
+}
+
+void once_that_throws()
+{
+    std::once_flag flag;
+    std::atomic<int> tries{0};
+    std::atomic<int> caught{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 5; ++i) {
+        threads.emplace_back([&] {
+            try {
+                std::call_once(flag, [&] {
+                    rest(5ms);
+                    if (++tries < 3) {
+                        throw std::runtime_error("not yet");
+                    }
+                });
+            } catch (const std::runtime_error&) {
+                ++caught;
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT(tries == 3);
+    EXPECT(caught == 2);
+}
+
+struct Slow {
+    Slow() { rest(); }
+    int value = 9;
+};
+
+void static_variables()
+{
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 5; ++i) {
+        threads.emplace_back([] {
+            static const Slow slow;
+            EXPECT(slow.value == 9);
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+}
+
+// ---- Locks
+// ------------------------------------------------------------------------------------------------------
+
+pthread_mutex_t mutex_of_kind(int kind)
+{
+    pthread_mutexattr_t attributes;
+    ::pthread_mutexattr_init(&attributes);
+    ::pthread_mutexattr_settype(&attributes, kind);
+    pthread_mutex_t mutex;
+    EXPECT(::pthread_mutex_init(&mutex, &attributes) == 0);
+    return mutex;
+}
+
+void mutexes()
+{
+    pthread_mutex_t plain = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_t recursive = mutex_of_kind(PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_t checked = mutex_of_kind(PTHREAD_MUTEX_ERRORCHECK);
+    EXPECT(::pthread_mutex_lock(&plain) == 0);
+    EXPECT(::pthread_mutex_trylock(&plain) == EBUSY);
+    EXPECT(::pthread_mutex_lock(&recursive) == 0);
+    EXPECT(::pthread_mutex_lock(&recursive) == 0);
+    EXPECT(::pthread_mutex_trylock(&recursive) == 0);
+    EXPECT(::pthread_mutex_unlock(&recursive) == 0);
+    EXPECT(::pthread_mutex_unlock(&recursive) == 0);
+    EXPECT(::pthread_mutex_lock(&checked) == 0);
+    EXPECT(::pthread_mutex_lock(&checked) == EDEADLK);
+    std::string order;
+    std::thread other([&] {
+        EXPECT(::pthread_mutex_trylock(&plain) == EBUSY);
+        EXPECT(::pthread_mutex_trylock(&recursive) == EBUSY);
+        EXPECT(::pthread_mutex_unlock(&recursive) == EPERM);
+        EXPECT(::pthread_mutex_unlock(&checked) == EPERM);
+        const timespec soon = from_now(CLOCK_REALTIME, 20ms);
+        EXPECT(::pthread_mutex_timedlock(&plain, &soon) == ETIMEDOUT);
+        const timespec then = from_now(CLOCK_MONOTONIC, 20ms);
+        EXPECT(::pthread_mutex_clocklock(&recursive, CLOCK_MONOTONIC, &then) == ETIMEDOUT);
+        EXPECT(::pthread_mutex_lock(&recursive) == 0);
+        order += "b";
+        EXPECT(::pthread_mutex_unlock(&recursive) == 0);
+    });
+    rest(60ms);
+    order += "a";
+    EXPECT(::pthread_mutex_unlock(&recursive) == 0);
+    other.join();
+    EXPECT(order == "ab");
+    EXPECT(::pthread_mutex_unlock(&checked) == 0);
+    EXPECT(::pthread_mutex_unlock(&checked) == EPERM);
+    EXPECT(::pthread_mutex_unlock(&plain) == 0);
+    EXPECT(::pthread_mutex_destroy(&plain) == 0);
+
+    std::mutex mutex;
+    long count = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i) {
+        threads.emplace_back([&] {
+            for (int round = 0; round < 50; ++round) {
+                const std::lock_guard lock(mutex);
+                const long before = count;
+                std::this_thread::yield();
+                count = before + 1;
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT(count == 400);
+}
+
+void conditions()
+{
+    std::mutex mutex;
+    std::condition_variable changed;
+    int turn = 0;
+    std::string order;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 5; ++i) {
+        threads.emplace_back([&, i] {
+            std::unique_lock lock(mutex);
+            changed.wait(lock, [&] { return turn == i; });
+            order += static_cast<char>('0' + i);
+            ++turn;
+            changed.notify_all();
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT(order == "01234");
+
+    std::unique_lock lock(mutex);
+    const auto start = Clock::now();
+    EXPECT(changed.wait_for(lock, 30ms) == std::cv_status::timeout);
+    EXPECT(Clock::now() - start >= 30ms);
+    EXPECT(changed.wait_until(lock, std::chrono::system_clock::now() + 10ms) ==
+           std::cv_status::timeout);
+    lock.unlock();
+
+    // One signal wakes one, also when another one's time is over at that moment.
+    pthread_condattr_t attributes;
+    ::pthread_condattr_init(&attributes);
+    ::pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_t condition;
+    ::pthread_cond_init(&condition, &attributes);
+    pthread_mutex_t plain = PTHREAD_MUTEX_INITIALIZER;
+    std::atomic<int> woken{0};
+    std::atomic<int> over{0};
+    std::vector<std::thread> both;
+    for (int i = 0; i < 2; ++i) {
+        both.emplace_back([&, i] {
+            ::pthread_mutex_lock(&plain);
+            const timespec then = from_now(CLOCK_MONOTONIC, i == 0 ? 20ms : 10'000ms);
+            const int error = ::pthread_cond_timedwait(&condition, &plain, &then);
+            ++(error == 0 ? woken : over);
+            EXPECT(error == 0 || error == ETIMEDOUT);
+            ::pthread_mutex_unlock(&plain);
+        });
+    }
+    both[0].join();
+    EXPECT(over == 1);
+    ::pthread_mutex_lock(&plain);
+    ::pthread_cond_signal(&condition);
+    ::pthread_mutex_unlock(&plain);
+    both[1].join();
+    EXPECT(woken == 1);
+    EXPECT(::pthread_cond_destroy(&condition) == 0);
+}
+
+void semaphores()
+{
+    sem_t semaphore;
+    std::memset(&semaphore, 0xEE, sizeof semaphore);  // what sem_init() finds is any rubbish
+    EXPECT(::sem_init(&semaphore, 0, 2) == 0);
+    EXPECT(::sem_wait(&semaphore) == 0);
+    EXPECT(::sem_trywait(&semaphore) == 0);
+    EXPECT(::sem_trywait(&semaphore) == -1 && errno == EAGAIN);
+    const timespec soon = from_now(CLOCK_REALTIME, 20ms);
+    EXPECT(::sem_timedwait(&semaphore, &soon) == -1 && errno == ETIMEDOUT);
+    std::atomic<int> through{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 5; ++i) {
+        threads.emplace_back([&] {
+            EXPECT(::sem_wait(&semaphore) == 0);
+            ++through;
+        });
+    }
+    rest();
+    EXPECT(through == 0);
+    for (int i = 0; i < 7; ++i) {
+        EXPECT(::sem_post(&semaphore) == 0);
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    int value = 0;
+    EXPECT(::sem_getvalue(&semaphore, &value) == 0);
+    EXPECT(value == 2);
+    EXPECT(::sem_destroy(&semaphore) == 0);
+}
+
+void other_locks()
+{
+    std::shared_mutex shared;
+    std::atomic<int> readers{0};
+    std::atomic<int> most{0};
+    bool written = false;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&] {
+            const std::shared_lock lock(shared);
+            most = std::max(most.load(), ++readers);
+            rest();
+            EXPECT(!written);
+            --readers;
+        });
+    }
+    rest(5ms);
+    {
+        const std::unique_lock lock(shared);
+        EXPECT(readers == 0);
+        written = true;
+        rest(5ms);
+        written = false;
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT(most >= 2);
+
+    pthread_barrier_t barrier;
+    EXPECT(::pthread_barrier_init(&barrier, nullptr, 3) == 0);
+    std::atomic<int> last{0};
+    std::atomic<int> before{0};
+    std::vector<std::thread> three;
+    for (int i = 0; i < 3; ++i) {
+        three.emplace_back([&] {
+            for (int round = 1; round <= 3; ++round) {
+                ++before;
+                last += ::pthread_barrier_wait(&barrier) == PTHREAD_BARRIER_SERIAL_THREAD ? 1 : 0;
+                EXPECT(before >= 3 * round);
+            }
+        });
+    }
+    for (std::thread& thread : three) {
+        thread.join();
+    }
+    EXPECT(last == 3);
+
+    pthread_spinlock_t spin;
+    EXPECT(::pthread_spin_init(&spin, PTHREAD_PROCESS_PRIVATE) == 0);
+    EXPECT(::pthread_spin_lock(&spin) == 0);
+    std::thread spinning([&] {
+        EXPECT(::pthread_spin_lock(&spin) == 0);
+        EXPECT(::pthread_spin_unlock(&spin) == 0);
+    });
+    rest(5ms);
+    EXPECT(::pthread_spin_unlock(&spin) == 0);
+    spinning.join();
+}
+
+void atomics()
+{
+    std::atomic<int> value{0};
+    std::thread waiting([&] {
+        value.wait(0);
+        value = 2;
+        value.notify_all();
+    });
+    rest(5ms);
+    value = 1;
+    value.notify_one();
+    value.wait(1);
+    EXPECT(value == 2);
+    waiting.join();
+
+    std::counting_semaphore<10> semaphore(0);
+    EXPECT(!semaphore.try_acquire_for(10ms));
+    std::latch latch(3);
+    std::barrier barrier(3);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) {
+        threads.emplace_back([&] {
+            semaphore.acquire();
+            latch.arrive_and_wait();
+            barrier.arrive_and_wait();
+            barrier.arrive_and_wait();
+        });
+    }
+    semaphore.release(3);
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+}
+
+// ---- Sleeping
+// ------------------------------------------------------------------------------------------------------
+
+void sleep_order()
+{
+    std::string order;
+    std::vector<std::thread> threads;
+    for (const int place : {3, 1, 4, 2, 5}) {
+        threads.emplace_back([&, place] {
+            switch (place) {
+                case 1:
+                    std::this_thread::sleep_for(place * 40ms);
+                    break;
+                case 2:
+                    ::usleep(static_cast<useconds_t>(place) * 40'000);
+                    break;
+                case 3: {
+                    const timespec then = from_now(CLOCK_MONOTONIC, place * 40ms);
+                    EXPECT(::clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &then, nullptr) == 0);
+                    break;
+                }
+                case 4:
+                    EXPECT(::poll(nullptr, 0, place * 40) == 0);
+                    break;
+                default: {
+                    timeval time{0, place * 40'000};
+                    EXPECT(::select(0, nullptr, nullptr, nullptr, &time) == 0);
+                }
+            }
+            order += static_cast<char>('0' + place);
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT(order == "12345");
+}
+
+// ---- Descriptors
+// ------------------------------------------------------------------------------------------------------
+
+void pipes()
+{
+    std::array<int, 2> ends{};
+    EXPECT(::pipe(ends.data()) == 0);
+    std::string sent(1 << 20, 'x');
+    for (std::size_t i = 0; i < sent.size(); ++i) {
+        sent[i] = static_cast<char>('a' + i % 23);
+    }
+    std::string received;
+    std::thread reader([&] {
+        std::array<char, 10'000> buffer{};
+        ssize_t size = 0;
+        while ((size = ::read(ends[0], buffer.data(), buffer.size())) > 0) {
+            received.append(buffer.data(), static_cast<std::size_t>(size));
+        }
+        EXPECT(size == 0);
+    });
+    rest(5ms);
+    EXPECT(::write(ends[1], sent.data(), sent.size()) == static_cast<ssize_t>(sent.size()));
+    const std::array<iovec, 3> pieces{
+        {{sent.data(), 100'000}, {sent.data(), 0}, {sent.data(), 50'000}}};
+    EXPECT(::writev(ends[1], pieces.data(), 3) == 150'000);
+    ::close(ends[1]);
+    reader.join();
+    EXPECT(received == sent + sent.substr(0, 100'000) + sent.substr(0, 50'000));
+    ::close(ends[0]);
+    EXPECT(::read(ends[0], received.data(), 1) == -1 && errno == EBADF);
+}
+
+void sockets()
+{
+    Pair pair;
+    std::string sent(1 << 20, 'x');
+    for (std::size_t i = 0; i < sent.size(); ++i) {
+        sent[i] = static_cast<char>('a' + i % 23);
+    }
+    std::thread writer([&] {
+        EXPECT(::send(pair.ends[1], sent.data(), sent.size(), MSG_NOSIGNAL) ==
+               static_cast<ssize_t>(sent.size()));
+        std::array<iovec, 3> pieces{
+            {{sent.data(), 300'000}, {sent.data(), 1}, {sent.data(), 300'000}}};
+        msghdr message{};
+        message.msg_iov = pieces.data();
+        message.msg_iovlen = pieces.size();
+        EXPECT(::sendmsg(pair.ends[1], &message, MSG_NOSIGNAL) == 600'001);
+        EXPECT(::shutdown(pair.ends[1], SHUT_WR) == 0);
+    });
+    rest(5ms);
+    std::string received(sent.size(), ' ');
+    EXPECT(::recv(pair.ends[0], received.data(), received.size(), MSG_WAITALL) ==
+           static_cast<ssize_t>(sent.size()));
+    EXPECT(received == sent);
+    received.assign(700'000, ' ');
+    EXPECT(::recv(pair.ends[0], received.data(), received.size(), MSG_WAITALL) == 600'001);
+    EXPECT(::recv(pair.ends[0], received.data(), 1, 0) == 0);
+    writer.join();
+}
+
+void sockets_that_do_not_wait()
+{
+    // Another thread, so that calls are not passed through.
+    Pair other;
+    std::thread waiting([&] {
+        char byte = 0;
+        EXPECT(::read(other.ends[0], &byte, 1) == 1);
+    });
+    Pair pair;
+    char byte = 0;
+    EXPECT(::recv(pair.ends[0], &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN);
+    EXPECT(::fcntl(pair.ends[0], F_SETFL, O_NONBLOCK) == 0);
+    EXPECT(::recv(pair.ends[0], &byte, 1, 0) == -1 && errno == EAGAIN);
+    EXPECT(::read(pair.ends[0], &byte, 1) == -1 && errno == EAGAIN);
+    const std::string lots(1 << 20, 'x');
+    const ssize_t some = ::send(pair.ends[0], lots.data(), lots.size(), 0);
+    EXPECT(some > 0 && some < static_cast<ssize_t>(lots.size()));
+    EXPECT(::write(pair.ends[0], lots.data(), lots.size()) == -1 && errno == EAGAIN);
+    EXPECT((::fcntl(pair.ends[1], F_GETFL) & O_NONBLOCK) == 0);
+
+    const timeval limit{0, 30'000};
+    EXPECT(::setsockopt(other.ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    const auto start = Clock::now();
+    EXPECT(::recv(other.ends[1], &byte, 1, 0) == -1 && errno == EAGAIN);
+    EXPECT(Clock::now() - start >= 30ms);
+    const timeval longer{0, 60'000};
+    EXPECT(::setsockopt(other.ends[1], SOL_SOCKET, SO_RCVTIMEO, &longer, sizeof longer) == 0);
+    EXPECT(::read(other.ends[1], &byte, 1) == -1 && errno == EAGAIN);
+    EXPECT(Clock::now() - start >= 90ms);
+    EXPECT(::setsockopt(other.ends[1], SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
+    const ssize_t part = ::send(other.ends[1], lots.data(), lots.size(), 0);
+    EXPECT(part > 0 && part < static_cast<ssize_t>(lots.size()));
+    waiting.join();
+}
+
+void connections()
+{
+    const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    EXPECT(::bind(listener, generic, size) == 0);
+    EXPECT(::listen(listener, 10) == 0);
+    EXPECT(::getsockname(listener, generic, &size) == 0);
+    std::thread server([&] {
+        for (int i = 0; i < 10; ++i) {
+            const int client = i % 2 == 0 ? ::accept(listener, nullptr, nullptr)
+                                          : ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+            EXPECT(client != -1);
+            EXPECT((::fcntl(client, F_GETFL) & O_NONBLOCK) == 0);
+            std::thread([client] {
+                std::array<char, 100> buffer{};
+                ssize_t got = 0;
+                while ((got = ::read(client, buffer.data(), buffer.size())) > 0) {
+                    EXPECT(::write(client, buffer.data(), static_cast<std::size_t>(got)) == got);
+                }
+                ::close(client);
+            }).detach();
+        }
+    });
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 10; ++i) {
+        clients.emplace_back([&] {
+            const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+            EXPECT(::connect(socket, generic, size) == 0);
+            EXPECT((::fcntl(socket, F_GETFL) & O_NONBLOCK) == 0);
+            EXPECT(::send(socket, "hello", 5, 0) == 5);
+            std::array<char, 5> reply{};
+            EXPECT(::recv(socket, reply.data(), reply.size(), MSG_WAITALL) == 5);
+            EXPECT(std::string_view(reply.data(), 5) == "hello");
+            ::close(socket);
+        });
+    }
+    for (std::thread& thread : clients) {
+        thread.join();
+    }
+    server.join();
+    ::close(listener);
+    const int refused = ::socket(AF_INET, SOCK_STREAM, 0);
+    EXPECT(::connect(refused, generic, size) == -1 && errno == ECONNREFUSED);
+    ::close(refused);
+
+    Pair datagrams(SOCK_DGRAM);
+    std::thread sender([&] {
+        rest(5ms);
+        EXPECT(::sendto(datagrams.ends[0], "one", 3, 0, nullptr, 0) == 3);
+        EXPECT(::send(datagrams.ends[0], "three", 5, 0) == 5);
+    });
+    std::array<char, 10> buffer{};
+    EXPECT(::recvfrom(datagrams.ends[1], buffer.data(), buffer.size(), 0, nullptr, nullptr) == 3);
+    EXPECT(::recv(datagrams.ends[1], buffer.data(), buffer.size(), 0) == 5);
+    sender.join();
+}
+
+void several()
+{
+    Pair first;
+    Pair second;
+    std::thread writer([&] {
+        rest();
+        EXPECT(::write(second.ends[1], "x", 1) == 1);
+    });
+    std::array<pollfd, 2> entries{{{first.ends[0], POLLIN, 0}, {second.ends[0], POLLIN, 0}}};
+    EXPECT(::poll(entries.data(), 2, 0) == 0);
+    EXPECT(::poll(entries.data(), 2, 10'000) == 1);
+    EXPECT(entries[0].revents == 0 && entries[1].revents == POLLIN);
+    writer.join();
+    const auto start = Clock::now();
+    EXPECT(::poll(entries.data(), 1, 30) == 0);
+    EXPECT(Clock::now() - start >= 30ms);
+    entries[0].events = POLLIN | POLLOUT;
+    EXPECT(::poll(entries.data(), 2, -1) == 2);
+    EXPECT(entries[0].revents == POLLOUT);
+
+    std::thread later([&] {
+        rest();
+        EXPECT(::write(first.ends[1], "x", 1) == 1);
+    });
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(first.ends[0], &set);
+    EXPECT(::select(first.ends[0] + 1, &set, nullptr, nullptr, nullptr) == 1);
+    EXPECT(FD_ISSET(first.ends[0], &set));
+    later.join();
+    FD_ZERO(&set);
+    FD_SET(first.ends[1], &set);
+    timeval limit{0, 20'000};
+    EXPECT(::select(first.ends[1] + 1, &set, nullptr, nullptr, &limit) == 0);
+    EXPECT(!FD_ISSET(first.ends[1], &set));
+
+    const int event = ::eventfd(0, 0);
+    std::thread posting([&] {
+        rest();
+        const std::uint64_t one = 1;
+        EXPECT(::write(event, &one, sizeof one) == sizeof one);
+    });
+    const int epoll = ::epoll_create1(0);
+    epoll_event wanted{};
+    wanted.events = EPOLLIN;
+    EXPECT(::epoll_ctl(epoll, EPOLL_CTL_ADD, event, &wanted) == 0);
+    EXPECT(::epoll_wait(epoll, &wanted, 1, 0) == 0);
+    EXPECT(::epoll_wait(epoll, &wanted, 1, 10'000) == 1);
+    std::uint64_t value = 0;
+    EXPECT(::read(event, &value, sizeof value) == sizeof value && value == 1);
+    EXPECT(::epoll_wait(epoll, &wanted, 1, 20) == 0);
+    posting.join();
+    const int timer = ::timerfd_create(CLOCK_MONOTONIC, 0);
+    const itimerspec once{{0, 0}, {0, 20'000'000}};
+    EXPECT(::timerfd_settime(timer, 0, &once, nullptr) == 0);
+    EXPECT(::read(timer, &value, sizeof value) == sizeof value && value == 1);
+    ::close(timer);
+    ::close(event);
+    ::close(epoll);
+}
+
+void closed_and_used_again()
+{
+    // The number of a closed descriptor is soon another one's; who waits for that is not forgotten.
+    for (int round = 0; round < 20; ++round) {
+        Pair pair;
+        std::thread reader([&] {
+            char byte = 0;
+            EXPECT(::read(pair.ends[0], &byte, 1) == 1);
+        });
+        std::this_thread::yield();
+        EXPECT(::write(pair.ends[1], "x", 1) == 1);
+        reader.join();
+        const int copy = ::dup(pair.ends[1]);  // the file stays open under another number
+        EXPECT(::dup2(pair.ends[0], copy) == copy);
+        std::thread another([&] {
+            char byte = 0;
+            EXPECT(::recv(copy, &byte, 1, 0) == 1);
+        });
+        rest(1ms);
+        EXPECT(::write(pair.ends[1], "x", 1) == 1);
+        another.join();
+        ::close(copy);
+    }
+}
+
+// ---- Signals
+// ----------------------------------------------------------------------------------------------------------
+
+std::atomic<int> handled{0};
+sem_t from_handler;
+
+void install(
+    int flags, void (*handler)(int) = [](int) { ++handled; })
+{
+    struct sigaction action = {};
+    action.sa_handler = handler;
+    action.sa_flags = flags;
+    struct sigaction old = {};
+    EXPECT(::sigaction(SIGUSR1, &action, nullptr) == 0);
+    EXPECT(::sigaction(SIGUSR1, nullptr, &old) == 0);
+    EXPECT(old.sa_handler == handler);
+    EXPECT((old.sa_flags & SA_SIGINFO) == 0);
+}
+
+void interrupted()
+{
+    Pair pair;
+    char byte = 0;
+    install(0);
+    std::atomic<int> signals{1};
+    std::thread sender([&] {
+        for (int sent = 0; sent < 5; ++sent) {
+            while (signals <= sent) {
+                rest(1ms);
+            }
+            rest(30ms);
+            ::kill(::getpid(), SIGUSR1);
+        }
+    });
+    EXPECT(::recv(pair.ends[0], &byte, 1, 0) == -1 && errno == EINTR);
+    ++signals;
+    EXPECT(::poll(nullptr, 0, 10'000) == -1 && errno == EINTR);
+    ++signals;
+    const timespec time{10, 0};
+    timespec left{};
+    EXPECT(::nanosleep(&time, &left) == -1 && errno == EINTR);
+    EXPECT(left.tv_sec >= 5 && left.tv_sec < 10);
+    sem_t semaphore;
+    ::sem_init(&semaphore, 0, 0);
+    ++signals;
+    EXPECT(::sem_wait(&semaphore) == -1 && errno == EINTR);
+    EXPECT(handled == 4);
+
+    // With SA_RESTART the wait goes on.
+    install(SA_RESTART);
+    std::thread writer([&] {
+        while (handled < 5) {
+            rest(1ms);
+        }
+        rest();
+        EXPECT(::write(pair.ends[1], "x", 1) == 1);
+    });
+    ++signals;
+    EXPECT(::recv(pair.ends[0], &byte, 1, 0) == 1);
+    writer.join();
+    sender.join();
+}
+
+void interrupted_by_name()
+{
+    install(0);
+    Pair pair;
+    std::thread waiting([&] {
+        char byte = 0;
+        EXPECT(::recv(pair.ends[0], &byte, 1, 0) == -1 && errno == EINTR);
+    });
+    rest(30ms);
+    EXPECT(::pthread_kill(waiting.native_handle(), SIGUSR1) == 0);
+    waiting.join();
+    EXPECT(handled == 1);
+}
+
+void posted_by_a_handler()
+{
+    ::sem_init(&from_handler, 0, 0);
+    install(SA_RESTART, [](int) { ::sem_post(&from_handler); });
+    std::thread waiting([] { EXPECT(::sem_wait(&from_handler) == 0); });
+    std::thread sending([] {
+        rest();
+        ::kill(::getpid(), SIGUSR1);
+    });
+    waiting.join();
+    sending.join();
+}
+
+// ---- Processes
+// -----------------------------------------------------------------------------------------------------------
+
+int status_of(pid_t child)
+{
+    int status = 0;
+    EXPECT(::waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+void forked()
+{
+    std::thread other([] { rest(200ms); });
+    std::thread([] {
+        Pair pair;
+        char byte = 0;
+        std::thread reader([&] { EXPECT(::read(pair.ends[0], &byte, 1) == 1); });
+        rest(5ms);
+        const pid_t child = ::fork();
+        EXPECT(child != -1);
+        if (child == 0) {
+            // Threads, sleeping and sockets work here as well.
+            Pair own;
+            std::thread writer([&] {
+                rest();
+                EXPECT(::write(own.ends[1], "y", 1) == 1);
+            });
+            char got = 0;
+            EXPECT(::read(own.ends[0], &got, 1) == 1 && got == 'y');
+            writer.join();
+            ::_exit(42);
+        }
+        EXPECT(status_of(child) == 42);
+        EXPECT(::write(pair.ends[1], "x", 1) == 1);
+        reader.join();
+    }).join();
+    other.join();
+}
+
+void children()
+{
+    EXPECT(std::getenv("LD_PRELOAD") == nullptr);
+    EXPECT(std::system("test -z \"$LD_PRELOAD\"") == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::execl("/bin/sh", "sh", "-c", "test -z \"$LD_PRELOAD\" && exit 7", nullptr);
+        ::_exit(1);
+    }
+    EXPECT(status_of(child) == 7);
+}
+
+int grow(int depth)  // NOLINT(misc-no-recursion)
+{
+    std::array<volatile char, 1000> bytes{};
+    bytes[static_cast<std::size_t>(depth) % bytes.size()] = 1;
+    return depth == 0 ? 0 : grow(depth - 1) + bytes[0];
+}
+
+void stack_overflow()
+{
+    std::thread([] { std::printf("%d\n", grow(1 << 20)); }).join();
+}
+
+void stack_of_a_given_size()
+{
+    pthread_attr_t attributes;
+    ::pthread_attr_init(&attributes);
+    ::pthread_attr_setstacksize(&attributes, 64 << 20);
+    pthread_t thread{};
+    EXPECT(::pthread_create(
+               &thread, &attributes,
+               [](void*) -> void* {
+                   EXPECT(grow(40'000) >= 0);
+                   return nullptr;
+               },
+               nullptr) == 0);
+    EXPECT(::pthread_join(thread, nullptr) == 0);
+}
+
+void standard_streams()
+{
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 10; ++i) {
+        threads.emplace_back([] {
+            ::flockfile(stdout);
+            std::fputs("a line", stdout);
+            std::this_thread::yield();
+            std::fputs(" in one piece\n", stdout);
+            ::funlockfile(stdout);
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+}
+
+// C's own threads, in what is C as well.
+mtx_t c_mutex;
+cnd_t c_condition;
+int c_turns = 0;
+
+void threads_of_c()
+{
+    EXPECT(::mtx_init(&c_mutex, mtx_timed) == thrd_success);
+    EXPECT(::cnd_init(&c_condition) == thrd_success);
+    thrd_t thread{};
+    EXPECT(::thrd_create(
+               &thread,
+               [](void*) {
+                   EXPECT(::mtx_lock(&c_mutex) == thrd_success);
+                   while (c_turns == 0) {
+                       EXPECT(::cnd_wait(&c_condition, &c_mutex) == thrd_success);
+                   }
+                   EXPECT(::mtx_unlock(&c_mutex) == thrd_success);
+                   return -7;
+               },
+               nullptr) == thrd_success);
+    const timespec time{0, 5'000'000};
+    EXPECT(::thrd_sleep(&time, nullptr) == 0);
+    EXPECT(::mtx_lock(&c_mutex) == thrd_success);
+    const timespec soon = from_now(CLOCK_REALTIME, 10ms);
+    EXPECT(::cnd_timedwait(&c_condition, &c_mutex, &soon) == thrd_timedout);
+    c_turns = 1;
+    EXPECT(::cnd_signal(&c_condition) == thrd_success);
+    EXPECT(::mtx_unlock(&c_mutex) == thrd_success);
+    int result = 0;
+    EXPECT(::thrd_join(thread, &result) == thrd_success);
+    EXPECT(result == -7);
+}
+
+void names_of_hosts()
+{
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) {
+        threads.emplace_back([] {
+            addrinfo* found = nullptr;
+            EXPECT(::getaddrinfo("localhost", "80", nullptr, &found) == 0);
+            ::freeaddrinfo(found);
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+}
+
+// How many kernel threads there are, while ten threads wait.
+void threads()
+{
+    Pair pair;
+    std::vector<std::thread> waiting;
+    std::atomic<int> here{0};
+    for (int i = 0; i < 10; ++i) {
+        waiting.emplace_back([&] {
+            ++here;
+            char byte = 0;
+            EXPECT(::read(pair.ends[0], &byte, 1) == 1);
+        });
+    }
+    while (here < 10) {
+        rest(1ms);
+    }
+    char line[100];
+    std::FILE* const status = std::fopen("/proc/self/status", "r");
+    while (std::fgets(line, sizeof line, status) != nullptr) {
+        if (std::strncmp(line, "Threads:", 8) == 0) {
+            std::printf("%d kernel threads\n", std::atoi(line + 8));
+        }
+    }
+    std::fclose(status);
+    EXPECT(::write(pair.ends[1], "0123456789", 10) == 10);
+    for (std::thread& thread : waiting) {
+        thread.join();
+    }
+}
+
+struct Case {
+    const char* name;
+    void (*run)();
+};
+
+constexpr Case cases[] = {
+    {"results", results},
+    {"exit_from_a_thread", exit_from_a_thread},
+    {"exit_of_the_first_thread", exit_of_the_first_thread},
+    {"many", many},
+    {"thread_locals", thread_locals},
+    {"error_numbers", error_numbers},
+    {"exceptions_in_flight", exceptions_in_flight},
+    {"uncaught_exception", uncaught_exception},
+    {"rounding", rounding},
+    {"keys", keys},
+    {"once", once},
+    {"once_that_throws", once_that_throws},
+    {"static_variables", static_variables},
+    {"mutexes", mutexes},
+    {"conditions", conditions},
+    {"semaphores", semaphores},
+    {"other_locks", other_locks},
+    {"atomics", atomics},
+    {"sleep_order", sleep_order},
+    {"pipes", pipes},
+    {"sockets", sockets},
+    {"sockets_that_do_not_wait", sockets_that_do_not_wait},
+    {"connections", connections},
+    {"several", several},
+    {"closed_and_used_again", closed_and_used_again},
+    {"interrupted", interrupted},
+    {"interrupted_by_name", interrupted_by_name},
+    {"posted_by_a_handler", posted_by_a_handler},
+    {"forked", forked},
+    {"children", children},
+    {"stack_overflow", stack_overflow},
+    {"stack_of_a_given_size", stack_of_a_given_size},
+    {"standard_streams", standard_streams},
+    {"threads_of_c", threads_of_c},
+    {"names_of_hosts", names_of_hosts},
+    {"threads", threads},
+};
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    for (const Case& one : cases) {
+        if (argc == 1) {
+            std::puts(one.name);
+        } else if (std::string_view(argv[1]) == one.name) {
+            one.run();
+            return 0;
+        }
+    }
+    return argc == 1 ? 0 : 2;
+}

@@ -1,0 +1,18 @@
+"""Two clients of one server that send three requests in three parts, cut elsewhere."""
+
+import socket
+import sys
+
+server = "localhost", int(sys.argv[1])
+clients = [socket.create_connection(server) for _ in range(2)]
+for part in b"30\n2", b"0\n1", b"0\n":
+    for i, client in enumerate(clients):
+        print("client", i, "sends", len(part), "bytes")
+        client.sendall(part)
+for i, client in enumerate(clients):
+    replies = b""
+    while replies.count(b"\n") < 3:
+        replies += client.recv(100)
+    print("client", i, "has")
+    print(replies.decode(), end="")
+    client.close()

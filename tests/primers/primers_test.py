@@ -1,0 +1,139 @@
+"""Runs a primer and the Python beside it, and compares what they print, line for line.
+
+    primers_test.py NAME PROGRAM [STAGE]
+
+Both are given the same input, and the port of the same running stage, if they talk to one. Times differ a little
+(on a busy machine they all do): they have to be nearly the same. Of how often something happened it matters only
+whether it was never, once or many times.
+"""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's greenlet and gevent
+NEEDS = re.compile(r"^(?:import|from) (greenlet|gevent)\b", re.MULTILINE)
+SKIPPED = 77
+DEADLINE = 60  # seconds; each takes a few
+
+# How far apart two times may be, in seconds. What the primers tell apart is a second apart or more.
+NEARLY = 0.45
+TIME = re.compile(r"\b\d+\.\d+ s\b")
+COUNT = re.compile(r"\b(\d[\d,]*) times\b")
+
+
+def lines_of(text):
+    """What was printed, without figures, and the times."""
+    count = COUNT.sub(lambda match: ("many" if int(match[1].replace(",", "")) > 1 else match[1]) + " times", text)
+    times = [float(match.split()[0]) for match in TIME.findall(text)]
+    return TIME.sub("_ s", count).splitlines(), times
+
+
+def compare(cpp, python):
+    """What is different, as a text; nothing if it is the same."""
+    (cpp_lines, cpp_times), (python_lines, python_times) = lines_of(cpp), lines_of(python)
+    for number in range(max(len(cpp_lines), len(python_lines))):
+        ours = cpp_lines[number] if number < len(cpp_lines) else "(nothing)"
+        theirs = python_lines[number] if number < len(python_lines) else "(nothing)"
+        if ours != theirs:
+            return f"line {number + 1} is\n    {ours}\nin C++, and in Python\n    {theirs}"
+    for ours, theirs in zip(cpp_times, python_times):
+        if abs(ours - theirs) > NEARLY:
+            return f"it took {ours} s in C++, and {theirs} s in Python"
+    return ""
+
+
+def run(commands, script=b""):
+    """What they print; they run at the same time."""
+    running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+               for command in commands]
+    texts = []
+    for program in running:
+        out, err = program.communicate(script, timeout=DEADLINE)
+        if program.returncode != 0 or err:
+            raise SystemExit(f"{program.args} ended with {program.returncode}:\n{out.decode()}\n{err.decode()}")
+        texts.append(out.decode())
+    return texts
+
+
+def run_on_terminal(command, keys):
+    """The same on a terminal; keys are pairs: when this has appeared behind what was there before, press that."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    signal.alarm(DEADLINE)
+    seen, at = "", 0
+    try:
+        while True:
+            while keys and keys[0][0] in seen[at:]:
+                at = seen.index(keys[0][0], at) + len(keys[0][0])
+                os.write(terminal, keys[0][1])
+                keys = keys[1:]
+            piece = os.read(terminal, 1000)
+            if not piece:
+                break
+            seen += piece.decode()
+    except OSError:
+        pass  # so a terminal ends on Linux
+    _, status = os.waitpid(pid, 0)
+    os.close(terminal)
+    signal.alarm(0)
+    if status != 0 or keys:
+        raise SystemExit(f"{command} ended with {status}, before {keys}:\n{seen}")
+    return seen.replace("\r\n", "\n").replace("^C", "")  # the echo, which the terminal puts where it likes
+
+
+# The stage that a primer talks to is started for it. (All of it in this test: whoever reads a primer types the command.)
+def start(stage):
+    server = subprocess.Popen([stage, "--port", "0", "--quiet"], stdout=subprocess.PIPE, text=True)
+    return server, server.stdout.readline().rsplit(":", 1)[1].strip()
+
+
+def outputs(name, commands):
+    """What was done, and what came of it in C++ and in Python."""
+    if name == "console":
+        keys = [("command: ", b"hello\n"), ("command: ", b"quit\n"), ("sure? ", b"n"),
+                ("command: ", b"quit\n"), ("sure? ", b"y")]
+        yield "from a script", run(commands, b"hello\nquit\nnbye\nquit\ny")
+        yield "from a script that ends", run(commands, b"hello\nqu")
+        yield "on a terminal", [run_on_terminal(command, keys) for command in commands]
+    elif name == "ctrl_c":
+        yield "on a terminal", [run_on_terminal(command, [("short is done", b"\x03")]) for command in commands]
+    else:
+        yield "run", run(commands)
+
+
+def main():
+    name, program, *stage = sys.argv[1:]
+    python = HERE / f"{name}.py"
+    needed = NEEDS.findall(python.read_text(encoding="utf-8"))
+    if needed and subprocess.run([PYTHON, "-c", f"import {needed[0]}"], stderr=subprocess.DEVNULL, check=False).returncode:
+        print(f"skipped: apt-get install python3-{needed[0]}")
+        return SKIPPED
+    server, port = start(stage[0]) if stage else (None, None)
+    arguments = [port] if port else []
+    commands = [[program, *arguments], [PYTHON, str(python), *arguments]]
+    try:
+        # Once more if it differs: a machine can be so busy that one of the two was late.
+        for _ in range(2):
+            differences = []
+            for what, texts in outputs(name, commands):
+                print(texts[0])
+                if difference := compare(*texts):
+                    differences.append(f"{what}: {difference}")
+            if not differences:
+                return 0
+    finally:
+        if server:
+            server.terminate()
+            server.wait()
+    print("\n".join(differences))
+    return 1
+
+
+sys.exit(main())
