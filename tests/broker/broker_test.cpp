@@ -107,9 +107,9 @@ bool is_up(const std::string& queue)
 }
 
 // A line for which RabbitMQ may have to start first. A Client alone does not wait for so long.
-std::string patient_line(Client& client)
+std::string patient_line(Client& client, std::chrono::seconds patience_of_each = time_to_start)
 {
-    const Deadline deadline(time_to_start);
+    const Deadline deadline(patience_of_each);
     for (bool readable = false; !readable;) {
         try {
             client.wait_readable();
@@ -168,8 +168,11 @@ class Load {
         unsigned broken = 0;  // connections
     };
 
-    // So many questions each; 0: until it is told to end.
-    Load(const std::vector<const Server*>& servers, unsigned clients, unsigned questions)
+    // So many questions each; 0: until it is told to end. Who waits for an answer longer than that
+    // leaves, and is one of the broken.
+    Load(const std::vector<const Server*>& servers, unsigned clients, unsigned questions,
+         std::chrono::seconds patience_of_each = patience)
+        : patience_of_each_(patience_of_each)
     {
         for (unsigned c = 0; c < clients; ++c) {
             clients_.emplace_back(*servers[c % servers.size()]);
@@ -211,7 +214,7 @@ class Load {
         for (unsigned i = 0; (questions == 0 && !ending_) || i < questions; ++i) {
             const unsigned n = (7 * number + i) % 20 + 3;
             client.send(fmt::format("{}\n", n));
-            const std::string reply = patient_line(client);
+            const std::string reply = patient_line(client, patience_of_each_);
             if (reply == fmt::format("{}", fib_fast(n))) {
                 ++right_;
             } else if (reply.starts_with("[Error] ")) {
@@ -230,6 +233,7 @@ class Load {
         ++broken_;
     }
 
+    const std::chrono::seconds patience_of_each_;
     std::deque<Client> clients_;
     std::atomic<bool> ending_ = false;
     std::atomic<unsigned> right_ = 0;
@@ -556,7 +560,7 @@ TEST_CASE("broker: killed and started again under load it is found again by serv
     const std::string queue = new_queue();
     const ServerOn server(queue);
     Worker workers[]{Worker(queue), Worker(queue)};
-    Load load({&server}, 20, 0);
+    Load load({&server}, 20, 0, time_to_start);
     for (int round = 0; round < 2; ++round) {
         const unsigned right = load.right();
         eventually(
@@ -690,7 +694,7 @@ TEST_CASE("broker: the permissions that scripts/broker --shell names suffice")
 {
     set_up_user("erin", "s3cret",
                 {"^ground\\.fib$", "^(ground\\.fib|amq\\.default)$", "^ground\\.fib$"});
-    const Server server({"--broker", url_of("erin:s3cret")});
+    const Server server({"--broker", url_of("erin:s3cret"), "--queue", "ground.fib"});
     const Program worker({{worker_executable(), "--broker", url_of("erin:s3cret")}});
     Client client(server);
     CHECK(client.ask("20\n") == "6765");
