@@ -123,10 +123,10 @@ void Bell::silence() const noexcept
     ::eventfd_read(eventfd_.get(), &rung);
 }
 
-void Bell::wait(std::chrono::milliseconds patience) const noexcept
+void Bell::wait(std::chrono::milliseconds longest) const noexcept
 {
     pollfd rung{fd(), POLLIN, 0};
-    ::poll(&rung, 1, static_cast<int>(patience.count()));
+    ::poll(&rung, 1, static_cast<int>(longest.count()));
     silence();
 }
 

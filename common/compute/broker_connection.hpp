@@ -33,7 +33,7 @@ class Bell {
     void silence() const noexcept;
 
     // Until it is rung, but no longer than this. Silences it.
-    void wait(std::chrono::milliseconds patience) const noexcept;
+    void wait(std::chrono::milliseconds longest) const noexcept;
 
   private:
     Descriptor eventfd_;
