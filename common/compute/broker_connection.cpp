@@ -28,7 +28,7 @@ namespace {
 
 constexpr amqp_channel_t channel = 1;
 constexpr int heartbeat = 5;  // seconds; RabbitMQ advises against less
-constexpr timeval patience{5, 0};
+constexpr timeval patience{10, 0};
 constexpr int largest_frame = 131'072;
 constexpr std::string_view consumer = "ground";  // one on each channel, so any name will do
 constexpr std::string_view attempt_header = "x-attempt";

@@ -68,7 +68,7 @@ class BrokerConnection {
     // nobody is there to receive is dropped.
     static constexpr std::string_view direct_reply = "amq.rabbitmq.reply-to";
 
-    // Connects, logs in, and declares the queue. Takes 15 s at most. Throws BrokerError, which then
+    // Connects, logs in, and declares the queue. Takes 30 s at most. Throws BrokerError, which then
     // says what to do.
     explicit BrokerConnection(const BrokerOptions& options);
     ~BrokerConnection();
