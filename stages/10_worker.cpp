@@ -23,6 +23,8 @@ using namespace ground;
 
 namespace {
 
+constexpr unsigned cheap = 20;  // computed about as fast as another thread is woken
+
 struct Worker {
     Options options;
     Bell bell;  // a number has been computed, or we are to end
@@ -32,9 +34,13 @@ struct Worker {
 
 // Computes on the other thread. This one comes back to the connection again and again: a worker
 // that computed here for a minute would send no heartbeats, and the broker would take it for dead
-// and give its request to the next one, who would fare no better.
+// and give its request to the next one, who would fare no better. What is cheap is not worth the
+// way to the other thread and back.
 Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned n)
 {
+    if (n <= cheap) {
+        return fib(n);
+    }
     const Future<Number> number = thread.submit(n);
     number.add_done_callback([&worker](const auto&) { worker.bell.ring(); });
     try {
@@ -76,9 +82,10 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
 // makes several disks of every request.) So whoever gets a request that somebody has died with puts
 // a marked copy into the queue, which then is new to the broker, and computes nothing.
 //
-//     not redelivered, no mark   compute; if I die, it is...
-//     redelivered, no mark       copy it; the copy is marked and not redelivered: compute; if I
-//     die... redelivered, marked        two have died: answer "worker died" (above)
+//     delivered     no mark   compute; who dies of it leaves it to be redelivered
+//     redelivered   no mark   put a marked copy into the queue
+//     delivered     marked    compute; who dies of it leaves it to be redelivered
+//     redelivered   marked    two have died: answer "worker died" (above)
 //
 // The broker sees the copy before the acknowledgement. Who dies in between leaves both; then it is
 // computed twice and answered twice, and the server takes the first answer.
