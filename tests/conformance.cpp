@@ -218,8 +218,8 @@ TEST_CASE("a thousand requests in one segment are answered in their order")
 
 TEST_CASE("requests that go on for ever are answered while they come")
 {
-    // One trip to the pool after the other. Through a broker 20,000 of them take some seconds, and on
-    // a busy machine more than anybody here waits for.
+    // One trip to the pool after the other. Through a broker 20,000 of them take some seconds, and
+    // on a busy machine more than anybody here waits for.
     const int pairs = stage().pool_is_broker() ? 1'000 : 10'000;
     std::string requests;
     std::string replies;

@@ -94,8 +94,8 @@ class Stage {
     {
         return traits_.has_pool && pool_ == PoolKind::threads;
     }
-    // Workers behind a broker compute: each request goes through three other programs, one after the
-    // other, which share this machine's cores with whatever else runs.
+    // Workers behind a broker compute: each request goes through three other programs, one after
+    // the other, which share this machine's cores with whatever else runs.
     [[nodiscard]] bool pool_is_broker() const noexcept
     {
         return traits_.has_pool && pool_ == PoolKind::broker;

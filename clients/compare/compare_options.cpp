@@ -243,7 +243,8 @@ CompareOptions parse_compare_options(int argc, char** argv)
            })
         ->allow_extra_args(false);
     app.add_option("--pool", options.pool)
-        ->check(CLI::IsMember(std::vector<std::string>{"processes", "threads", "inline", "broker"}));
+        ->check(
+            CLI::IsMember(std::vector<std::string>{"processes", "threads", "inline", "broker"}));
     add_number(app, "-c,--connections", options.clients, 1U, 10'000U);
     add_duration(app, "-d,--duration", options.duration);
     add_number(app, "-r,--runs", options.runs, 1U, 1000U);
