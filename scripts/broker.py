@@ -12,6 +12,7 @@ All are children of this process, and the kernel kills them when it dies, in wha
 import argparse
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -53,15 +54,27 @@ def start(command, environment, own_group=True, **how):
     return subprocess.Popen(command, env=environment, preexec_fn=prepare, **how)
 
 
-def free_ports(count):
-    """Ports that nobody uses at this moment. Somebody may take one before we do: then the start fails and says so."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+def take_ports(count):
+    """Free ports, and what keeps other brokers of ours from taking them before RabbitMQ has got to listening.
+
+    They are below those that the kernel gives to clients: with some thousands of these about, one would soon be taken."""
+    first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    candidates = list(range(max(1024, first_of_clients - 8000), first_of_clients))
+    random.shuffle(candidates)
+    taken = []
+    for port in candidates:
+        mark = socket.socket(socket.AF_UNIX)
+        try:
+            mark.bind(f"\0ground-broker-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            mark.close()
+            continue
+        taken.append((port, mark))
+        if len(taken) == count:
+            return taken
+    die("there are no free ports; end some servers")
 
 
 def speaks_amqp(port):
@@ -76,7 +89,8 @@ def speaks_amqp(port):
 
 class Broker:
     def __init__(self, directory, port):
-        free = free_ports(3)
+        self.taken = take_ports(3)
+        free = [taken for taken, _ in self.taken]
         self.directory = directory
         self.port = port or free[0]
         self.log = directory / "output.log"
