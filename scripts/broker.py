@@ -103,6 +103,9 @@ class Broker:
             "RABBITMQ_DIST_PORT": str(free[1]),
             "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
             "RABBITMQ_LOG_BASE": str(directory / "log"),
+            # To its output, and so into our file. Into a file of its own it would write through to the disk every few
+            # seconds, and whoever has something to log, a refused login for one, waits until a busy disk has done that.
+            "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(directory / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "enabled_plugins"),
             "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq"),
