@@ -57,10 +57,17 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
 // still wait for replies. TCP has the same word, FIN, for both; only a reset is certain.
 [[nodiscard]] awaitable<void> async_left(tcp::socket& socket);
 
-// Sends all of it. The text has to live until then.
+// Sends all of it. The text has to live until then. (Written out like async_recv(), so that Asio
+// needs as much memory for one as for the other: what a connection that waits to receive gives back
+// is what it needs to send, and ten thousand of them leave no holes in the heap.)
 [[nodiscard]] inline awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text)
 {
-    return asio::async_write(socket, asio::buffer(text), use_awaitable);
+    return asio::async_initiate<const asio::use_awaitable_t<Executor>,
+                                void(asio::error_code, std::size_t)>(
+        [&socket, text](auto handler) {
+            asio::async_write(socket, asio::buffer(text), std::move(handler));
+        },
+        use_awaitable);
 }
 
 }  // namespace ground
