@@ -235,6 +235,10 @@ void switch_to(Place* conversation) noexcept
     if (self.current == conversation) {
         return;
     }
+    // Who is left while he runs, without a word, waits to be called (a newcomer of 04b).
+    if (self.current != nullptr && state_of(*self.current) == runs) {
+        become(*self.current, receives, line_of(*self.current, {}));
+    }
     self.current = conversation;
     std::uint32_t id = 0;
     if (conversation != nullptr) {
@@ -464,11 +468,11 @@ void detail::close(int fd) noexcept
     if (place == nullptr) {
         return;
     }
-    if (self.current == place) {
-        switch_to(nullptr);
-    }
     if (place != &nowhere) {
         leave_place(*place);
+    }
+    if (self.current == place) {
+        switch_to(nullptr);
     }
 }
 

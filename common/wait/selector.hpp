@@ -155,7 +155,8 @@ class Selector {
                 ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()),
                              timeout ? milliseconds(*timeout) : -1);
             if (count != -1) {
-                const ReadyList ready(std::span(events_).first(static_cast<std::size_t>(count)));
+                const auto count_of_ready = static_cast<std::size_t>(count);
+                const ReadyList ready{std::span(events_).first(count_of_ready)};
                 for (const auto& [key, what] : ready) {
                     observe::is_ready(observe::client(key.fd));
                 }

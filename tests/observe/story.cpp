@@ -25,6 +25,7 @@ TEST_CASE("observe: a conversation is seen where it is, from its first word to i
 {
     Watched watched(arguments());
     const Lines at = lines();
+    const std::string first = at.begins.value_or(at.receives);
     const LongRequest request;
 
     watched.wait_for(Kind::thread, stage().scheduler_is_ours() ? State::selects : State::accepts,
@@ -32,7 +33,7 @@ TEST_CASE("observe: a conversation is seen where it is, from its first word to i
     CHECK(watched.watcher().server() == static_cast<std::uint32_t>(watched.server().pid()));
 
     Client client(watched.server());
-    const auto begun = watched.wait_for(client, State::receives, at.receives);
+    const auto begun = watched.wait_for(client, State::receives, first);
     CHECK(begun.requests == 0);
     CHECK(begun.n == 0);
 
@@ -59,7 +60,7 @@ TEST_CASE("observe: a conversation is seen where it is, from its first word to i
     // Meanwhile a second one: who can see to it does.
     Client second(watched.server());
     if (stage().serves_others() && stage().computes_aside()) {
-        watched.wait_for(second, State::receives, at.receives);
+        watched.wait_for(second, State::receives, first);
     } else if (stage().computes_in_turn()) {
         CHECK_FALSE(watched.conversation(second));
         CHECK(watched.conversation(client)->where.state == computing_state());
@@ -75,7 +76,7 @@ TEST_CASE("observe: a conversation is seen where it is, from its first word to i
 
     client.close();
     eventually("it has gone", [&] { return !watched.conversation(client); });
-    CHECK(watched.wait_for(second, State::receives, at.receives).id != begun.id);
+    CHECK(watched.wait_for(second, State::receives, first).id != begun.id);
 }
 
 TEST_CASE("observe: step by step, a request goes through these lines of the source, and no others")
@@ -83,6 +84,7 @@ TEST_CASE("observe: step by step, a request goes through these lines of the sour
     Watched watched(arguments());
     const Lines at = lines();
     Client client(watched.server());
+    CHECK(client.ask("1\n") == "1");
     watched.wait_for(client, State::receives, at.receives);
 
     watched.watcher().pause();
@@ -140,7 +142,7 @@ TEST_CASE("observe: a reader that is too slow loses events, which are counted, a
     Watched watched;
     std::string requests;
     std::string replies;
-    for (int i = 0; i < 20'000; ++i) {
+    for (int i = 0; i < 40'000; ++i) {
         requests += "1\n";
         replies += "1\n";
     }

@@ -56,6 +56,7 @@ struct Lines {
     std::string receives;            // where a conversation waits for a request
     std::string computes;            // where it waits for a result, or computes it itself
     std::vector<std::string> steps;  // of a request that it has received, until it waits again
+    std::optional<std::string> begins = {};  // where it waits for its first, if not as for others
 };
 [[nodiscard]] Lines lines();
 
