@@ -543,6 +543,7 @@ void detail::rest() noexcept
 {
     Place& worker = own();
     worker.for_id.store(0, memory_order_relaxed);
+    worker.n.store(0, memory_order_relaxed);
     become(worker, idles, line_of(worker, {}));
 }
 
