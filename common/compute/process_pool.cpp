@@ -289,8 +289,9 @@ void ProcessPool::start_forker()
     current_life = life_.get();
 }
 
-Future<Number> ProcessPool::begin(unsigned n, Here /*here*/)
+Future<Number> ProcessPool::begin(unsigned n, Here here)
 {
+    observe::submits(n, here);
     const std::uint64_t id = next_id_++;
     Promise<Number> promise([this, id] { return take_back(id); });
     Future<Number> future = promise.future();

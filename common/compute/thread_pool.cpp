@@ -40,8 +40,9 @@ void ThreadPool::end()
 
 // What is posted is not the request, but "compute one": so a request can be taken back, and leaves
 // nothing but somebody who comes and finds one less.
-Future<Number> ThreadPool::begin(unsigned n, Here /*here*/)
+Future<Number> ThreadPool::begin(unsigned n, Here here)
 {
+    observe::submits(n, here);
     std::unique_lock lock(mutex_);
     const std::uint64_t id = next_id_++;
     Promise<Number> promise([this, id] { return take_back(id); });
