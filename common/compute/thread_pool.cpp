@@ -2,6 +2,8 @@
 
 #include <asio/post.hpp>
 
+#include <unistd.h>
+
 namespace ground {
 
 // The threads are ours: were they Asio's and one of them could not be started, its constructor
@@ -11,7 +13,7 @@ ThreadPool::ThreadPool(unsigned workers, FibFunction fib) : fib_(fib), pool_(0)
     try {
         while (threads_.size() < workers) {
             threads_.emplace_back([this] {
-                observe::becomes_worker();
+                observe::becomes_worker(::getpid());
                 pool_.attach();
             });
         }

@@ -552,18 +552,11 @@ Place* detail::pin(Here here) noexcept
 
 void detail::unpin(Place& place) noexcept { place.pin.store(0, memory_order_relaxed); }
 
-void detail::become_worker() noexcept
+void detail::become_worker(std::uint32_t owner) noexcept
 {
-    // Some may have died with those who would have told of it.
-    for (std::size_t i = most_conversations; i < shared().places.size(); ++i) {
-        Place& place = shared().places[i];
-        if (place.kind.load(memory_order_relaxed) == Kind::worker &&
-            ::kill(static_cast<pid_t>(place.pid.load(memory_order_relaxed)), 0) == -1) {
-            leave_place(place);
-        }
-    }
     self.mine =
         take_place(most_conversations, most_conversations + most_others, Kind::worker, idles, 0);
+    self.mine->owner.store(owner, memory_order_relaxed);
     tell(*self.mine, self.mine->now.load(memory_order_relaxed), 0);
 }
 
@@ -591,6 +584,18 @@ void detail::forget(std::uint32_t pid) noexcept
     for (Place& place : shared().places) {
         if (place.id.load(memory_order_acquire) != 0 &&
             place.pid.load(memory_order_relaxed) == pid) {
+            leave_place(place);
+        }
+    }
+    forget_workers(pid);
+}
+
+void detail::forget_workers(std::uint32_t owner) noexcept
+{
+    for (std::size_t i = most_conversations; i < shared().places.size(); ++i) {
+        Place& place = shared().places[i];
+        if (place.kind.load(memory_order_relaxed) == Kind::worker &&
+            place.owner.load(memory_order_relaxed) == owner) {
             leave_place(place);
         }
     }
