@@ -94,6 +94,16 @@ class Stage {
     {
         return traits_.has_pool && pool_ == PoolKind::threads;
     }
+    // Who talks to a client computes what it asks for.
+    [[nodiscard]] bool computes_by_itself() const noexcept
+    {
+        return !traits_.has_pool || pool_ == PoolKind::inline_;
+    }
+    // One of our own, which can be seen at work: a select() in the stage's source.
+    [[nodiscard]] bool scheduler_is_ours() const noexcept
+    {
+        return has_event_loop() && name() < "07";
+    }
     // Workers behind a broker compute: each request goes through three other programs, one after
     // the other, which share this machine's cores with whatever else runs.
     [[nodiscard]] bool pool_is_broker() const noexcept

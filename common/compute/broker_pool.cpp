@@ -39,12 +39,12 @@ class BrokerPool final : public Pool {
     BrokerPool(const BrokerPool&) = delete;
     BrokerPool& operator=(const BrokerPool&) = delete;
 
-    // The future completes on the connection's thread or on the clock's.
-    Future<Number> submit(unsigned n) override;
-
+    // Futures complete on the connection's thread or on the clock's.
     [[nodiscard]] std::size_t waiting() const override;
 
   private:
+    Future<Number> begin(unsigned n, Here here) override;
+
     // So many requests are in the queue or with workers at the most; others wait here. That keeps a
     // few hundred workers busy. What waits here can still be forgotten when its time is over, and
     // what is on its way always fits into the buffers between us and a broker that has stopped to
@@ -141,8 +141,9 @@ BrokerPool::~BrokerPool()
     broken.swap(requests_);
 }
 
-Future<Number> BrokerPool::submit(unsigned n)
+Future<Number> BrokerPool::begin(unsigned n, Here here)
 {
+    observe::submits(n, here);
     std::unique_lock lock(mutex_);
     const std::uint64_t number = next_++;  // with the lock: see Requests
     Promise<Number> promise([this, number] { return take_back(number); });

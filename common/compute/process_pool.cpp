@@ -27,6 +27,7 @@ namespace {
 // What end_workers() needs, where a signal handler can read it.
 std::atomic<int> current_life{-1};
 std::atomic<pid_t> current_forker{-1};
+pid_t server = -1;                 // whose pool it is, for those who work in it
 std::atomic<bool> leaving{false};  // set by end_workers(): nobody is to be replaced any more
 
 struct Pipe {
@@ -72,13 +73,16 @@ void ring(int bell) noexcept
 [[noreturn]] void run_worker(SharedQueue& shared, unsigned worker, FibFunction fib,
                              int bell) noexcept
 {
+    observe::becomes_worker(server);
     for (;;) {
         const auto request = shared.take(worker);
         if (!request) {
+            const observe::Seam seam(observe::idles, observe::whoever_runs, {});
             shared.wait_for_a_call();
             continue;
         }
         shared.call_another_worker();
+        const observe::WorksFor working(request->whose);
         const Number result = request->wanted ? fib(request->n) : 0;
         shared.complete(request->slot, worker, result, [bell] { ring(bell); });
     }
@@ -176,6 +180,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
             } else {
                 const auto dead = std::find(workers.begin(), workers.end(), pid);
                 *dead = -1;
+                observe::has_died(pid);
                 shared.give_up_what_it_had(static_cast<unsigned>(dead - workers.begin()));
             }
             ring(bell);  // it may have been about to
@@ -275,6 +280,7 @@ void ProcessPool::start_forker()
     Pipe life;
     Pipe bell;
     check(::fcntl(bell.write.get(), F_SETFL, O_NONBLOCK), "fcntl");
+    server = ::getpid();
     forker_ = check(::fork(), "fork");
     if (forker_ == 0) {
         run_forker(*shared_, workers_, fib_, life.read.get(), bell.write.get());
@@ -285,18 +291,19 @@ void ProcessPool::start_forker()
     current_life = life_.get();
 }
 
-Future<Number> ProcessPool::submit(unsigned n)
+Future<Number> ProcessPool::begin(unsigned n, Here here)
 {
+    observe::submits(n, here);
     const std::uint64_t id = next_id_++;
     Promise<Number> promise([this, id] { return take_back(id); });
     Future<Number> future = promise.future();
     {
         const std::lock_guard lock(mutex_);
         if (free_slots_.empty()) {
-            waiting_.emplace(id, Request{id, n, std::move(promise)});
+            waiting_.emplace(id, Request{id, n, observe::whose(), std::move(promise)});
             return future;
         }
-        enqueue({id, n, std::move(promise)});
+        enqueue({id, n, observe::whose(), std::move(promise)});
     }
     shared_->call_a_worker();
     return future;
@@ -307,7 +314,7 @@ void ProcessPool::enqueue(Request request)
 {
     const std::uint32_t index = free_slots_.back();
     free_slots_.pop_back();
-    shared_->put(index, request.n);
+    shared_->put(index, request.n, request.whose);
     requests_[index] = std::move(request);
 }
 
@@ -408,6 +415,7 @@ bool ProcessPool::start_again()
         current_forker = -1;
         wait_for_end(std::exchange(forker_, -1));
     }
+    observe::workers_have_died(server);
     for (unsigned worker = 0; worker < workers_; ++worker) {
         shared_->give_up_what_it_had(worker);
     }
