@@ -1,0 +1,230 @@
+// source.js -- the stage's file, with a dot on the line at which somebody is.
+
+const most_dots = 4;  // of one look on a line; if there are more, a number stands for them
+
+// Enough of C++ to be read: comments, strings, numbers, words of the language.
+const token = /(\/\/.*$)|("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|<[a-z_/.]+>(?=\s*$))|\b(\d[\d'a-z]*)\b|\b(alignas|auto|bool|break|case|catch|char|class|co_await|co_return|co_yield|const|constexpr|continue|default|delete|else|enum|explicit|false|final|for|if|inline|int|mutable|namespace|new|noexcept|nullptr|operator|override|private|public|return|sizeof|static|std|struct|switch|template|this|throw|true|try|typename|unsigned|using|virtual|void|while)\b|(^\s*#\w+)/g;
+const token_classes = ["comment", "text", "digits", "word", "directive"];
+
+// Where a line of the story can be: what such paragraphs contain is shown from the beginning.
+const telling = /\b(recv|try_recv|async_receive|async_read\w*|send|try_send|async_send|async_write|accept|try_accept|async_accept|submit|co_yield|co_await|select|fib|interpret|run_in_pool)\b\s*[({ ]/;
+
+function highlighted(text) {
+  const code = element("code");
+  let end = 0;
+  for (const match of text.matchAll(token)) {
+    const kind = match.slice(1).findIndex((group) => group !== undefined);
+    code.append(text.slice(end, match.index), element("span", match[0], { className: token_classes[kind] }));
+    end = match.index + match[0].length;
+  }
+  code.append(text.slice(end));
+  return code;
+}
+
+class SourceView {
+  constructor(list, strips) {
+    this.list = list;
+    this.strips = strips;
+    this.whole = false;
+    this.selected = null;
+    new ResizeObserver(() => this.fit()).observe(list);
+  }
+
+  load(stage) {
+    this.stage = stage;
+    this.rows = [null];  // counted from 1
+    this.list.replaceChildren();
+    const lines = (stage?.source ?? "").replace(/\n$/, "").split("\n");
+    this.paragraphs = [];
+    let paragraph = null;
+    lines.forEach((text, index) => {
+      const row = element("li");
+      row.dataset.line = index + 1;
+      const dots = element("span", "", { className: "dots" });
+      const note = element("span", "", { className: "note" });
+      row.append(element("span", index + 1, { className: "number" }), dots, highlighted(text), note);
+      this.rows.push({ row, dots, note, shown: "", noted: "", warm: 0 });
+      if (text === "" || !paragraph) {
+        paragraph = { rows: [], lines: [], text: "", visited: false, fold: element("li", "", { className: "fold" }) };
+        this.paragraphs.push(paragraph);
+      }
+      paragraph.rows.push(row);
+      paragraph.lines.push(index + 1);
+      paragraph.text += `${text}\n`;
+    });
+    for (const { rows, lines: numbers, fold } of this.paragraphs) {
+      fold.textContent = `⋯ ${numbers[0]}–${numbers.at(-1)}`;
+      this.list.append(fold, ...rows);
+    }
+    this.seen = 0;
+    this.lay();
+  }
+
+  // Which paragraphs are shown: where somebody has been, and as far as there is room where somebody may come.
+  lay() {
+    const code = ({ text }) => text.replaceAll(/^\s*\/\/.*$/gm, "");
+    const hopeful = this.paragraphs.filter((paragraph) => paragraph.visited || telling.test(code(paragraph)));
+    const count = (paragraphs) => paragraphs.reduce((sum, { rows }) => sum + rows.length, 0);
+    const room = this.list.clientHeight / 15;
+    const visited = this.paragraphs.filter((paragraph) => paragraph.visited);
+    const shown = new Set(this.whole ? this.paragraphs : count(hopeful) <= room || visited.length === 0 ? hopeful : visited);
+    let before = false;  // of folds beside each other one is enough
+    for (const paragraph of this.paragraphs) {
+      const open = shown.has(paragraph);
+      paragraph.rows.forEach((row) => { row.hidden = !open; });
+      paragraph.fold.hidden = open || before;
+      before = !open;
+    }
+    this.count = count([...shown]) + this.paragraphs.filter(({ fold }) => !fold.hidden).length;
+    this.fit();
+  }
+
+  // As large as it may be, so that it can be read from the last row.
+  fit() {
+    const height = this.list.clientHeight / Math.max(this.count ?? 1, 1);
+    const columns = 74;  // what is longer is cut off at the right
+    const size = Math.max(Math.min(height / 1.36, this.list.clientWidth / (columns * 0.6 + 8.5), 24), 11);
+    this.list.style.fontSize = `${size.toFixed(1)}px`;
+  }
+
+  update(model) {
+    if (!this.stage) {
+      return;
+    }
+    if (model.visited.size !== this.seen) {
+      this.seen = model.visited.size;
+      let changed = false;
+      for (const paragraph of this.paragraphs) {
+        const visited = paragraph.lines.some((line) => model.visited.has(line));
+        changed ||= visited !== paragraph.visited;
+        paragraph.visited = visited;
+      }
+      if (changed) {
+        this.lay();
+      }
+    }
+    const onLine = new Map();
+    const elsewhere = [];
+    for (const place of model.places.values()) {
+      if (model.isMain(place.file) && place.line > 0 && place.line < this.rows.length) {
+        onLine.set(place.line, [...(onLine.get(place.line) ?? []), place]);
+      } else if (place.kind !== "worker") {
+        elsewhere.push(place);
+      }
+    }
+    for (let line = 1; line < this.rows.length; ++line) {
+      this.updateRow(model, this.rows[line], onLine.get(line) ?? [], model.heat.get(line) ?? 0);
+    }
+    this.updateStrips(model, elsewhere);
+  }
+
+  updateRow(model, entry, places, heat) {
+    const shown = places.map((place) => `${place.id},${place.state},${place.id === this.selected}`).join(" ");
+    if (shown !== entry.shown) {
+      entry.shown = shown;
+      entry.dots.replaceChildren(...this.dotsFor(model, places));
+      entry.row.classList.toggle("runs", places.some(({ state: now }) => ["full", "held"].includes(states[now].shape)));
+    }
+    const noted = this.noteFor(model, places);
+    if (noted !== entry.noted) {
+      entry.noted = noted;
+      entry.note.textContent = noted;
+    }
+    const warm = heat > 0 ? Math.min(3, 1 + Math.floor(Math.log10(heat))) : 0;
+    if (warm !== entry.warm) {
+      entry.warm = warm;
+      entry.row.dataset.warm = warm;
+    }
+  }
+
+  dotsFor(model, places) {
+    const groups = new Map();
+    for (const place of places) {
+      const { shape } = states[place.state];
+      groups.set(shape, [...(groups.get(shape) ?? []), place]);
+    }
+    return [...groups].flatMap(([shape, group]) =>
+      group.length <= most_dots ? group.map((place) => this.dot(model, place)) : [this.crowd(group, shape)]);
+  }
+
+  dot(model, place) {
+    const name = `${model.nameOf(place)} ${doing(place)}`;
+    const square = place.kind === "conversation" ? "" : "square";
+    const dot = element("button", model.letterOf(place), {
+      type: "button", tabIndex: -1, title: name, className: `dot ${states[place.state].shape} ${square}`,
+    });
+    dot.classList.toggle("selected", place.id === this.selected);
+    dot.dataset.id = place.id;
+    dot.dataset.state = states[place.state].name;
+    dot.style.setProperty("--colour", `var(${colourOf(place.client)})`);
+    return dot;
+  }
+
+  crowd(group, shape) {
+    const chosen = group.find(({ id }) => id === this.selected);
+    const dot = element("button", group.length, { type: "button", tabIndex: -1, className: `dot many ${shape}` });
+    dot.classList.toggle("selected", chosen !== undefined);
+    dot.dataset.id = (chosen ?? group[0]).id;
+    dot.dataset.count = group.length;
+    dot.dataset.state = states[group[0].state].name;
+    return dot;
+  }
+
+  // "hog 4 computes fib(42), 0.7 s", "37 wait for bytes"
+  noteFor(model, places) {
+    const groups = new Map();
+    for (const place of places) {
+      groups.set(place.state, [...(groups.get(place.state) ?? []), place]);
+    }
+    return [...groups.entries()].map(([now, group]) => {
+      const longest = model.now - Math.min(...group.map(({ since }) => since));
+      const time = longest > 200e3 ? `, ${(longest / 1e6).toFixed(1)} s` : "";
+      return group.length === 1
+        ? `${model.nameOf(group[0])} ${doing(group[0])}${time}`
+        : `${group.length} ${states[now].many}${time}`;
+    }).join(" · ");
+  }
+
+  updateStrips(model, elsewhere) {
+    const door = model.atTheDoor;
+    const unread = (model.figures.unread ?? []).reduce((sum, [, bytes]) => sum + bytes, 0);
+    this.strip("door", door.length === 0 ? [] : [
+      element("b", `At the door: ${door.length}`),
+      ...door.slice(0, 12).map((client) => this.guest(client)),
+      element("span", `connected by the kernel, not accepted${unread > 0 ? `; ${plural(unread, "byte")} not read` : ""}`),
+    ]);
+    const workers = model.ofKind("worker");
+    const line = (worker) => {
+      const whom = model.places.get(worker.for);
+      return [this.dot(model, worker), element("span", `${doing(worker)}${whom ? ` for ${model.nameOf(whom)}` : ""}`)];
+    };
+    this.strip("workers", workers.length === 0 ? [] : [element("b", "Workers"), ...workers.slice(0, 8).flatMap(line)]);
+    const where = (place) => (model.files.get(place.file) ? `${model.files.get(place.file)}:${place.line}` : "");
+    this.strip("elsewhere", elsewhere.length === 0 ? [] : elsewhere.slice(0, 5).flatMap((place) =>
+      [this.dot(model, place), element("span", `${doing(place)} ${where(place)}`)]));
+  }
+
+  guest(client) {
+    const dot = element("i", client.role === "hand" ? "you" : client.role === "guest" ? "?" : client.number, { className: "dot hollow" });
+    dot.style.setProperty("--colour", `var(${colourOf(client)})`);
+    return dot;
+  }
+
+  strip(name, parts) {
+    const strip = this.strips[name];
+    const shown = parts.map((part) => `${part.className} ${part.dataset.state} ${part.textContent}`).join("|");
+    if (strip.dataset.shown !== shown) {
+      strip.dataset.shown = shown;
+      strip.replaceChildren(...parts);
+      strip.hidden = parts.length === 0;
+    }
+  }
+
+  // So that whoever was chosen, or has just made a step, can be seen.
+  show(line) {
+    const { row } = this.rows[line] ?? {};
+    if (row && !row.hidden) {
+      row.scrollIntoView({ block: "nearest" });
+    }
+  }
+}
