@@ -55,7 +55,11 @@ class Board:
                                         stdin=subprocess.DEVNULL, start_new_session=True, text=True)
         line = self.program.stdout.readline()
         if "http://" not in line:
-            raise AssertionError(f"no address: {line!r} {self.program.stderr.read()!r}")
+            self.program.wait()
+            why = self.program.stderr.read()
+            self.program.stdout.close()
+            self.program.stderr.close()
+            raise AssertionError(f"no address: {line!r} {why!r}")
         self.address = line.split("http://")[1].split()[0]
         self.url = f"http://{self.address}"
         self.host = self.address.split("/")[0]

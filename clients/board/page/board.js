@@ -77,9 +77,9 @@ function showPace() {
 function showFigures() {
   const m = model.figures;
   const figures = [
-    [m.rate ?? 0, "reqs/sec"], [milliseconds(m.median ?? 0), "median"], [milliseconds(m.worst ?? 0), "worst"],
-    [m.longest > 100 ? milliseconds(m.longest) : "–", "waits by now"],
-    [model.atTheDoor.length, "at the door"], [m.threads ?? 0, "threads"],
+    [m.rate ?? 0, "reqs/sec"], [milliseconds(m.median ?? 0), "median wait"], [milliseconds(m.worst ?? 0), "worst wait"],
+    [m.longest > 100 ? milliseconds(m.longest) : "–", "longest now"],
+    [model.atTheDoor.length, "at the door"], [(m.unread ?? []).reduce((sum, [, bytes]) => sum + bytes, 0), "bytes unread"], [m.threads ?? 0, "threads"],
     [m.processes ?? 0, "processes"], [m.descriptors ?? 0, "descriptors"], [`${m.cpu ?? 0} %`, "CPU"],
   ];
   const box = find("#figures");

@@ -31,6 +31,7 @@ class LanesView {
     };
     return [...model.lanes.values()]
       .filter((lane) => lane.ended > model.now - lane_window / 2)
+      .filter(({ place }) => place.kind !== "thread" || place.number === 1 || !model.isCarrier(place))
       .sort((a, b) => (b.id === this.selected) - (a.id === this.selected) || rank(a) - rank(b) || a.id - b.id);
   }
 
@@ -97,8 +98,8 @@ class LanesView {
     lane.segments.forEach((segment, index) => {
       const end = Math.min(lane.segments[index + 1]?.since ?? Infinity, lane.ended, model.now);
       if (end > from) {
-        const whom = model.lanes.get(segment.for)?.place.client;  // a worker has the colour of that
-        const itsColour = place.kind === "worker" && whom ? colours[colourOf(whom).slice(2)] : colour;
+        const whom = model.lanes.get(segment.for)?.place.client;  // threads and workers have the colour of that
+        const itsColour = place.kind !== "conversation" && whom ? colours[colourOf(whom).slice(2)] : colour;
         this.segment(draw, segment, Math.max(at(segment.since), left), at(end), middle, itsColour);
       }
     });

@@ -1,7 +1,7 @@
 // model.js -- what the frames say: who is there, where, and since when. Knows nothing of the page.
 
 const kept = 20e6;  // microseconds of the past of each
-const most_segments = 400;
+const most_segments = 3000;
 
 class Model {
   constructor(stages) {
@@ -20,7 +20,9 @@ class Model {
     this.figures = {};
     this.history = [];  // figures of the last minute
     this.heat = new Map();  // lines: how many have come past in this frame
-    this.visited = new Set();  // lines, ever
+    this.visited = new Map();  // lines, ever: by whom, 2 for a conversation, 1 for a thread
+    this.visits = 0;
+    this.threads = new Map();  // by the kernel's number: its lane
     this.numbers = { thread: 0, worker: 0 };
     this.news = [];
     this.said = [];
@@ -46,11 +48,16 @@ class Model {
         }
       }
     }
-    for (const fields of frame.p ?? []) {
-      this.applyPlace(fields);
-    }
+    // The ring tells the story, the table how it ends: so whoever is new is entered, then come the events, then where
+    // all are now.
+    const places = (frame.p ?? []).map((fields) => this.enter(fields));
     for (const event of frame.e ?? []) {
       this.applyEvent(event);
+    }
+    for (const [place, where] of places) {
+      if (this.places.has(place.id)) {
+        this.move(place, where);
+      }
     }
     for (const id of frame.x ?? []) {
       this.remove(id, frame.t);
@@ -90,7 +97,7 @@ class Model {
     }
   }
 
-  applyPlace([id, kind, now, file, line, since, n, other, requests, peer, pid, tid]) {
+  enter([id, kind, now, file, line, since, n, other, requests, peer, pid, tid]) {
     let place = this.places.get(id);
     if (!place) {
       place = { id, kind: kinds[kind], since: -Infinity };
@@ -100,11 +107,14 @@ class Model {
       this.places.set(id, place);
       this.lanes.set(id, { id, kind: place.kind, segments: [], ended: Infinity, place });
     }
-    Object.assign(place, { requests, peer, pid, tid, client: this.ports.get(peer) ?? place.client });
-    this.move(place, { state: now, file, line, since, n, for: other });
+    Object.assign(place, { requests, peer, pid, tid, for: other, client: this.ports.get(peer) ?? place.client });
+    if (place.kind === "thread") {
+      this.threads.set(tid, this.lanes.get(id));
+    }
+    return [place, { state: now, file, line, since, n, for: other }];
   }
 
-  applyEvent([id, now, file, line, at, n, other]) {
+  applyEvent([id, now, file, line, at, n, other, tid]) {
     if (this.isMain(file) && line > 0) {
       this.heat.set(line, (this.heat.get(line) ?? 0) + 1);
     }
@@ -116,10 +126,32 @@ class Model {
       this.remove(id, at);
     } else {
       this.move(place, { state: now, file, line, since: at, n, for: other });
+      this.carry(place, tid, at);
     }
   }
 
-  // Both the table and the ring tell of a change; whoever is later is right. In slow motion whoever takes a
+  // A thread that runs a conversation does what that does, until one of the two says something else.
+  carry(place, tid, at) {
+    const lane = this.threads.get(tid);
+    if (place.kind === "conversation" && lane && place.state !== state.ready) {
+      const full = ["full", "held"].includes(states[place.state].shape);
+      this.append(lane.segments, { state: full ? place.state : state.runs, since: at, n: place.n, for: full ? place.id : 0 });
+    }
+  }
+
+  append(segments, segment) {
+    const last = segments.at(-1);
+    if (last && last.state === segment.state && last.for === segment.for && last.line === segment.line) {
+      return;
+    }
+    segments.push(segment);
+    if (segments.length > most_segments || segments[0].since < this.now - kept) {
+      const old = segments.findIndex(({ since }) => since > this.now - kept);
+      segments.splice(0, Math.max(old - 1, segments.length - most_segments, 0));
+    }
+  }
+
+  // In slow motion whoever takes a
   // step is held for as long as that lasts: he runs.
   move(place, where) {
     if (where.since < place.since) {
@@ -129,19 +161,18 @@ class Model {
       where.state = state.runs;
     }
     const { segments } = this.lanes.get(place.id);
-    const last = segments.at(-1);
-    if (!last || last.since !== where.since || last.state !== where.state) {
-      segments.push(where);
-      if (segments.length > most_segments || segments[0].since < this.now - kept) {
-        const old = segments.findIndex(({ since }) => since > this.now - kept);
-        segments.splice(0, Math.max(old - 1, segments.length - most_segments, 0));
-      }
-    } else {
-      Object.assign(last, where);  // the line may be another one
+    if (where.since > place.since || where.state !== place.state) {
+      this.append(segments, { ...where });
+    } else if (segments.length > 0) {
+      Object.assign(segments.at(-1), { line: where.line, file: where.file });
     }
     Object.assign(place, where);
     if (this.isMain(where.file) && where.line > 0) {
-      this.visited.add(where.line);
+      const rank = place.kind === "conversation" ? 2 : 1;
+      if ((this.visited.get(where.line) ?? 0) < rank) {
+        this.visited.set(where.line, rank);
+        this.visits += rank;
+      }
     }
   }
 
@@ -184,6 +215,11 @@ class Model {
     return [...this.places.values()].filter((place) => wanted.has(place.state));
   }
 
+  // A thread that nothing is to be seen of but the conversation that it runs.
+  isCarrier(place) {
+    return place.kind === "thread" && (this.places.has(place.for) || (place.number > 1 && /^a (thread|process) per client/.test(this.stage?.model ?? "")));
+  }
+
   get oneThread() {
     return /^one (thread|client)/.test(this.stage?.model ?? "");
   }
@@ -215,9 +251,9 @@ class Model {
         : `Paused. ${plural(held.length, "has", "have")} come to a stop, each by itself: click one, and step it. You are the scheduler.`;
     }
     if (computed && this.oneThread) {
-      const others = this.inState("ready").length;
+      const unread = (this.figures.unread ?? []).length;
       return `${name(computed)} computes fib(${computed.n}), in the only thread there is. Nobody else moves` +
-        (others > 0 ? `: ${others} could go on.` : door > 0 ? `; at the door: ${door}.` : ".");
+        (unread > 0 ? `; ${plural(unread, "has", "have")} sent a request that nobody reads.` : ".");
     }
     if (door > 0 && this.oneThread) {
       return `${plural(door, "is", "are")} at the door: connected by the kernel, and not accepted. They may send; nobody reads.`;

@@ -27,63 +27,87 @@ class SourceView {
     this.strips = strips;
     this.whole = false;
     this.selected = null;
-    new ResizeObserver(() => this.fit()).observe(list);
+    new ResizeObserver(() => requestAnimationFrame(() => this.lay())).observe(list);
   }
 
   load(stage) {
     this.stage = stage;
     this.rows = [null];  // counted from 1
+    this.seen = -1;
     this.list.replaceChildren();
     const lines = (stage?.source ?? "").replace(/\n$/, "").split("\n");
     this.paragraphs = [];
     let paragraph = null;
     lines.forEach((text, index) => {
-      const row = element("li");
-      row.dataset.line = index + 1;
-      const dots = element("span", "", { className: "dots" });
-      const note = element("span", "", { className: "note" });
-      row.append(element("span", index + 1, { className: "number" }), dots, highlighted(text), note);
-      this.rows.push({ row, dots, note, shown: "", noted: "", warm: 0 });
+      const entry = this.row(index + 1, highlighted(text));
+      entry.row.dataset.line = index + 1;
+      this.rows.push(entry);
       if (text === "" || !paragraph) {
-        paragraph = { rows: [], lines: [], text: "", visited: false, fold: element("li", "", { className: "fold" }) };
+        entry.row.classList.add("blank");
+        paragraph = { rows: [], lines: [], text: "", visited: 0, fold: this.row("⋯", element("code")) };
+        paragraph.fold.row.classList.add("fold");
         this.paragraphs.push(paragraph);
       }
-      paragraph.rows.push(row);
+      paragraph.rows.push(entry.row);
       paragraph.lines.push(index + 1);
       paragraph.text += `${text}\n`;
     });
-    for (const { rows, lines: numbers, fold } of this.paragraphs) {
-      fold.textContent = `⋯ ${numbers[0]}–${numbers.at(-1)}`;
-      this.list.append(fold, ...rows);
+    for (const { rows, fold } of this.paragraphs) {
+      this.list.append(fold.row, ...rows);
     }
-    this.seen = 0;
     this.lay();
   }
 
-  // Which paragraphs are shown: where somebody has been, and as far as there is room where somebody may come.
+  row(number, code) {
+    const row = element("li");
+    const dots = element("span", "", { className: "dots" });
+    const note = element("span", "", { className: "note" });
+    row.append(element("span", number, { className: "number" }), dots, code, note);
+    return { row, dots, code, note, shown: "", noted: "", warm: 0 };
+  }
+
+  // Which paragraphs are shown: those where conversations have been, and as far as there is room for letters
+  // that can be read from afar, those of threads, and those to which somebody may come. Of folds beside each
+  // other one is enough: it shows who is in any of them.
   lay() {
+    if (!this.stage) {
+      return;
+    }
     const code = ({ text }) => text.replaceAll(/^\s*\/\/.*$/gm, "");
-    const hopeful = this.paragraphs.filter((paragraph) => paragraph.visited || telling.test(code(paragraph)));
-    const count = (paragraphs) => paragraphs.reduce((sum, { rows }) => sum + rows.length, 0);
-    const room = this.list.clientHeight / 15;
-    const visited = this.paragraphs.filter((paragraph) => paragraph.visited);
-    const shown = new Set(this.whole ? this.paragraphs : count(hopeful) <= room || visited.length === 0 ? hopeful : visited);
-    let before = false;  // of folds beside each other one is enough
+    const smallest = Math.max(12, window.innerWidth * 0.0098);
+    let room = this.list.clientHeight / (smallest * 1.36);
+    const shown = new Set();
+    const rank = (paragraph) => paragraph.visited || (telling.test(code(paragraph)) ? 0.5 : 0);
+    for (const paragraph of [...this.paragraphs].sort((a, b) => rank(b) - rank(a))) {
+      const size = paragraph.rows.length + 1;
+      if (this.whole || rank(paragraph) === 2 || (rank(paragraph) > 0 && size <= room)) {
+        shown.add(paragraph);
+        room -= size;
+      }
+    }
+    this.folds = [];
+    let before = null;
     for (const paragraph of this.paragraphs) {
       const open = shown.has(paragraph);
       paragraph.rows.forEach((row) => { row.hidden = !open; });
-      paragraph.fold.hidden = open || before;
-      before = !open;
+      paragraph.fold.row.hidden = open || before !== null;
+      if (open) {
+        before = null;
+      } else if (before) {
+        before.lines.push(...paragraph.lines);
+      } else {
+        before = { entry: paragraph.fold, lines: [...paragraph.lines] };
+        this.folds.push(before);
+      }
     }
-    this.count = count([...shown]) + this.paragraphs.filter(({ fold }) => !fold.hidden).length;
-    this.fit();
-  }
-
-  // As large as it may be, so that it can be read from the last row.
-  fit() {
-    const height = this.list.clientHeight / Math.max(this.count ?? 1, 1);
+    for (const { entry, lines } of this.folds) {
+      entry.code.textContent = `lines ${lines[0]} to ${lines.at(-1)}`;
+    }
+    this.count = [...shown].reduce((sum, { rows }) => sum + rows.length - 0.5, 0) + this.folds.length + 0.5;
+    // As large as it may be.
+    const height = this.list.clientHeight / Math.max(this.count, 1);
     const columns = 74;  // what is longer is cut off at the right
-    const size = Math.max(Math.min(height / 1.36, this.list.clientWidth / (columns * 0.6 + 8.5), 24), 11);
+    const size = Math.max(Math.min(height / 1.36, this.list.clientWidth / (columns * 0.6 + 8.5), 24), 12);
     this.list.style.fontSize = `${size.toFixed(1)}px`;
   }
 
@@ -91,11 +115,11 @@ class SourceView {
     if (!this.stage) {
       return;
     }
-    if (model.visited.size !== this.seen) {
-      this.seen = model.visited.size;
+    if (model.visits !== this.seen) {
+      this.seen = model.visits;
       let changed = false;
       for (const paragraph of this.paragraphs) {
-        const visited = paragraph.lines.some((line) => model.visited.has(line));
+        const visited = Math.max(...paragraph.lines.map((line) => model.visited.get(line) ?? 0));
         changed ||= visited !== paragraph.visited;
         paragraph.visited = visited;
       }
@@ -106,7 +130,9 @@ class SourceView {
     const onLine = new Map();
     const elsewhere = [];
     for (const place of model.places.values()) {
-      if (model.isMain(place.file) && place.line > 0 && place.line < this.rows.length) {
+      if (model.isCarrier(place)) {
+        elsewhere.push(...(place.number === 1 ? [place] : []));
+      } else if (model.isMain(place.file) && place.line > 0 && place.line < this.rows.length) {
         onLine.set(place.line, [...(onLine.get(place.line) ?? []), place]);
       } else if (place.kind !== "worker") {
         elsewhere.push(place);
@@ -114,6 +140,9 @@ class SourceView {
     }
     for (let line = 1; line < this.rows.length; ++line) {
       this.updateRow(model, this.rows[line], onLine.get(line) ?? [], model.heat.get(line) ?? 0);
+    }
+    for (const { entry, lines } of this.folds) {
+      this.updateRow(model, entry, lines.flatMap((line) => onLine.get(line) ?? []), 0);
     }
     this.updateStrips(model, elsewhere);
   }
@@ -178,10 +207,9 @@ class SourceView {
     }
     return [...groups.entries()].map(([now, group]) => {
       const longest = model.now - Math.min(...group.map(({ since }) => since));
-      const time = longest > 200e3 ? `, ${(longest / 1e6).toFixed(1)} s` : "";
-      return group.length === 1
-        ? `${model.nameOf(group[0])} ${doing(group[0])}${time}`
-        : `${group.length} ${states[now].many}${time}`;
+      const time = longest > 200e3 && groups.size === 1 ? `, ${(longest / 1e6).toFixed(1)} s` : "";
+      const who = groups.size === 1 ? model.nameOf(group[0]) : model.letterOf(group[0]);
+      return group.length === 1 ? `${who} ${doing(group[0])}${time}` : `${group.length} ${states[now].many}${time}`;
     }).join(" · ");
   }
 
@@ -199,9 +227,12 @@ class SourceView {
       return [this.dot(model, worker), element("span", `${doing(worker)}${whom ? ` for ${model.nameOf(whom)}` : ""}`)];
     };
     this.strip("workers", workers.length === 0 ? [] : [element("b", "Workers"), ...workers.slice(0, 8).flatMap(line)]);
-    const where = (place) => (model.files.get(place.file) ? `${model.files.get(place.file)}:${place.line}` : "");
-    this.strip("elsewhere", elsewhere.length === 0 ? [] : elsewhere.slice(0, 5).flatMap((place) =>
-      [this.dot(model, place), element("span", `${doing(place)} ${where(place)}`)]));
+    const where = (place) => {
+      const whom = model.places.get(place.for);
+      const file = model.isMain(place.file) ? "" : model.files.get(place.file);
+      return whom && place.kind === "thread" ? `runs ${model.nameOf(whom)}` : `${doing(place)}${file ? ` at ${file}:${place.line}` : ""}`;
+    };
+    this.strip("elsewhere", elsewhere.slice(0, 5).flatMap((place) => [this.dot(model, place), element("span", where(place))]));
   }
 
   guest(client) {

@@ -14,7 +14,7 @@ const states = [
   { name: "sends", shape: "hollow", one: "waits for room to send", many: "wait for room to send" },
   { name: "awaits", shape: "ringed", one: "waits for a worker", many: "wait for a worker" },
   { name: "locked", shape: "ringed", one: "waits for the lock", many: "wait for the lock" },
-  { name: "selects", shape: "hollow", one: "waits for any of its sockets", many: "wait for any of their sockets" },
+  { name: "selects", shape: "hollow", one: "waits for any socket", many: "wait for any socket" },
   { name: "idles", shape: "hollow", one: "has no work", many: "have no work" },
   { name: "sleeps", shape: "hollow", one: "sleeps", many: "sleep" },
   { name: "held", shape: "held", one: "is stopped", many: "are stopped" },
