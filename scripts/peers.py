@@ -32,7 +32,8 @@ PYTHON = "/usr/bin/python3"  # Debian's: other ones do not find its packages
 PAGE = ROOT / "docs" / "figures.md"
 SCENARIOS = "crowd,hog,parallel,idle"
 # What stands beside the peers, unless --stages says otherwise: the relatives of each.
-STAGES = "02_threads,02b_threads_gil,03_process_pool,04_generators,07_coroutines,09_all_cores"
+STAGES = ("02_threads,02b_threads_gil,02c_fork,03_process_pool,04_generators,04b_callbacks,06b_greenlets,"
+          "07_coroutines,09_all_cores")
 
 
 class Failed(Exception):

@@ -326,6 +326,9 @@ Program::Program(const Start& start)
         good = good && become(STDERR_FILENO, child_err);
         // Nothing that this process has inherited shall be counted as the program's.
         ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
+        if (start.keep) {
+            ::fcntl(*start.keep, F_SETFD, 0);
+        }
         ::signal(SIGPIPE, SIG_DFL);
         if (start.user) {
             // By the system calls: glibc's functions would ask all threads, and here is only one.

@@ -140,6 +140,7 @@ struct Start {
     Stream err = Stream::pipe;
     std::vector<std::string> environment = {};  // "NAME=value", beside that of the test
     std::optional<uid_t> user = {};             // for root only: run as somebody else
+    std::optional<int> keep = {};               // a descriptor that it inherits, beside 0 to 2
 };
 
 // A program that runs in a session of its own. Destroying it kills the whole session.

@@ -94,6 +94,16 @@ class Stage {
     {
         return traits_.has_pool && pool_ == PoolKind::threads;
     }
+    // Who talks to a client computes what it asks for.
+    [[nodiscard]] bool computes_by_itself() const noexcept
+    {
+        return !traits_.has_pool || pool_ == PoolKind::inline_;
+    }
+    // One of our own, which can be seen at work: a select() in the stage's source.
+    [[nodiscard]] bool scheduler_is_ours() const noexcept
+    {
+        return has_event_loop() && name() < "07";
+    }
     // A big request does not delay a small one of another client.
     [[nodiscard]] bool computes_aside() const noexcept
     {

@@ -3,6 +3,8 @@
 // Both functions are pure and may be called from any thread or process at once.
 #pragma once
 
+#include "common/observe/seams.hpp"
+
 #include <cstdint>
 
 namespace ground {
@@ -20,6 +22,25 @@ inline constexpr unsigned fib_limit = 93;
 [[nodiscard]] Number fib_fast(unsigned n);
 
 // Either of the two; the option --algorithm chooses.
-using FibFunction = Number (*)(unsigned n);
+class FibFunction {
+  public:
+    using Plain = Number (*)(unsigned n);
+
+    constexpr FibFunction(Plain f) noexcept : f_(f) {}  // NOLINT: as the pointer that it stands for
+
+    Number operator()(unsigned n, Here here = Here::at()) const
+    {
+        const observe::Seam seam(observe::computes, observe::whoever_runs, here, n);
+        return f_(n);
+    }
+
+    // For whoever calls it again and again for one n.
+    [[nodiscard]] constexpr Plain plain() const noexcept { return f_; }
+
+    friend constexpr bool operator==(FibFunction, FibFunction) noexcept = default;
+
+  private:
+    Plain f_;
+};
 
 }  // namespace ground

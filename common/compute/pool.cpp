@@ -18,25 +18,25 @@ class InlinePool final : public Pool {
   public:
     explicit InlinePool(FibFunction fib) : fib_(fib) {}
 
-    Future<Number> submit(unsigned n) override
-    {
-        Promise<Number> promise;
-        Future<Number> future = promise.future();
-        promise.set_result(fib_(n));
-        return future;
-    }
-
     std::size_t waiting() const override { return 0; }
 
   private:
+    Future<Number> begin(unsigned n, Here here) override
+    {
+        Promise<Number> promise;
+        Future<Number> future = promise.future();
+        promise.set_result(fib_(n, here));
+        return future;
+    }
+
     FibFunction fib_;
 };
 
 }  // namespace
 
-std::string format_reply(const Future<Number>& future)
+std::string format_reply(const Future<Number>& future, Here here)
 try {
-    return format_reply(future.result());
+    return format_reply(future.result(here));
 } catch (const std::exception& error) {
     return format_error(error.what());
 }

@@ -16,16 +16,23 @@ class Pool {
     virtual ~Pool() = default;
 
     // The future of fib(n). Never waits for a worker to become free; any thread may call it.
-    [[nodiscard]] virtual Future<Number> submit(unsigned n) = 0;
+    [[nodiscard]] Future<Number> submit(unsigned n, Here here = Here::at())
+    {
+        observe::submits(n, here);
+        return begin(n, here);
+    }
 
     // How many requests nobody has begun to compute, those that were cancelled not counted. Any
     // thread may call it; workers take requests meanwhile.
     [[nodiscard]] virtual std::size_t waiting() const = 0;
+
+  private:
+    [[nodiscard]] virtual Future<Number> begin(unsigned n, Here here) = 0;
 };
 
 // The reply that a future makes: "832040\n", or "[Error] worker died\n" if that is what has
 // happened to it. Waits for the future if it is not done.
-[[nodiscard]] std::string format_reply(const Future<Number>& future);
+[[nodiscard]] std::string format_reply(const Future<Number>& future, Here here = Here::at());
 
 // The pool that the options ask for. Call before the first thread is started: see ProcessPool. If
 // there are no processes or threads to be had it says so in one line on stderr and exits with 1.

@@ -72,13 +72,16 @@ void ring(int bell) noexcept
 [[noreturn]] void run_worker(SharedQueue& shared, unsigned worker, FibFunction fib,
                              int bell) noexcept
 {
+    observe::becomes_worker();
     for (;;) {
         const auto request = shared.take(worker);
         if (!request) {
+            const observe::Seam seam(observe::idles, observe::whoever_runs, {});
             shared.wait_for_a_call();
             continue;
         }
         shared.call_another_worker();
+        const observe::WorksFor working(request->whose);
         const Number result = request->wanted ? fib(request->n) : 0;
         shared.complete(request->slot, worker, result, [bell] { ring(bell); });
     }
@@ -176,6 +179,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
             } else {
                 const auto dead = std::find(workers.begin(), workers.end(), pid);
                 *dead = -1;
+                observe::has_died(pid);
                 shared.give_up_what_it_had(static_cast<unsigned>(dead - workers.begin()));
             }
             ring(bell);  // it may have been about to
@@ -285,7 +289,7 @@ void ProcessPool::start_forker()
     current_life = life_.get();
 }
 
-Future<Number> ProcessPool::submit(unsigned n)
+Future<Number> ProcessPool::begin(unsigned n, Here /*here*/)
 {
     const std::uint64_t id = next_id_++;
     Promise<Number> promise([this, id] { return take_back(id); });
@@ -293,10 +297,10 @@ Future<Number> ProcessPool::submit(unsigned n)
     {
         const std::lock_guard lock(mutex_);
         if (free_slots_.empty()) {
-            waiting_.emplace(id, Request{id, n, std::move(promise)});
+            waiting_.emplace(id, Request{id, n, observe::whose(), std::move(promise)});
             return future;
         }
-        enqueue({id, n, std::move(promise)});
+        enqueue({id, n, observe::whose(), std::move(promise)});
     }
     shared_->call_a_worker();
     return future;
@@ -307,7 +311,7 @@ void ProcessPool::enqueue(Request request)
 {
     const std::uint32_t index = free_slots_.back();
     free_slots_.pop_back();
-    shared_->put(index, request.n);
+    shared_->put(index, request.n, request.whose);
     requests_[index] = std::move(request);
 }
 

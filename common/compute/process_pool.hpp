@@ -62,8 +62,7 @@ class ProcessPool final : public Pool {
     ProcessPool(const ProcessPool&) = delete;
     ProcessPool& operator=(const ProcessPool&) = delete;
 
-    // The future completes on the collector's thread. Any thread may call this.
-    Future<Number> submit(unsigned n) override;
+    // Futures complete on the collector's thread.
     std::size_t waiting() const override;
 
     // For the signal handler that ends the process: kills the workers of the process's pool, if it
@@ -74,6 +73,7 @@ class ProcessPool final : public Pool {
     struct Request {
         std::uint64_t id;
         unsigned n;
+        observe::Who whose;
         Promise<Number> promise;
     };
 
@@ -81,6 +81,7 @@ class ProcessPool final : public Pool {
         void operator()(SharedQueue* shared) const noexcept;
     };
 
+    Future<Number> begin(unsigned n, Here here) override;
     void start_forker();
     void collect_until_the_end();
     void collect_finished();

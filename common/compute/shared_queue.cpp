@@ -8,10 +8,11 @@ namespace ground {
 
 SharedQueue::SharedQueue() { check(::sem_init(&calls_, 1, 0), "sem_init"); }
 
-void SharedQueue::put(std::uint32_t slot, unsigned n) noexcept
+void SharedQueue::put(std::uint32_t slot, unsigned n, observe::Who whose) noexcept
 {
     const std::uint64_t ticket = tail_.load(std::memory_order_relaxed);
     slots_[slot].n = n;
+    slots_[slot].whose = whose;
     slots_[slot].state.store(queued(ticket));
     queue_[ticket % queue_size].store(slot);
     tail_.store(ticket + 1);
@@ -35,7 +36,7 @@ std::optional<SharedQueue::Taken> SharedQueue::take(unsigned worker) noexcept
                                      slot.state.compare_exchange_strong(state, taken(worker)));
         head_.compare_exchange_strong(ticket, ticket + 1);
         if (mine) {
-            return Taken{index, slot.n, wanted};
+            return Taken{index, slot.n, slot.whose, wanted};
         }
     }
 }

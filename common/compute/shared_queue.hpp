@@ -39,8 +39,10 @@ enum class Phase : std::uint64_t { idle, queued, cancelled, taken, computed, fai
 struct alignas(32) Slot {
     std::atomic<std::uint64_t> state{0};
     unsigned n = 0;
+    observe::Who whose;
     Number result = 0;
 };
+static_assert(sizeof(Slot) == 32);
 
 class SharedQueue {
   public:
@@ -52,7 +54,7 @@ class SharedQueue {
     // --- The server. One thread at a time, but for what says otherwise.
 
     // Puts a request into a slot that is idle. Afterwards, call_a_worker().
-    void put(std::uint32_t slot, unsigned n) noexcept;
+    void put(std::uint32_t slot, unsigned n, observe::Who whose = observe::whoever_runs) noexcept;
 
     // Any thread.
     void call_a_worker() noexcept;
@@ -98,6 +100,7 @@ class SharedQueue {
     struct Taken {
         std::uint32_t slot;
         unsigned n;
+        observe::Who whose;
         bool wanted;  // it has not been cancelled
     };
 

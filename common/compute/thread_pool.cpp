@@ -10,7 +10,10 @@ ThreadPool::ThreadPool(unsigned workers, FibFunction fib) : fib_(fib), pool_(0)
 {
     try {
         while (threads_.size() < workers) {
-            threads_.emplace_back([this] { pool_.attach(); });
+            threads_.emplace_back([this] {
+                observe::becomes_worker();
+                pool_.attach();
+            });
         }
     } catch (const std::exception&) {
         end();
@@ -37,13 +40,13 @@ void ThreadPool::end()
 
 // What is posted is not the request, but "compute one": so a request can be taken back, and leaves
 // nothing but somebody who comes and finds one less.
-Future<Number> ThreadPool::submit(unsigned n)
+Future<Number> ThreadPool::begin(unsigned n, Here /*here*/)
 {
     std::unique_lock lock(mutex_);
     const std::uint64_t id = next_id_++;
     Promise<Number> promise([this, id] { return take_back(id); });
     Future<Number> future = promise.future();
-    waiting_.emplace(id, Request{n, std::move(promise)});
+    waiting_.emplace(id, Request{n, observe::whose(), std::move(promise)});
     lock.unlock();
     asio::post(pool_, [this] { compute_next(); });
     return future;
@@ -63,6 +66,7 @@ void ThreadPool::compute_next()
     }
     Request request = std::move(waiting_.extract(waiting_.begin()).mapped());
     lock.unlock();
+    const observe::WorksFor working(request.whose);
     request.promise.set_result(fib_(request.n));
 }
 

@@ -28,15 +28,16 @@ class ThreadPool final : public Pool {
     ThreadPool& operator=(const ThreadPool&) = delete;
 
     // Futures complete on a worker's thread.
-    Future<Number> submit(unsigned n) override;
     std::size_t waiting() const override;
 
   private:
     struct Request {
         unsigned n;
+        observe::Who whose;
         Promise<Number> promise;
     };
 
+    Future<Number> begin(unsigned n, Here here) override;
     void compute_next();
     [[nodiscard]] std::optional<Promise<Number>> take_back(std::uint64_t id);
     void end();

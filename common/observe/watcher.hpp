@@ -1,6 +1,11 @@
-// watcher.hpp -- the watcher's side of the memory: what clients/board and the collector of --trace read with.
+// watcher.hpp -- the watcher's side of the memory: what clients/board and the collector of --trace
+// read with.
 //
 // For one thread, but for renew().
+//
+//     Watcher watcher;  // and then start the server, with GROUND_WATCH=<watcher.descriptor()>
+//     watcher.pause();
+//     watcher.step(watcher.look().front().id);
 #pragma once
 
 #include "common/observe/memory.hpp"
@@ -43,30 +48,39 @@ class Watcher {
     Watcher(const Watcher&) = delete;
     Watcher& operator=(const Watcher&) = delete;
 
-    // The memfd, not close-on-exec: the server is started with GROUND_WATCH=<this number> in its environment.
+    // The memfd, not close-on-exec: the server is started with GROUND_WATCH=<this number> in its
+    // environment.
     [[nodiscard]] int descriptor() const noexcept { return memory_file_.get(); }
 
     [[nodiscard]] std::uint32_t server() const noexcept;  // its process, 0 before it has come
     [[nodiscard]] std::string file(std::uint8_t index) const;
-    [[nodiscard]] std::vector<Seen> look() const;  // everybody who is there, in the order of the table
+    [[nodiscard]] std::vector<Seen> look()
+        const;  // everybody who is there, in the order of the table
 
-    // What has happened since the last call, at most so many; those that were overwritten before are counted in lost().
+    // What has happened since the last call, at most so many; those that were overwritten before
+    // are counted in lost().
     [[nodiscard]] std::vector<Happened> events(std::size_t most = most_events);
     [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
 
-    // The gate. Each renews the lease; so does renew(), to be called from any thread, at least every second.
+    // The gate. Each renews the lease; so does renew(), to be called from any thread, at least
+    // every second.
     void go();
     void slow(std::uint32_t microseconds_per_step);
     void pause();
-    void step();                   // whoever comes first takes one
-    bool step(std::uint32_t id);   // this conversation, thread or worker takes one; false if it is not there any more
+    void step();                  // whoever comes first takes one
+    bool step(std::uint32_t id);  // this conversation, thread or worker takes one; false if it is
+                                  // not there any more
     void renew() noexcept;
 
   private:
+    void set(Pace pace) noexcept;
+
     Descriptor memory_file_;
     Memory* memory_ = nullptr;
     std::uint64_t next_ = 0;
     std::uint64_t lost_ = 0;
+    std::uint64_t waits_for_ = 0;  // an event that is still to be written, and since when
+    std::uint64_t waits_since_ = 0;
 };
 
 }  // namespace ground::observe

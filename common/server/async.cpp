@@ -19,13 +19,16 @@ using Clock = std::chrono::steady_clock;
 using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
 }  // namespace
 
-awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor)
+awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor, Here here)
 {
     for (;;) {
+        observe::waits(observe::accepts, observe::this_thread, here);
         asio::error_code error;
         tcp::socket client =
             co_await acceptor.async_accept(asio::redirect_error(use_awaitable, error));
+        observe::is_at(observe::this_thread, here);
         if (!error) {
+            observe::opens(client.descriptor(), here);
             client.set_option(tcp::no_delay(true), error);
             co_return client;
         }
@@ -57,8 +60,9 @@ std::size_t received(tcp::socket& socket, std::span<char> buffer, const asio::er
 }  // namespace
 
 awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket, std::span<char> buffer,
-                                                 std::chrono::microseconds limit)
+                                                 std::chrono::microseconds limit, Here here)
 {
+    observe::waits(observe::receives, observe::client(socket), here);
     using Result = std::optional<std::size_t>;
     return asio::async_initiate<const asio::use_awaitable_t<Executor>, void(Result)>(
         [&socket, buffer, limit](auto handler) {

@@ -26,12 +26,14 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
 
 // The next client; when there is no descriptor for one it waits, as a Listener does. Throws
 // asio::system_error if the wait has been cancelled.
-[[nodiscard]] awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor);
+[[nodiscard]] awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor, Here here = Here::at());
 
 // As recv(), but that the loss of a connection is its end, too: then there are 0 bytes. (Neither of
 // the two is a coroutine itself: that would cost each connection a frame for as long as it waits.)
-[[nodiscard]] inline awaitable<std::size_t> async_recv(tcp::socket& socket, std::span<char> buffer)
+[[nodiscard]] inline awaitable<std::size_t> async_recv(tcp::socket& socket, std::span<char> buffer,
+                                                       Here here = Here::at())
 {
+    observe::waits(observe::receives, observe::client(socket), here);
     return asio::async_initiate<const asio::use_awaitable_t<Executor>, void(std::size_t)>(
         [&socket, buffer](auto handler) {
             auto slot = asio::get_associated_cancellation_slot(handler);
@@ -48,7 +50,8 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
 // As above, but that it does not wait for longer than this, if it is more than 0: nothing then.
 [[nodiscard]] awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket,
                                                                std::span<char> buffer,
-                                                               std::chrono::microseconds limit);
+                                                               std::chrono::microseconds limit,
+                                                               Here here = Here::at());
 
 // Waits so long; for ever if it is 0.
 [[nodiscard]] awaitable<void> async_sleep(std::chrono::microseconds time);
@@ -57,10 +60,20 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
 // still wait for replies. TCP has the same word, FIN, for both; only a reset is certain.
 [[nodiscard]] awaitable<void> async_left(tcp::socket& socket);
 
-// Sends all of it. The text has to live until then.
-[[nodiscard]] inline awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text)
+// Sends all of it. The text has to live until then. (Written out like async_recv(), so that Asio
+// needs as much memory for one as for the other: what a connection that waits to receive gives back
+// is what it needs to send, and ten thousand of them leave no holes in the heap.)
+[[nodiscard]] inline awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text,
+                                                       Here here = Here::at())
 {
-    return asio::async_write(socket, asio::buffer(text), use_awaitable);
+    observe::answers(observe::client(socket), text);
+    observe::waits(observe::sends, observe::client(socket), here);
+    return asio::async_initiate<const asio::use_awaitable_t<Executor>,
+                                void(asio::error_code, std::size_t)>(
+        [&socket, text](auto handler) {
+            asio::async_write(socket, asio::buffer(text), std::move(handler));
+        },
+        use_awaitable);
 }
 
 }  // namespace ground

@@ -1,5 +1,6 @@
 #include "common/server/children.hpp"
 
+#include "common/observe/seams.hpp"
 #include "common/server/descriptor.hpp"
 #include "common/server/linger.hpp"
 #include "common/server/log.hpp"
@@ -84,6 +85,9 @@ void on_child_ended(int /*signal*/)
         const Locked lock;
         int status = 0;
         for (pid_t child = 0; (child = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+            if (status != 0) {
+                observe::has_died(child);
+            }
             tell(child, status);
             const auto place = std::find(children.begin(), children.end(), child);
             if (place != children.end()) {

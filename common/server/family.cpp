@@ -1,5 +1,6 @@
 #include "common/server/family.hpp"
 
+#include "common/observe/seams.hpp"
 #include "common/server/children.hpp"
 #include "common/server/log.hpp"
 #include "common/server/signals.hpp"
@@ -52,6 +53,7 @@ void signal_all(const std::vector<pid_t>& children, int number) noexcept
         int status = 0;
         for (pid_t child = 0; (child = ::waitpid(-1, &status, WNOHANG)) > 0;) {
             std::erase(children, child);
+            observe::has_died(child);
             if (!stopped) {
                 say_how_it_ended(child, status);
             }

@@ -95,6 +95,8 @@ try {
     } catch (const std::exception&) {
         // No memory for a log line is no reason to end.
     }
+} catch (...) {
+    // What is no std::exception is no error, but how a green thread is told to end.
 }
 
 void log_detail::write_line(std::string line) noexcept

@@ -90,6 +90,7 @@ tcp::socket::~socket()
 {
     if (is_open()) {
         asio::error_code error;
+        observe::closes(descriptor());
         const int fd = release(error);
         if (!error) {
             close_lingering(Descriptor(fd));
@@ -189,10 +190,12 @@ Listener::Listener(const Options& options)
 {
 }
 
-tcp::socket Listener::accept()
+tcp::socket Listener::accept(Here here)
 {
+    const observe::Seam seam(observe::accepts, observe::this_thread, here);
     for (;;) {
         if (auto client = accept_one()) {
+            observe::opens(client->descriptor(), here);
             return std::move(*client);
         }
         if (paused_) {
@@ -203,13 +206,15 @@ tcp::socket Listener::accept()
     }
 }
 
-std::optional<tcp::socket> Listener::try_accept()
+std::optional<tcp::socket> Listener::try_accept(Here here)
 {
+    observe::passes(observe::this_thread, here);
     if (!acceptor_.non_blocking()) {
         acceptor_.non_blocking(true);
     }
     auto client = accept_one();
     if (client) {
+        observe::opens(client->descriptor(), here);
         client->non_blocking(true);
     }
     return client;
@@ -271,8 +276,9 @@ void Listener::pause()
     check(::timerfd_settime(timer_.get(), 0, &once, nullptr), "timerfd_settime");
 }
 
-std::size_t recv(tcp::socket& socket, std::span<char> buffer)
+std::size_t recv(tcp::socket& socket, std::span<char> buffer, Here here)
 {
+    const observe::Seam seam(observe::receives, observe::client(socket), here);
     asio::error_code error;
     const std::size_t size = socket.receive(as_buffer(buffer), 0, error);
     if (error && error != asio::error::eof) {
@@ -281,10 +287,16 @@ std::size_t recv(tcp::socket& socket, std::span<char> buffer)
     return size;
 }
 
-void send(tcp::socket& socket, std::string_view text) { asio::write(socket, asio::buffer(text)); }
-
-std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer)
+void send(tcp::socket& socket, std::string_view text, Here here)
 {
+    const observe::Seam seam(observe::sends, observe::client(socket), here);
+    asio::write(socket, asio::buffer(text));
+    observe::answers(observe::client(socket), text);
+}
+
+std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer, Here here)
+{
+    observe::passes(observe::client(socket), here);
     asio::error_code error;
     const std::size_t size = socket.receive(as_buffer(buffer), 0, error);
     if (error == asio::error::would_block) {
@@ -296,22 +308,24 @@ std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer)
     return size;
 }
 
-std::size_t try_send(tcp::socket& socket, std::string_view text)
+std::size_t try_send(tcp::socket& socket, std::string_view text, Here here)
 {
+    const observe::Seam seam(observe::sends, observe::client(socket), here);
     asio::error_code error;
     const std::size_t size = socket.send(asio::buffer(text), 0, error);
     if (error && error != asio::error::would_block) {
         throw asio::system_error(error);
     }
+    observe::answers(observe::client(socket), text.substr(0, size));
     return size;
 }
 
-void refuse(tcp::socket& socket, std::string_view reason) noexcept
+void refuse(tcp::socket& socket, std::string_view reason, Here here) noexcept
 {
     try {
         connection_log("Refused a client: {}", reason);
         socket.non_blocking(true);
-        static_cast<void>(try_send(socket, format_error(reason)));
+        static_cast<void>(try_send(socket, format_error(reason), here));
     } catch (const std::exception&) {
         // The client has not waited for the answer.
     }
@@ -319,12 +333,14 @@ void refuse(tcp::socket& socket, std::string_view reason) noexcept
 
 tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept
 {
+    observe::runs_now(observe::client(socket));
     asio::error_code gone;
     return socket.remote_endpoint(gone);
 }
 
-ConnectionLog::ConnectionLog(const tcp::endpoint& peer) : peer_(peer)
+ConnectionLog::ConnectionLog(const tcp::endpoint& peer, Here here) : peer_(peer)
 {
+    observe::passes(observe::whoever_runs, here);
     if (!connection_log_is_silent()) {  // or else the address would be put into words for nobody
         connection_log("Connection {}", to_string(peer_));
     }

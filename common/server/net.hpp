@@ -41,6 +41,12 @@ class tcp::socket : public asio::basic_stream_socket<asio::ip::tcp, Executor> {
     socket(socket&&) noexcept = default;
     socket& operator=(socket&&) noexcept = default;
     ~socket();
+
+    // As native_handle(), but that it can be asked of a const one.
+    [[nodiscard]] int descriptor() const noexcept
+    {
+        return const_cast<socket*>(this)->native_handle();
+    }
 };
 
 template <typename T>
@@ -78,10 +84,10 @@ class Listener {
     explicit Listener(const Options& options);
 
     // Blocks until there is a client. The socket it returns blocks, too.
-    [[nodiscard]] tcp::socket accept();
+    [[nodiscard]] tcp::socket accept(Here here = Here::at());
 
     // Does not block: nothing if nobody is there. The socket it returns does not block either.
-    [[nodiscard]] std::optional<tcp::socket> try_accept();
+    [[nodiscard]] std::optional<tcp::socket> try_accept(Here here = Here::at());
 
     // What to wait on, until it is readable, before try_accept(). Not always the same descriptor.
     [[nodiscard]] int native_handle();
@@ -113,29 +119,38 @@ class Listener {
 }
 
 // As recv(2), for a socket that blocks: the number of bytes, 0 at end of file.
-[[nodiscard]] std::size_t recv(tcp::socket& socket, std::span<char> buffer);
+[[nodiscard]] std::size_t recv(tcp::socket& socket, std::span<char> buffer, Here here = Here::at());
 
 // Sends all of it, for a socket that blocks.
-void send(tcp::socket& socket, std::string_view text);
+void send(tcp::socket& socket, std::string_view text, Here here = Here::at());
 
 // As recv(), for a socket that does not block: nothing if nothing is there yet.
-[[nodiscard]] std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer);
+[[nodiscard]] std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer,
+                                                  Here here = Here::at());
 
 // Sends what fits, for a socket that does not block: the number of bytes, 0 if none fits now.
-[[nodiscard]] std::size_t try_send(tcp::socket& socket, std::string_view text);
+[[nodiscard]] std::size_t try_send(tcp::socket& socket, std::string_view text,
+                                   Here here = Here::at());
 
 // Tells a client why it is not served, as far as it listens. Never blocks, never throws.
-void refuse(tcp::socket& socket, std::string_view reason) noexcept;
+void refuse(tcp::socket& socket, std::string_view reason, Here here = Here::at()) noexcept;
 
-// The address of the client, or nobody's if it has gone again.
+// The address of the client, or nobody's if it has gone again. (Who watches the server takes what
+// comes next on this thread for this client's.)
 [[nodiscard]] tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept;
 
 // Says "Connection 127.0.0.1:40000" now and "Closed 127.0.0.1:40000" at the end of its life.
 class ConnectionLog {
   public:
-    explicit ConnectionLog(const tcp::endpoint& peer);
-    explicit ConnectionLog(const tcp::socket& socket) : ConnectionLog(remote_endpoint(socket)) {}
-    explicit ConnectionLog(const auto& socket) : ConnectionLog(socket.remote_endpoint()) {}
+    explicit ConnectionLog(const tcp::endpoint& peer, Here here = Here::at());
+    explicit ConnectionLog(const tcp::socket& socket, Here here = Here::at())
+        : ConnectionLog(remote_endpoint(socket), here)
+    {
+    }
+    explicit ConnectionLog(const auto& socket, Here here = Here::at())
+        : ConnectionLog(socket.remote_endpoint(), here)
+    {
+    }
     ~ConnectionLog();
     ConnectionLog(const ConnectionLog&) = delete;
     ConnectionLog& operator=(const ConnectionLog&) = delete;

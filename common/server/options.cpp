@@ -1,5 +1,7 @@
 #include "common/server/options.hpp"
 
+#include "common/observe/seams.hpp"
+#include "common/observe/trace.hpp"
 #include "common/server/limits.hpp"
 #include "common/server/log.hpp"
 #include "common/server/numbers.hpp"
@@ -117,6 +119,9 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
                             {{"recursive", fib}, {"fast", fib_fast}},
                             "How numbers are computed: slowly on purpose, or not");
     app.add_flag("-q,--quiet", options.quiet, "Say nothing about single connections");
+    std::string trace;
+    app.add_option("--trace", trace, "Write what happens to FILE, for ui.perfetto.dev")
+        ->type_name("FILE");
     if (has.pool) {
         add_choice<PoolKind>(app, "--pool", options.pool,
                              {{"processes", PoolKind::processes},
@@ -176,6 +181,15 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
     }
     if (below != nullptr && below->count() > 0) {
         options.inline_below = inline_below;
+    }
+    try {
+        observe::attach();  // first, for what follows may fork
+    } catch (const std::runtime_error& error) {
+        log("{}: the server can't be watched: {}; unset GROUND_WATCH", stage.name, error.what());
+        std::exit(2);
+    }
+    if (!trace.empty()) {
+        observe::trace_to(trace, options.stage);
     }
     if (options.quiet) {
         silence_connection_log();

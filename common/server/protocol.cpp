@@ -27,23 +27,26 @@ std::string_view trim(std::string_view text)
 
 }  // namespace
 
-std::span<char> Requests::buffer() noexcept
+std::span<char> Requests::buffer(Here here) noexcept
 {
+    observe::is_at(whose_, here);
     // Move what is left of an unfinished line to the front: at most max_line bytes.
-    std::memmove(bytes_.data(), bytes_.data() + begin_, end_ - begin_);
-    end_ -= begin_;
+    std::memmove(bytes_.data(), bytes_.data() + begin_, static_cast<std::size_t>(end_ - begin_));
+    end_ = static_cast<std::uint16_t>(end_ - begin_);
     begin_ = 0;
     return std::span(bytes_).subspan(end_);
 }
 
-void Requests::received(std::size_t size) noexcept
+void Requests::received(std::size_t size, Here here) noexcept
 {
-    end_ += size;
+    observe::is_at(whose_, here);
+    end_ = static_cast<std::uint16_t>(end_ + size);
     ended_ = size == 0;
 }
 
-std::optional<Request> Requests::next()
+std::optional<Request> Requests::next(Here here)
 {
+    observe::passes(whose_, here);
     while (auto line = next_line()) {
         if (line->size() > max_line) {
             // Whoever sends this is not speaking our protocol: answer once and hang up.
@@ -62,12 +65,12 @@ std::optional<Request> Requests::next()
 // A line without its end. CRLF needs no care: it is a CR and then a blank line.
 std::optional<std::string_view> Requests::next_line()
 {
-    const std::string_view rest(bytes_.data() + begin_, end_ - begin_);
+    const std::string_view rest(bytes_.data() + begin_, static_cast<std::size_t>(end_ - begin_));
     const auto line_end = std::find_if(rest.begin(), rest.end(), is_line_end);
     if (line_end != rest.end()) {
         const auto length = static_cast<std::size_t>(line_end - rest.begin());
         line_end_seen_ = true;
-        begin_ += length + 1;
+        begin_ = static_cast<std::uint16_t>(begin_ + length + 1);
         return rest.substr(0, length);
     }
     const bool complete = ended_ || rest.size() > max_line || rules_.framing == Framing::chunk ||

@@ -57,16 +57,16 @@ class Requests {
     // A line may be this long, in bytes, its end not counted.
     static constexpr std::size_t max_line = 100;
 
-    explicit Requests(Rules rules) : rules_(rules) {}
+    explicit Requests(Rules rules) : rules_(rules), whose_(observe::whose()) {}
 
     // Where the next read goes. Never empty once next() has returned nothing.
-    [[nodiscard]] std::span<char> buffer() noexcept;
+    [[nodiscard]] std::span<char> buffer(Here here = Here::at()) noexcept;
 
     // That many bytes were read into buffer(); 0 means end of file.
-    void received(std::size_t size) noexcept;
+    void received(std::size_t size, Here here = Here::at()) noexcept;
 
     // The next request, or nothing if it takes another read to tell. Call until it returns nothing.
-    [[nodiscard]] std::optional<Request> next();
+    [[nodiscard]] std::optional<Request> next(Here here = Here::at());
 
     // Nothing more will come: the peer has finished, or has sent a line that is too long.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
@@ -75,13 +75,14 @@ class Requests {
     [[nodiscard]] std::optional<std::string_view> next_line();
     [[nodiscard]] Request parse(std::string_view line) const;
 
+    // All of it is small, because ten thousand idle connections have one each.
     Rules rules_;
+    observe::Who whose_;
     bool ended_ = false;
     bool line_end_seen_ = false;
-    std::size_t begin_ = 0;  // bytes_[begin_, end_) have been received and not yet been looked at
-    std::size_t end_ = 0;
-    // Small, because ten thousand idle connections have one each. At most max_line bytes are kept
-    // from one read to the next, so there is always room for more.
+    std::uint16_t begin_ = 0;  // bytes_[begin_, end_) have been received and not yet been looked at
+    std::uint16_t end_ = 0;
+    // At most max_line bytes are kept from one read to the next, so there is always room for more.
     std::array<char, 128> bytes_;
 };
 

@@ -1,6 +1,7 @@
 #include "common/server/signals.hpp"
 
 #include "common/compute/process_pool.hpp"
+#include "common/observe/seams.hpp"
 #include "common/server/children.hpp"
 #include "common/server/log.hpp"
 
@@ -74,6 +75,7 @@ void await_signal_on_a_thread(React react)
     std::thread([react = std::move(react), set] {
         int signal = 0;
         ::sigwait(&set, &signal);
+        observe::stops();
         react(set);
     }).detach();
 }

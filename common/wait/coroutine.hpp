@@ -1,6 +1,8 @@
 // coroutine.hpp -- a generator that can call others of its kind: Python's coroutine.
 #pragma once
 
+#include "common/observe/seams.hpp"
+
 #include <coroutine>
 #include <exception>
 #include <optional>
@@ -46,8 +48,9 @@ class PromiseBase {
     Return final_suspend() noexcept { return {}; }
 
     // co_await of a Wait: pauses the whole chain. The operand lives in the frame meanwhile.
-    std::suspend_always await_transform(const Wait& wait) noexcept
+    std::suspend_always await_transform(const Wait& wait, Here here = Here::at()) noexcept
     {
+        observe::says_what_it_waits_for(wait, here);
         chain_->wait = &wait;
         return {};
     }
@@ -56,7 +59,10 @@ class PromiseBase {
     template <typename U>
     class Call {
       public:
-        explicit Call(Coroutine<Wait, U>&& callee) noexcept : callee_(std::move(callee)) {}
+        Call(Coroutine<Wait, U>&& callee, Here here) noexcept
+            : callee_(std::move(callee)), seam_(here)
+        {
+        }
         bool await_ready() noexcept { return false; }
         template <typename Promise>
         std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> caller) noexcept
@@ -67,15 +73,20 @@ class PromiseBase {
             promise.chain_->innermost = callee_.body_;
             return callee_.body_;
         }
-        U await_resume() { return callee_.body_.promise().result(); }
+        U await_resume()
+        {
+            seam_.returns();
+            return callee_.body_.promise().result();
+        }
 
       private:
         Coroutine<Wait, U> callee_;
+        observe::Calls seam_;
     };
     template <typename U>
-    Call<U> await_transform(Coroutine<Wait, U>&& callee) noexcept
+    Call<U> await_transform(Coroutine<Wait, U>&& callee, Here here = Here::at()) noexcept
     {
-        return Call<U>(std::move(callee));
+        return Call<U>(std::move(callee), here);
     }
 
   protected:
@@ -162,6 +173,7 @@ class [[nodiscard]] Coroutine {
     {
         auto& promise = body_.promise();
         promise.own_chain_.innermost.resume();
+        observe::pauses();
         if (body_.done()) {
             promise.result();
             return std::nullopt;

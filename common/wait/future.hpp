@@ -3,6 +3,8 @@
 // std::future can't do that, so no event loop could ever wait for one.
 #pragma once
 
+#include "common/observe/seams.hpp"
+
 #include <semaphore.h>
 
 #include <atomic>
@@ -38,8 +40,9 @@ class [[nodiscard]] Future {
     }
 
     // Waits until it is done.
-    void wait() const
+    void wait(Here here = Here::at()) const
     {
+        const observe::Seam seam(done() ? observe::runs : observe::awaits, state_->whose, here);
         if (!done()) {
             // A turnstile: who has passed lets the next one pass. (A condition variable would do,
             // for one more system call: glibc's takes its mutex back as if others waited for it.)
@@ -50,9 +53,9 @@ class [[nodiscard]] Future {
     }
 
     // Waits until it is done; returns the result or rethrows what the computation threw.
-    T result() const
+    T result(Here here = Here::at()) const
     {
-        wait();
+        wait(here);
         if (const auto* error = std::get_if<std::exception_ptr>(&state_->outcome)) {
             std::rethrow_exception(*error);
         }
@@ -81,8 +84,9 @@ class [[nodiscard]] Future {
     // callback may be movable only. It must be quick, for the completing thread has other work, and
     // must not throw: there is nobody to catch, so the program would end.
     template <typename Callback>
-    void add_done_callback(Callback callback) const
+    void add_done_callback(Callback callback, Here here = Here::at()) const
     {
+        waits(here);
         {
             const std::lock_guard lock(state_->mutex);
             if (!done()) {
@@ -95,6 +99,17 @@ class [[nodiscard]] Future {
             }
         }
         call(callback, *this);
+    }
+
+    // For those who watch the server: the conversation that this is for waits, if it has to.
+    void waits(Here here) const noexcept
+    {
+        if (!done()) {
+            observe::waits(observe::awaits, state_->whose, here);
+            if (done()) {
+                observe::is_ready(state_->whose);
+            }
+        }
     }
 
   private:
@@ -123,6 +138,7 @@ class [[nodiscard]] Future {
         std::variant<std::monostate, T, std::exception_ptr> outcome;  // never changes once done
         std::atomic<bool> done{false};
         sem_t completed;
+        const observe::Who whose = observe::whose();
         std::function<std::optional<Promise<T>>()> take_back;  // see Promise
         std::mutex mutex;  // guards what follows; and nothing comes between done and either of them
         bool cancelled = false;
@@ -190,6 +206,7 @@ class Promise {
         const Future<T> future(std::exchange(state_, nullptr));
         future.state_->outcome = std::move(outcome);
         future.state_->done.store(true, std::memory_order_release);
+        observe::is_ready(future.state_->whose);
         auto callback = std::move(future.state_->callbacks);
         lock.unlock();
         ::sem_post(&future.state_->completed);

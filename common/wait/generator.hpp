@@ -1,6 +1,8 @@
 // generator.hpp -- a function that can pause: C++23's std::generator, as far as we need it.
 #pragma once
 
+#include "common/observe/seams.hpp"
+
 #include <concepts>
 #include <coroutine>
 #include <exception>
@@ -54,8 +56,9 @@ class [[nodiscard]] Generator {
         std::suspend_always initial_suspend() noexcept { return {}; }
         std::suspend_always final_suspend() noexcept { return {}; }
         // The value lives in the body's frame for as long as the body is paused at its co_yield.
-        auto yield_value(const T& value) noexcept
+        auto yield_value(const T& value, Here here = Here::at()) noexcept
         {
+            observe::says_what_it_waits_for(value, here);
             value_ = std::addressof(value);
             return this->pause();
         }
@@ -135,6 +138,7 @@ class [[nodiscard]] Generator {
     static void resume(Handle body)
     {
         body.resume();
+        observe::pauses();
         if (auto error = std::exchange(body.promise().error_, nullptr)) {
             std::rethrow_exception(std::move(error));
         }

@@ -8,7 +8,9 @@ bool Gil::Thread::take(const std::stop_token& stop)
         const std::lock_guard lock(gil_.mutex_);
         gil_.unlocked_.notify_all();
     });
+    observe::may_stop();
     std::unique_lock lock(gil_.mutex_);
+    const observe::Meanwhile waiting(observe::locked, gil_.locked_);
     bool asked = false;
     while (gil_.locked_) {
         if (stop.stop_requested()) {
@@ -38,20 +40,22 @@ bool Gil::Thread::take(const std::stop_token& stop)
     }
     gil_.drop_request_ = false;
     gil_.switched_.notify_one();
+    observe::holds_what_others_need(1);
     return true;
 }
 
-Number Gil::Thread::interpret(FibFunction f, unsigned n)
+Number Gil::Thread::evaluate(FibFunction::Plain f, unsigned n)
 {
     drop_if_asked();
     if (f != fib || n <= 2) {
         return f(n);  // a single call, or the end of the recursion
     }
-    return interpret(f, n - 1) + interpret(f, n - 2);
+    return evaluate(f, n - 1) + evaluate(f, n - 2);
 }
 
 void Gil::Thread::drop()
 {
+    observe::holds_what_others_need(-1);
     {
         const std::lock_guard lock(gil_.mutex_);
         gil_.locked_ = false;

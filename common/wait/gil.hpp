@@ -50,7 +50,11 @@ class Gil {
 
         // What f(n) is, computed as an interpreter does it, with the lock held: between any two
         // calls of a function it looks whether another thread wants to be let in.
-        Number interpret(FibFunction f, unsigned n);
+        Number interpret(FibFunction f, unsigned n, Here here = Here::at())
+        {
+            const observe::Seam seam(observe::computes, observe::whoever_runs, here, n);
+            return evaluate(f.plain(), n);
+        }
 
         // Calls f() without the lock: what Python does around every call that may block.
         template <typename F>
@@ -69,6 +73,8 @@ class Gil {
             Retake& operator=(const Retake&) = delete;
             Thread& thread;
         };
+
+        Number evaluate(FibFunction::Plain f, unsigned n);
 
         Gil& gil_;
         const std::uint64_t id_;  // not an address: those are used again, and shared by fibres

@@ -1,6 +1,7 @@
 // select.hpp -- select(2) as Python's select module has it: lists in, lists out.
 #pragma once
 
+#include "common/observe/seams.hpp"
 #include "common/server/descriptor.hpp"
 
 #include <sys/select.h>
@@ -24,8 +25,12 @@ struct Selected {
 // other can be written, and returns those that can. The kernel looks at every one of them at every
 // call. Throws std::out_of_range if one of them is not selectable.
 template <typename Map>
-[[nodiscard]] Selected select(const Map& to_recv, const Map& to_send)
+[[nodiscard]] Selected select(const Map& to_recv, const Map& to_send, Here here = Here::at())
 {
+    for (const auto& [fd, value] : to_send) {
+        observe::wants_room(fd);
+    }
+    const observe::Seam seam(observe::selects, observe::this_thread, here);
     int highest = -1;
     const auto set_of = [&highest](const Map& map) {
         fd_set set;
@@ -43,6 +48,7 @@ template <typename Map>
         std::vector<int> fds;
         for (const auto& [fd, value] : map) {
             if (FD_ISSET(fd, &set)) {
+                observe::is_ready(observe::client(fd));
                 fds.push_back(fd);
             }
         }

@@ -5,6 +5,7 @@
 // the kernel keeps the list, and a call costs what is ready, not what is registered.
 #pragma once
 
+#include "common/observe/seams.hpp"
 #include "common/server/descriptor.hpp"
 
 #include <sys/epoll.h>
@@ -91,8 +92,13 @@ class Selector {
 
     // What the descriptor is waited for from now on; none is allowed. The kernel is told by the
     // next select(), so what has changed back by then costs no system call.
-    void modify(int fd, Events events)
+    void modify(int fd, Events events, Here here = Here::at())
     {
+        if (contains(events, Events::read)) {
+            observe::waits(observe::receives, observe::client(fd), here);
+        } else if (contains(events, Events::write)) {
+            observe::waits(observe::sends, observe::client(fd), here);
+        }
         Entry& entry = find(fd)->second;
         entry.key.events = events;
         if (!entry.changed && events != entry.applied) {
@@ -103,7 +109,7 @@ class Selector {
 
     void modify(int fd, Events events, Data data)
     {
-        modify(fd, events);
+        modify(fd, events, Here());
         find(fd)->second.key.data = std::move(data);
     }
 
@@ -131,7 +137,8 @@ class Selector {
     // takes, with one of zero not at all (the longest there is takes twenty days). What it returns
     // is to be gone through before the next select(); what that changes counts at once, for the
     // rest of the list, too.
-    [[nodiscard]] ReadyList select(std::optional<std::chrono::nanoseconds> timeout = std::nullopt)
+    [[nodiscard]] ReadyList select(std::optional<std::chrono::nanoseconds> timeout = std::nullopt,
+                                   Here here = Here::at())
     {
         using Clock = std::chrono::steady_clock;
         apply_changes();
@@ -142,12 +149,18 @@ class Selector {
             timeout = std::min<std::chrono::nanoseconds>(*timeout, longest);
             deadline = Clock::now() + *timeout;
         }
+        const observe::Seam seam(observe::selects, observe::this_thread, here);
         for (;;) {
             const int count =
                 ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()),
                              timeout ? milliseconds(*timeout) : -1);
             if (count != -1) {
-                return ReadyList(std::span(events_).first(static_cast<std::size_t>(count)));
+                const auto count_of_ready = static_cast<std::size_t>(count);
+                const ReadyList ready{std::span(events_).first(count_of_ready)};
+                for (const auto& [key, what] : ready) {
+                    observe::is_ready(observe::client(key.fd));
+                }
+                return ready;
             }
             if (errno != EINTR) {
                 check(-1, "epoll_wait");

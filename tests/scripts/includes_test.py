@@ -8,10 +8,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 # A folder may include itself and these; what is said of a folder holds for those in it that are not named.
 MAY_INCLUDE = {
-    "common/compute": ["common/wait", "common/server"],
+    "common/compute": ["common/wait", "common/server", "common/observe/seams.hpp"],
     "common/green": ["common/wait", "common/server"],
-    "common/server": ["common/compute/fib.hpp", "common/compute/process_pool.hpp"],
-    "common/wait": ["common/server", "common/compute/fib.hpp"],
+    "common/observe": ["common/server"],
+    "common/observe/memory.hpp": [],
+    "common/observe/seams.hpp": ["common/observe/memory.hpp"],
+    "common/observe/seams.cpp": ["common/observe/seams.hpp"],
+    "common/server": ["common/compute/fib.hpp", "common/compute/process_pool.hpp", "common/observe/seams.hpp",
+                      "common/observe/trace.hpp"],
+    "common/wait": ["common/server", "common/compute/fib.hpp", "common/observe/seams.hpp"],
     "clients/shared": ["common"],
     "clients/perf": ["clients/shared", "common"],
     "clients/compare/measure": ["clients/compare/compare_options.hpp", "clients/perf", "clients/shared", "common"],

@@ -1,0 +1,198 @@
+// What is shown is true: a known story, and where who watches sees everybody meanwhile.
+#include "watched.hpp"
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+
+namespace ground::test {
+
+using observe::Kind;
+using observe::State;
+
+namespace {
+
+// So that the pool computes small numbers, too.
+Server::Arguments arguments()
+{
+    return stage().is("07b_cheap_inline") ? Server::Arguments{"--inline-below", "2"}
+                                          : Server::Arguments{};
+}
+
+}  // namespace
+
+TEST_CASE("observe: a conversation is seen where it is, from its first word to its end")
+{
+    Watched watched(arguments());
+    const Lines at = lines();
+    const std::string first = at.begins.value_or(at.receives);
+    const LongRequest request;
+
+    watched.wait_for(Kind::thread, stage().scheduler_is_ours() ? State::selects : State::accepts,
+                     at.accepts);
+    CHECK(watched.watcher().server() == static_cast<std::uint32_t>(watched.server().pid()));
+
+    Client client(watched.server());
+    const auto begun = watched.wait_for(client, State::receives, first);
+    CHECK(begun.requests == 0);
+    CHECK(begun.n == 0);
+
+    client.send("1\n");
+    CHECK(client.read_line() == "1");
+    client.send("2");  // half a request: it waits for more
+    wait_until_read(watched.server(), client);
+    watched.wait_for(client, State::receives, at.receives);
+    client.send("\n");
+    CHECK(client.read_line() == "1");
+    CHECK(watched.wait_for(client, State::receives, at.receives).requests == 2);
+
+    client.send(request.text());
+    const auto asked = watched.wait_for(client, computing_state(), at.computes);
+    CHECK(fmt::format("{}\n", asked.n) == request.text());
+    CHECK(asked.id == begun.id);
+    if (!stage().computes_by_itself()) {
+        const auto worker = watched.wait_for(Kind::worker, State::computes);
+        CHECK(worker.n == asked.n);
+        CHECK(worker.for_id == asked.id);
+        CHECK(watched.conversation(client)->for_id == worker.id);
+    }
+
+    // Meanwhile a second one: who can see to it does.
+    Client second(watched.server());
+    if (stage().serves_others() && stage().computes_aside()) {
+        watched.wait_for(second, State::receives, first);
+    } else if (stage().computes_in_turn()) {
+        CHECK_FALSE(watched.conversation(second));
+        CHECK(watched.conversation(client)->where.state == computing_state());
+    }
+
+    CHECK(client.read_line() == request.reply());
+    const auto answered = watched.wait_for(client, State::receives, at.receives);
+    CHECK(answered.requests == 3);
+    CHECK(answered.for_id == 0);
+    if (stage().has_pool() && !stage().computes_by_itself()) {
+        watched.wait_for(Kind::worker, State::idles);
+    }
+
+    client.close();
+    eventually("it has gone", [&] { return !watched.conversation(client); });
+    CHECK(watched.wait_for(second, State::receives, first).id != begun.id);
+}
+
+TEST_CASE("observe: step by step, a request goes through these lines of the source, and no others")
+{
+    Watched watched(arguments());
+    const Lines at = lines();
+    Client client(watched.server());
+    CHECK(client.ask("1\n") == "1");
+    watched.wait_for(client, State::receives, at.receives);
+
+    watched.watcher().pause();
+    client.send("5\n");
+    const auto seen = watched.step_until(client, [&] {
+        const auto now = watched.conversation(client);
+        return client.readable() && now && now->where.state == State::receives;
+    });
+    CHECK(client.read_line() == "5");
+    CHECK(seen.size() == at.steps.size());
+    for (std::size_t i = 0; i < std::min(seen.size(), at.steps.size()); ++i) {
+        CHECK_MESSAGE(seen[i].starts_with(at.steps[i]), seen[i], " instead of ", at.steps[i]);
+    }
+}
+
+TEST_CASE("observe: a conversation has an entry for as long as it is there, and no longer")
+{
+    Watched watched;
+    for (int i = 0; i < 20; ++i) {
+        Client client(watched.server());
+        CHECK(client.ask("10\n") == "55");
+    }
+    eventually("all have gone", [&] {
+        return !watched.find([](const auto& seen) { return seen.kind == Kind::conversation; });
+    });
+}
+
+TEST_CASE("observe: a worker that is killed is not seen any more, and its successor is" *
+          only_if(stage().has_processes() && !stage().option("--processes")))
+{
+    Watched watched({"--workers", "1"});
+    Client client(watched.server());
+    client.send(endless_request);
+    const auto worker = watched.wait_for(Kind::worker, State::computes);
+    ::kill(static_cast<pid_t>(worker.pid), SIGKILL);
+    CHECK(client.read_line() == "[Error] worker died");
+    const auto next = watched.wait_for(Kind::worker, State::idles);
+    CHECK(next.id != worker.id);
+    CHECK_FALSE(watched.find([&](const auto& seen) { return seen.id == worker.id; }));
+}
+
+TEST_CASE("observe: a child that is killed is not seen any more" *
+          only_if(stage().has_process_per_client()))
+{
+    Watched watched;
+    Client client(watched.server());
+    const auto child = watched.wait_for(client, State::receives);
+    CHECK(child.pid != watched.watcher().server());
+    ::kill(static_cast<pid_t>(child.pid), SIGKILL);
+    eventually("it has gone", [&] { return !watched.conversation(client); });
+}
+
+TEST_CASE("observe: a reader that is too slow loses events, which are counted, and no reply waits")
+{
+    Watched watched;
+    std::string requests;
+    std::string replies;
+    for (int i = 0; i < 40'000; ++i) {
+        requests += "1\n";
+        replies += "1\n";
+    }
+    Client client(watched.server());
+    CHECK(client.converse(requests) == replies);
+
+    std::uint64_t read = 0;
+    std::uint64_t next = 0;
+    bool in_order = true;
+    for (auto events = watched.watcher().events(1'000); !events.empty();
+         events = watched.watcher().events(1'000)) {
+        for (const auto& event : events) {
+            in_order = in_order && event.number >= next;
+            next = event.number + 1;
+        }
+        read += events.size();
+    }
+    CHECK(in_order);
+    CHECK(watched.watcher().lost() > 0);
+    CHECK(read + watched.watcher().lost() == next);
+}
+
+TEST_CASE("observe: while nobody watches, there is no memory for it")
+{
+    const Server server;
+    std::ifstream maps(fmt::format("/proc/{}/maps", server.pid()));
+    const std::string text((std::istreambuf_iterator<char>(maps)), {});
+    CHECK(text.find("memfd:ground") == std::string::npos);
+
+    Watched watched;
+    std::ifstream its(fmt::format("/proc/{}/maps", watched.server().pid()));
+    const std::string there((std::istreambuf_iterator<char>(its)), {});
+    CHECK(there.find("memfd:ground") != std::string::npos);
+    eventually("it has as many descriptors as the other",
+               [&] { return watched.server().descriptors() == server.descriptors(); });
+}
+
+TEST_CASE("observe: what can't be watched says so in a line")
+{
+    const auto says = [](const std::string& number, std::string_view what) {
+        const Outcome outcome =
+            run({.command = stage().command(), .environment = {"GROUND_WATCH=" + number}});
+        CHECK(outcome.status == 2);
+        CHECK(outcome.err ==
+              fmt::format("{}: the server can't be watched: {}; unset GROUND_WATCH\n",
+                          stage().name(), what));
+    };
+    says("2", "it is no watcher's memory");
+    says("77", "it is no watcher's memory");
+    says("two", "it is no descriptor");
+}
+
+}  // namespace ground::test

@@ -1,0 +1,69 @@
+// watched.hpp -- a stage that is watched, and whose next steps the test decides.
+#pragma once
+
+#include "../suite.hpp"
+#include "common/observe/watcher.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ground::test {
+
+namespace observe = ground::observe;
+
+// A Watcher, and the server that it watches. The lease is renewed whenever it is asked something.
+class Watched {
+  public:
+    explicit Watched(const Server::Arguments& arguments = {});
+
+    [[nodiscard]] Server& server() noexcept { return *server_; }
+    [[nodiscard]] observe::Watcher& watcher() noexcept { return watcher_; }
+
+    // Who is there now, if anybody: the conversation with this client; whoever is like this.
+    [[nodiscard]] std::optional<observe::Seen> conversation(const Client& client);
+    [[nodiscard]] std::optional<observe::Seen> find(
+        const std::function<bool(const observe::Seen&)>& is_meant);
+
+    // Waits until somebody is in this state, and in a line that has this in it.
+    observe::Seen wait_for(const Client& client, observe::State state, std::string_view line = {});
+    observe::Seen wait_for(observe::Kind kind, observe::State state, std::string_view line = {});
+
+    // The text of the line where somebody is: "" if that is not known.
+    [[nodiscard]] std::string line_of(const observe::Where& where);
+
+    // Paused: lets everybody go on, step by step and one at a time, this conversation before
+    // others, until the condition holds; returns the lines at which it was held, one after another.
+    std::vector<std::string> step_until(const Client& client,
+                                        const std::function<bool()>& condition);
+
+  private:
+    observe::Seen wait_for(const std::string& who,
+                           const std::function<std::optional<observe::Seen>()>& look,
+                           observe::State state, std::string_view line);
+
+    observe::Watcher watcher_;
+    std::optional<Server> server_;
+};
+
+// Where the stage does what: beginnings of lines of its source, blanks at their front left out.
+struct Lines {
+    std::string accepts;             // where it waits for a newcomer, or for anybody
+    std::string receives;            // where a conversation waits for a request
+    std::string computes;            // where it waits for a result, or computes it itself
+    std::vector<std::string> steps;  // of a request that it has received, until it waits again
+    std::optional<std::string> begins = {};  // where it waits for its first, if not as for others
+};
+[[nodiscard]] Lines lines();
+
+// Which of the states a conversation of this stage is in while its request is computed.
+[[nodiscard]] inline observe::State computing_state()
+{
+    return stage().computes_by_itself() ? observe::State::computes : observe::State::awaits;
+}
+
+}  // namespace ground::test
