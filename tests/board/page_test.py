@@ -77,9 +77,11 @@ class Page(unittest.TestCase):
         self.until("two are at the door", "document.getElementById('door').textContent.startsWith('At the door: 2')")
         self.says("2 are at the door")
         self.assertEqual(self.look(self.dots(receiving)), 1)
+        # The first one is chosen, and let go: the server comes to the next one.
+        self.browser.click(f'li[data-line="{receiving}"] .dot')
         self.browser.press("l")
-        self.browser.press("l")
-        self.until("nobody is at the door", "document.getElementById('door').hidden")
+        self.until("another one is received from", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.startsWith('idle 2 waits')")
+        self.until("one is at the door", "document.getElementById('door').textContent.startsWith('At the door: 1')")
 
     def test_who_is_paused_makes_a_step_and_the_others_none(self):
         self.board("02")
@@ -120,8 +122,7 @@ class Page(unittest.TestCase):
         self.board("02")
         for _ in range(4):
             self.browser.press("-")
-            self.until("it is slow", "model.pace === 'slow'")
-        self.until("it is slower", "model.slow === 50")
+        self.until("it is slow", "model.pace === 'slow' && model.slow === 50")
         self.assertEqual(self.look("document.getElementById('slow').value"), "4")
         self.browser.press("c")
         self.until("somebody runs slowly", "[...model.lanes.values()].some(({ segments }) => segments.some((segment, index) => "

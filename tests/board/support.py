@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.parse
 
-PATIENCE = 60 * int(os.environ.get("SLOWDOWN", "1"))
+PATIENCE = int(os.environ.get("PATIENCE", "60")) * int(os.environ.get("SLOWDOWN", "1"))
 BOARD = os.environ["BOARD"]
 
 
@@ -131,9 +131,10 @@ class Board:
                 break
         raise AssertionError(f"no frame in which {what}")
 
-    def stage_port(self):
-        """Where the stage that runs now listens."""
-        return self.wait_for("it listens", lambda frame: frame.get("m", {}).get("port"))["m"]["port"]
+    def stage_port(self, name=""):
+        """Where the stage that runs, or that is going to run, listens."""
+        return self.wait_for("it listens", lambda frame: frame.get("key") and (frame["stage"] or "").startswith(name)
+                             and frame["m"].get("port"))["m"]["port"]
 
 
 class Client:

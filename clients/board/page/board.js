@@ -181,9 +181,13 @@ function changeStage(step) {
   }
 }
 
+// From what was asked for last: frames that tell of it are still on their way.
+let asked = { ms: 0, until: 0 };
 function slower(step) {
-  const index = Math.max(0, paces.findIndex((ms) => ms >= model.slow)) + step;
-  command({ do: "slow", ms: paces[Math.min(Math.max(index, 0), paces.length - 1)] });
+  const now = performance.now() < asked.until ? asked.ms : model.slow;
+  const index = Math.max(0, paces.findIndex((ms) => ms >= now)) + step;
+  asked = { ms: paces[Math.min(Math.max(index, 0), paces.length - 1)], until: performance.now() + 500 };
+  command({ do: "slow", ms: asked.ms });
 }
 
 const live = {
