@@ -95,9 +95,12 @@ class LanesView {
     context.fillStyle = lane.ended === Infinity ? colours.ink : colours.quiet;
     context.fillText(model.nameOf(place), 2, middle, left - size * 0.6);
     const from = model.now - lane_window;
+    let drawn = -1;  // up to there; of those that share a pixel one is enough
     lane.segments.forEach((segment, index) => {
       const end = Math.min(lane.segments[index + 1]?.since ?? Infinity, lane.ended, model.now);
-      if (end > from) {
+      const hollow = states[segment.state].shape === "hollow";
+      if (end > from && !(hollow && at(end) < drawn)) {
+        drawn = hollow ? drawn : at(end) + 0.4;
         const whom = model.lanes.get(segment.for)?.place.client;  // threads and workers have the colour of that
         const itsColour = place.kind !== "conversation" && whom ? colours[colourOf(whom).slice(2)] : colour;
         this.segment(draw, segment, Math.max(at(segment.since), left), at(end), middle, itsColour);
@@ -134,7 +137,8 @@ class LanesView {
     }
   }
 
-  // From the conversation to the worker that computes for it, when it begins, and back when it is done.
+  // From the conversation to the worker that computes for it, when it begins, and back when it is done: of what
+  // takes long enough to be seen.
   arrows({ context, at, left, step, colours }, model, shown) {
     const row = new Map(shown.map(({ id }, index) => [id, (index + 0.5) * step]));
     context.strokeStyle = colours.quiet;
@@ -145,12 +149,13 @@ class LanesView {
       }
       segments.forEach((segment, index) => {
         const y = row.get(segment.for);
-        if (segment.state !== state.computes || y === undefined) {
+        const end = segments[index + 1]?.since ?? Infinity;
+        if (segment.state !== state.computes || y === undefined || at(end) - at(segment.since) < 4) {
           return;
         }
-        for (const time of [segment.since, segments[index + 1]?.since]) {
-          const x = at(time ?? NaN);
-          if (x > left) {
+        for (const time of [segment.since, end]) {
+          const x = at(time);
+          if (x > left && Number.isFinite(x)) {
             context.beginPath();
             context.moveTo(x, y);
             context.lineTo(x, row.get(id));

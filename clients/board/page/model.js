@@ -1,7 +1,7 @@
 // model.js -- what the frames say: who is there, where, and since when. Knows nothing of the page.
 
 const kept = 20e6;  // microseconds of the past of each
-const most_segments = 3000;
+const most_segments = 12000;
 
 class Model {
   constructor(stages) {
@@ -20,8 +20,7 @@ class Model {
     this.figures = {};
     this.history = [];  // figures of the last minute
     this.heat = new Map();  // lines: how many have come past in this frame
-    this.visited = new Map();  // lines, ever: by whom, 2 for a conversation, 1 for a thread
-    this.visits = 0;
+    this.visited = new Map();  // lines, ever: how often by whom
     this.threads = new Map();  // by the kernel's number: its lane
     this.numbers = { thread: 0, worker: 0 };
     this.news = [];
@@ -135,7 +134,7 @@ class Model {
     const lane = this.threads.get(tid);
     if (place.kind === "conversation" && lane && place.state !== state.ready) {
       const full = ["full", "held"].includes(states[place.state].shape);
-      this.append(lane.segments, { state: full ? place.state : state.runs, since: at, n: place.n, for: full ? place.id : 0 });
+      this.append(lane.segments, { state: full ? place.state : state.selects, since: at, n: place.n, for: full ? place.id : 0 });
     }
   }
 
@@ -145,7 +144,7 @@ class Model {
       return;
     }
     segments.push(segment);
-    if (segments.length > most_segments || segments[0].since < this.now - kept) {
+    if (segments.length > 1.25 * most_segments || segments[0].since < this.now - 1.25 * kept) {
       const old = segments.findIndex(({ since }) => since > this.now - kept);
       segments.splice(0, Math.max(old - 1, segments.length - most_segments, 0));
     }
@@ -168,11 +167,9 @@ class Model {
     }
     Object.assign(place, where);
     if (this.isMain(where.file) && where.line > 0) {
-      const rank = place.kind === "conversation" ? 2 : 1;
-      if ((this.visited.get(where.line) ?? 0) < rank) {
-        this.visited.set(where.line, rank);
-        this.visits += rank;
-      }
+      const visits = this.visited.get(where.line) ?? { conversation: 0, thread: 0, worker: 0 };
+      ++visits[place.kind];
+      this.visited.set(where.line, visits);
     }
   }
 
@@ -265,9 +262,8 @@ class Model {
     const awaiting = this.inState("awaits");
     const free = this.ofKind("worker").filter((worker) => worker.state !== state.computes).length;
     if (awaiting.length > 0 && this.ofKind("worker").length > 0) {
-      return free === 0
-        ? `All workers compute; ${plural(awaiting.length, "waits", "wait")} for a result. The others are served.`
-        : `${plural(awaiting.length, "waits", "wait")} for a worker's result; meanwhile the others are served.`;
+      const thread = this.oneThread ? " The one thread is free: it waits for sockets and results." : "";
+      return `${free === 0 ? "All workers compute. " : ""}${plural(awaiting.length, "waits", "wait")} for a result.${thread}`;
     }
     if (computing.length > 1) {
       return `${computing.length} compute at the same time, each in a thread of its own.`;

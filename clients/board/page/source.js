@@ -33,7 +33,8 @@ class SourceView {
   load(stage) {
     this.stage = stage;
     this.rows = [null];  // counted from 1
-    this.seen = -1;
+    this.folds = [];
+    this.top = -1;  // the paragraph in which the conversations are most
     this.list.replaceChildren();
     const lines = (stage?.source ?? "").replace(/\n$/, "").split("\n");
     this.paragraphs = [];
@@ -44,7 +45,7 @@ class SourceView {
       this.rows.push(entry);
       if (text === "" || !paragraph) {
         entry.row.classList.add("blank");
-        paragraph = { rows: [], lines: [], text: "", visited: 0, fold: this.row("⋯", element("code")) };
+        paragraph = { rows: [], lines: [], text: "", rank: 0, fold: this.row("⋯", element("code")) };
         paragraph.fold.row.classList.add("fold");
         this.paragraphs.push(paragraph);
       }
@@ -52,9 +53,12 @@ class SourceView {
       paragraph.lines.push(index + 1);
       paragraph.text += `${text}\n`;
     });
-    for (const { rows, fold } of this.paragraphs) {
-      this.list.append(fold.row, ...rows);
+    for (const paragraph of this.paragraphs) {
+      paragraph.telling = telling.test(paragraph.text.replaceAll(/^\s*\/\/.*$/gm, ""));
+      this.list.append(paragraph.fold.row, ...paragraph.rows);
     }
+    this.rank(new Map());
+    this.lay();
     this.lay();
   }
 
@@ -66,21 +70,19 @@ class SourceView {
     return { row, dots, code, note, shown: "", noted: "", warm: 0 };
   }
 
-  // Which paragraphs are shown: those where conversations have been, and as far as there is room for letters
-  // that can be read from afar, those of threads, and those to which somebody may come. Of folds beside each
-  // other one is enough: it shows who is in any of them.
+  // Which paragraphs are shown: that in which the conversations are most, and as far as there is room for letters
+  // that can be read from afar, others of theirs, those of threads, and those to which somebody may come. Of folds
+  // beside each other one is enough: it shows who is in any of them.
   lay() {
     if (!this.stage) {
       return;
     }
-    const code = ({ text }) => text.replaceAll(/^\s*\/\/.*$/gm, "");
     const smallest = Math.max(12, window.innerWidth * 0.0098);
-    let room = this.list.clientHeight / (smallest * 1.36);
+    let room = this.list.clientHeight / (smallest * 1.36) - 1;
     const shown = new Set();
-    const rank = (paragraph) => paragraph.visited || (telling.test(code(paragraph)) ? 0.5 : 0);
-    for (const paragraph of [...this.paragraphs].sort((a, b) => rank(b) - rank(a))) {
-      const size = paragraph.rows.length + 1;
-      if (this.whole || rank(paragraph) === 2 || (rank(paragraph) > 0 && size <= room)) {
+    for (const paragraph of [...this.paragraphs].sort((a, b) => b.rank - a.rank)) {
+      const size = paragraph.rows.length + 0.5;
+      if (this.whole || (paragraph.rank > 0 && (size <= room || shown.size === 0))) {
         shown.add(paragraph);
         room -= size;
       }
@@ -111,22 +113,28 @@ class SourceView {
     this.list.style.fontSize = `${size.toFixed(1)}px`;
   }
 
+  // Laid anew only if somebody has come to a new paragraph, or most are in another one for good.
+  rank(visited) {
+    const count = ({ lines }, kind) => lines.reduce((sum, line) => sum + (visited.get(line)?.[kind] ?? 0), 0);
+    const counts = this.paragraphs.map((paragraph) => count(paragraph, "conversation"));
+    const most = Math.max(...counts);
+    const top = counts[this.top] >= most / 2 && counts[this.top] > 0 ? this.top : counts.indexOf(most);
+    const ranks = this.paragraphs.map((paragraph, index) => {
+      const visitors = counts[index] > 0 ? (index === top ? 3 : 2) : count(paragraph, "thread") > 0 ? 1 : 0;
+      return visitors || (paragraph.telling ? 0.5 : 0);
+    });
+    if (ranks.some((rank, index) => rank !== this.paragraphs[index].rank)) {
+      this.top = top;
+      this.paragraphs.forEach((paragraph, index) => { paragraph.rank = ranks[index]; });
+      this.lay();
+    }
+  }
+
   update(model) {
     if (!this.stage) {
       return;
     }
-    if (model.visits !== this.seen) {
-      this.seen = model.visits;
-      let changed = false;
-      for (const paragraph of this.paragraphs) {
-        const visited = Math.max(...paragraph.lines.map((line) => model.visited.get(line) ?? 0));
-        changed ||= visited !== paragraph.visited;
-        paragraph.visited = visited;
-      }
-      if (changed) {
-        this.lay();
-      }
-    }
+    this.rank(model.visited);
     const onLine = new Map();
     const elsewhere = [];
     for (const place of model.places.values()) {
@@ -208,7 +216,8 @@ class SourceView {
     return [...groups.entries()].map(([now, group]) => {
       const longest = model.now - Math.min(...group.map(({ since }) => since));
       const time = longest > 200e3 && groups.size === 1 ? `, ${(longest / 1e6).toFixed(1)} s` : "";
-      const who = groups.size === 1 ? model.nameOf(group[0]) : model.letterOf(group[0]);
+      const brief = groups.size > 1 || group[0].kind === "thread";
+      const who = brief ? model.letterOf(group[0]) : model.nameOf(group[0]);
       return group.length === 1 ? `${who} ${doing(group[0])}${time}` : `${group.length} ${states[now].many}${time}`;
     }).join(" · ");
   }
