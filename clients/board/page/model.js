@@ -238,14 +238,16 @@ class Model {
     const computing = this.inState("computes").filter((place) => place.kind !== "worker");
     const computed = computing.find((place) => this.now - place.since > 150e3);
     if (this.pace === "paused" && this.oneThread) {
-      const who = held.length === 1 ? `: now ${name(held[0])}` : "";
-      return `Paused. One thread: whoever runs stops all. So only one can move${who}.` +
-        (door > 0 ? ` At the door: ${door}.` : "");
+      const own = held.filter((place) => place.kind !== "worker");
+      const who = own.length === 1 ? `: now ${name(own[0])}` : computing.length === 1 ? `: ${name(computing[0])}, still on its way` : "";
+      return `Paused. One thread: whoever runs stops all. So only one can move${who}` +
+        (held.length > own.length ? ", and a worker." : ".") + (door > 0 ? ` At the door: ${door}.` : "");
     }
     if (this.pace === "paused") {
       return held.length === 0
         ? "Paused. Nobody has come to a stop yet: all of them wait anyway. Let somebody ask."
-        : `Paused. ${plural(held.length, "has", "have")} come to a stop, each by itself: click one, and step it. You are the scheduler.`;
+        : `Paused. ${plural(held.length, "has", "have")} come to a stop${held.length > 1 ? ", each by itself" : ""}: ` +
+          "click one, and step it with Enter. You are the scheduler.";
     }
     if (computed && this.oneThread) {
       const unread = (this.figures.unread ?? []).length;
