@@ -95,17 +95,24 @@ class LanesView {
     context.fillStyle = lane.ended === Infinity ? colours.ink : colours.quiet;
     context.fillText(model.nameOf(place), 2, middle, left - size * 0.6);
     const from = model.now - lane_window;
+    const { segments } = lane;
+    let index = segments.length - 1;
+    while (index > 0 && segments[index].since > from) {
+      --index;
+    }
     let drawn = -1;  // up to there; of those that share a pixel one is enough
-    lane.segments.forEach((segment, index) => {
-      const end = Math.min(lane.segments[index + 1]?.since ?? Infinity, lane.ended, model.now);
+    for (; index < segments.length; ++index) {
+      const segment = segments[index];
+      const begin = Math.max(at(segment.since), left);
+      const end = at(Math.min(segments[index + 1]?.since ?? Infinity, lane.ended, model.now));
       const hollow = states[segment.state].shape === "hollow";
-      if (end > from && !(hollow && at(end) < drawn)) {
-        drawn = hollow ? drawn : at(end) + 0.4;
+      if (end > left && end > drawn && !(hollow && begin < drawn && end < drawn + 1)) {
+        drawn = hollow ? drawn : end + 0.4;
         const whom = model.lanes.get(segment.for)?.place.client;  // threads and workers have the colour of that
         const itsColour = place.kind !== "conversation" && whom ? colours[colourOf(whom).slice(2)] : colour;
-        this.segment(draw, segment, Math.max(at(segment.since), left), at(end), middle, itsColour);
+        this.segment(draw, segment, begin, end, middle, itsColour);
       }
-    });
+    }
   }
 
   segment({ context, size, colours }, segment, x, end, middle, colour) {
@@ -150,7 +157,7 @@ class LanesView {
       segments.forEach((segment, index) => {
         const y = row.get(segment.for);
         const end = segments[index + 1]?.since ?? Infinity;
-        if (segment.state !== state.computes || y === undefined || at(end) - at(segment.since) < 4) {
+        if (segment.state !== state.computes || y === undefined || end < model.now - lane_window || at(end) - at(segment.since) < 4) {
           return;
         }
         for (const time of [segment.since, end]) {

@@ -135,17 +135,10 @@ class SourceView {
       return;
     }
     this.rank(model.visited);
-    const onLine = new Map();
-    const elsewhere = [];
-    for (const place of model.places.values()) {
-      if (model.isCarrier(place)) {
-        elsewhere.push(...(place.number === 1 ? [place] : []));
-      } else if (model.isMain(place.file) && place.line > 0 && place.line < this.rows.length) {
-        onLine.set(place.line, [...(onLine.get(place.line) ?? []), place]);
-      } else if (place.kind !== "worker") {
-        elsewhere.push(place);
-      }
-    }
+    const lineOf = (place) => (model.isMain(place.file) && place.line < this.rows.length ? place.line : 0);
+    const onLine = grouped([...model.places.values()].filter((place) => !model.isCarrier(place)), lineOf);
+    const elsewhere = [...model.ofKind("thread").filter((place) => model.isCarrier(place) && place.number === 1),
+      ...(onLine.get(0) ?? []).filter(({ kind }) => kind !== "worker")];
     for (let line = 1; line < this.rows.length; ++line) {
       this.updateRow(model, this.rows[line], onLine.get(line) ?? [], model.heat.get(line) ?? 0);
     }
@@ -175,11 +168,7 @@ class SourceView {
   }
 
   dotsFor(model, places) {
-    const groups = new Map();
-    for (const place of places) {
-      const { shape } = states[place.state];
-      groups.set(shape, [...(groups.get(shape) ?? []), place]);
-    }
+    const groups = grouped(places, (place) => states[place.state].shape);
     return [...groups].flatMap(([shape, group]) =>
       group.length <= most_dots ? group.map((place) => this.dot(model, place)) : [this.crowd(group, shape)]);
   }
@@ -209,12 +198,9 @@ class SourceView {
 
   // "hog 4 computes fib(42), 0.7 s", "37 wait for bytes"
   noteFor(model, places) {
-    const groups = new Map();
-    for (const place of places) {
-      groups.set(place.state, [...(groups.get(place.state) ?? []), place]);
-    }
+    const groups = grouped(places, (place) => place.state);
     return [...groups.entries()].map(([now, group]) => {
-      const longest = model.now - Math.min(...group.map(({ since }) => since));
+      const longest = model.now - group.reduce((first, { since }) => Math.min(first, since), Infinity);
       const time = longest > 200e3 && groups.size === 1 ? `, ${(longest / 1e6).toFixed(1)} s` : "";
       const brief = groups.size > 1 || group[0].kind === "thread";
       const who = brief ? model.letterOf(group[0]) : model.nameOf(group[0]);

@@ -41,6 +41,21 @@ function milliseconds(time) {
   return duration(time * 1000);
 }
 
+// Those with the same key, together.
+function grouped(things, keyOf) {
+  const groups = new Map();
+  for (const thing of things) {
+    const key = keyOf(thing);
+    const group = groups.get(key);
+    if (group) {
+      group.push(thing);
+    } else {
+      groups.set(key, [thing]);
+    }
+  }
+  return groups;
+}
+
 function plural(count, one, many = `${one}s`) {
   return `${count} ${count === 1 ? one : many}`;
 }
