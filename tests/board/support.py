@@ -47,6 +47,16 @@ def processes_of(session):
     return found
 
 
+def end_all(program):
+    """What is left of its session."""
+    for pid in processes_of(program.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    program.wait()
+
+
 class Board:
     """A board, in a session of its own, that has said where it is."""
 
@@ -70,14 +80,19 @@ class Board:
         return self
 
     def __exit__(self, *_):
-        for pid in processes_of(self.program.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        self.program.wait()
-        self.program.stdout.close()
-        self.program.stderr.close()
+        # As its user ends it, so that a sanitizer can say what it has found.
+        if self.program.poll() is None:
+            self.program.send_signal(signal.SIGINT)
+            self.program.send_signal(signal.SIGCONT)
+        try:
+            self.program.wait(PATIENCE)
+            said = self.program.stderr.read()
+            if "Sanitizer" in said or self.program.returncode not in (0, -signal.SIGKILL):
+                raise AssertionError(f"it ended with {self.program.returncode}: {said}")
+        finally:
+            end_all(self.program)
+            self.program.stdout.close()
+            self.program.stderr.close()
 
     def others(self):
         """What it has started, and what that has started: a stage has a group, but no session of its own."""
@@ -205,12 +220,7 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        for pid in processes_of(self.program.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        self.program.wait()
+        end_all(self.program)
         self.to.close()
         self.back.close()
         shutil.rmtree(self.directory, ignore_errors=True)
