@@ -111,7 +111,8 @@ class Board:
             connection.endheaders(body.encode() if body is not None else None)
             response = connection.getresponse()
             self.headers = dict(response.getheaders())
-            return response.status, response.read().decode()
+            endless = self.headers.get("Content-Type") == "text/event-stream"
+            return response.status, "" if endless else response.read().decode()
         finally:
             connection.close()
 
