@@ -42,6 +42,7 @@ BARE_CLIENT = BIN / "tests" / "bare_client"
 PAGE = ROOT / "docs" / "figures.md"
 POOLS = ("processes", "threads", "inline")
 BESIDE = " (the other build)"
+WATCHED = " (watched)"
 GROUPS = ("talk", "around", "beyond", "all")
 # Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
 # every way of waiting. A slower server hides what its client costs.
@@ -99,7 +100,7 @@ def stages(*words):
     return [line.split("\t") for line in table.stdout.splitlines()]
 
 
-def contestants(only, beside=None):
+def contestants(only, beside=None, watched=False):
     found = [Contestant(BIN / "tests" / "bare" / name, "0") for name in ("bare_epoll", "bare_threads")]
     chosen = set()
     for row in stages():
@@ -115,6 +116,10 @@ def contestants(only, beside=None):
                 both.append(Contestant(beside / "stages" / name, "--port", "0", "--quiet", pool=pool, model=model,
                                        traits=traits))
                 both[1].name += BESIDE
+            if watched:
+                both.append(Contestant(BIN / "tests" / "bare" / "watched", str(BIN / "stages" / name), "--port", "0",
+                                       "--quiet", pool=pool, model=model, traits=traits))
+                both[-1].name = contestant.name + WATCHED
             found += both
             if any(name.startswith(word) for word in only):
                 chosen.update(both)
@@ -344,8 +349,10 @@ def verdict(goals):
 def ratio_rows(results):
     names = dict.fromkeys(name for name, _ in results)
     rows = [(field, name, yardstick, goal) for field, who, yardstick, goal in GOALS for name in names
-            if re.match(who, name) and not name.endswith(BESIDE) and yardstick in names]
-    return rows + [(field, name, name + BESIDE, "") for field in ("cpu", "rate") for name in names if name + BESIDE in names]
+            if re.match(who, name) and not name.endswith((BESIDE, WATCHED)) and yardstick in names]
+    rows += [(field, name, name + BESIDE, "") for field in ("cpu", "rate") for name in names if name + BESIDE in names]
+    return rows + [(field, name + WATCHED, name, "") for field in ("cpu", "rate") for name in names
+                   if name + WATCHED in names]
 
 
 def figure_name(field):
@@ -510,6 +517,8 @@ def parse_arguments():
     parser.add_argument("--only", metavar="STAGES", help="for example 04,07 or talk: only these, and the bare servers")
     parser.add_argument("--beside", metavar="DIR", type=Path,
                         help="also the stages of another build, for example ../before/build/release, and the ratios to it")
+    parser.add_argument("--watched", action="store_true",
+                        help="also the stages while somebody watches them, and the ratios to themselves")
     parser.add_argument("--clients", metavar="LIST", type=numbers, default=[1, 64, 512],
                         help="numbers of clients (default: 1,64,512)")
     parser.add_argument("--many", metavar="N", type=int, default=10_000,
@@ -529,8 +538,8 @@ def parse_arguments():
         parser.error("each --only leaves nothing of the others; choose one of them")
     if arguments.many and not FEW < arguments.many <= 100_000:
         parser.error(f"--many is held against {FEW} clients; choose more than that, up to 100000")
-    if arguments.beside and arguments.record:
-        parser.error("docs/figures.md speaks of one build; leave out --beside, or --record")
+    if (arguments.beside or arguments.watched) and arguments.record:
+        parser.error("docs/figures.md speaks of one build, unwatched; leave out --beside and --watched, or --record")
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 7)
     arguments.seconds = arguments.seconds or (0.5 if arguments.quick else 1)
     cpus = sorted(os.sched_getaffinity(0))
@@ -562,8 +571,10 @@ def main():
     if arguments.only_compare:
         show_compare(arguments.record)
         return
-    field = contestants(arguments.only.split(",") if arguments.only else [], arguments.beside)
-    checked = [c for c in field if c.name in CHECKED or arguments.only and c.pool in ("", "inline")]
+    field = contestants(arguments.only.split(",") if arguments.only else [], arguments.beside,
+                        arguments.watched)
+    checked = [c for c in field if c.name in CHECKED or
+               arguments.only and c.pool in ("", "inline") and not c.name.endswith(WATCHED)]
     # Of both, (name, clients) -> one measurement for each round, None where it failed
     results, checks, crowds = {}, {}, {}
     jobs = []

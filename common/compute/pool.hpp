@@ -18,7 +18,6 @@ class Pool {
     // The future of fib(n). Never waits for a worker to become free; any thread may call it.
     [[nodiscard]] Future<Number> submit(unsigned n, Here here = Here::at())
     {
-        observe::submits(n, here);
         return begin(n, here);
     }
 

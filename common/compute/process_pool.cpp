@@ -27,6 +27,7 @@ namespace {
 // What end_workers() needs, where a signal handler can read it.
 std::atomic<int> current_life{-1};
 std::atomic<pid_t> current_forker{-1};
+pid_t server = -1;                 // whose pool it is, for those who work in it
 std::atomic<bool> leaving{false};  // set by end_workers(): nobody is to be replaced any more
 
 struct Pipe {
@@ -72,7 +73,7 @@ void ring(int bell) noexcept
 [[noreturn]] void run_worker(SharedQueue& shared, unsigned worker, FibFunction fib,
                              int bell) noexcept
 {
-    observe::becomes_worker();
+    observe::becomes_worker(server);
     for (;;) {
         const auto request = shared.take(worker);
         if (!request) {
@@ -279,6 +280,7 @@ void ProcessPool::start_forker()
     Pipe life;
     Pipe bell;
     check(::fcntl(bell.write.get(), F_SETFL, O_NONBLOCK), "fcntl");
+    server = ::getpid();
     forker_ = check(::fork(), "fork");
     if (forker_ == 0) {
         run_forker(*shared_, workers_, fib_, life.read.get(), bell.write.get());
@@ -289,8 +291,9 @@ void ProcessPool::start_forker()
     current_life = life_.get();
 }
 
-Future<Number> ProcessPool::begin(unsigned n, Here /*here*/)
+Future<Number> ProcessPool::begin(unsigned n, Here here)
 {
+    observe::submits(n, here);
     const std::uint64_t id = next_id_++;
     Promise<Number> promise([this, id] { return take_back(id); });
     Future<Number> future = promise.future();
@@ -412,6 +415,7 @@ bool ProcessPool::start_again()
         current_forker = -1;
         wait_for_end(std::exchange(forker_, -1));
     }
+    observe::workers_have_died(server);
     for (unsigned worker = 0; worker < workers_; ++worker) {
         shared_->give_up_what_it_had(worker);
     }

@@ -2,6 +2,8 @@
 
 #include <asio/post.hpp>
 
+#include <unistd.h>
+
 namespace ground {
 
 // The threads are ours: were they Asio's and one of them could not be started, its constructor
@@ -11,7 +13,7 @@ ThreadPool::ThreadPool(unsigned workers, FibFunction fib) : fib_(fib), pool_(0)
     try {
         while (threads_.size() < workers) {
             threads_.emplace_back([this] {
-                observe::becomes_worker();
+                observe::becomes_worker(::getpid());
                 pool_.attach();
             });
         }
@@ -40,8 +42,9 @@ void ThreadPool::end()
 
 // What is posted is not the request, but "compute one": so a request can be taken back, and leaves
 // nothing but somebody who comes and finds one less.
-Future<Number> ThreadPool::begin(unsigned n, Here /*here*/)
+Future<Number> ThreadPool::begin(unsigned n, Here here)
 {
+    observe::submits(n, here);
     std::unique_lock lock(mutex_);
     const std::uint64_t id = next_id_++;
     Promise<Number> promise([this, id] { return take_back(id); });

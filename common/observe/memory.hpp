@@ -76,6 +76,7 @@ struct alignas(64) Place {
     std::atomic<std::uint32_t> requests;  // answered so far
     std::atomic<std::uint32_t> granted;   // the gate: the step that the watcher has allowed last
     std::atomic<std::uint32_t> taken;     // (it alone writes), and the last that was taken
+    std::atomic<std::uint32_t> owner;     // a worker's: the process whose pool it is of
     std::atomic<std::uint32_t> pin;       // the server's own: see seams.hpp
 };
 static_assert(sizeof(Place) == 64);

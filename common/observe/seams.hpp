@@ -77,10 +77,11 @@ void want_room(int fd) noexcept;
 Who last() noexcept;
 Place* pin(Here here) noexcept;
 void unpin(Place& place) noexcept;
-void become_worker() noexcept;
+void become_worker(std::uint32_t owner) noexcept;
 void work_for(Who who) noexcept;
 void rest() noexcept;
 void forget(std::uint32_t pid) noexcept;
+void forget_workers(std::uint32_t owner) noexcept;
 void end_pauses() noexcept;
 void hold(int change) noexcept;
 }  // namespace detail
@@ -279,11 +280,11 @@ class Calls {
     Place* place_;
 };
 
-// A worker of the pool, process or thread, and whom it works for.
-inline void becomes_worker() noexcept
+// A worker of this process's pool, itself a process or a thread, and whom it works for.
+inline void becomes_worker(int process) noexcept
 {
     if (watched()) [[unlikely]] {
-        detail::become_worker();
+        detail::become_worker(static_cast<std::uint32_t>(process));
     }
 }
 class WorksFor {
@@ -304,11 +305,18 @@ class WorksFor {
     WorksFor& operator=(const WorksFor&) = delete;
 };
 
-// A process has died, perhaps in the middle of something. Async-signal-safe.
+// A process has died, perhaps in the middle of something; or all workers of this process's pool.
+// Async-signal-safe.
 inline void has_died(int pid) noexcept
 {
     if (watched()) [[unlikely]] {
         detail::forget(static_cast<std::uint32_t>(pid));
+    }
+}
+inline void workers_have_died(int process) noexcept
+{
+    if (watched()) [[unlikely]] {
+        detail::forget_workers(static_cast<std::uint32_t>(process));
     }
 }
 

@@ -37,9 +37,9 @@ std::span<char> Requests::buffer(Here here) noexcept
     return std::span(bytes_).subspan(end_);
 }
 
-void Requests::received(std::size_t size, Here here) noexcept
+void Requests::received(std::size_t size) noexcept
 {
-    observe::is_at(whose_, here);
+    observe::is_at(whose_, {});
     end_ = static_cast<std::uint16_t>(end_ + size);
     ended_ = size == 0;
 }

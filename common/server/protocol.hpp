@@ -29,8 +29,7 @@ struct Rules {
     Framing framing = Framing::automatic;
     unsigned max_n = 50;  // larger numbers are refused
     FibFunction fib = ground::fib;
-    std::string_view
-        word{};  // a request, too, in a stage that has one: "count" in 02d_shared_state
+    const char* word = "";  // a request, too, in a stage that has one: "count" in 02d_shared_state
 };
 
 // One request: a number to compute, the stage's word or, if it was neither, the reply that says
@@ -63,7 +62,7 @@ class Requests {
     [[nodiscard]] std::span<char> buffer(Here here = Here::at()) noexcept;
 
     // That many bytes were read into buffer(); 0 means end of file.
-    void received(std::size_t size, Here here = Here::at()) noexcept;
+    void received(std::size_t size) noexcept;
 
     // The next request, or nothing if it takes another read to tell. Call until it returns nothing.
     [[nodiscard]] std::optional<Request> next(Here here = Here::at());

@@ -126,6 +126,25 @@ TEST_CASE("observe: a worker that is killed is not seen any more, and its succes
     CHECK_FALSE(watched.find([&](const auto& seen) { return seen.id == worker.id; }));
 }
 
+TEST_CASE("observe: if all of the pool is killed at once, only those who come after it are seen" *
+          only_if(stage().has_processes() && !stage().option("--processes")))
+{
+    Watched watched({"--workers", "1"});
+    const auto before = watched.wait_for(Kind::worker, State::idles);
+    ::kill(process_info(static_cast<pid_t>(before.pid))->parent, SIGKILL);  // the forker
+    eventually("only the new one is there", [&] {
+        std::vector<std::uint32_t> ids;
+        for (const auto& seen : watched.watcher().look()) {
+            if (seen.kind == Kind::worker) {
+                ids.push_back(seen.id);
+            }
+        }
+        return ids.size() == 1 && ids.front() != before.id;
+    });
+    Client client(watched.server());
+    CHECK(client.ask("10\n") == "55");
+}
+
 TEST_CASE("observe: a child that is killed is not seen any more" *
           only_if(stage().has_process_per_client()))
 {
@@ -134,6 +153,8 @@ TEST_CASE("observe: a child that is killed is not seen any more" *
     const auto child = watched.wait_for(client, State::receives);
     CHECK(child.pid != watched.watcher().server());
     ::kill(static_cast<pid_t>(child.pid), SIGKILL);
+    const Client next(
+        watched.server());  // ThreadSanitizer holds handlers back until accept() returns
     eventually("it has gone", [&] { return !watched.conversation(client); });
 }
 

@@ -78,7 +78,7 @@ std::vector<std::string> got_from(std::string_view line, unsigned max_n = 50)
 
 TEST_CASE("protocol: a word is a request where a stage has one, and an error elsewhere")
 {
-    const auto first = [](std::string_view word, std::string_view bytes) {
+    const auto first = [](const char* word, std::string_view bytes) {
         Requests requests({.framing = Framing::line, .word = word});
         std::copy(bytes.begin(), bytes.end(), requests.buffer().begin());
         requests.received(bytes.size());
