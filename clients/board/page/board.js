@@ -160,7 +160,13 @@ function selectNext(step) {
 
 // ---- Commands
 
-async function command(what) {
+// One after the other: the last one is to be the last one.
+let sent = Promise.resolve();
+function command(what) {
+  sent = sent.then(() => post(what));
+}
+
+async function post(what) {
   try {
     const response = await fetch("do", {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what),
