@@ -123,7 +123,7 @@ class Page(unittest.TestCase):
         for _ in range(4):
             self.browser.press("-")
         self.until("it is slow", "model.pace === 'slow' && model.slow === 50")
-        self.assertEqual(self.look("document.getElementById('slow').value"), "4")
+        self.until("the slider shows it", "document.getElementById('slow').value === '4'")
         self.browser.press("c")
         self.until("somebody runs slowly", "[...model.lanes.values()].some(({ segments }) => segments.some((segment, index) => "
                    "segment.state === state.runs && segments[index + 1]?.since - segment.since > 45000))")
