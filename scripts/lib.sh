@@ -20,9 +20,11 @@ optional_packages=(libboost-context-dev liburing-dev libcpp-httplib-dev pkg-conf
 test_packages+=("${optional_packages[@]}")
 # What the documentation shows is run and drawn again: strace, ss and pgrep appear there, Graphviz draws.
 docs_packages=(python3 git strace iproute2 procps graphviz)
+# The queue between a server and workers on other machines, and what talks to it; optional for CMake.
+broker_packages=(rabbitmq-server librabbitmq-dev)
 # What tells the words and the definitions of the sources, for their annotated reading.
 annotate_packages=(python3 python3-pygments universal-ctags git g++)
-test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}")
+test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}" "${broker_packages[@]}")
 # The sanitizer presets.
 clang_packages=(clang libclang-rt-14-dev)
 
@@ -43,6 +45,35 @@ die() {
 usage() { sed -n '2,/^# shellcheck/{/^# shellcheck/d;s/^# \{0,1\}//p}' "$0"; }
 
 step() { printf '%s==> %s%s\n' "$bold" "$*" "$plain"; }
+
+# For sh, as root: calls the command behind it, and lets what that installs neither start a service nor have it
+# started at the next boot. Of RabbitMQ we only want the program. Debian asks policy-rc.d before it starts a service;
+# one that stands there already is left alone. Ours goes when the shell does, and says no only as long as that lives.
+# What was there before keeps its services.
+# shellcheck disable=SC2016 # nothing in it is for this shell
+without_services='
+policy=/usr/sbin/policy-rc.d
+units=/lib/systemd/system
+if [ ! -e $policy ]; then
+    trap "rm -f $policy" EXIT
+    trap "exit 1" INT TERM HUP
+    printf "#!/bin/sh\nkill -0 %d 2>/dev/null && exit 101\nexit 0\n" $$ >$policy
+    chmod 755 $policy
+fi
+new=
+for unit in rabbitmq-server.service epmd.service epmd.socket; do
+    [ -e $units/$unit ] || new="$new $unit"
+done
+status=0
+"$@" || status=$?
+for unit in $new; do
+    [ ! -e $units/$unit ] || ! command -v systemctl >/dev/null || systemctl disable $unit
+done
+case $new in *rabbitmq-server*)
+    [ ! -e /etc/init.d/rabbitmq-server ] || update-rc.d rabbitmq-server disable
+esac
+exit $status
+'
 
 # need_packages PACKAGE...: installs what is missing of these Debian packages, or says what is
 # missing and ends.
@@ -72,9 +103,10 @@ need_packages() {
     step "Installing: ${missing[*]}"
     as_root+=(env DEBIAN_FRONTEND=noninteractive)
     # A fresh machine may still be busy with its own first update: wait for the lock.
-    as_root+=(apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
-    show_apt "${as_root[@]}" update || die "apt-get update failed (see above); is this machine online?"
-    show_apt "${as_root[@]}" install --yes --no-install-recommends "${missing[@]}" ||
+    local apt=(apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
+    show_apt "${as_root[@]}" "${apt[@]}" update || die "apt-get update failed (see above); is this machine online?"
+    show_apt "${as_root[@]}" sh -c "$without_services" sh \
+        "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" ||
         die "apt-get could not install all of: ${missing[*]} (see above)"
 }
 

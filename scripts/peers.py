@@ -115,7 +115,7 @@ def existing(stages):
 
 def machine():
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return f"{cpu[1] if cpu else os.uname().machine}, {len(os.sched_getaffinity(0))} CPUs, Linux {os.uname().release}"
+    return f"{cpu[1] if cpu else os.uname().machine}, {len(os.sched_getaffinity(0))} CPUs, Linux {os.uname().release.split('-')[0]}"
 
 
 def versions(peers):

@@ -477,6 +477,22 @@ Outcome run(const Start& start, Deadline deadline)
 
 namespace {
 
+std::optional<std::string> value_of(std::string_view option, const Server::Arguments& arguments)
+{
+    const auto found = std::find(arguments.begin(), arguments.end(), option);
+    return found == arguments.end() ? std::nullopt : std::optional(*(found + 1));
+}
+
+Server::Arguments with_queue(Server::Arguments arguments)
+{
+    static int count = 0;
+    if (stage().pool_is_broker() && !value_of("--queue", arguments)) {
+        arguments.insert(arguments.end(),
+                         {"--queue", fmt::format("server.{}.{}", ::getpid(), ++count)});
+    }
+    return arguments;
+}
+
 Start with_command(const Server::Arguments& arguments, Start start)
 {
     start.command = stage().command();
@@ -541,8 +557,24 @@ std::uint16_t Program::listening_port() const
     return 0;
 }
 
-Server::Server(const Arguments& arguments, Start start) : Program(with_command(arguments, start))
+Server::Server(const Arguments& arguments, Start start)
+    : Server(with_queue(arguments), std::move(start), value_of("--queue", arguments).has_value())
 {
+}
+
+Server::Server(const Arguments& arguments, Start start, bool queue_given)
+    : Program(with_command(arguments, start))
+{
+    if (stage().pool_is_broker() && !queue_given) {
+        const std::string executable = stage().executable();
+        const std::string worker =
+            executable.substr(0, executable.find_last_of('/') + 1) + "10_worker";
+        const int count = std::stoi(value_of("--workers", arguments).value_or("2"));
+        for (int i = 0; i < count; ++i) {
+            workers_.emplace_back(
+                Start{{worker, "--queue", value_of("--queue", arguments).value()}});
+        }
+    }
     if (start.out != Stream::pipe) {
         eventually("the server listens", [&] { return (port_ = listening_port()) != 0; });
         return;
@@ -554,6 +586,15 @@ Server::Server(const Arguments& arguments, Start start) : Program(with_command(a
         fail(fmt::format("not the line that says where it listens: {}", line));
     }
     std::from_chars(line.data() + expected.size(), line.data() + line.size(), port_);
+}
+
+std::vector<ProcessInfo> Server::helpers() const
+{
+    std::vector<ProcessInfo> all = descendants();
+    for (const Program& worker : workers_) {
+        all.push_back(worker.info());
+    }
+    return all;
 }
 
 std::optional<uid_t> user_of_our_own()
@@ -767,7 +808,7 @@ void wait_until_read(const Server& server, const Client& client)
 std::chrono::milliseconds cpu_time_with_descendants(const Program& program)
 {
     std::chrono::milliseconds sum = program.info().cpu;
-    for (const ProcessInfo& process : program.descendants()) {
+    for (const ProcessInfo& process : program.helpers()) {
         sum += process.cpu;
     }
     return sum;

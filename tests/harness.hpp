@@ -18,6 +18,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -147,7 +148,7 @@ struct Start {
 class Program {
   public:
     explicit Program(const Start& start);
-    ~Program();
+    virtual ~Program();
     Program(const Program&) = delete;
     Program& operator=(const Program&) = delete;
 
@@ -179,6 +180,9 @@ class Program {
     // All processes of its session but itself; zombies do not count. So also those whose parents
     // have died.
     [[nodiscard]] std::vector<ProcessInfo> descendants() const;
+
+    // Those who compute for it: its descendants, and whoever else does.
+    [[nodiscard]] virtual std::vector<ProcessInfo> helpers() const { return descendants(); }
 
     // How many descriptors it has open.
     [[nodiscard]] std::size_t descriptors() const;
@@ -213,6 +217,10 @@ struct Outcome {
 [[nodiscard]] Outcome run(const Start& start, Deadline deadline = Deadline(5 * patience));
 
 // A stage's executable that listens. Which stage: see stage.hpp.
+//
+// The workers behind a broker are no children of the server, and know nothing of its end. So with
+// --pool broker each server has a queue of its own here, and workers who go when it goes. Whoever
+// gives it a --queue has other plans with it.
 class Server : public Program {
   public:
     using Arguments = std::vector<std::string>;
@@ -222,9 +230,13 @@ class Server : public Program {
     explicit Server(const Arguments& arguments = {}, Start start = {});
 
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+    [[nodiscard]] std::vector<ProcessInfo> helpers() const override;
 
   private:
+    Server(const Arguments& arguments, Start start, bool queue_given);
+
     std::uint16_t port_ = 0;
+    std::deque<Program> workers_;  // at the broker
 };
 
 // A user who runs nothing but what this test starts, so that a limit on the number of a user's
@@ -300,7 +312,8 @@ struct ServerEnd {
 // Waits until the server has read all that the client has sent.
 void wait_until_read(const Server& server, const Client& client);
 
-// The CPU time that it and its descendants have used, as far as they are still there.
+// The CPU time that it and its descendants have used, as far as they are still there; and the
+// workers behind a broker, who stand for descendants.
 [[nodiscard]] std::chrono::milliseconds cpu_time_with_descendants(const Program& program);
 
 // Gives the program something to compute, and waits until it does, its descendants included: until

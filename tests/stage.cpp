@@ -104,6 +104,7 @@ Stage::Stage(std::string executable, std::vector<std::string> arguments)
     const auto pool = option("--pool");
     pool_ = pool == "threads"  ? PoolKind::threads
             : pool == "inline" ? PoolKind::inline_
+            : pool == "broker" ? PoolKind::broker
                                : PoolKind::processes;
 }
 

@@ -104,6 +104,12 @@ class Stage {
     {
         return has_event_loop() && name() < "07";
     }
+    // Workers behind a broker compute: each request goes through three other programs, one after
+    // the other, which share this machine's cores with whatever else runs.
+    [[nodiscard]] bool pool_is_broker() const noexcept
+    {
+        return traits_.has_pool && pool_ == PoolKind::broker;
+    }
     // A big request does not delay a small one of another client.
     [[nodiscard]] bool computes_aside() const noexcept
     {

@@ -65,7 +65,7 @@ What is measured:
       --external NAME=HOST:PORT
                            also a server that somebody else runs; repeatable
                            (alone: only these; its CPU and memory are not known)
-      --pool KIND          processes, threads or inline, if a stage has a pool
+      --pool KIND          processes, threads, inline or broker, if a stage has a pool
 How:
   -c, --connections N      clients in a crowd                              [16]
   -d, --duration TIME      of one measurement: 2s, 500ms                   [1s]
@@ -243,7 +243,8 @@ CompareOptions parse_compare_options(int argc, char** argv)
            })
         ->allow_extra_args(false);
     app.add_option("--pool", options.pool)
-        ->check(CLI::IsMember(std::vector<std::string>{"processes", "threads", "inline"}));
+        ->check(
+            CLI::IsMember(std::vector<std::string>{"processes", "threads", "inline", "broker"}));
     add_number(app, "-c,--connections", options.clients, 1U, 10'000U);
     add_duration(app, "-d,--duration", options.duration);
     add_number(app, "-r,--runs", options.runs, 1U, 1000U);

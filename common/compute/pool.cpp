@@ -1,5 +1,6 @@
 #include "common/compute/pool.hpp"
 
+#include "common/compute/broker_pool.hpp"
 #include "common/compute/process_pool.hpp"
 #include "common/compute/thread_pool.hpp"
 #include "common/server/log.hpp"
@@ -49,6 +50,8 @@ try {
             return std::make_unique<ProcessPool>(options.workers, options.rules.fib);
         case PoolKind::threads:
             return std::make_unique<ThreadPool>(options.workers, options.rules.fib);
+        case PoolKind::broker:
+            return make_broker_pool(options);
         case PoolKind::inline_:
             break;
     }

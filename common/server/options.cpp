@@ -93,6 +93,66 @@ CLI::Option* add_time(CLI::App& app, const std::string& name, std::chrono::micro
     return app.add_option_function<std::string>(name, set, help)->type_name("TIME");
 }
 
+// Overwrites the password in amqp://user:password@host, wherever it stands in the text.
+template <typename Text>
+void hide_password(Text&& text)
+{
+    const std::string_view all(text);
+    const std::size_t scheme = all.find("://");
+    const std::size_t at = all.find_last_of('@');
+    if (scheme == all.npos || at == all.npos) {
+        return;
+    }
+    const std::size_t colon = all.find(':', scheme + 3);
+    for (std::size_t i = colon; colon != all.npos && i + 1 < at; ++i) {
+        text[i + 1] = 'x';
+    }
+}
+
+// From the command line, where ps would show it to everybody on this machine, and from the
+// environment, which children inherit.
+void hide_passwords(int argc, char** argv)
+{
+    for (int i = 1; i < argc; ++i) {
+        hide_password(argv[i]);
+    }
+    if (char* const variable = std::getenv("GROUND_BROKER")) {
+        hide_password(variable);
+    }
+}
+
+void add_broker_options(CLI::App& app, BrokerOptions& broker)
+{
+    app.add_option("--broker", broker.url,
+                   "The broker: amqp(s)://user:password@host:port/vhost; better in the environment")
+        ->envname("GROUND_BROKER")
+        ->type_name("URL")
+        ->default_str("amqp://127.0.0.1");
+    app.add_option("--queue", broker.queue, "The queue between servers and workers")
+        ->type_name("NAME")
+        ->capture_default_str();
+    app.add_flag("--durable", broker.durable, "Queue and requests survive a restart of the broker");
+}
+
+// Ends the program if there is nothing to run.
+void parse(CLI::App& app, int argc, char** argv, const About& stage)
+try {
+    app.parse(argc, argv);
+    hide_passwords(argc, argv);
+} catch (const CLI::CallForHelp&) {
+    fmt::print("{}", app.help());
+    if (std::fflush(stdout) != 0) {
+        log("{}: can't write to stdout: {}", stage.name, std::strerror(errno));
+        std::exit(EXIT_FAILURE);
+    }
+    std::exit(EXIT_SUCCESS);
+} catch (const CLI::ParseError& error) {
+    std::string mistake = error.what();  // may repeat what was typed
+    hide_password(mistake);
+    log("{}: {}; --help lists the options", stage.name, mistake);
+    std::exit(2);
+}
+
 }  // namespace
 
 Options parse_options(int argc, char** argv, const About& stage, Has has)
@@ -126,10 +186,15 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
         add_choice<PoolKind>(app, "--pool", options.pool,
                              {{"processes", PoolKind::processes},
                               {"threads", PoolKind::threads},
-                              {"inline", PoolKind::inline_}},
+                              {"inline", PoolKind::inline_},
+                              {"broker", PoolKind::broker}},
                              "Who computes");
         add_number(app, "--workers", options.workers, 1U, 256U,
                    "Workers in the pool (default: cores)");
+        add_broker_options(app, options.broker);
+        add_time(app, "--broker-timeout", options.broker.timeout,
+                 "How long a request may wait for a worker's answer")
+            ->default_str("10s");
     }
 
     if (has.guard) {
@@ -166,19 +231,7 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
             ->excludes(threads);
     }
 
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::CallForHelp&) {
-        fmt::print("{}", app.help());
-        if (std::fflush(stdout) != 0) {
-            log("{}: can't write to stdout: {}", stage.name, std::strerror(errno));
-            std::exit(EXIT_FAILURE);
-        }
-        std::exit(EXIT_SUCCESS);
-    } catch (const CLI::ParseError& error) {
-        log("{}: {}; --help lists the options", stage.name, error.what());
-        std::exit(2);
-    }
+    parse(app, argc, argv, stage);
     if (below != nullptr && below->count() > 0) {
         options.inline_below = inline_below;
     }
@@ -196,6 +249,19 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
     }
     raise_descriptor_limit();
     ::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is one error among others
+    return options;
+}
+
+Options parse_worker_options(int argc, char** argv, const About& stage)
+{
+    open_standard_descriptors();
+    Options options;
+    options.stage = stage.name;
+    CLI::App app(stage.teaches, stage.name);
+    app.get_formatter()->column_width(34);
+    add_broker_options(app, options.broker);
+    parse(app, argc, argv, stage);
+    ::signal(SIGPIPE, SIG_IGN);
     return options;
 }
 

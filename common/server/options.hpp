@@ -12,7 +12,15 @@
 namespace ground {
 
 // Who computes, in the stages that have a pool.
-enum class PoolKind { processes, threads, inline_ };
+enum class PoolKind { processes, threads, inline_, broker };
+
+// Where workers on other machines are to be met (--pool broker, and the workers themselves).
+struct BrokerOptions {
+    std::string url = "amqp://guest:guest@127.0.0.1:5672";  // with the password: not for the log
+    std::string queue = "ground.fib";
+    bool durable = false;  // the queue and what is in it survive a restart of the broker
+    std::chrono::microseconds timeout{10'000'000};  // how long a request waits for its answer
+};
 
 // What a server is ready to bear, in the stages that can end what they have begun.
 struct Limits {
@@ -34,6 +42,7 @@ struct Options {
     Guard guard = Guard::mutex;
     unsigned workers = 0;  // set to the number of cores if not given
     Limits limits;
+    BrokerOptions broker;
     std::optional<unsigned> inline_below;  // in 07b_cheap_inline; nothing: what it measures
     unsigned threads = 0;    // loops, in 09_all_cores; set to the number of cores if not given
     unsigned processes = 0;  // that many loops in processes of their own instead
@@ -49,7 +58,7 @@ extern const About about;  // of the stage that this program is; made by stages/
 
 // The options that only some stages have.
 struct Has {
-    bool pool = false;          // --pool, --workers
+    bool pool = false;          // --pool, --workers, and what --pool broker needs
     bool gil = false;           // --switch-interval
     bool guard = false;         // --guard
     bool limits = false;        // --idle-timeout, --request-timeout, --max-waiting
@@ -61,6 +70,11 @@ struct Has {
 // none of 0, 1 and 2 closed, SIGPIPE ignored. Does not return if there is nothing to run: after
 // --help the program exits with 0, after a mistake with one line on stderr that says what to do,
 // and with 2.
+//
+// A password on the command line is overwritten there, so that ps does not show it.
 [[nodiscard]] Options parse_options(int argc, char** argv, const About& stage, Has has = {});
+
+// The same for a worker, which is no server: it only has to find the broker and the queue.
+[[nodiscard]] Options parse_worker_options(int argc, char** argv, const About& stage);
 
 }  // namespace ground

@@ -22,8 +22,8 @@ void exit_on_signals();
 // process is still there after 1.5 s, or at a second signal, it is ended as above.
 void stop_on_signals(asio::io_context& context, std::function<void()> stop);
 
-// The same for several loops: calls stop() on the thread that waits for signals, so all that it may
-// do is to post.
+// The same for several loops, or for none: calls stop() on the thread that waits for signals, so
+// all that it may do is to post, or to ring.
 void stop_on_signals(std::function<void()> stop);
 
 // For a child of a server that passes its signals on (see family.hpp): from now on the functions

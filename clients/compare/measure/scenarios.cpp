@@ -165,12 +165,12 @@ Measurement measure_clients(const Bench& bench, const Contestant& contestant, un
     measurement.figures["p50_us"] = report["latency_us"]["p50"];
     measurement.figures["p99_us"] = report["latency_us"]["p99"];
     if (before) {
-        const double cpu = cpu_between(*before, *after);
+        const double cpu = after->cpu_s - before->cpu_s;
         measurement.figures["cpu_us"] = 1e6 * cpu / requests;
         measurement.figures["cpu_percent"] = 100 * cpu / report["duration_s"].get<double>();
         measurement.figures["memory"] = static_cast<double>(under_load->memory);
         measurement.figures["threads"] = under_load->threads;
-        measurement.figures["processes"] = static_cast<double>(under_load->processes());
+        measurement.figures["processes"] = under_load->processes;
     }
     return measurement;
 }
@@ -308,8 +308,8 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
     arguments.insert(arguments.end(), {"--idle", std::to_string(options.idle)});
     LoadRun run(bench, server, arguments, LoadRun::Watched::yes);
     // The first interval begins when all are connected, but the kernel connects more than a stage
-    // has accepted yet.
-    run.wait_for_intervals(Bench::slices - 1, options.duration + perf_patience);
+    // has accepted yet; and to look at a thousand processes takes a while, too.
+    run.wait_for_intervals(Bench::slices * 2 / 3, options.duration + perf_patience);
     const auto under_load = server.usage();
     const Json report = run.report(options.duration + perf_patience);
     const auto after = server.usage();
@@ -350,7 +350,7 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
         } else {
             measurement.words["memory_each"] = "-";
         }
-        figures["cpu_us"] = 1e6 * cpu_between(*before, *after) / requests;
+        figures["cpu_us"] = 1e6 * (after->cpu_s - before->cpu_s) / requests;
         figures["threads"] = under_load->threads;
     }
     return measurement;
@@ -388,7 +388,8 @@ Measurement measure_pipeline(const Bench& bench, const Contestant& contestant)
         }
         figures[std::string("rate") + suffix] = report["rate"];
         if (before) {
-            figures[std::string("cpu_us") + suffix] = 1e6 * cpu_between(*before, *after) / requests;
+            figures[std::string("cpu_us") + suffix] =
+                1e6 * (after->cpu_s - before->cpu_s) / requests;
         }
     }
     figures["gain"] = figures["rate"] / figures["rate_single"];

@@ -2,10 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -59,20 +64,38 @@ unsigned sockets_of(pid_t pid)
     return count;
 }
 
+// The CPU time of a process's children that have ended: user and system, the fields 16 and 17 of
+// its stat, in ticks. The second field, a name in parentheses, may have blanks.
+double cpu_s_of_ended_children(pid_t pid)
+{
+    std::ifstream file(fmt::format("/proc/{}/stat", pid));
+    std::string stat(std::istreambuf_iterator<char>(file), {});
+    std::istringstream fields(stat.substr(std::min(stat.rfind(')'), stat.size() - 1) + 1));
+    std::string skipped;
+    for (int i = 3; i < 16; ++i) {
+        fields >> skipped;
+    }
+    double user = 0;
+    double system = 0;
+    fields >> user >> system;
+    return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
 }  // namespace
 
 Usage usage_of(pid_t server)
 {
     Usage usage;
-    usage.sockets = sockets_of(server);
     for (const pid_t pid : process_tree(server)) {
         clockid_t clock{};
         timespec used{};
         if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &used) != 0) {
             continue;  // it has just ended
         }
-        usage.cpu_s[pid] =
-            static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
+        ++usage.processes;
+        usage.cpu_s += static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9 +
+                       cpu_s_of_ended_children(pid);
+        usage.sockets += sockets_of(pid);
         const std::string memory = fmt::format("/proc/{}/smaps_rollup", pid);
         usage.memory += 1024 * field(memory, "Pss:");
         usage.anonymous += 1024 * field(memory, "Pss_Anon:");
@@ -97,16 +120,6 @@ CpuTicks cpu_ticks()
         ticks.all += value;
     }
     return ticks;
-}
-
-double cpu_between(const Usage& before, const Usage& after)
-{
-    double sum = 0;
-    for (const auto& [pid, seconds] : after.cpu_s) {
-        const auto same = before.cpu_s.find(pid);
-        sum += seconds - (same == before.cpu_s.end() ? 0 : same->second);
-    }
-    return sum;
 }
 
 }  // namespace ground

@@ -4,28 +4,25 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <map>
 
 namespace ground {
 
 struct Usage {
-    std::map<pid_t, double> cpu_s;  // by process, since it was started
-    std::uint64_t memory = 0;       // bytes; what processes share counts once
+    // Since it was started, in nanoseconds as the kernel's clocks have it; and of processes that
+    // have ended, which a server with one for each client has many of, in ticks.
+    double cpu_s = 0;
+    std::uint64_t memory = 0;  // bytes; what processes share counts once
     // Of the memory, heaps and stacks. The other pages come from files, and a page of a library
     // counts the less the more programs use it: no measure for what a connection costs.
     std::uint64_t anonymous = 0;
+    unsigned processes = 0;
     unsigned threads = 0;
-    unsigned sockets = 0;  // open in the process itself, not in its descendants
-
-    [[nodiscard]] std::size_t processes() const noexcept { return cpu_s.size(); }
+    unsigned sockets = 0;  // what two processes share counts twice
 };
 
 // Of the process and all of its descendants that are alive. CPU time comes from the clock that the
-// kernel keeps for each process: it counts nanoseconds, and threads that have ended, too.
+// kernel keeps for each process: it counts threads that have ended, too.
 [[nodiscard]] Usage usage_of(pid_t server);
-
-// CPU seconds between the two. What a process used that ended in between is lost.
-[[nodiscard]] double cpu_between(const Usage& before, const Usage& after);
 
 // CPU time of all programs on all CPUs, in ticks of the kernel's, since the machine was started.
 struct CpuTicks {

@@ -1,0 +1,500 @@
+#include "common/compute/broker_connection.hpp"
+
+#include <fmt/format.h>
+
+#include <amqp.h>
+#include <amqp_framing.h>
+#include <amqp_ssl_socket.h>
+#include <amqp_tcp_socket.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <random>
+#include <span>
+#include <utility>
+
+namespace ground {
+
+namespace {
+
+constexpr amqp_channel_t channel = 1;
+constexpr int heartbeat = 5;  // seconds; RabbitMQ advises against less
+constexpr timeval patience{10, 0};
+constexpr int largest_frame = 131'072;
+constexpr std::string_view consumer = "ground";  // one on each channel, so any name will do
+constexpr std::string_view attempt_header = "x-attempt";
+
+amqp_bytes_t bytes(std::string_view text)
+{
+    // The library only reads it.
+    return {text.size(), const_cast<char*>(text.data())};
+}
+
+std::string_view text(amqp_bytes_t bytes)
+{
+    return {static_cast<const char*>(bytes.bytes), bytes.len};
+}
+
+// What a broker says, on one line.
+std::string one_line(amqp_bytes_t said)
+{
+    std::string line(text(said));
+    std::replace_if(
+        line.begin(), line.end(), [](unsigned char c) { return c < ' '; }, ' ');
+    return line;
+}
+
+// Why the broker has closed the channel or the connection: its code (AMQP's, much like those of
+// HTTP) and its words.
+struct Closed {
+    int code = 0;
+    std::string words;
+};
+
+Closed why_closed(const amqp_method_t& method)
+{
+    if (method.id == AMQP_CONNECTION_CLOSE_METHOD) {
+        const auto* close = static_cast<amqp_connection_close_t*>(method.decoded);
+        return {close->reply_code, one_line(close->reply_text)};
+    }
+    if (method.id == AMQP_CHANNEL_CLOSE_METHOD) {
+        const auto* close = static_cast<amqp_channel_close_t*>(method.decoded);
+        return {close->reply_code, one_line(close->reply_text)};
+    }
+    return {0, fmt::format("it says {}, which nobody here expected", amqp_method_name(method.id))};
+}
+
+Closed why_failed(const amqp_rpc_reply_t& reply)
+{
+    if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION) {
+        return why_closed(reply.reply);
+    }
+    return {0, amqp_error_string2(reply.library_error)};
+}
+
+// The parts of amqp://user:password@host:port/vhost; they point into the text.
+class Address {
+  public:
+    explicit Address(const std::string& url) : text_(url)
+    {
+        if (amqp_parse_url(text_.data(), &info_) != AMQP_STATUS_OK) {
+            throw BrokerError(
+                "--broker is not an address; write "
+                "amqp://user:password@host:port/vhost (a / in a name is %2F)");
+        }
+        // ".../" is an empty name to the library; everybody who types it means the vhost "/".
+        vhost_ = *info_.vhost == '\0' ? "/" : info_.vhost;
+    }
+    Address(const Address&) = delete;
+    Address& operator=(const Address&) = delete;
+
+    [[nodiscard]] const char* host() const { return info_.host; }
+    [[nodiscard]] int port() const { return info_.port; }
+    [[nodiscard]] const char* user() const { return info_.user; }
+    [[nodiscard]] const char* password() const { return info_.password; }
+    [[nodiscard]] const char* vhost() const { return vhost_; }
+    [[nodiscard]] bool tls() const { return info_.ssl != 0; }
+    [[nodiscard]] std::string for_people() const { return fmt::format("{}:{}", host(), port()); }
+
+  private:
+    std::string text_;
+    amqp_connection_info info_{};
+    const char* vhost_ = "/";
+};
+
+}  // namespace
+
+Bell::Bell() : eventfd_(check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")) {}
+
+void Bell::ring() const noexcept { ::eventfd_write(eventfd_.get(), 1); }
+
+void Bell::silence() const noexcept
+{
+    eventfd_t rung = 0;
+    ::eventfd_read(eventfd_.get(), &rung);
+}
+
+void Bell::wait(std::chrono::milliseconds longest) const noexcept
+{
+    pollfd rung{fd(), POLLIN, 0};
+    ::poll(&rung, 1, static_cast<int>(longest.count()));
+    silence();
+}
+
+struct BrokerConnection::Impl {
+    explicit Impl(const BrokerOptions& options);
+    ~Impl()
+    {
+        // Without a word of farewell, for which one might have to wait: the broker understands.
+        amqp_destroy_connection(state);
+    }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+
+    void open_socket();
+    void login();
+    void declare(const BrokerOptions& options);
+    void check_that_we_may_publish();
+    [[nodiscard]] bool may_have_more() const
+    {
+        return amqp_frames_enqueued(state) || amqp_data_in_buffer(state);
+    }
+    [[noreturn]] void read_what_is_no_delivery();
+
+    Address address;
+    amqp_connection_state_t state;
+    bool consumes = false;
+    bool look = true;  // whether next() has to ask the socket and to think of the heartbeats
+};
+
+BrokerConnection::Impl::Impl(const BrokerOptions& options)
+    : address(options.url), state(amqp_new_connection())
+{
+    if (state == nullptr) {
+        throw std::bad_alloc();
+    }
+    try {
+        open_socket();
+        login();
+        declare(options);
+        check_that_we_may_publish();
+    } catch (...) {
+        amqp_destroy_connection(state);
+        throw;
+    }
+}
+
+void BrokerConnection::Impl::open_socket()
+{
+    amqp_socket_t* socket = nullptr;
+    if (address.tls()) {
+        socket = amqp_ssl_socket_new(state);
+        // OpenSSL's own name for the file of those whom one trusts, and Debian's file.
+        const char* trusted = std::getenv("SSL_CERT_FILE");
+        if (trusted == nullptr) {
+            trusted = "/etc/ssl/certs/ca-certificates.crt";
+        }
+        if (socket != nullptr && amqp_ssl_socket_set_cacert(socket, trusted) != AMQP_STATUS_OK) {
+            throw BrokerError(
+                fmt::format("can't read certificates from {}; install ca-certificates, or name "
+                            "another file in SSL_CERT_FILE",
+                            trusted));
+        }
+    } else {
+        socket = amqp_tcp_socket_new(state);
+    }
+    if (socket == nullptr) {
+        throw std::bad_alloc();
+    }
+    amqp_set_handshake_timeout(state, &patience);
+    amqp_set_rpc_timeout(state, &patience);
+    const int status = amqp_socket_open_noblock(socket, address.host(), address.port(), &patience);
+    if (status != AMQP_STATUS_OK) {
+        throw BrokerError(fmt::format(
+            "no broker at {}: {}; start one (scripts/broker does), or say where it is with "
+            "--broker amqp://user:password@host:port/vhost",
+            address.for_people(), amqp_error_string2(status)));
+    }
+}
+
+void BrokerConnection::Impl::login()
+{
+    // Who consumes from a queue that is deleted hears of it (basic.cancel) only if it has said here
+    // that it understands. Otherwise it would wait for ever, with a connection in good health.
+    amqp_table_entry_t understands{};
+    understands.key = bytes("consumer_cancel_notify");
+    understands.value.kind = AMQP_FIELD_KIND_BOOLEAN;
+    understands.value.value.boolean = 1;
+    amqp_table_entry_t capabilities{};
+    capabilities.key = bytes("capabilities");
+    capabilities.value.kind = AMQP_FIELD_KIND_TABLE;
+    capabilities.value.value.table = {1, &understands};
+    const amqp_table_t properties{1, &capabilities};
+    const amqp_rpc_reply_t reply =
+        amqp_login_with_properties(state, address.vhost(), 1, largest_frame, heartbeat, &properties,
+                                   AMQP_SASL_METHOD_PLAIN, address.user(), address.password());
+    if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
+        return;
+    }
+    const Closed why = why_failed(reply);
+    if (why.code == AMQP_ACCESS_REFUSED) {
+        throw BrokerError(fmt::format(
+            "the broker at {} does not let '{}' in with this password; correct --broker, or add "
+            "the user (rabbitmqctl add_user). guest may come from the broker's own machine only",
+            address.for_people(), address.user()));
+    }
+    if (why.code == AMQP_NOT_ALLOWED) {
+        throw BrokerError(fmt::format(
+            "the broker at {} does not let '{}' use vhost '{}' ({}); correct --broker, or use "
+            "rabbitmqctl add_vhost and set_permissions",
+            address.for_people(), address.user(), address.vhost(), why.words));
+    }
+    throw BrokerError(fmt::format("what is at {} does not speak to us as a broker does: {}",
+                                  address.for_people(), why.words));
+}
+
+void BrokerConnection::Impl::declare(const BrokerOptions& options)
+{
+    amqp_channel_open(state, channel);
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(state);
+    if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
+        amqp_queue_declare(state, channel, bytes(options.queue), 0, options.durable ? 1 : 0, 0, 0,
+                           amqp_empty_table);
+        reply = amqp_get_rpc_reply(state);
+    }
+    if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
+        return;
+    }
+    const Closed why = why_failed(reply);
+    if (why.code == AMQP_PRECONDITION_FAILED) {
+        throw BrokerError(fmt::format(
+            "queue '{}' at {} is there and is {}durable; {} --durable, here or where it was made, "
+            "or take another --queue",
+            options.queue, address.for_people(), options.durable ? "not " : "",
+            options.durable ? "leave out" : "add"));
+    }
+    if (why.code == AMQP_ACCESS_REFUSED) {
+        throw BrokerError(fmt::format(
+            "the broker at {} does not let '{}' have queue '{}' ({}); rabbitmqctl set_permissions "
+            "grants it",
+            address.for_people(), address.user(), options.queue, why.words));
+    }
+    throw BrokerError(fmt::format("the broker at {} does not give us queue '{}': {}",
+                                  address.for_people(), options.queue, why.words));
+}
+
+// Publishing is not answered, so a user without the permission would hear of it much later. Here
+// one message is published that no queue takes, and that therefore has to come back.
+void BrokerConnection::Impl::check_that_we_may_publish()
+{
+    amqp_basic_publish(state, channel, amqp_empty_bytes, bytes("ground.nowhere"), 1, 0, nullptr,
+                       amqp_empty_bytes);
+    amqp_frame_t frame;
+    int status = amqp_simple_wait_frame_noblock(state, &frame, &patience);
+    if (status == AMQP_STATUS_OK && frame.frame_type == AMQP_FRAME_METHOD &&
+        frame.payload.method.id == AMQP_BASIC_RETURN_METHOD) {
+        amqp_message_t message;
+        const amqp_rpc_reply_t reply = amqp_read_message(state, channel, &message, 0);
+        if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
+            amqp_destroy_message(&message);
+            return;
+        }
+        status = reply.library_error;
+    }
+    if (status != AMQP_STATUS_OK) {
+        throw BrokerError(fmt::format("the broker at {} does not answer: {}", address.for_people(),
+                                      amqp_error_string2(status)));
+    }
+    const Closed why = frame.frame_type == AMQP_FRAME_METHOD
+                           ? why_closed(frame.payload.method)
+                           : Closed{0, "what does not belong here"};
+    throw BrokerError(
+        fmt::format("the broker at {} does not let '{}' write to amq.default ({}); rabbitmqctl "
+                    "set_permissions grants it",
+                    address.for_people(), address.user(), why.words));
+}
+
+BrokerConnection::BrokerConnection(const BrokerOptions& options)
+    : impl_(std::make_unique<Impl>(options))
+{
+}
+
+BrokerConnection::~BrokerConnection() = default;
+
+std::string BrokerConnection::address(const BrokerOptions& options)
+{
+    return Address(options.url).for_people();
+}
+
+void BrokerConnection::consume(std::string_view queue, std::uint16_t prefetch)
+{
+    const bool acknowledged = prefetch != 0;
+    amqp_rpc_reply_t reply{};
+    reply.reply_type = AMQP_RESPONSE_NORMAL;
+    if (acknowledged) {
+        amqp_basic_qos(impl_->state, channel, 0, prefetch, 0);
+        reply = amqp_get_rpc_reply(impl_->state);
+    }
+    if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
+        amqp_basic_consume(impl_->state, channel, bytes(queue), bytes(consumer), 0,
+                           acknowledged ? 0 : 1, 0, amqp_empty_table);
+        reply = amqp_get_rpc_reply(impl_->state);
+    }
+    if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
+        throw BrokerError(fmt::format(
+            "the broker at {} does not let '{}' read from queue '{}' ({}); rabbitmqctl "
+            "set_permissions grants it",
+            impl_->address.for_people(), impl_->address.user(), queue, why_failed(reply).words));
+    }
+    impl_->consumes = true;
+}
+
+void BrokerConnection::stop_consuming()
+{
+    if (!std::exchange(impl_->consumes, false)) {
+        return;
+    }
+    amqp_basic_cancel(impl_->state, channel, bytes(consumer));
+    const amqp_rpc_reply_t reply = amqp_get_rpc_reply(impl_->state);
+    if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
+        throw BrokerError(why_failed(reply).words);
+    }
+}
+
+void BrokerConnection::publish(const Message& message, bool must_arrive)
+{
+    amqp_basic_properties_t properties{};
+    const auto set = [&](amqp_flags_t flag, amqp_bytes_t& property, std::string_view value) {
+        if (!value.empty()) {
+            properties._flags |= flag;
+            property = bytes(value);
+        }
+    };
+    set(AMQP_BASIC_REPLY_TO_FLAG, properties.reply_to, message.reply_to);
+    set(AMQP_BASIC_CORRELATION_ID_FLAG, properties.correlation_id, message.correlation_id);
+    set(AMQP_BASIC_TYPE_FLAG, properties.type, message.type);
+    std::string expiration;  // milliseconds, and yet a text
+    if (message.expiration.count() > 0) {
+        expiration = fmt::format("{}", message.expiration.count());
+        set(AMQP_BASIC_EXPIRATION_FLAG, properties.expiration, expiration);
+    }
+    if (message.persistent) {
+        properties._flags |= AMQP_BASIC_DELIVERY_MODE_FLAG;
+        properties.delivery_mode = AMQP_DELIVERY_PERSISTENT;
+    }
+    amqp_table_entry_t attempt{};
+    if (message.attempt != 1) {
+        attempt.key = bytes(attempt_header);
+        attempt.value.kind = AMQP_FIELD_KIND_I32;
+        attempt.value.value.i32 = message.attempt;
+        properties._flags |= AMQP_BASIC_HEADERS_FLAG;
+        properties.headers = {1, &attempt};
+    }
+    const int status =
+        amqp_basic_publish(impl_->state, channel, amqp_empty_bytes, bytes(message.routing_key),
+                           must_arrive ? 1 : 0, 0, &properties, bytes(message.body));
+    if (status != AMQP_STATUS_OK) {
+        throw BrokerError(amqp_error_string2(status));
+    }
+}
+
+void BrokerConnection::acknowledge(const Message& message)
+{
+    const int status = amqp_basic_ack(impl_->state, channel, message.delivery_tag, 0);
+    if (status != AMQP_STATUS_OK) {
+        throw BrokerError(amqp_error_string2(status));
+    }
+}
+
+void BrokerConnection::cork(bool on) const noexcept
+{
+    const int value = on ? 1 : 0;
+    ::setsockopt(amqp_get_sockfd(impl_->state), IPPROTO_TCP, TCP_CORK, &value, sizeof value);
+}
+
+// The broker has something else to say; here, that is always bad news.
+void BrokerConnection::Impl::read_what_is_no_delivery()
+{
+    amqp_frame_t frame;
+    const int status = amqp_simple_wait_frame_noblock(state, &frame, &patience);
+    if (status != AMQP_STATUS_OK) {
+        throw BrokerError(amqp_error_string2(status));
+    }
+    if (frame.frame_type != AMQP_FRAME_METHOD) {
+        throw BrokerError("it sends what does not belong here");
+    }
+    switch (frame.payload.method.id) {
+        case AMQP_BASIC_RETURN_METHOD:
+        case AMQP_BASIC_CANCEL_METHOD:
+            throw BrokerError("somebody has deleted the queue");
+        default:
+            throw BrokerError(why_closed(frame.payload.method).words);
+    }
+}
+
+std::optional<Message> BrokerConnection::next()
+{
+    // The library reads as much as there is and keeps what it does not need yet: so there can be
+    // more when the socket has none. (TLS keeps some as well and does not say so.)
+    if (!impl_->look && !impl_->may_have_more() && !impl_->address.tls()) {
+        return std::nullopt;
+    }
+    impl_->look = false;
+    constexpr timeval at_once{0, 0};
+    amqp_maybe_release_buffers(impl_->state);
+    amqp_envelope_t envelope;
+    const amqp_rpc_reply_t reply = amqp_consume_message(impl_->state, &envelope, &at_once, 0);
+    if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION) {
+        if (reply.library_error == AMQP_STATUS_TIMEOUT) {
+            return std::nullopt;
+        }
+        if (reply.library_error == AMQP_STATUS_UNEXPECTED_STATE) {
+            impl_->read_what_is_no_delivery();
+        }
+    }
+    if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
+        throw BrokerError(why_failed(reply).words);
+    }
+    Message message;
+    const amqp_basic_properties_t& properties = envelope.message.properties;
+    const auto get = [&](amqp_flags_t flag, amqp_bytes_t property) {
+        return (properties._flags & flag) != 0 ? text(property) : std::string_view();
+    };
+    message.reply_to = get(AMQP_BASIC_REPLY_TO_FLAG, properties.reply_to);
+    message.correlation_id = get(AMQP_BASIC_CORRELATION_ID_FLAG, properties.correlation_id);
+    message.type = get(AMQP_BASIC_TYPE_FLAG, properties.type);
+    message.body = text(envelope.message.body);
+    const std::string_view expiration = get(AMQP_BASIC_EXPIRATION_FLAG, properties.expiration);
+    std::int64_t milliseconds = 0;
+    std::from_chars(expiration.data(), expiration.data() + expiration.size(), milliseconds);
+    message.expiration = std::chrono::milliseconds(milliseconds);
+    message.persistent = (properties._flags & AMQP_BASIC_DELIVERY_MODE_FLAG) != 0 &&
+                         properties.delivery_mode == AMQP_DELIVERY_PERSISTENT;
+    if ((properties._flags & AMQP_BASIC_HEADERS_FLAG) != 0) {
+        const amqp_table_t& headers = properties.headers;
+        for (const auto& entry :
+             std::span(headers.entries, static_cast<std::size_t>(headers.num_entries))) {
+            if (text(entry.key) == attempt_header && entry.value.kind == AMQP_FIELD_KIND_I32) {
+                message.attempt = entry.value.value.i32;
+            }
+        }
+    }
+    message.delivery_tag = envelope.delivery_tag;
+    message.redelivered = envelope.redelivered != 0;
+    amqp_destroy_envelope(&envelope);
+    return message;
+}
+
+void BrokerConnection::wait(const Bell& bell) const
+{
+    impl_->look = true;
+    if (impl_->may_have_more()) {
+        return;  // publish() may have read something when it was the turn of a heartbeat
+    }
+    std::array<pollfd, 2> either{
+        {{amqp_get_sockfd(impl_->state), POLLIN, 0}, {bell.fd(), POLLIN, 0}}};
+    ::poll(either.data(), either.size(), 1000 * heartbeat / 4);
+    if (either[1].revents != 0) {
+        bell.silence();
+    }
+}
+
+std::chrono::milliseconds Pauses::next()
+{
+    static thread_local std::minstd_rand random(std::random_device{}());
+    const auto longest =
+        std::exchange(longest_, std::min(2 * longest_, std::chrono::milliseconds(5000)));
+    return std::chrono::milliseconds(
+        std::uniform_int_distribution<std::int64_t>(longest.count() / 2, longest.count())(random));
+}
+
+}  // namespace ground

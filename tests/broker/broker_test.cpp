@@ -1,0 +1,757 @@
+// The pool at a real RabbitMQ: `scripts/broker --restart -- broker_test SERVER --pool broker`, with
+// the worker's executable beside the server's.
+#include "common/compute/broker_connection.hpp"
+#include "tests/suite.hpp"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <deque>
+#include <fstream>
+#include <iterator>
+#include <list>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace ground;
+using namespace ground::test;
+using std::chrono::milliseconds;
+
+namespace {
+
+// Read once, before any parse_options() could overwrite it.
+const std::string& broker_url()
+{
+    static const std::string url = [] {
+        const char* const value = std::getenv("GROUND_BROKER");
+        return std::string(value == nullptr ? "" : value);
+    }();
+    return url;
+}
+
+// The same place for somebody else: amqp://NAME:PASSWORD@127.0.0.1:port/vhost
+std::string url_of(std::string_view user_and_password, std::string_view vhost = "")
+{
+    return fmt::format("amqp://{}{}{}", user_and_password,
+                       broker_url().substr(broker_url().find('@')), vhost);
+}
+
+// Every test has a queue of its own.
+std::string new_queue()
+{
+    static int count = 0;
+    return fmt::format("test.{}.{}", ::getpid(), ++count);
+}
+
+BrokerOptions options_for(const std::string& queue)
+{
+    BrokerOptions options;
+    options.url = broker_url();
+    options.queue = queue;
+    return options;
+}
+
+std::string worker_executable()
+{
+    return stage().executable().substr(0, stage().executable().find_last_of('/') + 1) + "10_worker";
+}
+
+Start worker_start(const std::string& queue, std::vector<std::string> options = {})
+{
+    Start start{{worker_executable(), "--queue", queue}};
+    start.command.insert(start.command.end(), options.begin(), options.end());
+    return start;
+}
+
+class Worker : public Program {
+  public:
+    explicit Worker(const std::string& queue) : Program(worker_start(queue))
+    {
+        out().wait_for("10_worker takes requests");
+    }
+};
+
+class ServerOn : public Server {
+  public:
+    explicit ServerOn(const std::string& queue, const std::string& timeout = "600s")
+        : Server({"--quiet", "--queue", queue, "--broker-timeout", timeout})
+    {
+    }
+};
+
+pid_t broker_pid()
+{
+    std::ifstream file(std::getenv("GROUND_BROKER_PID_FILE"));
+    pid_t pid = 0;
+    file >> pid;
+    return pid;
+}
+
+// What scripts/broker allows RabbitMQ to take.
+constexpr std::chrono::seconds time_to_start{300};
+
+bool is_up(const std::string& queue)
+{
+    try {
+        const BrokerConnection connection(options_for(queue));
+        return true;
+    } catch (const BrokerError&) {
+        return false;
+    }
+}
+
+// A line for which RabbitMQ may have to start first. A Client alone does not wait for so long.
+std::string patient_line(Client& client, std::chrono::seconds patience_of_each = time_to_start)
+{
+    const Deadline deadline(patience_of_each);
+    for (bool readable = false; !readable;) {
+        try {
+            client.wait_readable();
+            readable = true;
+        } catch (const std::exception&) {
+            if (deadline.milliseconds() == 0) {
+                throw;
+            }
+        }
+    }
+    return client.read_line();
+}
+
+// rabbitmqctl is a program in Erlang as well, and starts as slowly.
+Outcome rabbitmqctl(std::vector<std::string> arguments)
+{
+    arguments.insert(arguments.begin(), {"/usr/bin/env", "rabbitmqctl"});
+    return run({arguments}, Deadline(time_to_start));
+}
+
+void call_rabbitmqctl(const std::vector<std::string>& arguments)
+{
+    const Outcome outcome = rabbitmqctl(arguments);
+    CAPTURE(outcome.out);
+    CAPTURE(outcome.err);
+    REQUIRE(outcome.status == 0);
+}
+
+// Users, of whom all but the last lack something; all at once, for the reason above.
+void set_up_users()
+{
+    static bool done = false;
+    if (std::exchange(done, true)) {
+        return;
+    }
+    const std::string path = fmt::format("{}.users", std::getenv("GROUND_BROKER_PID_FILE"));
+    std::ofstream(path) << R"({
+        "users": [
+            {"name": "alex", "password": "s3cret", "tags": ""},
+            {"name": "brenda", "password": "s3cret", "tags": ""},
+            {"name": "carol", "password": "s3cret", "tags": ""},
+            {"name": "dave", "password": "s3cret", "tags": ""},
+            {"name": "frank", "password": "s3cret", "tags": ""}
+        ],
+        "permissions": [
+            {"user": "brenda", "vhost": "/", "configure": "", "write": ".*", "read": ".*"},
+            {"user": "carol", "vhost": "/", "configure": ".*", "write": "", "read": ".*"},
+            {"user": "dave", "vhost": "/", "configure": ".*", "write": ".*", "read": ""},
+            {"user": "frank", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+        ]
+    })";
+    call_rabbitmqctl({"import_definitions", path});
+}
+
+bool is_computing(const Program& worker) { return worker.info().cpu >= milliseconds(300); }
+
+// Of some idle, young workers, the one that has begun to compute.
+std::list<Worker>::iterator wait_for_busy(std::list<Worker>& workers)
+{
+    auto busy = workers.end();
+    eventually("a worker computes", [&] {
+        busy = std::find_if(workers.begin(), workers.end(), is_computing);
+        return busy != workers.end();
+    });
+    return busy;
+}
+
+// Clients that each ask one question after the other and check each answer.
+class Load {
+  public:
+    struct Verdict {
+        unsigned right = 0;
+        unsigned wrong = 0;
+        unsigned errors = 0;
+        unsigned broken = 0;  // connections
+    };
+
+    // So many questions each; 0: until it is told to end. Who waits for an answer longer than that
+    // leaves, and is one of the broken.
+    Load(const std::vector<const Server*>& servers, unsigned clients, unsigned questions,
+         std::chrono::seconds patience_of_each = patience)
+        : patience_of_each_(patience_of_each)
+    {
+        for (unsigned c = 0; c < clients; ++c) {
+            clients_.emplace_back(*servers[c % servers.size()]);
+        }
+        for (unsigned c = 0; c < clients; ++c) {
+            threads_.emplace_back([this, c, questions] { ask(clients_[c], c, questions); });
+        }
+    }
+    ~Load() { end(); }
+    Load(const Load&) = delete;
+    Load& operator=(const Load&) = delete;
+
+    Verdict end()
+    {
+        ending_ = true;
+        return wait();
+    }
+    Verdict wait()
+    {
+        for (std::thread& thread : threads_) {
+            thread.join();
+        }
+        threads_.clear();
+        return {right_, wrong_, errors_, broken_};
+    }
+    [[nodiscard]] unsigned right() const { return right_; }
+    [[nodiscard]] unsigned errors() const { return errors_; }
+    [[nodiscard]] unsigned answers() const { return right_ + wrong_ + errors_; }
+    [[nodiscard]] std::string an_error() const
+    {
+        const std::lock_guard lock(mutex_);
+        return an_error_;
+    }
+
+  private:
+    void ask(Client& client, unsigned number, unsigned questions)
+    try {
+        // Neighbours ask for different numbers: an answer that goes astray is a wrong one.
+        for (unsigned i = 0; (questions == 0 && !ending_) || i < questions; ++i) {
+            const unsigned n = (7 * number + i) % 20 + 3;
+            client.send(fmt::format("{}\n", n));
+            const std::string reply = patient_line(client, patience_of_each_);
+            if (reply == fmt::format("{}", fib_fast(n))) {
+                ++right_;
+            } else if (reply.starts_with("[Error] ")) {
+                ++errors_;
+                const std::lock_guard lock(mutex_);
+                an_error_ = reply;
+            } else {
+                ++wrong_;
+            }
+        }
+        client.shutdown_send();
+        if (!client.read_all().empty()) {  // an answer too many
+            ++wrong_;
+        }
+    } catch (const std::exception&) {
+        ++broken_;
+    }
+
+    const std::chrono::seconds patience_of_each_;
+    std::deque<Client> clients_;
+    std::atomic<bool> ending_ = false;
+    std::atomic<unsigned> right_ = 0;
+    std::atomic<unsigned> wrong_ = 0;
+    std::atomic<unsigned> errors_ = 0;
+    std::atomic<unsigned> broken_ = 0;
+    mutable std::mutex mutex_;
+    std::string an_error_;
+    std::vector<std::thread> threads_;
+};
+
+// Waits as long as there is progress.
+void wait_for_answers(const Load& load, unsigned answers)
+{
+    while (load.answers() < answers) {
+        const unsigned before = load.answers();
+        eventually("there are answers", [&] { return load.answers() > before; });
+    }
+}
+
+void check_refusal(const Start& start, std::string_view reason, std::string_view password)
+{
+    const Outcome outcome = run(start);
+    CAPTURE(reason);
+    CAPTURE(outcome.err);
+    CHECK(outcome.status == 1);
+    CHECK(outcome.out.empty());
+    CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+    CHECK(outcome.err.find(reason) != std::string::npos);
+    CHECK((password.empty() || outcome.err.find(password) == std::string::npos));
+}
+
+// The same of the server and of the worker.
+void check_refusals(const std::vector<std::string>& options, std::string_view reason,
+                    std::string_view password = "")
+{
+    Start server{{stage().executable(), "--port", "0", "--pool", "broker"}};
+    server.command.insert(server.command.end(), options.begin(), options.end());
+    check_refusal(server, reason, password);
+    Start worker{{worker_executable()}};
+    worker.command.insert(worker.command.end(), options.begin(), options.end());
+    check_refusal(worker, reason, password);
+}
+
+// A worker of the test's own, on this thread, which does what it likes.
+class OddWorker {
+  public:
+    explicit OddWorker(const std::string& queue) : connection_(options_for(queue))
+    {
+        connection_.consume(queue, 10);
+    }
+    Message take()
+    {
+        const auto end = std::chrono::steady_clock::now() + patience;
+        while (std::chrono::steady_clock::now() < end) {
+            if (auto request = connection_.next()) {
+                return *request;
+            }
+            connection_.wait(bell_);
+        }
+        throw std::runtime_error("no request has come");
+    }
+    void reply(const Message& request, std::string_view correlation_id, std::string_view body,
+               std::string_view type = "result")
+    {
+        Message reply;
+        reply.routing_key = request.reply_to;
+        reply.correlation_id = correlation_id;
+        reply.type = type;
+        reply.body = body;
+        connection_.publish(reply);
+    }
+    void acknowledge(const Message& request) { connection_.acknowledge(request); }
+
+  private:
+    Bell bell_;
+    BrokerConnection connection_;
+};
+
+std::string contents(const std::string& path)
+{
+    std::ifstream file(path);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+TEST_CASE("broker: workers killed under load lose no request and double none and confuse none")
+{
+    // 20,000 requests, and a worker killed for each 1,000 of them. A sanitizer's build, which is
+    // slow, has to do with fewer; GROUND_BROKER_REQUESTS=100000 asks for more.
+    constexpr unsigned clients = 50;
+    const char* const asked_for = std::getenv("GROUND_BROKER_REQUESTS");
+    const unsigned total = asked_for != nullptr ? static_cast<unsigned>(std::atoi(asked_for))
+                           : sanitized          ? 2'500
+                                                : 20'000;
+    const unsigned questions = std::max(total / clients, 1U);
+    const unsigned kills = sanitized ? 5 : std::max(total / 1000, 1U);
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    std::list<Worker> workers;
+    for (int i = 0; i < 3; ++i) {
+        workers.emplace_back(queue);
+    }
+    Load load({&server}, clients, questions);
+    for (unsigned kill = 1; kill <= kills; ++kill) {
+        wait_for_answers(load, kill * (clients * questions / (kills + 1)));
+        workers.front().signal(SIGKILL);
+        workers.pop_front();
+        workers.emplace_back(queue);
+    }
+    const Load::Verdict verdict = load.wait();
+    CAPTURE(load.an_error());
+    CHECK(verdict.right == clients * questions);
+    CHECK(verdict.wrong == 0);
+    CHECK(verdict.errors == 0);
+    CHECK(verdict.broken == 0);
+}
+
+TEST_CASE("broker: a request that two workers have died with gets an error; others live")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    std::list<Worker> workers;
+    for (int i = 0; i < 3; ++i) {
+        workers.emplace_back(queue);
+    }
+    Client client(server);
+    client.send(endless_request);
+    for (int i = 0; i < 2; ++i) {
+        CHECK_FALSE(client.readable());
+        const auto busy = wait_for_busy(workers);
+        busy->signal(SIGKILL);
+        workers.erase(busy);
+    }
+    CHECK(client.read_line() == "[Error] worker died");
+    CHECK(workers.front().info().state != 'Z');
+    CHECK(client.ask("20\n") == "6765");
+}
+
+TEST_CASE("broker: a request whose worker is killed once is computed by another")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    std::list<Worker> workers;
+    workers.emplace_back(queue);
+    workers.emplace_back(queue);
+    const LongRequest request(milliseconds(1500));
+    Client client(server);
+    client.send(request.text());
+    const auto busy = wait_for_busy(workers);
+    CHECK_FALSE(client.readable());
+    busy->signal(SIGKILL);
+    workers.erase(busy);
+    CHECK(client.read_line() == request.reply());
+    CHECK(workers.front().err().text().find("it gets one more") != std::string::npos);
+}
+
+TEST_CASE("broker: a small request does not wait behind a big one that another worker computes")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    std::list<Worker> workers;
+    workers.emplace_back(queue);
+    workers.emplace_back(queue);
+    Client big(server);
+    big.send(endless_request);
+    wait_for_busy(workers);
+    Client small(server);
+    for (int i = 0; i < 20; ++i) {  // a worker with more than one at a time would get some of these
+        CHECK(small.ask("10\n") == "55");
+    }
+}
+
+TEST_CASE("broker: a worker that is told to end finishes first and gives nothing back")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    std::list<Worker> workers;
+    workers.emplace_back(queue);
+    Client client(server);
+    Client next(server);
+    const LongRequest request(milliseconds(500));
+    client.send(request.text());
+    wait_for_busy(workers);
+    next.send("20\n");
+    wait_until_read(server, next);
+    workers.front().signal(SIGTERM);
+    // It has 1.5 s, of which a busy machine may need more: then somebody else does it, as always.
+    CHECK(workers.front().wait() == 0);
+    const bool finished = client.readable();
+    const Worker other(queue);
+    CHECK(client.read_line() == request.reply());
+    CHECK(next.read_line() == "6765");
+    if (finished) {
+        CHECK(other.err().text().find("it gets one more") == std::string::npos);
+    }
+}
+
+TEST_CASE("broker: an idle worker ends at once with 0")
+{
+    for (const int number : {SIGTERM, SIGINT}) {
+        Worker worker(new_queue());
+        worker.signal(number);
+        CHECK(worker.wait(Deadline(time_to_end)) == 0);
+        CHECK(worker.err().read_all().empty());
+    }
+}
+
+TEST_CASE("broker: two servers share three workers and each gets its own answers")
+{
+    const std::string queue = new_queue();
+    const ServerOn one(queue);
+    const ServerOn other(queue);
+    const Worker workers[]{Worker(queue), Worker(queue), Worker(queue)};
+    constexpr unsigned questions = sanitized ? 50 : 300;
+    Load load({&one, &other}, 20, questions);
+    const Load::Verdict verdict = load.wait();
+    CHECK(verdict.right == 20 * questions);
+    CHECK(verdict.wrong + verdict.errors + verdict.broken == 0);
+}
+
+TEST_CASE("broker: without a worker requests wait and then get an error and are not computed later")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue, "500ms");
+    std::deque<Client> clients;
+    for (int i = 0; i < 10; ++i) {
+        clients.emplace_back(server).send(endless_request);
+    }
+    for (Client& client : clients) {
+        CHECK(client.read_line() == "[Error] no worker has answered within 500ms; is one running?");
+    }
+    // The one worker would be busy for ever if the broker gave it what nobody waits for.
+    const Worker worker(queue);
+    const ServerOn patient(queue);
+    Client client(patient);
+    CHECK(client.ask("20\n") == "6765");
+}
+
+TEST_CASE("broker: more requests than may be under way at a time are all answered")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    std::deque<Client> clients;
+    // 07 has one request of each client under way; the pool sends 1,024 and keeps the others.
+    for (int i = 0; i < 1300; ++i) {
+        clients.emplace_back(server).send("20\n");
+    }
+    wait_until_read(server, clients.back());
+    const Worker worker(queue);
+    for (Client& client : clients) {
+        REQUIRE(client.read_line() == "6765");
+    }
+}
+
+TEST_CASE("broker: answers that come twice or too late or to nobody's question are ignored")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    OddWorker worker(queue);
+    Client client(server);
+    client.send("20\n21\n");
+    const Message first = worker.take();
+    for (const char* const stranger : {"999999", "0", "", "x", "18446744073709551616", "-1", "2"}) {
+        worker.reply(first, stranger, "1");
+    }
+    worker.reply(first, first.correlation_id, "6765");
+    worker.reply(first, first.correlation_id, "1");
+    worker.acknowledge(first);
+    CHECK(client.read_line() == "6765");
+    const Message second = worker.take();
+    worker.reply(second, first.correlation_id, "2");
+    worker.reply(second, second.correlation_id, "10946");
+    worker.acknowledge(second);
+    CHECK(client.read_line() == "10946");
+    // What is no answer is an error, and the server lives on.
+    for (const auto& [type, body] : {std::pair{"result", "no number"}, {"result", ""}, {"", "1"}}) {
+        client.send("22\n");
+        const Message request = worker.take();
+        worker.reply(request, request.correlation_id, body, type);
+        worker.acknowledge(request);
+        CHECK(client.read_line() == "[Error] a worker sent what is no answer");
+    }
+}
+
+TEST_CASE("broker: a worker says no to what it does not know and lives on")
+{
+    const std::string queue = new_queue();
+    const Worker worker(queue);
+    BrokerConnection connection(options_for(queue));
+    connection.consume(BrokerConnection::direct_reply, 0);
+    const Bell bell;
+    const auto ask = [&](std::string_view type, std::string_view body) {
+        Message request;
+        request.routing_key = queue;
+        request.reply_to = BrokerConnection::direct_reply;
+        request.correlation_id = "1";
+        request.type = type;
+        request.body = body;
+        connection.publish(request, true);
+        for (;;) {
+            if (const auto reply = connection.next()) {
+                return *reply;
+            }
+            connection.wait(bell);
+        }
+    };
+    for (const auto& [type, body] : {std::pair{"fib", "94"},
+                                     {"fib", "-1"},
+                                     {"fib", "x"},
+                                     {"fib", ""},
+                                     {"rm", "1"},
+                                     {"", "1"}}) {
+        const Message reply = ask(type, body);
+        CHECK(reply.type == "error");
+        CHECK(reply.body == "a worker was asked for what it does not know");
+    }
+    CHECK(ask("fib", "20").body == "6765");
+    CHECK(ask("fib_fast", "93").body == "12200160415121876738");
+}
+
+TEST_CASE("broker: killed and started again under load it is found again by server and workers")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    Worker workers[]{Worker(queue), Worker(queue)};
+    Load load({&server}, 20, 0, time_to_start);
+    for (int round = 0; round < 2; ++round) {
+        const unsigned right = load.right();
+        eventually(
+            "there are answers", [&] { return load.right() > right + 100; },
+            Deadline(6 * patience));
+        const unsigned errors = load.errors();
+        const pid_t before = broker_pid();
+        REQUIRE(::kill(before, SIGKILL) == 0);
+        eventually("requests under way fail", [&] { return load.errors() > errors; });
+        CHECK(load.an_error().find("lost the broker") != std::string::npos);
+        eventually("it is started again", [&] { return broker_pid() != before; });
+        // How long RabbitMQ takes to start is not what is tested here: minutes on a busy machine.
+        eventually(
+            "it is there again", [&] { return is_up(queue); }, Deadline(time_to_start));
+        const unsigned then = load.right();
+        eventually(
+            "there are answers again", [&] { return load.right() > then + 100; },
+            Deadline(6 * patience));
+        for (const Worker& worker : workers) {
+            CHECK(worker.info().state != 'Z');
+        }
+    }
+    const Load::Verdict verdict = load.end();
+    CHECK(verdict.wrong == 0);
+    CHECK(verdict.broken == 0);
+    CHECK(verdict.errors <= 2 * 20);  // what was under way: one request of each client, each time
+    CHECK(server.err().text().find("back at the broker") != std::string::npos);
+}
+
+TEST_CASE("broker: one that accepts and never answers is noticed")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);  // its requests may wait for ten minutes
+    const Worker worker(queue);
+    Client client(server);
+    REQUIRE(client.ask("20\n") == "6765");
+    const pid_t broker = broker_pid();
+    REQUIRE(::kill(broker, SIGSTOP) == 0);
+    client.send("21\n");
+    std::string reply;
+    try {
+        server.err().wait_for("lost the broker");  // two heartbeats have not come: 10 s
+        worker.err().wait_for("heartbeat");
+        reply = client.read_line();
+    } catch (...) {
+        ::kill(broker, SIGCONT);
+        throw;
+    }
+    CHECK(reply == "[Error] lost the broker, and perhaps the answer; ask again");
+    // What is asked now waits for the next connection.
+    client.send("22\n");
+    wait_until_read(server, client);
+    REQUIRE(::kill(broker, SIGCONT) == 0);
+    CHECK(patient_line(client) == "17711");
+}
+
+TEST_CASE("broker: while it does not answer requests still get their error in time")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue, "300ms");
+    Client client(server);
+    const pid_t broker = broker_pid();
+    REQUIRE(::kill(broker, SIGSTOP) == 0);
+    client.send("21\n");
+    std::string reply;
+    try {
+        reply = client.read_line();
+    } catch (...) {
+        ::kill(broker, SIGCONT);
+        throw;
+    }
+    REQUIRE(::kill(broker, SIGCONT) == 0);
+    CHECK(reply.starts_with("[Error] no worker has answered within 300ms"));
+}
+
+TEST_CASE("broker: a queue that somebody deletes is made again")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    const Worker worker(queue);
+    Client client(server);
+    REQUIRE(client.ask("20\n") == "6765");
+    REQUIRE(rabbitmqctl({"delete_queue", queue}).status == 0);
+    worker.err().wait_for("somebody has deleted the queue");  // although it is idle
+    eventually("it serves again", [&] {
+        client.send("20\n");
+        return patient_line(client) == "6765";
+    });
+}
+
+TEST_CASE("broker: a durable queue serves and a queue that is not what was asked for is refused")
+{
+    const std::string queue = new_queue();
+    {
+        const Server server({"--queue", queue, "--durable"});
+        const Program worker(worker_start(queue, {"--durable"}));
+        Client client(server);
+        CHECK(client.ask("20\n") == "6765");
+    }
+    check_refusals({"--queue", queue}, "add --durable");
+    const std::string transient = new_queue();
+    const ServerOn server(transient);
+    check_refusals({"--queue", transient, "--durable"}, "leave out --durable");
+}
+
+TEST_CASE("broker: who may not come in is told why in one line without the password")
+{
+    check_refusals({"--broker", url_of("guest:wr0ng")},
+                   "does not let 'guest' in with this password", "wr0ng");
+    check_refusals({"--broker", url_of("nobody:wr0ng")}, "does not let 'nobody' in", "wr0ng");
+    check_refusals({"--broker", url_of("guest:guest", "/nowhere")}, "vhost nowhere not found");
+    check_refusals({"--broker", "amqp://guest:wr0ng@127.0.0.1:1"}, "no broker at 127.0.0.1:1",
+                   "wr0ng");
+    check_refusals({"--broker", "amqp//guest:wr0ng@127.0.0.1"}, "is not an address", "wr0ng");
+
+    set_up_users();
+    check_refusals({"--broker", url_of("alex:s3cret")}, "does not let 'alex' use vhost '/'",
+                   "s3cret");
+    check_refusals({"--broker", url_of("brenda:s3cret"), "--queue", "brenda"},
+                   "does not let 'brenda' have queue 'brenda'", "s3cret");
+    check_refusals({"--broker", url_of("carol:s3cret"), "--queue", "carol"},
+                   "does not let 'carol' write to amq.default", "s3cret");
+    check_refusal({{worker_executable(), "--broker", url_of("dave:s3cret"), "--queue", "dave"}},
+                  "does not let 'dave' read from queue 'dave'", "s3cret");
+}
+
+TEST_CASE("broker: the permissions that scripts/broker --shell names suffice")
+{
+    call_rabbitmqctl({"add_user", "erin", "s3cret"});
+    call_rabbitmqctl({"set_permissions", "-p", "/", "erin", "^ground\\.fib$",
+                      "^(ground\\.fib|amq\\.default)$", "^ground\\.fib$"});
+    const Server server({"--broker", url_of("erin:s3cret"), "--queue", "ground.fib"});
+    const Program worker({{worker_executable(), "--broker", url_of("erin:s3cret")}});
+    Client client(server);
+    CHECK(client.ask("20\n") == "6765");
+}
+
+TEST_CASE("broker: the password is to be seen neither among the processes nor in the log")
+{
+    set_up_users();
+    const std::string queue = new_queue();
+    const std::string url = url_of("frank:s3cret");
+    const auto check_hidden = [](const Program& program) {
+        const std::string proc = fmt::format("/proc/{}/", program.pid());
+        CHECK(contents(proc + "cmdline").find("s3cret") == std::string::npos);
+        CHECK(contents(proc + "environ").find("s3cret") == std::string::npos);
+        CHECK(program.err().text().find("s3cret") == std::string::npos);
+        CHECK(program.out().text().find("s3cret") == std::string::npos);
+    };
+    for (const bool in_environment : {false, true}) {
+        CAPTURE(in_environment);
+        Start start;
+        Server::Arguments arguments{"--queue", queue};
+        Start worker_start{{worker_executable(), "--queue", queue}};
+        if (in_environment) {
+            start.environment = worker_start.environment = {"GROUND_BROKER=" + url};
+        } else {
+            arguments.push_back("--broker=" + url);
+            worker_start.command.insert(worker_start.command.end(), {"--broker", url});
+        }
+        const Server server(arguments, start);
+        const Program worker(worker_start);
+        worker.out().wait_for("takes requests");
+        Client client(server);
+        CHECK(client.ask("20\n") == "6765");
+        check_hidden(server);
+        check_hidden(worker);
+    }
+    // Where a mistake is repeated to who has made it, too.
+    const Outcome outcome = run({{stage().executable(), url}});
+    CHECK(outcome.status == 2);
+    CHECK(outcome.err.find("s3cret") == std::string::npos);
+}
