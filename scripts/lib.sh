@@ -15,8 +15,8 @@ build_packages=(
 # The clients that nobody here wrote, which the tests let talk to every stage; a browser for the pages
 # that we write; and Python for a server of the talk's and for what the primers are held against.
 test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3 python3-greenlet python3-gevent)
-# What CMake can do without, leaving out what needs it: Boost.Context is for greenlets.
-optional_packages=(libboost-context-dev liburing-dev)
+# What CMake can do without, leaving out what needs it: Boost.Context is for greenlets, cpp-httplib for the board.
+optional_packages=(libboost-context-dev liburing-dev libcpp-httplib-dev pkg-config)
 test_packages+=("${optional_packages[@]}")
 # What the documentation shows is run and drawn again: strace, ss and pgrep appear there, Graphviz draws.
 docs_packages=(python3 git strace iproute2 procps graphviz)

@@ -23,6 +23,7 @@ MAY_INCLUDE = {
     "clients/compare/judge": ["clients/compare/measure", "clients/compare/compare_options.hpp", "clients/shared", "common"],
     "clients/compare/show": ["clients/compare/judge", "clients/compare/measure", "clients/compare/compare_options.hpp",
                              "clients/perf", "clients/shared", "common"],
+    "clients/board": ["clients/compare/measure", "clients/shared", "common"],
     "clients": ["common"],
     "stages": ["common"],
     "stages/06c_monkey_patch": ["blocks.hpp", "green.hpp"],  # its own; it is loaded into programs of any kind

@@ -39,9 +39,22 @@ struct Pipe {
     }
 };
 
+// As exec() takes them.
+std::vector<char*> pointers_to(std::vector<std::string>& texts)
+{
+    std::vector<char*> pointers;
+    pointers.reserve(texts.size() + 1);
+    for (std::string& text : texts) {
+        pointers.push_back(text.data());
+    }
+    pointers.push_back(nullptr);
+    return pointers;
+}
+
 // Between fork() and exec(). What can't be done is said on the child's stderr.
-[[noreturn]] void become(const std::vector<char*>& argv, const cpu_set_t* cpus, pid_t parent,
-                         const Pipe& out, const Pipe& err) noexcept
+[[noreturn]] void become(const std::vector<char*>& argv, const std::vector<char*>& environment,
+                         const cpu_set_t* cpus, pid_t parent, const Pipe& out,
+                         const Pipe& err) noexcept
 {
     // The signal is sent when the parent dies after this call; it may have died before.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -58,7 +71,7 @@ struct Pipe {
     ::dup2(out.write_end.get(), STDOUT_FILENO);
     ::dup2(err.write_end.get(), STDERR_FILENO);
     if (cpus == nullptr || ::sched_setaffinity(0, sizeof *cpus, cpus) == 0) {
-        ::execv(argv[0], argv.data());
+        ::execve(argv[0], argv.data(), environment.data());
     }
     const char* const why = std::strerror(errno);
     [[maybe_unused]] const auto written = ::write(STDERR_FILENO, why, std::strlen(why));
@@ -130,12 +143,12 @@ bool Supervisor::wait(const std::function<bool()>& condition, Time deadline)
 Child::Child(Supervisor& supervisor, const Command& command) : supervisor_(supervisor)
 {
     std::vector<std::string> arguments = command.arguments;
-    std::vector<char*> argv;
-    argv.reserve(arguments.size() + 1);
-    for (std::string& argument : arguments) {
-        argv.push_back(argument.data());
+    const std::vector<char*> argv = pointers_to(arguments);
+    std::vector<std::string> variables = command.environment;
+    for (char** variable = ::environ; *variable != nullptr; ++variable) {
+        variables.emplace_back(*variable);
     }
-    argv.push_back(nullptr);
+    const std::vector<char*> environment = pointers_to(variables);
     cpu_set_t cpus;
     CPU_ZERO(&cpus);
     for (const int cpu : command.cpus) {
@@ -148,7 +161,7 @@ Child::Child(Supervisor& supervisor, const Command& command) : supervisor_(super
     const pid_t parent = ::getpid();
     pid_ = check(::fork(), "fork");
     if (pid_ == 0) {
-        become(argv, command.cpus.empty() ? nullptr : &cpus, parent, out, err);
+        become(argv, environment, command.cpus.empty() ? nullptr : &cpus, parent, out, err);
     }
     ::setpgid(pid_, pid_);  // here, too: the group must be there before it is signalled
     supervisor_.children_.push_back(this);

@@ -6,7 +6,8 @@
 // (PR_SET_PDEATHSIG, which does not reach the child's own children: a stage's pool sees to its
 // workers).
 //
-// All of it belongs to one thread, and the process must have no other: it forks.
+// All of it belongs to one thread. (Others do no harm: between fork and exec there is nothing but
+// system calls.)
 #pragma once
 
 #include "common/server/descriptor.hpp"
@@ -53,8 +54,9 @@ class Supervisor {
 };
 
 struct Command {
-    std::vector<std::string> arguments;  // the first is the program's path
-    std::vector<int> cpus;               // where it may run; empty: anywhere
+    std::vector<std::string> arguments;         // the first is the program's path
+    std::vector<int> cpus;                      // where it may run; empty: anywhere
+    std::vector<std::string> environment = {};  // "NAME=value", beside ours
 };
 
 class Child {

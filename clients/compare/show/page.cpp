@@ -1,31 +1,12 @@
 #include "clients/compare/show/page.hpp"
 
+#include "clients/shared/html.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
-#include <map>
 #include <optional>
-#include <string_view>
-
-// Puts a file into this object file when it is assembled, so that compare needs none of them when
-// it runs. (CMakeLists.txt knows the directories, and compiles this file anew when one of them
-// changes.)
-#define EMBED(name, file)                                                      \
-    asm(".pushsection .rodata\n"                                               \
-        ".balign 8\n"                                                          \
-        ".globl " #name                                                        \
-        "_size\n"                                                              \
-        ".hidden " #name "_size\n" #name "_size: .quad " #name "_end - " #name \
-        "\n"                                                                   \
-        ".globl " #name                                                        \
-        "\n"                                                                   \
-        ".hidden " #name "\n" #name ": .incbin \"" file "\"\n" #name           \
-        "_end:\n"                                                              \
-        ".popsection\n");                                                      \
-    extern "C" const std::uint64_t name##_size;                                \
-    extern "C" const char name[] /* NOLINT(bugprone-macro-parentheses) */
 
 EMBED(page_html, PAGE_DIRECTORY "/page.html");
 EMBED(page_css, PAGE_DIRECTORY "/page.css");
@@ -37,33 +18,6 @@ namespace ground {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// The skeleton with each {{name}} replaced by that part. What is in a part stays as it is.
-std::string fill(std::string_view skeleton,
-                 const std::map<std::string_view, std::string_view>& parts)
-{
-    std::string text;
-    for (auto open = skeleton.find("{{"); open != std::string_view::npos;
-         open = skeleton.find("{{")) {
-        const std::size_t close = skeleton.find("}}", open);
-        text += skeleton.substr(0, open);
-        text += parts.at(skeleton.substr(open + 2, close - open - 2));
-        skeleton.remove_prefix(close + 2);
-    }
-    return text.append(skeleton);
-}
-
-// For a <script> element, which ends at the first "</script" and may be confused by "<!--",
-// wherever that is. In JSON a '<' is always in a string, and may be written like this.
-std::string for_script(const Json& json)
-{
-    std::string text;
-    // As in format_json(): bytes that are no UTF-8 are replaced, not refused.
-    for (const char c : json.dump(-1, ' ', false, Json::error_handler_t::replace)) {
-        text += c == '<' ? std::string_view("\\u003c") : std::string_view(&c, 1);
-    }
-    return text;
-}
 
 // Which of the runs to draw for all: that whose ranked figure is nearest to the median. A run that
 // has failed may have a timeline; it is drawn if there is no better one.
@@ -118,6 +72,12 @@ Json data_of(const Comparison& comparison)
     return report;
 }
 
+// As in format_json(): bytes that are no UTF-8 are replaced, not refused.
+std::string dump(const Json& json)
+{
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 }  // namespace
 
 std::string format_page(const Comparison& comparison)
@@ -125,7 +85,7 @@ std::string format_page(const Comparison& comparison)
     return fill({page_html, page_html_size}, {{"page.css", {page_css, page_css_size}},
                                               {"page.js", {page_js, page_js_size}},
                                               {"chart.js", {chart_js, chart_js_size}},
-                                              {"data", for_script(data_of(comparison))}});
+                                              {"data", for_script(dump(data_of(comparison)))}});
 }
 
 }  // namespace ground

@@ -1,0 +1,116 @@
+// board.cpp -- the living source: a stage that runs, seen from inside, on a page.
+
+#include "clients/board/board_options.hpp"
+#include "clients/board/page.hpp"
+#include "clients/board/session.hpp"
+#include "clients/board/web.hpp"
+#include "clients/shared/target.hpp"
+
+#include <fmt/format.h>
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+using namespace ground;
+using namespace ground::board;
+using namespace std::chrono_literals;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr auto frame = 50ms;
+
+// A crowd needs more descriptors than a program is given.
+void raise_limit_on_descriptors()
+{
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+// Asked before there is anything to write.
+void check_can_be_written(const std::string& file)
+{
+    const bool there = fs::exists(file);
+    if (!std::ofstream(file, std::ios::app)) {
+        throw ClientError(fmt::format("can't write '{}'; choose another file", file));
+    }
+    if (!there) {
+        fs::remove(file);
+    }
+}
+
+void write(const std::string& file, const std::string& text)
+{
+    std::ofstream out(file, std::ios::binary);
+    out << text;
+    if (!out.flush()) {
+        throw ClientError(fmt::format("can't write '{}'; choose another file", file));
+    }
+    fmt::print("board: {} is the last minute; open it in a browser\n", file);
+}
+
+// Until Ctrl-C, or until the time is over.
+void show(Supervisor& supervisor, Session& session, const BoardOptions& options)
+{
+    const auto begin = std::chrono::steady_clock::now();
+    std::size_t come = 0;
+    for (auto next = begin; !options.duration || next - begin < *options.duration; next += frame) {
+        for (; come < options.with.size() && next - begin >= (come + 1) * 1s; ++come) {
+            const auto& [role, count] = options.with[come];
+            session.obey({{"do", role_names.at(static_cast<std::size_t>(role))}, {"count", count}});
+        }
+        session.tick();
+        supervisor.wait([] { return false; }, next + frame);
+        // Whoever was stopped for a while does not catch up.
+        next = std::max(next, std::chrono::steady_clock::now() - 2 * frame);
+    }
+}
+
+void run(const BoardOptions& options)
+{
+    if (!options.record.empty()) {
+        check_can_be_written(options.record);
+    }
+    const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
+    const std::vector<StageEntry> stages = read_catalogue(here.parent_path() / "stages");
+    const StageEntry& first = find_stage(stages, options.stage);
+    raise_limit_on_descriptors();
+    Supervisor supervisor([] {});  // before the threads: they are to have its signals blocked, too
+    Film film;
+    {
+        Session session(supervisor, stages, film);
+        try {
+            session.start(first, options.stage_options);
+            const Web web(options.port, stages, session, film);
+            fmt::print("board: {} is on {}  (Ctrl-C ends it)\n", first.name, web.address());
+            std::fflush(stdout);
+            show(supervisor, session, options);
+        } catch (const Interrupted&) {
+            fmt::print("\n");  // behind the ^C that the terminal has echoed
+        }
+    }
+    if (!options.record.empty()) {
+        write(options.record, recorded_page(stages, film.all()));
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+try {
+    ::signal(SIGPIPE, SIG_IGN);
+    run(parse_board_options(argc, argv));
+    return EXIT_SUCCESS;
+} catch (const std::exception& error) {
+    fmt::print(stderr, "board: {}\n", error.what());
+    return EXIT_FAILURE;
+}

@@ -1,0 +1,26 @@
+// board_options.hpp -- what board is asked to do.
+#pragma once
+
+#include "clients/board/crowd.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ground::board {
+
+struct BoardOptions {
+    std::string stage = "05";
+    std::vector<std::string> stage_options;  // what is behind --
+    std::uint16_t port = 0;                  // of the page; 0: a free one
+    std::string record;                      // a file for the last minute; empty: none
+    std::optional<std::chrono::milliseconds> duration;
+    std::vector<std::pair<Role, std::size_t>> with;  // who comes, one after the other
+};
+
+// Does not return after --help, nor after a mistake, which it tells in one line.
+[[nodiscard]] BoardOptions parse_board_options(int argc, char** argv);
+
+}  // namespace ground::board

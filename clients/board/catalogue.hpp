@@ -1,0 +1,25 @@
+// catalogue.hpp -- the stages that the board can show: those that are built, and nothing else.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace ground::board {
+
+struct StageEntry {
+    std::string name;     // "05_futures"
+    std::string model;    // "one thread for all clients"
+    std::string program;  // its path
+    std::string
+        file;  // its source, as the table and __builtin_FILE() have it: "stages/05_futures.cpp"
+    std::string source;  // the text of that; empty if it is not there any more
+};
+
+// From the table that CMake has put beside the stages: those that serve and that have been built.
+[[nodiscard]] std::vector<StageEntry> read_catalogue(const std::string& directory);
+
+// The one that is called so, or that alone begins so: "05", "05_futures". Throws ClientError.
+[[nodiscard]] const StageEntry& find_stage(const std::vector<StageEntry>& stages,
+                                           const std::string& name);
+
+}  // namespace ground::board

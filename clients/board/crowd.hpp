@@ -1,0 +1,81 @@
+// crowd.hpp -- the clients that the board makes. They talk to the stage over plain sockets, like
+// anybody's.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ground::board {
+
+// What kinds there are: how they ask is all that makes the difference.
+enum class Role {
+    client,  // a small request, and then it thinks for half a second
+    hog,     // one big request after the other
+    idle,    // connects, and says nothing
+    hand,    // asks what somebody types
+};
+inline constexpr std::array<std::string_view, 4> role_names{"client", "hog", "idle", "hand"};
+inline constexpr unsigned small_request = 20;
+inline constexpr unsigned big_request = 42;
+inline constexpr std::size_t most_clients = 1000;
+
+struct ClientSeen {
+    unsigned number = 0;  // counts up from 1; a client keeps it when the stage is another one
+    Role role = Role::client;
+    std::uint16_t port = 0;  // of its end of the connection; 0: it has none
+};
+
+// A line of the conversation by hand.
+struct Line {
+    unsigned number = 0;  // of the client
+    bool reply = false;
+    std::string text;
+    double milliseconds = 0;  // that a reply took
+};
+
+// What has happened since the last time it was asked for, and what is now.
+struct Tally {
+    std::vector<ClientSeen> changed;
+    std::vector<unsigned> gone;
+    std::vector<Line> lines;
+    std::vector<double> latencies;   // of the replies, in milliseconds
+    std::size_t clients = 0;         // now, with and without a connection
+    std::size_t waiting = 0;         // for a reply
+    double longest_wait_so_far = 0;  // of those, in milliseconds
+};
+
+// All of them in one thread. The functions may be called from any other.
+class Crowd {
+  public:
+    Crowd();
+    ~Crowd();
+    Crowd(const Crowd&) = delete;
+    Crowd& operator=(const Crowd&) = delete;
+
+    // Whoever has a connection leaves it; all come to this port of the loopback. 0: nobody is there
+    // to come to.
+    void aim(std::uint16_t port);
+    // How many have come: fewer than asked for if there would be more than most_clients.
+    std::size_t come(Role role, std::size_t count);
+    // By hand: by the client that was last made for it, or by a new one.
+    bool ask(const std::string& text);
+    // This one, or whoever came last. False if there is none.
+    bool leave(std::optional<unsigned> number);
+    void everybody_leaves();
+
+    [[nodiscard]] Tally take();
+    // All that there are, for whoever has not seen the changes.
+    [[nodiscard]] std::vector<ClientSeen> all() const;
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ground::board

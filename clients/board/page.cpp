@@ -1,0 +1,87 @@
+#include "clients/board/page.hpp"
+
+#include "clients/shared/html.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+EMBED(board_html, BOARD_PAGE_DIRECTORY "/board.html");
+EMBED(board_css, BOARD_PAGE_DIRECTORY "/board.css");
+EMBED(board_words_js, BOARD_PAGE_DIRECTORY "/words.js");
+EMBED(board_model_js, BOARD_PAGE_DIRECTORY "/model.js");
+EMBED(board_source_js, BOARD_PAGE_DIRECTORY "/source.js");
+EMBED(board_lanes_js, BOARD_PAGE_DIRECTORY "/lanes.js");
+EMBED(board_board_js, BOARD_PAGE_DIRECTORY "/board.js");
+
+namespace ground::board {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json json_of(const StageEntry& stage)
+{
+    return {{"name", stage.name},
+            {"model", stage.model},
+            {"file", stage.file},
+            {"source", stage.source}};
+}
+
+std::string dump(const Json& json)
+{
+    return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// policy: what a file may do that no server tells it.
+std::string page(const Json& stages, const std::string& frames, const std::string& nonce)
+{
+    const std::string policy = fmt::format(
+        "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; connect-src {1}; "
+        "base-uri "
+        "'none'; form-action 'none'",
+        nonce, frames.empty() ? "'self'" : "'none'");
+    return fill({board_html, board_html_size},
+                {{"policy", policy},
+                 {"nonce", nonce},
+                 {"board.css", {board_css, board_css_size}},
+                 {"words.js", {board_words_js, board_words_js_size}},
+                 {"model.js", {board_model_js, board_model_js_size}},
+                 {"source.js", {board_source_js, board_source_js_size}},
+                 {"lanes.js", {board_lanes_js, board_lanes_js_size}},
+                 {"board.js", {board_board_js, board_board_js_size}},
+                 {"stages", for_script(dump(stages))},
+                 {"frames", for_script(frames)}});
+}
+
+}  // namespace
+
+std::string live_page(const std::vector<StageEntry>& stages, const std::string& nonce)
+{
+    Json all = Json::array();
+    for (const StageEntry& stage : stages) {
+        all.push_back(json_of(stage));
+    }
+    return page(all, "", nonce);
+}
+
+std::string recorded_page(const std::vector<StageEntry>& stages,
+                          const std::vector<FramePointer>& frames)
+{
+    std::string text = "[";
+    for (const FramePointer& frame : frames) {
+        text += (text.size() > 1 ? ",\n" : "") + frame->json;
+    }
+    text += ']';
+    Json shown = Json::array();
+    for (const StageEntry& stage : stages) {
+        if (text.find(fmt::format(R"("stage":"{}")", stage.name)) != std::string::npos) {
+            shown.push_back(json_of(stage));
+        }
+    }
+    // Nobody puts anything into a file but us: any nonce will do.
+    return page(shown, text, "recorded");
+}
+
+}  // namespace ground::board

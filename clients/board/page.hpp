@@ -1,0 +1,21 @@
+// page.hpp -- the board's page: of a server that runs, or of one that was filmed.
+#pragma once
+
+#include "clients/board/catalogue.hpp"
+#include "clients/board/film.hpp"
+
+#include <string>
+#include <vector>
+
+namespace ground::board {
+
+// The page that asks for frames as they come. Its style and its scripts carry the nonce.
+[[nodiscard]] std::string live_page(const std::vector<StageEntry>& stages,
+                                    const std::string& nonce);
+
+// One HTML file that needs no other: the frames are in it, to be shown forth and back. Of the
+// sources it has those that are shown.
+[[nodiscard]] std::string recorded_page(const std::vector<StageEntry>& stages,
+                                        const std::vector<FramePointer>& frames);
+
+}  // namespace ground::board

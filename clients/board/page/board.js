@@ -1,0 +1,374 @@
+// board.js -- the page: frames come in, from the board or out of this file, and are shown; buttons and keys
+// become commands. Every text gets into the page as text.
+
+const paces = [0, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000];  // milliseconds of a step
+const story_length = 40;
+
+const stages = JSON.parse(find("#stages").textContent);
+const film = JSON.parse(find("#frames").textContent || "null");
+const model = new Model(stages);
+const source = new SourceView(find("#source"), { door: find("#door"), workers: find("#workers"), elsewhere: find("#elsewhere") });
+const lanes = new LanesView(find("#lanes"));
+
+let selected = null;  // whose story is told: an id
+let complaint = { text: "", until: 0 };
+
+function complain(text) {
+  complaint = { text, until: performance.now() + 6000 };
+  draw();
+}
+window.addEventListener("error", (event) => complain(`This page is broken: ${event.message}`));
+
+// ---- Showing
+
+let drawing = false;
+function draw() {
+  if (!drawing) {
+    drawing = true;
+    requestAnimationFrame(() => {
+      drawing = false;
+      show();
+    });
+  }
+}
+
+function show() {
+  if (source.stage !== model.stage) {
+    source.load(model.stage);
+    select(null);
+    find("#stage").value = model.stage?.name ?? "";
+    find("#model").textContent = model.stage?.model ?? "";
+    document.title = model.stage ? `${model.stage.name} · board` : "Board";
+  }
+  source.selected = lanes.selected = selected;
+  source.update(model);
+  lanes.update(model);
+  showPace();
+  showFigures();
+  showStory();
+  showSaid();
+  const alarm = performance.now() < complaint.until;
+  const news = model.news.at(-1);
+  const fresh = news && model.now - news.t < 6e6;
+  setText("#says", alarm ? complaint.text : fresh ? news.text : model.explanation());
+  find("#says").classList.toggle("alarm", alarm || Boolean(fresh));
+}
+
+function setText(selector, text) {
+  const box = find(selector);
+  if (box.textContent !== text) {
+    box.textContent = text;
+  }
+}
+
+function showPace() {
+  const { pace } = model;
+  document.body.dataset.pace = pace;
+  setText("#pace", pace === "paused" ? "paused" : pace === "slow" ? `slow: ${model.slow} ms a step` : "");
+  setText("#pause .label", pace === "paused" ? "go on" : "pause");
+  find("#step").disabled = pace !== "paused";
+  const slow = find("#slow");
+  if (document.activeElement !== slow) {
+    slow.value = Math.max(0, paces.findIndex((ms) => ms >= model.slow));
+  }
+  setText("#slow-text", pace === "slow" ? `${model.slow} ms` : "off");
+}
+
+function showFigures() {
+  const m = model.figures;
+  const figures = [
+    [m.rate ?? 0, "reqs/sec"], [milliseconds(m.median ?? 0), "median wait"], [milliseconds(m.worst ?? 0), "worst wait"],
+    [m.longest > 100 ? milliseconds(m.longest) : "–", "longest now"],
+    [model.atTheDoor.length, "at the door"], [(m.unread ?? []).reduce((sum, [, bytes]) => sum + bytes, 0), "bytes unread"], [m.threads ?? 0, "threads"],
+    [m.processes ?? 0, "processes"], [m.descriptors ?? 0, "descriptors"], [`${m.cpu ?? 0} %`, "CPU"],
+  ];
+  const box = find("#figures");
+  if (box.childElementCount !== figures.length) {
+    box.replaceChildren(...figures.map(() => element("div")));
+    for (const cell of box.children) {
+      cell.append(element("b"), element("span"));
+    }
+  }
+  figures.forEach(([value, what], index) => {
+    const [number, label] = box.children[index].children;
+    number.textContent = value;
+    label.textContent = what;
+  });
+  const most = Math.max(10, ...model.history.map(({ rate }) => rate));
+  drawChart(find("#rate"), model, ({ rate }) => rate, `reqs/sec, up to ${most}`, (rate) => rate / most);
+  // From a tenth of a millisecond to ten seconds, each power of ten as high as the other.
+  drawChart(find("#latency"), model, ({ worst }) => worst, "worst wait: 0.1 ms to 10 s",
+    (worst) => Math.min(1, Math.max(0, (Math.log10(Math.max(worst, 0.1)) + 1) / 5)));
+}
+
+function showStory() {
+  const lane = model.lanes.get(selected);
+  find("#story").hidden = !lane;
+  if (!lane) {
+    return;
+  }
+  const { place } = lane;
+  const there = model.places.get(selected);
+  setText("#story h2", model.nameOf(place));
+  const unread = model.unreadOf(place);
+  const facts = [
+    there ? `${doing(place)}${place.line ? ` at line ${place.line}` : ""}` : "is gone",
+    place.kind === "conversation" ? `${plural(place.requests, "request")} answered` : "",
+    unread > 0 ? `${plural(unread, "byte")} not read` : "",
+    `last run by thread ${place.tid}${place.tid === place.pid ? "" : ` of process ${place.pid}`}`,
+  ];
+  setText("#story .now", facts.filter(Boolean).join(" · "));
+  const lines = lane.segments.slice(-story_length).map((segment, index, all) => {
+    const end = Math.min(all[index + 1]?.since ?? Infinity, lane.ended, model.now);
+    const where = segment.line > 0 ? ` at line ${segment.line}` : "";
+    return `${doing(segment)}${where}, ${duration(end - segment.since)}`;
+  }).reverse();
+  const list = find("#story ol");
+  while (list.childElementCount > lines.length) {
+    list.lastElementChild.remove();
+  }
+  lines.forEach((text, index) => {
+    const item = list.children[index] ?? list.appendChild(element("li"));
+    if (item.textContent !== text) {
+      item.textContent = text;
+    }
+  });
+}
+
+function showSaid() {
+  const last = model.said.at(-1);
+  const text = !last ? "" : last.reply ? `→ ${last.text}  ${last.ms > 0 ? milliseconds(last.ms) : ""}` : `${last.text} …`;
+  setText("#said", text);
+}
+
+// ---- Choosing somebody
+
+function select(id) {
+  selected = id;
+  const place = model.places.get(id);
+  if (place) {
+    source.show(place.line);
+  }
+  draw();
+}
+
+function selectNext(step) {
+  const ids = lanes.order(model).map(({ id }) => id).sort((a, b) => a - b).filter((id) => model.places.has(id));
+  const index = ids.indexOf(selected);
+  select(ids[(index + step + ids.length + (index === -1 && step < 0 ? 1 : 0)) % ids.length] ?? null);
+}
+
+// ---- Commands
+
+// One after the other: the last one is to be the last one.
+let sent = Promise.resolve();
+function command(what) {
+  sent = sent.then(() => post(what));
+}
+
+async function post(what) {
+  try {
+    const response = await fetch("do", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what),
+    });
+    if (!response.ok) {
+      complain((await response.text()).trim());
+    }
+  } catch {
+    complain("The board has ended.");
+  }
+}
+
+function changeStage(step) {
+  const index = stages.findIndex(({ name }) => name === model.stage?.name);
+  const next = stages[index + step];
+  if (next) {
+    command({ do: "stage", name: next.name });
+  }
+}
+
+// From what was asked for last: frames that tell of it are still on their way.
+let asked = { ms: 0, until: 0 };
+function slower(step) {
+  const now = performance.now() < asked.until ? asked.ms : model.slow;
+  const index = Math.max(0, paces.findIndex((ms) => ms >= now)) + step;
+  asked = { ms: paces[Math.min(Math.max(index, 0), paces.length - 1)], until: performance.now() + 500 };
+  command({ do: "slow", ms: asked.ms });
+}
+
+const live = {
+  "pause": () => command({ do: model.pace === "paused" ? "go" : "pause" }),
+  "step": () => command({ do: "step" }),
+  "step-one": () => selected !== null && command({ do: "step", id: selected }),
+  "client": () => command({ do: "client" }),
+  "crowd": () => command({ do: "client", count: 20 }),
+  "hog": () => command({ do: "hog" }),
+  "idle": () => command({ do: "idle" }),
+  "leave": () => {
+    const client = model.lanes.get(selected)?.place.client;
+    command(client && model.clients.has(client.number) ? { do: "leave", client: client.number } : { do: "leave" });
+  },
+  "leave-all": () => command({ do: "leave", all: true }),
+  "kill": () => command({ do: "kill" }),
+  "before": () => changeStage(-1),
+  "after": () => changeStage(1),
+  "slower": () => slower(1),
+  "faster": () => slower(-1),
+  "type": () => find("#ask").focus(),
+};
+
+const looking = {
+  "help": () => (find("#help").open ? find("#help").close() : find("#help").showModal()),
+  "unselect": () => select(null),
+  "up": () => selectNext(-1),
+  "down": () => selectNext(1),
+  "whole": () => {
+    source.whole = !source.whole;
+    source.lay();
+  },
+};
+
+const keys = {
+  " ": ["pause", "play"], "s": ["step"], "Enter": ["step-one"], "c": ["client"], "w": ["crowd"], "h": ["hog"], "i": ["idle"],
+  "l": ["leave"], "L": ["leave-all"], "k": ["kill"], "[": ["before"], "]": ["after"], "-": ["slower"], "+": ["faster"], "=": ["faster"],
+  "t": ["type"], "?": ["help"], "Escape": ["unselect"], "ArrowUp": ["up"], "ArrowDown": ["down"], "f": ["whole"],
+  "ArrowLeft": ["back"], "ArrowRight": ["forth"],
+};
+
+function enable(actions) {
+  for (const button of document.querySelectorAll("[data-act]")) {
+    const key = { " ": "space", Enter: "⏎", Escape: "Esc", ArrowLeft: "←", ArrowRight: "→" }[button.dataset.key] ?? button.dataset.key;
+    const label = element("span", button.textContent, { className: "label" });
+    button.replaceChildren(...(button.textContent === key ? [] : [label]), element("kbd", key));
+    button.addEventListener("click", () => {
+      actions[button.dataset.act]?.();
+      button.blur();  // the keys are for the page
+    });
+  }
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target instanceof HTMLInputElement && event.target.type === "text";
+    if (event.ctrlKey || event.altKey || event.metaKey || (typing && event.key !== "Escape")) {
+      return;
+    }
+    if (typing) {
+      event.target.blur();
+      return;
+    }
+    const action = (keys[event.key] ?? []).find((name) => actions[name]);
+    if (action && !(find("#help").open && action !== "help")) {
+      event.preventDefault();
+      actions[action]();
+    }
+  });
+  // The dots are drawn anew all the time: by the time of a click another one may be there.
+  find("#left").addEventListener("pointerdown", (event) => {
+    const dot = event.target.closest("[data-id]");
+    if (dot) {
+      select(Number(dot.dataset.id));
+    } else if (event.target.closest(".fold")) {
+      looking.whole();
+    }
+  });
+  find("#lanes").addEventListener("pointerdown", (event) => select(lanes.idAt(event.offsetY)));
+}
+
+// ---- From the board, as it happens
+
+function watch() {
+  find("#stage").append(...stages.map(({ name }) => element("option", name)));
+  find("#stage").addEventListener("change", (event) => {
+    command({ do: "stage", name: event.target.value });
+    event.target.blur();
+  });
+  find("#slow").addEventListener("input", (event) => command({ do: "slow", ms: paces[event.target.value] }));
+  find("#slow").addEventListener("change", (event) => event.target.blur());
+  find("#ask").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.value.trim() !== "") {
+      command({ do: "ask", text: event.target.value.trim() });
+      event.target.value = "";
+    }
+  });
+  const stream = new EventSource("frames");
+  stream.onmessage = (event) => {
+    model.apply(JSON.parse(event.data));
+    draw();
+  };
+  stream.onerror = () => complain("The board has ended, or does not answer.");
+  enable({ ...live, ...looking });
+}
+
+// ---- Out of this file: to be scrubbed forth and back
+
+function replay() {
+  find("#controls").hidden = true;
+  find("#player").hidden = false;
+  find("#stage").replaceChildren(...stages.map(({ name }) => element("option", name)));
+  find("#stage").disabled = true;
+  find("#story .do button").hidden = true;
+  const scrub = find("#scrub");
+  scrub.max = film.length - 1;
+  let position = -1;
+  let playing = null;  // a timer
+
+  function seek(index) {
+    const target = Math.min(Math.max(Math.round(index), 0), film.length - 1);
+    let first = position + 1;
+    if (target < first || target > first + 200) {
+      first = target;
+      while (first > 0 && !(film[first].key && film[first].t < film[target].t - lane_window)) {
+        --first;
+      }
+      model.reset(null, 0);
+      model.clients.clear();
+      model.ports.clear();
+    }
+    for (let i = first; i <= target; ++i) {
+      model.apply(film[i]);
+    }
+    position = target;
+    scrub.value = target;
+    const seconds = (t) => ((t - film[0].t) / 1e6).toFixed(1);
+    setText("#scrub-text", `${seconds(film[target].t)} of ${seconds(film.at(-1).t)} s`);
+    draw();
+  }
+
+  function play(on) {
+    clearInterval(playing);
+    setText("#play .label", on ? "stop" : "play");
+    playing = null;
+    if (!on) {
+      return;
+    }
+    if (position === film.length - 1) {
+      seek(0);
+    }
+    const begin = performance.now() - film[position].t / 1000;
+    playing = setInterval(() => {
+      let next = position;
+      while (next + 1 < film.length && film[next + 1].t / 1000 <= performance.now() - begin) {
+        ++next;
+      }
+      if (next !== position) {
+        seek(next);
+      }
+      if (next === film.length - 1) {
+        play(false);
+      }
+    }, 50);
+  }
+
+  enable({
+    ...looking,
+    play: () => play(playing === null),
+    back: () => { play(false); seek(position - 1); },
+    forth: () => { play(false); seek(position + 1); },
+  });
+  scrub.addEventListener("input", () => { play(false); seek(Number(scrub.value)); });
+  seek(0);
+}
+
+if (film) {
+  replay();
+} else {
+  watch();
+}

@@ -1,0 +1,275 @@
+// model.js -- what the frames say: who is there, where, and since when. Knows nothing of the page.
+
+const kept = 20e6;  // microseconds of the past of each
+const most_segments = 12000;
+
+class Model {
+  constructor(stages) {
+    this.stages = new Map(stages.map((stage) => [stage.name, stage]));
+    this.reset(null, 0);
+    this.clients = new Map();
+    this.ports = new Map();  // of a client's end: whose it is
+  }
+
+  reset(name, run) {
+    this.stage = this.stages.get(name) ?? null;
+    this.run = run;
+    this.places = new Map();
+    this.lanes = new Map();  // of those that are gone, too, for a while
+    this.files = new Map();
+    this.figures = {};
+    this.history = [];  // figures of the last minute
+    this.heat = new Map();  // lines: how many have come past in this frame
+    this.visited = new Map();  // lines, ever: how often by whom
+    this.threads = new Map();  // by the kernel's number: its lane
+    this.numbers = { thread: 0, worker: 0 };
+    this.news = [];
+    this.said = [];
+  }
+
+  apply(frame) {
+    this.now = frame.t;
+    this.heat = new Map();
+    if (frame.key && (frame.run !== this.run || (frame.stage ?? null) !== (this.stage?.name ?? null))) {
+      this.reset(frame.stage, frame.run);
+    }
+    this.pace = frame.pace;
+    this.slow = frame.slow;
+    for (const [number, name] of frame.files ?? []) {
+      this.files.set(number, name);
+    }
+    this.applyClients(frame);
+    if (frame.key) {
+      const there = new Set((frame.p ?? []).map(([id]) => id));
+      for (const id of this.places.keys()) {
+        if (!there.has(id)) {
+          this.remove(id, frame.t);
+        }
+      }
+    }
+    // The ring tells the story, the table how it ends: so whoever is new is entered, then come the events, then where
+    // all are now.
+    const places = (frame.p ?? []).map((fields) => this.enter(fields));
+    for (const event of frame.e ?? []) {
+      this.applyEvent(event);
+    }
+    for (const [place, where] of places) {
+      if (this.places.has(place.id)) {
+        this.move(place, where);
+      }
+    }
+    for (const id of frame.x ?? []) {
+      this.remove(id, frame.t);
+    }
+    if (frame.m) {
+      this.figures = frame.m;
+      this.history.push({ t: frame.t, rate: frame.m.rate, worst: Math.max(frame.m.worst, frame.m.longest) });
+      this.history = this.history.filter(({ t }) => t > frame.t - 60e6);
+    }
+    for (const text of frame.news ?? []) {
+      this.news.push({ t: frame.t, text });
+    }
+    for (const [client, reply, text, ms] of frame.said ?? []) {
+      this.said.push({ t: frame.t, client, reply, text, ms });
+    }
+    for (const [id, lane] of this.lanes) {
+      if (lane.ended < frame.t - kept) {
+        this.lanes.delete(id);
+      }
+    }
+  }
+
+  applyClients(frame) {
+    for (const [number, role, port] of frame.c ?? []) {
+      const client = this.clients.get(number) ?? { number, role };
+      if (client.port) {
+        this.ports.delete(client.port);
+      }
+      client.port = port;
+      this.clients.set(number, client);
+      if (port !== 0) {
+        this.ports.set(port, client);
+      }
+    }
+    for (const number of frame.cx ?? []) {
+      this.clients.delete(number);  // its port stays known: the server may not have noticed yet
+    }
+  }
+
+  enter([id, kind, now, file, line, since, n, other, requests, peer, pid, tid]) {
+    let place = this.places.get(id);
+    if (!place) {
+      place = { id, kind: kinds[kind], since: -Infinity };
+      if (place.kind in this.numbers) {
+        place.number = ++this.numbers[place.kind];
+      }
+      this.places.set(id, place);
+      this.lanes.set(id, { id, kind: place.kind, segments: [], ended: Infinity, place });
+    }
+    Object.assign(place, { requests, peer, pid, tid, for: other, client: this.ports.get(peer) ?? place.client });
+    if (place.kind === "thread") {
+      this.threads.set(tid, this.lanes.get(id));
+    }
+    return [place, { state: now, file, line, since, n, for: other }];
+  }
+
+  applyEvent([id, now, file, line, at, n, other, tid]) {
+    if (this.isMain(file) && line > 0) {
+      this.heat.set(line, (this.heat.get(line) ?? 0) + 1);
+    }
+    const place = this.places.get(id);
+    if (!place) {
+      return;
+    }
+    if (now === state.gone) {
+      this.remove(id, at);
+    } else {
+      this.move(place, { state: now, file, line, since: at, n, for: other });
+      this.carry(place, tid, at);
+    }
+  }
+
+  // A thread that runs a conversation does what that does, until one of the two says something else.
+  carry(place, tid, at) {
+    const lane = this.threads.get(tid);
+    if (place.kind === "conversation" && lane && place.state !== state.ready) {
+      const full = ["full", "held"].includes(states[place.state].shape);
+      this.append(lane.segments, { state: full ? place.state : state.selects, since: at, n: place.n, for: full ? place.id : 0 });
+    }
+  }
+
+  append(segments, segment) {
+    const last = segments.at(-1);
+    if (last && last.state === segment.state && last.for === segment.for && last.line === segment.line) {
+      return;
+    }
+    segments.push(segment);
+    if (segments.length > 1.25 * most_segments || segments[0].since < this.now - 1.25 * kept) {
+      const old = segments.findIndex(({ since }) => since > this.now - kept);
+      segments.splice(0, Math.max(old - 1, segments.length - most_segments, 0));
+    }
+  }
+
+  // In slow motion whoever takes a
+  // step is held for as long as that lasts: he runs.
+  move(place, where) {
+    if (where.since < place.since) {
+      return;
+    }
+    if (where.state === state.held && this.pace === "slow") {
+      where.state = state.runs;
+    }
+    const { segments } = this.lanes.get(place.id);
+    if (where.since > place.since || where.state !== place.state) {
+      this.append(segments, { ...where });
+    } else if (segments.length > 0) {
+      Object.assign(segments.at(-1), { line: where.line, file: where.file });
+    }
+    Object.assign(place, where);
+    if (this.isMain(where.file) && where.line > 0) {
+      const visits = this.visited.get(where.line) ?? { conversation: 0, thread: 0, worker: 0 };
+      ++visits[place.kind];
+      this.visited.set(where.line, visits);
+    }
+  }
+
+  remove(id, at) {
+    const lane = this.lanes.get(id);
+    if (lane) {
+      lane.ended = Math.min(lane.ended, at);
+    }
+    this.places.delete(id);
+  }
+
+  isMain(file) {
+    return this.stage !== null && this.files.get(file) === this.stage.file;
+  }
+
+  nameOf(place) {
+    if (place.client) {
+      return place.client.role === "hand" ? "you" : `${place.client.role} ${place.client.number}`;
+    }
+    if (place.kind === "conversation") {
+      return `guest ${place.id}`;
+    }
+    return place.kind === "thread" && place.number === 1 ? "main thread" : `${place.kind} ${place.number}`;
+  }
+
+  // For a dot, which has little room.
+  letterOf(place) {
+    if (place.client) {
+      return place.client.role === "hand" ? "you" : String(place.client.number);
+    }
+    return { thread: `T${place.number}`, worker: `W${place.number}` }[place.kind] ?? "?";
+  }
+
+  ofKind(kind) {
+    return [...this.places.values()].filter((place) => place.kind === kind);
+  }
+
+  inState(...names) {
+    const wanted = new Set(names.map((name) => state[name]));
+    return [...this.places.values()].filter((place) => wanted.has(place.state));
+  }
+
+  // A thread that nothing is to be seen of but the conversation that it runs.
+  isCarrier(place) {
+    return place.kind === "thread" && (this.places.has(place.for) || (place.number > 1 && /^a (thread|process) per client/.test(this.stage?.model ?? "")));
+  }
+
+  get oneThread() {
+    return /^one (thread|client)/.test(this.stage?.model ?? "");
+  }
+
+  // Those that the kernel has connected and that nobody has accepted.
+  get atTheDoor() {
+    return (this.figures.door ?? []).map((port) => this.ports.get(port) ?? { role: "guest", number: port });
+  }
+
+  unreadOf(place) {
+    return (this.figures.unread ?? []).find(([port]) => port === place.peer)?.[1] ?? 0;
+  }
+
+  // What somebody who has just come needs to know, in one sentence or two.
+  explanation() {
+    const name = (place) => this.nameOf(place);
+    const held = this.inState("held");
+    const door = this.atTheDoor.length;
+    const computing = this.inState("computes").filter((place) => place.kind !== "worker");
+    const computed = computing.find((place) => this.now - place.since > 150e3);
+    if (this.pace === "paused" && this.oneThread) {
+      const own = held.filter((place) => place.kind !== "worker");
+      const who = own.length === 1 ? `: now ${name(own[0])}` : computing.length === 1 ? `: ${name(computing[0])}, still on its way` : "";
+      return `Paused. One thread: whoever runs stops all. So only one can move${who}` +
+        (held.length > own.length ? ", and a worker." : ".") + (door > 0 ? ` At the door: ${door}.` : "");
+    }
+    if (this.pace === "paused") {
+      return held.length === 0
+        ? "Paused. Nobody has come to a stop yet: all of them wait anyway. Let somebody ask."
+        : `Paused. ${plural(held.length, "has", "have")} come to a stop${held.length > 1 ? ", each by itself" : ""}: ` +
+          "click one, and step it with Enter. You are the scheduler.";
+    }
+    if (computed && this.oneThread) {
+      const unread = (this.figures.unread ?? []).length;
+      return `${name(computed)} computes fib(${computed.n}), in the only thread there is. Nobody else moves` +
+        (unread > 0 ? `; ${plural(unread, "has", "have")} sent a request that nobody reads.` : ".");
+    }
+    if (door > 0 && this.oneThread) {
+      return `${plural(door, "is", "are")} at the door: connected by the kernel, and not accepted. They may send; nobody reads.`;
+    }
+    const locked = this.inState("locked");
+    if (locked.length > 0) {
+      return `One lock: ${plural(locked.length, "waits", "wait")} for it, whatever the processors do.`;
+    }
+    const awaiting = this.inState("awaits");
+    const free = this.ofKind("worker").filter((worker) => worker.state !== state.computes).length;
+    if (awaiting.length > 0 && this.ofKind("worker").length > 0) {
+      const thread = this.oneThread ? " The one thread is free: it waits for sockets and results." : "";
+      return `${free === 0 ? "All workers compute. " : ""}${plural(awaiting.length, "waits", "wait")} for a result.${thread}`;
+    }
+    if (computing.length > 1) {
+      return `${computing.length} compute at the same time, each in a thread of its own.`;
+    }
+    return this.clients.size === 0 ? "Nobody is here. Let a client come: c. All keys: ?" : "";
+  }
+}

@@ -1,0 +1,111 @@
+// session.hpp -- a stage that runs, its clients, and what is filmed of them.
+//
+// All of it belongs to the main thread, but for submit(): there the viewers' threads leave what
+// they want.
+#pragma once
+
+#include "clients/board/catalogue.hpp"
+#include "clients/board/crowd.hpp"
+#include "clients/board/film.hpp"
+#include "clients/board/outside.hpp"
+#include "clients/compare/measure/child.hpp"
+#include "common/observe/watcher.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <deque>
+#include <future>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ground::board {
+
+class Session {
+  public:
+    Session(Supervisor& supervisor, const std::vector<StageEntry>& stages, Film& film);
+    ~Session();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    // Ends the stage that runs, if one does, and starts this one; the clients come over. Throws
+    // ClientError if it does not come to listen.
+    void start(const StageEntry& stage, const std::vector<std::string>& options);
+
+    // What a button wants: {"do": "pause"}. The result is empty, or one line that says why not.
+    [[nodiscard]] std::future<std::string> submit(nlohmann::json command);
+
+    // Does what was submitted, renews the lease, looks, and films. To be called about every 50 ms.
+    void tick();
+
+    // As submit(), from our own thread.
+    std::string obey(const nlohmann::json& command);
+
+  private:
+    // A server and the memory that it shares with us.
+    struct Stage {
+        Stage(Supervisor& supervisor, const StageEntry& stage,
+              const std::vector<std::string>& options);
+
+        const StageEntry& entry;
+        observe::Watcher
+            watcher;  // before the child: it may still look into the memory while it ends
+        Child child;
+        std::uint16_t port = 0;
+        bool said_its_end = false;
+    };
+
+    std::string step(const nlohmann::json& command);
+    std::string slow(const nlohmann::json& command);
+    std::string come(Role role, const nlohmann::json& command);
+    std::string ask(const nlohmann::json& command);
+    std::string leave(const nlohmann::json& command);
+    std::string kill_worker();
+    std::string other_stage(const nlohmann::json& command);
+    std::string keep_pace();
+
+    void notice_end();
+    void renew_pace();
+    void film();
+    void film_places(std::string& json, bool key);
+    void film_events(std::string& json);
+    void film_clients(std::string& json, const Tally& tally, bool key);
+    void film_figures(std::string& json, const Tally& tally);
+    void count(const Tally& tally);
+    [[nodiscard]] std::int64_t since_origin(std::uint64_t microseconds) const;
+
+    Supervisor& supervisor_;
+    const std::vector<StageEntry>& stages_;
+    Film& film_;
+    Crowd crowd_;
+    std::optional<Stage> stage_;
+    std::pair<std::string, std::vector<std::string>> options_;  // those given, and for which stage
+
+    enum class Pace { free, slow, paused };
+    Pace pace_ = Pace::free;
+    unsigned slow_ms_ = 0;
+    unsigned run_ = 0;  // counts the stages
+    std::vector<std::string> news_;
+
+    const std::uint64_t origin_;  // CLOCK_MONOTONIC in microseconds, as all times in the memory
+    std::int64_t now_ = 0;        // since then
+    std::int64_t next_key_ = 0;
+    std::int64_t next_figures_ = 0;
+    std::int64_t next_body_ = 0;
+    std::map<std::uint32_t, observe::Seen> shown_;
+    std::map<unsigned, std::string> files_;
+    std::deque<std::pair<std::int64_t, double>>
+        latencies_;  // of the last second, with when they came
+    Body body_;
+    std::int64_t body_at_ = 0;
+    double cpu_percent_ = 0;
+
+    std::mutex mutex_;  // of what follows
+    std::deque<std::pair<nlohmann::json, std::promise<std::string>>> submitted_;
+};
+
+}  // namespace ground::board

@@ -1,0 +1,248 @@
+#include "clients/board/web.hpp"
+
+#include "clients/board/page.hpp"
+#include "clients/shared/target.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <httplib.h>
+#include <sys/random.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <thread>
+
+namespace ground::board {
+
+namespace {
+
+using Json = nlohmann::json;
+using namespace std::chrono_literals;
+
+constexpr int most_viewers = 16;     // a thread for each
+constexpr std::size_t threads = 24;  // and some for what takes only a moment
+constexpr std::size_t longest_command = 4096;
+
+// 128 random bits, in letters that need no quoting.
+std::string random_text()
+{
+    std::array<unsigned char, 16> bytes{};
+    if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+        throw ClientError("the kernel has no random numbers");
+    }
+    std::string text;
+    for (const unsigned char byte : bytes) {
+        text += fmt::format("{:02x}", byte);
+    }
+    return text;
+}
+
+// Takes as long for a wrong token that begins right.
+bool equal(std::string_view a, std::string_view b)
+{
+    bool same = a.size() == b.size();
+    for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+        same = (a[i] == b[i]) & same;
+    }
+    return same;
+}
+
+void answer(httplib::Response& response, int status, const std::string& why)
+{
+    response.status = status;
+    response.set_content(why + '\n', "text/plain; charset=utf-8");
+}
+
+}  // namespace
+
+class Web::Impl {
+  public:
+    Impl(std::uint16_t port, const std::vector<StageEntry>& stages, Session& session, Film& film)
+        : stages_(stages), session_(session), film_(film), token_(random_text())
+    {
+        server_.new_task_queue = [] { return new httplib::ThreadPool(threads); };  // it owns it
+        server_.set_keep_alive_timeout(1);  // so that ending takes no longer than that
+        server_.set_read_timeout(2s);
+        server_.set_write_timeout(5s);
+        server_.set_tcp_nodelay(true);
+        server_.set_payload_max_length(longest_command);
+        server_.set_default_headers({{"Cache-Control", "no-store"},
+                                     {"Referrer-Policy", "no-referrer"},
+                                     {"X-Content-Type-Options", "nosniff"},
+                                     {"X-Frame-Options", "DENY"},
+                                     {"Cross-Origin-Resource-Policy", "same-origin"},
+                                     {"Cross-Origin-Opener-Policy", "same-origin"}});
+        server_.set_pre_routing_handler(
+            [this](const auto& request, auto& response) { return this->route(request, response); });
+        server_.Post("/[0-9a-f]+/do", [this](const auto& request, auto& response) {
+            this->obey(request, response);
+        });
+        const bool bound = port == 0 ? (port_ = server_.bind_to_any_port("127.0.0.1")) > 0
+                                     : server_.bind_to_port("127.0.0.1", port_ = port);
+        if (!bound) {
+            throw ClientError(
+                fmt::format("can't listen on port {}; choose another one with --port", port));
+        }
+        address_ = fmt::format("http://127.0.0.1:{}/{}/", port_, token_);
+        thread_ = std::thread([this] {
+            server_.listen_after_bind();
+            listened_ = true;
+        });
+    }
+
+    ~Impl()
+    {
+        film_.end();
+        while (!server_.is_running() && !listened_) {  // a stop() before it runs would be lost
+            std::this_thread::sleep_for(1ms);
+        }
+        server_.stop();
+        thread_.join();
+    }
+    Impl(const Impl&) = delete;
+    Impl& operator=(const Impl&) = delete;
+
+    [[nodiscard]] const std::string& address() const noexcept { return address_; }
+
+  private:
+    using Handled = httplib::Server::HandlerResponse;
+
+    // Nothing is served but what is named here.
+    Handled route(const httplib::Request& request, httplib::Response& response)
+    {
+        const std::string host = request.get_header_value("Host");
+        if (host != fmt::format("127.0.0.1:{}", port_) &&
+            host != fmt::format("localhost:{}", port_)) {
+            answer(response, 403, "this is not the address that the board has printed");
+            return Handled::Handled;
+        }
+        const std::string origin = request.get_header_value("Origin");
+        if (request.has_header("Origin") && origin != "http://" + host) {
+            answer(response, 403, "only the board's own page may ask");
+            return Handled::Handled;
+        }
+        // "/token/what"
+        const std::size_t slash = request.path.find('/', 1);
+        if (slash == std::string::npos ||
+            !equal(std::string_view(request.path).substr(1, slash - 1), token_)) {
+            answer(response, 404,
+                   "the address is the one that the board has printed, to its last letter");
+            return Handled::Handled;
+        }
+        const std::string what = request.path.substr(slash + 1);
+        const bool known = what.empty() || what == "frames" || what == "do";
+        const std::string method = what == "do" ? "POST" : "GET";
+        if (!known) {
+            answer(response, 404, "there is no such page");
+        } else if (request.method != method) {
+            response.set_header("Allow", method);
+            answer(response, 405, "not in this way");
+        } else if (what.empty()) {
+            page(response);
+        } else if (what == "frames") {
+            frames(response);
+        } else {
+            return command(request, response);
+        }
+        return Handled::Handled;
+    }
+
+    void page(httplib::Response& response)
+    {
+        const std::string nonce = random_text();
+        response.set_header(
+            "Content-Security-Policy",
+            fmt::format(
+                "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; connect-src "
+                "'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                nonce));
+        response.status = 200;
+        response.set_content(live_page(stages_, nonce), "text/html; charset=utf-8");
+    }
+
+    // Server-sent events: each frame is one, for as long as somebody reads.
+    void frames(httplib::Response& response)
+    {
+        if (viewers_.fetch_add(1) >= most_viewers) {
+            --viewers_;
+            answer(response, 503, "too many watch already; close a page");
+            return;
+        }
+        response.status = 200;
+        response.set_header("Connection", "close");
+        response.set_chunked_content_provider(
+            "text/event-stream",
+            [this, shown = std::uint64_t{0}](std::size_t, httplib::DataSink& sink) mutable {
+                std::string text;
+                for (const FramePointer& frame : film_.after(shown, 1s)) {
+                    text += fmt::format("data: {}\n\n", frame->json);
+                    shown = frame->number;
+                }
+                if (text.empty()) {
+                    text = ": still here\n\n";  // or nobody would notice that the page is gone
+                }
+                return !film_.ended() && sink.write(text.data(), text.size());
+            },
+            [this](bool) { --viewers_; });
+    }
+
+    // The body has not been read yet: POST goes on to the handler below.
+    Handled command(const httplib::Request& request, httplib::Response& response)
+    {
+        if (!request.has_header("Origin")) {
+            answer(response, 403, "only the board's own page may ask");
+            return Handled::Handled;
+        }
+        if (request.get_header_value("Content-Type") != "application/json") {
+            answer(response, 415, "commands are JSON");
+            return Handled::Handled;
+        }
+        return Handled::Unhandled;
+    }
+
+    void obey(const httplib::Request& request, httplib::Response& response)
+    {
+        Json command = Json::parse(request.body, nullptr, false);
+        if (!command.is_object()) {
+            answer(response, 400, "a command is a JSON object");
+            return;
+        }
+        std::future<std::string> done = session_.submit(std::move(command));
+        try {
+            // A stage that starts takes a moment; the session gives it up in time.
+            while (done.wait_for(100ms) != std::future_status::ready) {
+                if (film_.ended()) {
+                    answer(response, 503, "the board ends");
+                    return;
+                }
+            }
+            const std::string why = done.get();
+            answer(response, why.empty() ? 200 : 409, why.empty() ? "done" : why);
+        } catch (const std::future_error&) {
+            answer(response, 503, "the board ends");
+        }
+    }
+
+    const std::vector<StageEntry>& stages_;
+    Session& session_;
+    Film& film_;
+    const std::string token_;
+    int port_ = 0;
+    std::string address_;
+    std::atomic<int> viewers_{0};
+    std::atomic<bool> listened_{false};
+    httplib::Server server_;
+    std::thread thread_;
+};
+
+Web::Web(std::uint16_t port, const std::vector<StageEntry>& stages, Session& session, Film& film)
+    : impl_(std::make_unique<Impl>(port, stages, session, film))
+{
+}
+Web::~Web() = default;
+const std::string& Web::address() const noexcept { return impl_->address(); }
+
+}  // namespace ground::board

@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+"""The board's side of HTTP: who may ask, what may be asked, and what is left behind."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from support import BOARD, PATIENCE, Board, Client, eventually, processes_of
+
+
+class WhoMayAsk(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.board = Board("02")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.board.__exit__()
+
+    def test_the_page_is_there_and_may_load_nothing_from_elsewhere(self):
+        status, text = self.board.request("GET")
+        self.assertEqual(status, 200)
+        self.assertIn("<title>Board</title>", text)
+        policy = self.board.headers["Content-Security-Policy"]
+        self.assertTrue(policy.startswith("default-src 'none'"), policy)
+        self.assertNotIn("unsafe", policy)
+        nonce = re.search(r"script-src 'nonce-([0-9a-f]{32})'", policy)[1]
+        self.assertIn(f'<script nonce="{nonce}">', text)
+        again = self.board.request("GET")[1]
+        self.assertNotIn(nonce, again)
+        self.assertEqual(self.board.headers["Cache-Control"], "no-store")
+        self.assertEqual(self.board.headers["Referrer-Policy"], "no-referrer")
+
+    def test_without_the_right_token_there_is_nothing(self):
+        token = self.board.path.strip("/")
+        self.assertRegex(token, r"\A[0-9a-f]{32}\Z")
+        other = token[:-1] + ("0" if token[-1] != "0" else "1")
+        for path in ("/", f"/{other}/", f"/{token[:-1]}/", f"/{token}0/", f"//{token}/", f"/{other}/frames",
+                     f"/{token}", "/favicon.ico", f"/{token}/../{token}/x", f"/{token}/page/../../etc/passwd"):
+            self.assertEqual(self.board.request("GET", path)[0], 404, path)
+        self.assertEqual(self.board.request("POST", f"/{other}/do", {"Origin": f"http://{self.board.host}",
+                         "Content-Type": "application/json"}, '{"do":"client"}')[0], 404)
+
+    def test_another_host_gets_nothing(self):
+        port = self.board.port
+        for host in ("evil.example", f"evil.example:{port}", "127.0.0.1", f"127.0.0.1:{port + 1}", f"127.0.0.1.evil:{port}", "", None):
+            self.assertEqual(self.board.request("GET", headers={"Host": host})[0], 403, host)
+        self.assertEqual(self.board.request("GET", headers={"Host": f"localhost:{port}"})[0], 200)
+
+    def test_another_origin_gets_nothing(self):
+        for origin in ("http://evil.example", "null", f"https://{self.board.host}", f"http://localhost:{self.board.port}"):
+            self.assertEqual(self.board.request("GET", self.board.path + "frames", {"Origin": origin})[0], 403, origin)
+            self.assertEqual(self.board.post('{"do":"client"}', Origin=origin)[0], 403, origin)
+        # A form of another page may leave the origin away, and can't send JSON.
+        self.assertEqual(self.board.post('{"do":"client"}', Origin=None)[0], 403)
+        self.assertEqual(self.board.post('{"do":"client"}', **{"Content-Type": "text/plain"})[0], 415)
+
+    def test_each_thing_in_its_one_way_only(self):
+        for method, what in (("POST", ""), ("PUT", ""), ("DELETE", ""), ("HEAD", ""), ("OPTIONS", ""), ("POST", "frames"),
+                             ("GET", "do"), ("PUT", "do"), ("PATCH", "do")):
+            status, _ = self.board.request(method, self.board.path + what, {"Origin": f"http://{self.board.host}"})
+            self.assertEqual(status, 405, (method, what))
+
+    def test_it_listens_on_the_loopback_alone(self):
+        with open("/proc/net/tcp", encoding="ascii") as file:
+            local = [line.split()[1] for line in file if line.split()[3] == "0A"]
+        self.assertIn(f"0100007F:{self.board.port:04X}", local)
+        self.assertNotIn(f"00000000:{self.board.port:04X}", local)
+
+
+class WhatMayBeAsked(unittest.TestCase):
+    def test_nonsense_is_refused_in_one_line(self):
+        with Board("02") as board:
+            for body in ("", "x", "[]", '"go"', "{", "null", "17"):
+                self.assertEqual(board.post(body)[0], 400, body)
+            for command in ({}, {"do": 5}, {"do": "format"}, {"do": "slow"}, {"do": "slow", "ms": -1}, {"do": "slow", "ms": 1e9},
+                            {"do": "client", "count": 0}, {"do": "client", "count": "all"}, {"do": "hog", "count": 1001},
+                            {"do": "leave", "client": 7}, {"do": "leave", "client": "x"}, {"do": "leave"},
+                            {"do": "step"}, {"do": "ask"}, {"do": "ask", "text": "1\n2"}, {"do": "ask", "text": "9" * 201},
+                            {"do": "kill"}, {"do": "stage"}):
+                status, why = board.post(json.dumps(command))
+                self.assertEqual(status, 409, command)
+                self.assertRegex(why, r"\A[^\n]+\n\Z", command)
+            self.assertEqual(board.do("pause")[0], 200)
+            for more in ({"id": "x"}, {"id": -1}, {"id": 4294967295}, {"id": 1e300}):
+                self.assertEqual(board.do("step", **more)[0], 409, more)
+            self.assertIn(board.post(json.dumps({"do": "x" * 5000}))[0], (400, 413))
+            self.assertEqual(board.do("go")[0], 200)
+
+    def test_no_program_is_started_but_a_stage_of_the_list(self):
+        with Board("02") as board:
+            before = board.others()
+            for name in ("/bin/sh", "../../../../bin/sh", "02_threads;id", "$(id)", "compare", "", "02"):
+                status, why = board.do("stage", name=name)
+                self.assertEqual((status, why), (409, "there is no such stage\n"), name)
+            self.assertEqual(board.others(), before)
+
+    def test_whoever_watches_is_told_of_those_who_come_and_go(self):
+        with Board("02") as board:
+            frames = board.frames()
+            self.assertTrue(next(frames)["key"])
+            self.assertEqual(board.do("client")[0], 200)
+            there = next(client for frame in frames for client in frame.get("c", []) if client[2] != 0)
+            self.assertEqual(there[:2], [1, "client"])
+            next(frame for frame in frames if frame.get("m", {}).get("rate", 0) > 0)
+            # The server sees the same client by the port of its end.
+            board.wait_for("it is in the table", lambda frame: any(
+                place[1] == 1 and place[9] == there[2] for place in frame.get("p", [])))
+            self.assertEqual(board.do("leave", client=1)[0], 200)
+            next(frame for frame in frames if 1 in frame.get("cx", []))
+            frames.close()
+
+    def test_a_request_by_hand_has_its_reply(self):
+        with Board("02") as board:
+            frames = board.frames()
+            self.assertEqual(board.do("ask", text="30")[0], 200)
+            said = []
+            while len(said) < 2:
+                said += next(frames).get("said", [])
+            self.assertEqual([line[1:3] for line in said], [[False, "30"], [True, "832040"]])
+            frames.close()
+
+    def test_there_are_never_more_than_a_thousand(self):
+        with Board("07") as board:
+            self.assertEqual(board.do("idle", count=999)[0], 200)
+            self.assertEqual(board.do("idle")[0], 200)
+            self.assertEqual(board.do("client")[0], 409)
+            self.assertEqual(board.do("ask", text="1")[0], 409)
+            board.wait_for("all are accepted", lambda frame: frame.get("key") and len(
+                [place for place in frame.get("p", []) if place[1] == 1]) == 1000)
+            self.assertEqual(board.do("leave", all=True)[0], 200)
+            board.wait_for("all are gone", lambda frame: frame.get("key") and not any(
+                place[1] == 1 for place in frame.get("p", [])))
+
+    def test_another_stage_has_the_same_clients(self):
+        with Board("02") as board:
+            board.do("client", count=3)
+            first = board.stage_port()
+            self.assertEqual(board.do("stage", name="04_generators")[0], 200)
+            frame = board.wait_for("they have come over", lambda frame: frame.get("key")
+                                   and frame["stage"] == "04_generators" and len(frame.get("c", [])) == 3
+                                   and all(client[2] for client in frame["c"]))
+            self.assertEqual([client[0] for client in frame["c"]], [1, 2, 3])
+            with self.assertRaises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", first))
+
+    def test_a_worker_can_be_killed_and_nobody_else(self):
+        with Board("05") as board:
+            self.assertEqual(board.do("ask", text="30")[0], 200)
+            workers = board.wait_for("there are workers", lambda frame: frame.get("key") and any(
+                place[1] == 3 for place in frame.get("p", [])))
+            pids = {place[10] for place in workers["p"] if place[1] == 3}
+            self.assertTrue(pids <= set(board.others()))
+            self.assertEqual(board.do("kill"), (200, "done\n"))
+            board.wait_for("it is told", lambda frame: any("was killed" in text for text in frame.get("news", [])))
+            eventually("it is gone", lambda: not pids <= set(board.others()))
+            with Client(board.stage_port()) as client:
+                self.assertEqual(client.ask("20"), "6765")
+
+    def test_a_stage_that_dies_is_told_of_and_another_one_can_be_chosen(self):
+        with Board("01") as board:
+            (stage,) = board.others()
+            os.kill(stage, signal.SIGKILL)
+            board.wait_for("it is told", lambda frame: any("01_blocking has ended: signal 9" in text for text in frame.get("news", [])))
+            self.assertEqual(board.do("pause"), (409, "no stage is running; choose one\n"))
+            self.assertEqual(board.do("stage", name="02_threads")[0], 200)
+            with Client(board.stage_port("02_threads")) as client:
+                self.assertEqual(client.ask("20"), "6765")
+
+    def test_so_many_may_watch_and_no_more(self):
+        with Board("01") as board:
+            watching = []
+            for _ in range(16):
+                frames = board.frames()
+                next(frames)
+                watching.append(frames)
+            self.assertEqual(board.request("GET", board.path + "frames")[0], 503)
+            self.assertEqual(board.do("client")[0], 200)  # commands have threads of their own
+            for frames in watching:
+                frames.close()
+            eventually("there is room again", lambda: self.can_watch(board))
+
+    @staticmethod
+    def can_watch(board):
+        try:
+            frames = board.frames()
+            next(frames)
+            frames.close()
+            return True
+        except AssertionError:
+            return False
+
+
+class WhatIsLeftBehind(unittest.TestCase):
+    def started(self, *arguments):
+        board = Board(*arguments)
+        self.addCleanup(board.__exit__)
+        return board
+
+    def gone(self, board):
+        eventually("nobody is left", lambda: not processes_of(board.program.pid))
+
+    def test_ctrl_c_leaves_nothing_behind(self):
+        board = self.started("05")
+        board.do("client", count=5)
+        board.do("hog")
+        board.do("pause")
+        frames = board.frames()
+        next(frames)
+        os.killpg(board.program.pid, signal.SIGINT)  # as a terminal does
+        self.assertEqual(board.program.wait(PATIENCE), 0)
+        self.gone(board)
+        for _ in frames:  # whoever watches is done
+            pass
+
+    def test_nor_does_a_board_that_is_killed(self):
+        board = self.started("03")
+        board.do("hog", count=2)
+        self.assertGreater(len(board.others()), 1)
+        board.do("pause")
+        board.program.kill()
+        self.gone(board)
+
+    def test_a_stage_that_is_paused_goes_on_when_its_board_is_stopped(self):
+        for stage in ("01", "02", "04", "07"):
+            with self.subTest(stage=stage), Board(stage) as board:
+                port = board.stage_port()
+                self.assertEqual(board.do("pause")[0], 200)
+                with Client(port) as client:
+                    client.file.write("20\n")
+                    client.file.flush()
+                    client.socket.settimeout(0.5)  # in which all others would be answered
+                    with self.assertRaises(TimeoutError):
+                        client.socket.recv(1)
+                    client.socket.settimeout(PATIENCE)
+                    os.kill(board.program.pid, signal.SIGSTOP)
+                    self.assertEqual(client.socket.recv(100), b"6765\n")
+                os.kill(board.program.pid, signal.SIGCONT)
+
+    def test_a_recording_is_a_page_of_its_own(self):
+        with tempfile.TemporaryDirectory() as directory:
+            file = os.path.join(directory, "it's a page.html")
+            done = subprocess.run([BOARD, "02", "--with", "client,2*idle", "--for", "4", "--record", file], capture_output=True,
+                                  text=True, timeout=PATIENCE)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn(file, done.stdout)
+            with open(file, encoding="utf-8") as page:
+                text = page.read()
+        frames = json.loads(re.search(r'id="frames">(.*?)</script>', text, re.DOTALL)[1])
+        self.assertTrue(frames[0]["key"])
+        self.assertEqual(frames[-1]["pace"], "free")
+        numbers = {client[0] for frame in frames for client in frame.get("c", [])}
+        self.assertEqual(numbers, {1, 2, 3})
+        stages = json.loads(re.search(r'id="stages">(.*?)</script>', text, re.DOTALL)[1])
+        self.assertEqual([stage["name"] for stage in stages], ["02_threads"])
+        self.assertIn("connect-src 'none'", text)
+
+    def test_mistakes_are_told_in_a_line(self):
+        for arguments, status in ((["nosuch"], 1), (["0"], 1), (["--for", "soon"], 2), (["--with", "wolf"], 2), (["--with", "0*hog"], 2),
+                                  (["--record", "/no/such/file.html", "02"], 1), (["02", "--", "--no-such-option"], 1), (["--port", "70000"], 2)):
+            done = subprocess.run([BOARD, *arguments], capture_output=True, text=True, timeout=PATIENCE)
+            self.assertEqual(done.returncode, status, (arguments, done))
+            self.assertRegex(done.stderr, r"\Aboard: [^\n]+\n\Z", arguments)
+            self.assertEqual(done.stdout, "", arguments)
+
+
+if __name__ == "__main__":
+    unittest.main()
