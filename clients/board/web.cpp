@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <latch>
 #include <thread>
 
 namespace ground::board {
@@ -63,7 +64,10 @@ class Web::Impl {
     Impl(std::uint16_t port, const std::vector<StageEntry>& stages, Session& session, Film& film)
         : stages_(stages), session_(session), film_(film), token_(random_text())
     {
-        server_.new_task_queue = [] { return new httplib::ThreadPool(threads); };  // it owns it
+        server_.new_task_queue = [this] {
+            listens_.count_down();                    // it asks when it has begun to run
+            return new httplib::ThreadPool(threads);  // it owns it
+        };
         server_.set_keep_alive_timeout(1);  // so that ending takes no longer than that
         server_.set_read_timeout(2s);
         server_.set_write_timeout(5s);
@@ -87,18 +91,13 @@ class Web::Impl {
                 fmt::format("can't listen on port {}; choose another one with --port", port));
         }
         address_ = fmt::format("http://127.0.0.1:{}/{}/", port_, token_);
-        thread_ = std::thread([this] {
-            server_.listen_after_bind();
-            listened_ = true;
-        });
+        thread_ = std::thread([this] { server_.listen_after_bind(); });
     }
 
     ~Impl()
     {
         film_.end();
-        while (!server_.is_running() && !listened_) {  // a stop() before it runs would be lost
-            std::this_thread::sleep_for(1ms);
-        }
+        listens_.wait();  // a stop() before that would be lost
         server_.stop();
         thread_.join();
     }
@@ -233,7 +232,7 @@ class Web::Impl {
     int port_ = 0;
     std::string address_;
     std::atomic<int> viewers_{0};
-    std::atomic<bool> listened_{false};
+    std::latch listens_{1};
     httplib::Server server_;
     std::thread thread_;
 };
