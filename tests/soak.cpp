@@ -44,8 +44,8 @@ constexpr std::string_view worker_died = "[Error] worker died";
 
 // What its memory may grow by from the middle of the soak to the end. It is a matter of how many
 // guests happened to come together: stacks that threads have left, allocator's arenas, deques. What
-// a guest leaves behind, if only 100 bytes of it, grows by more than that within a minute.
-constexpr std::size_t memory_noise = 1 << 19;
+// a guest leaves behind, if only 100 bytes of it, grows by more than that within two minutes.
+constexpr std::size_t memory_noise = 1 << 20;
 
 unsigned number_option(std::string_view name, unsigned otherwise)
 {
