@@ -65,7 +65,7 @@ What is measured:
       --external NAME=HOST:PORT
                            also a server that somebody else runs; repeatable
                            (alone: only these; its CPU and memory are not known)
-      --pool KIND          processes, threads, inline or broker, where there is one
+      --pool KIND          processes, threads, inline or broker, if it has one
 How:
   -c, --connections N      clients in a crowd                              [16]
   -d, --duration TIME      of one measurement: 2s, 500ms                   [1s]
