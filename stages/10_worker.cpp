@@ -137,10 +137,11 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
 
 int main(int argc, char** argv)
 {
-    Worker worker{parse_worker_options(argc, argv, about), {}};
+    // For ever: the thread that waits for signals may still be ringing when main() ends.
+    static Worker& worker = *new Worker{parse_worker_options(argc, argv, about), {}};
     // It finishes what it has begun if that does not take long. If it does, another worker does it:
     // to be killed is an ordinary end for a worker.
-    stop_on_signals([&worker] {
+    stop_on_signals([] {
         worker.ending = true;
         worker.bell.ring();
     });

@@ -42,6 +42,20 @@ inline constexpr bool sanitized = false;
 inline constexpr bool sanitized = false;
 #endif
 
+// ThreadSanitizer holds a signal's handler back until the system call that it has interrupted has
+// returned; accept() is restarted, so that may be as long as nobody comes.
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool handlers_are_held_back = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool handlers_are_held_back = true;
+#else
+inline constexpr bool handlers_are_held_back = false;
+#endif
+#else
+inline constexpr bool handlers_are_held_back = false;
+#endif
+
 // How much longer than in a plain build things may take: the one place that knows.
 inline constexpr int slowdown = sanitized ? 4 : 1;
 
