@@ -23,8 +23,6 @@ using namespace ground;
 
 namespace {
 
-constexpr unsigned cheap = 20;  // computed about as fast as another thread is woken
-
 struct Worker {
     Options options;
     Bell bell;  // a number has been computed, or we are to end
@@ -34,13 +32,9 @@ struct Worker {
 
 // Computes on the other thread. This one comes back to the connection again and again: a worker
 // that computed here for a minute would send no heartbeats, and the broker would take it for dead
-// and give its request to the next one, who would fare no better. What is cheap is not worth the
-// way to the other thread and back.
+// and give its request to the next one, who would fare no better.
 Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned n)
 {
-    if (n <= cheap) {
-        return fib(n);
-    }
     const Future<Number> number = thread.submit(n);
     number.add_done_callback([&worker](const auto&) { worker.bell.ring(); });
     try {

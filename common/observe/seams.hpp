@@ -174,11 +174,14 @@ inline void runs_now(Who who) noexcept
     }
 }
 
-// A socket's scheduler has been told that it is room that somebody waits for.
-inline void wants_room(int fd) noexcept
+// A scheduler waits for room with the sockets of this map, by descriptor.
+template <typename Map>
+void want_room(const Map& sockets) noexcept
 {
     if (watched()) [[unlikely]] {
-        detail::want_room(fd);
+        for (const auto& [fd, value] : sockets) {
+            detail::want_room(fd);
+        }
     }
 }
 

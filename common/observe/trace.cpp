@@ -249,25 +249,17 @@ try {
         std::exit(EXIT_FAILURE);
     }
     auto watcher = std::make_unique<Watcher>();
-    ::signal(SIGCHLD, SIG_DFL);  // whoever has started us may ignore it, and that is inherited
-    sigset_t awaited;
-    ::sigemptyset(&awaited);
-    ::sigaddset(&awaited, SIGINT);
-    ::sigaddset(&awaited, SIGTERM);
-    ::sigaddset(&awaited, SIGCHLD);
-    sigset_t before;
-    ::sigprocmask(SIG_BLOCK, &awaited, &before);  // what comes before we wait is not lost
+    const ParentSignals signals;
     const pid_t parent = ::getpid();
     const pid_t server = check(::fork(), "fork");
     if (server != 0) {
-        collect(std::move(trace), *watcher, server, awaited, file, stage);
+        collect(std::move(trace), *watcher, server, signals.awaited(), file, stage);
     }
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) {
         ::_exit(EXIT_FAILURE);  // it died before the line above could take effect
     }
-    leave_interrupts_to_parent();
-    ::sigprocmask(SIG_SETMASK, &before, nullptr);
+    signals.leave_to_parent();
     attach(watcher->descriptor());
 } catch (const std::system_error& error) {
     log("{}: can't trace: {}; start it without --trace", stage, error.what());

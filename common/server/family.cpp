@@ -66,20 +66,12 @@ void signal_all(const std::vector<pid_t>& children, int number) noexcept
 
 std::vector<Descriptor> fork_family(const Options& options, std::vector<Descriptor> sockets)
 {
-    ::signal(SIGCHLD, SIG_DFL);  // whoever has started us may ignore it, and that is inherited
-    sigset_t awaited;
-    ::sigemptyset(&awaited);
-    ::sigaddset(&awaited, SIGINT);
-    ::sigaddset(&awaited, SIGTERM);
-    ::sigaddset(&awaited, SIGCHLD);
-    sigset_t before;
-    ::sigprocmask(SIG_BLOCK, &awaited, &before);  // what comes before we wait is not lost
+    const ParentSignals signals;
     std::vector<pid_t> children;
     for (Descriptor& socket : sockets) {
         const pid_t child = fork_child();
         if (child == 0) {
-            leave_interrupts_to_parent();
-            ::sigprocmask(SIG_SETMASK, &before, nullptr);
+            signals.leave_to_parent();
             std::vector<Descriptor> own;
             own.push_back(std::move(socket));
             return own;
@@ -93,7 +85,7 @@ std::vector<Descriptor> fork_family(const Options& options, std::vector<Descript
         children.push_back(child);
     }
     sockets.clear();  // or newcomers would knock here, too, when a child has gone
-    wait_for_all(std::move(children), awaited);
+    wait_for_all(std::move(children), signals.awaited());
 }
 
 }  // namespace ground

@@ -96,10 +96,21 @@ void exit_on_signals()
 #endif
 }
 
-void leave_interrupts_to_parent() noexcept
+ParentSignals::ParentSignals() noexcept
+{
+    ::signal(SIGCHLD, SIG_DFL);  // whoever has started us may ignore it, and that is inherited
+    ::sigemptyset(&awaited_);
+    ::sigaddset(&awaited_, SIGINT);
+    ::sigaddset(&awaited_, SIGTERM);
+    ::sigaddset(&awaited_, SIGCHLD);
+    ::sigprocmask(SIG_BLOCK, &awaited_, &before_);
+}
+
+void ParentSignals::leave_to_parent() const noexcept
 {
     parent_takes_interrupts = true;
     ::signal(SIGINT, SIG_IGN);
+    ::sigprocmask(SIG_SETMASK, &before_, nullptr);
 }
 
 void stop_on_signals(asio::io_context& context, std::function<void()> stop)

@@ -26,10 +26,25 @@ void stop_on_signals(asio::io_context& context, std::function<void()> stop);
 // all that it may do is to post, or to ring.
 void stop_on_signals(std::function<void()> stop);
 
-// For a child of a server that passes its signals on (see family.hpp): from now on the functions
-// above take SIGTERM only, and SIGINT is ignored. Ctrl-C reaches parent and children; with what the
-// parent passes on it would be a second signal.
-void leave_interrupts_to_parent() noexcept;
+// For a server that is about to fork, whose parent waits for its children and passes SIGINT and
+// SIGTERM on to them, as SIGTERM (see family.hpp). From here on these and SIGCHLD are held back:
+// what comes before the parent waits is not lost.
+class ParentSignals {
+  public:
+    ParentSignals() noexcept;
+
+    // What the parent waits for: with sigwait(), say.
+    [[nodiscard]] const sigset_t& awaited() const noexcept { return awaited_; }
+
+    // In the child: it takes signals again. But the functions above take SIGTERM only there, and
+    // SIGINT is ignored. Ctrl-C reaches parent and children; with what the parent passes on it
+    // would be a second signal.
+    void leave_to_parent() const noexcept;
+
+  private:
+    sigset_t awaited_;
+    sigset_t before_;
+};
 
 // Threads that are started while this lives take no signals: those are for the main thread, or for
 // whom it has told to wait for them.

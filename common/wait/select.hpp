@@ -27,9 +27,7 @@ struct Selected {
 template <typename Map>
 [[nodiscard]] Selected select(const Map& to_recv, const Map& to_send, Here here = Here::at())
 {
-    for (const auto& [fd, value] : to_send) {
-        observe::wants_room(fd);
-    }
+    observe::want_room(to_send);
     const observe::Seam seam(observe::selects, observe::this_thread, here);
     int highest = -1;
     const auto set_of = [&highest](const Map& map) {
