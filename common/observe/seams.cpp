@@ -57,7 +57,10 @@ std::uint64_t nanoseconds() noexcept
 
 // CLOCK_MONOTONIC in microseconds. To read it takes about as long as all else that a seam does. So
 // where there is a counter in the processor that takes a third of that, the clock is read anew only
-// when the last time was too long ago; in between, the counter says how much has passed.
+// when the last time was too long ago; in between, the counter says how much has passed. Something
+// may come between reading the one and the other: a page fault (a child that has just been forked
+// has many), another thread. Whatever it is, what is returned may be late, but never early, or time
+// would go back when the clock is read the next time.
 #if defined(__x86_64__)
 constexpr std::uint64_t trusted = 200'000;  // ticks: less than 0.2 ms
 struct Reading {
@@ -75,18 +78,24 @@ std::uint64_t now() noexcept
     if (passed < trusted && per_tick != 0) {
         return (last.time + (passed * per_tick >> 20U)) / 1'000;
     }
-    last = {ticks, nanoseconds()};
+    last.time = nanoseconds();
+    last.ticks = __builtin_ia32_rdtsc();           // afterwards: see above
     const std::uint64_t long_enough = 10'000'000;  // to know how fast it counts
     const std::uint64_t since = last.time - first_reading.time;
-    if (since >= long_enough && ticks > first_reading.ticks) {
+    if (since >= long_enough && last.ticks > first_reading.ticks) {
         const auto ratio =
-            static_cast<double>(since) / static_cast<double>(ticks - first_reading.ticks);
-        per_tick = static_cast<std::uint64_t>(ratio * (1U << 20U));
+            static_cast<double>(since) / static_cast<double>(last.ticks - first_reading.ticks);
+        constexpr double rather_late = 0.999;  // the clock itself may be slowed down a little
+        per_tick = static_cast<std::uint64_t>(rather_late * ratio * (1U << 20U));
     }
     return last.time / 1'000;
 }
 
-void begin_to_count() noexcept { first_reading = {__builtin_ia32_rdtsc(), nanoseconds()}; }
+void begin_to_count() noexcept
+{
+    first_reading.ticks = __builtin_ia32_rdtsc();
+    first_reading.time = nanoseconds();  // afterwards: a count that seems slow makes nobody early
+}
 #else
 std::uint64_t now() noexcept { return nanoseconds() / 1'000; }
 void begin_to_count() noexcept {}
