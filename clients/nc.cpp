@@ -82,6 +82,7 @@ class Conversation {
     // More is read from standard input only when this is sent: memory stays bounded.
     static constexpr std::size_t enough = 65536;
 
+    void choose_farewell();
     void wait();
     [[nodiscard]] std::optional<Nanoseconds> time_left() const;
     void read_input();
@@ -116,19 +117,24 @@ class Conversation {
 void Conversation::run()
 {
     while (!done_) {
-        show_prompt();
+        choose_farewell();
+        show_prompt();  // Ctrl-C may come as soon as it is there
         wait();
+    }
+}
+
+// Ctrl-C while a reply is owed: the server shall know. Else we leave in peace.
+void Conversation::choose_farewell()
+{
+    if (const bool owed = !owed_.empty(); owed != leaves_by_reset_) {
+        reset_on_close(socket_, owed);
+        leaves_by_reset_ = owed;
     }
 }
 
 // Until there is something to do, and does it.
 void Conversation::wait()
 {
-    // Ctrl-C while a reply is owed: the server shall know. Else we leave in peace.
-    if (const bool owed = !owed_.empty(); owed != leaves_by_reset_) {
-        reset_on_close(socket_, owed);
-        leaves_by_reset_ = owed;
-    }
     const bool may_read = !input_ended_ && !send_failed_ && unsent_.size() < enough;
     const bool may_send = !unsent_.empty() && now_ >= next_send_;
     // A negative descriptor is one that poll() ignores.
