@@ -872,9 +872,9 @@ UNLUCKY = re.compile(
 def shape(lines):
     """What is left of recorded lines when their figures may be others tomorrow."""
     text = "\n".join(line for line in lines if not UNLUCKY.match(line))
-    # What was on its way when Ctrl-C came, and whom a server has seen leave by then, is a matter of the moment.
+    # What was on its way when Ctrl-C or the end came, and whom a server has seen leave by then, is a matter of the moment.
     text = re.sub(r"^(\^C)\n(?:.*(?:reqs/sec|fib\(\d+\) =).*\n)+\n?", r"\1\n", text, flags=re.M)
-    text = re.sub(r"^.*fib\(\d+\) = .*\n(?=\^C$)", "", text, flags=re.M)
+    text = re.sub(r"^(?:.*(?:reqs/sec +p50|fib\(\d+\) =).*\n)+(?=\^C$|  Stats )", "", text, flags=re.M)
     text = re.sub(r"^Closed [\d.:]+\n", "", text, flags=re.M)
     text = re.sub(r"\brequest in\b", "requests in", text)
     # What compare concludes from figures: who was the fastest, whether the client was the limit, how much runs differed.
@@ -905,16 +905,21 @@ def difference(old, new):
 
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
-PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-def enter_network_namespace():
-    """Gives this process a loopback interface of its own, where every port is free. False if not allowed."""
+def called(result, what):
+    if result == -1:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+def own_network(others=0):
+    """Gives this process a loopback interface of its own, where every port is free, and other namespaces."""
     uid, gid = os.geteuid(), os.getegid()
-    if LIBC.unshare(CLONE_NEWNET) != 0:
-        if LIBC.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
-            return False
+    if LIBC.unshare(CLONE_NEWNET | others) == -1:
+        called(LIBC.unshare(CLONE_NEWUSER | CLONE_NEWNET | others), "unshare")
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
@@ -923,17 +928,41 @@ def enter_network_namespace():
         request = struct.pack("16sH14x", b"lo", 0)
         flags = struct.unpack("16sH14x", fcntl.ioctl(any_socket, get_flags, request))[1]
         fcntl.ioctl(any_socket, set_flags, struct.pack("16sH14x", b"lo", flags | up))
-    return True
 
 
-def can_have_namespaces():
+def own_network_and_processes():
+    """As own_network(); then goes on in a child that sees (with pgrep, say) what it has started, and nothing else."""
+    own_network(CLONE_NEWPID | CLONE_NEWNS)
     child = os.fork()
-    if child == 0:
+    if child != 0:
+        wait_in_place_of(child)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    called(LIBC.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount /")
+    called(LIBC.mount(b"proc", b"/proc", b"proc", 0, None), "mount /proc")
+
+
+def wait_in_place_of(child):
+    """Ends as the child does. What this process is told by a signal it passes on."""
+    while True:
         try:
-            os._exit(0 if enter_network_namespace() else 1)
-        finally:
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            os._exit(0 if os.waitpid(child, 0)[1] == 0 else 1)
+        except KeyboardInterrupt:
+            os.kill(child, signal.SIGTERM)
+
+
+def namespaces():
+    """Which of the two functions above can be had here. Containers often allow none, or no /proc of one's own."""
+    for enter in (own_network_and_processes, own_network):
+        child = os.fork()
+        if child == 0:
+            try:
+                enter()
+                os._exit(0)
+            except OSError:
+                os._exit(1)
+        if os.waitpid(child, 0)[1] == 0:
+            return enter
+    return None
 
 
 def port_is_free():
@@ -1079,18 +1108,18 @@ def interrupt(_number, _frame):
     raise KeyboardInterrupt
 
 
-def start_unit(unit, slow, deadline, namespaces, scratch):
+def start_unit(unit, slow, deadline, enter, scratch):
     """Plays a unit in a child process. Returns the child and the file in which it leaves its result."""
     result = Path(tempfile.mkstemp(prefix="result.", dir=scratch)[1])
     child = os.fork()
     if child != 0:
         return child, result
     try:
+        if enter:
+            enter()
         # What has lost its parent becomes our child, and is waited for at once: there are pages that watch it go.
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGCHLD, lambda number, frame: reap())
-        if namespaces:
-            enter_network_namespace()
         shown, problems = play_unit(unit, slow, deadline)
         result.write_text(json.dumps({"shown": list(shown.items()), "problems": problems}), encoding="utf-8")
         os._exit(0)
@@ -1105,8 +1134,8 @@ def start_unit(unit, slow, deadline, namespaces, scratch):
 
 def play_units(units, slow, deadline, jobs, scratch):
     """Returns per unit what its blocks show, and what went wrong: (line, text, ...) each."""
-    namespaces = can_have_namespaces()
-    if not namespaces:
+    enter = namespaces()
+    if not enter:
         jobs = 1
         if not port_is_free():
             sys.exit(f"docs: port {PORT} is taken; end what listens there (ss -ltnp shows it)")
@@ -1116,7 +1145,7 @@ def play_units(units, slow, deadline, jobs, scratch):
             while waiting and len(running) < jobs:
                 unit = waiting.pop(0)
                 make_folder(unit, scratch)
-                child, result = start_unit(unit, slow, deadline, namespaces, scratch)
+                child, result = start_unit(unit, slow, deadline, enter, scratch)
                 running[child] = (unit, result)
             child, status = os.wait()
             if child not in running:
@@ -1237,17 +1266,19 @@ def both_shapes(block, lines):
     return [line.rstrip() for line in old], [line.rstrip() for line in new]
 
 
-def as_shown(unit, shown, problems):
-    pairs = [both_shapes(block, shown[block.line]) for block in unit.blocks if block.line in shown]
-    return not problems and all(old == new for old, new in pairs)
+def stale(page, block, lines):
+    """A finding, or None if the page shows what there is now."""
+    old, new = both_shapes(block, lines)
+    if old == new:
+        return None
+    what = f"'{block.kind} {block.argument}'".replace(" '", "'")
+    return Finding(page.name, block.line, f"{what} is stale; run: scripts/docs --record {page.name}", difference(old, new))
 
 
-def compare(page, contents):
-    for block, lines in contents.items():
-        old, new = both_shapes(block, lines)
-        if old != new:
-            what = f"'{block.kind} {block.argument}'".replace(" '", "'")
-            page.finding(block.line, f"{what} is stale; run: scripts/docs --record {page.name}", difference(old, new))
+def deviations(unit, shown, problems):
+    """Findings: where a unit that was played is not as its page shows it."""
+    found = [stale(unit.page, block, shown[block.line]) for block in unit.blocks if block.line in shown]
+    return [finding for finding in found if finding] + [Finding(unit.page.name, *problem) for problem in problems]
 
 
 def main():
@@ -1300,9 +1331,12 @@ def main():
         if options.check:
             # Which of two processes was first, say, may be the other way round once, on a busy machine. What is
             # stale stays so: a page gets a second chance, alone, and that is said.
-            again = [unit for unit, result in results.items() if not unit.patch and not as_shown(unit, *result)]
-            for unit in again:
-                print(f"docs: {unit.page.name} is run once more: it was not as shown", file=sys.stderr)
+            again = []
+            for unit, result in results.items():
+                found = [] if unit.patch else deviations(unit, *result)
+                if found:
+                    again.append(unit)
+                    print(f"docs: {unit.page.name} is run once more: it was not as shown", *found, sep="\n", file=sys.stderr)
             results.update(play_units(again, slow, options.deadline, 1, scratch))
         for unit, (shown, problems) in results.items():
             contents[unit.page].update({block: shown[block.line] for block in unit.blocks if block.line in shown})
@@ -1310,7 +1344,8 @@ def main():
                 unit.page.finding(line, text, *more)
     for page in pages:
         if options.check:
-            compare(page, contents[page])
+            found = [stale(page, block, lines) for block, lines in contents[page].items()]
+            page.findings += [finding for finding in found if finding]
         elif page.refill(contents[page]):
             print(f"{page.name}: recorded")
         findings += sorted(page.findings, key=lambda finding: finding.line)

@@ -185,6 +185,9 @@ servus
 # How long a process sleeps that is to be found again; another run of these tests has another number.
 LONG = 100_000_000 + os.getpid()
 
+# Succeeds where a page can have processes of its own.
+OWN_PROCESSES = "unshare --user --map-root-user --net --pid --fork --mount-proc true".split()
+
 
 def sleepers():
     return subprocess.run(["pgrep", "-f", f"^sleep {LONG}"], capture_output=True, check=False).stdout
@@ -398,6 +401,13 @@ class Runs(DocsTest):
         self.break_page("wrong 0", "wrong 1")
         self.assert_finding("page.md:1: .*stale")
 
+    def test_how_many_replies_there_were_before_the_end_is_a_figure(self):
+        self.record(self.run_page("$ printf 'begin\\n  Stats   Avg\\n'", options="figures"))
+        self.break_page("begin\n", "begin\n3 reqs/sec   p50 2 us\n1 s   fib(40) = 102334155\n")
+        self.assert_current()
+        self.break_page("3 reqs/sec   p50 2 us", "0 reqs/sec   no reply for 1 s")
+        self.assert_finding("page.md:1: .*stale")
+
     def test_what_was_different_only_once_is_not_stale(self):
         self.record(self.run_page("$ build/release/hello"))
         self.write("elsewhere/hello", f"#!/bin/sh\nmkdir {self.root}/once 2>&- && echo unlucky || echo hello\n", 0o755)
@@ -531,6 +541,15 @@ class Runs(DocsTest):
         for name in ("page", "page2", "page3"):
             self.write(f"docs/{name}.md", page)
         self.assert_current("--jobs", "3")
+
+    @unittest.skipIf(subprocess.run(OWN_PROCESSES, check=False).returncode, "no namespaces for us here")
+    def test_a_page_does_not_see_what_others_have_started(self):
+        with subprocess.Popen(["sleep", str(LONG)]) as ours:
+            try:
+                self.record(self.run_page(f"$ pgrep -fc '^sleep {LONG}'"))
+                self.assertIn("\n0\n", self.read())
+            finally:
+                ours.kill()
 
 
 class Markers(DocsTest):

@@ -12,7 +12,12 @@ namespace {
 
 bool is_held(const observe::Seen& seen) { return seen.where.state == State::held; }
 
-// Its processes and threads use no time for a while.
+void wait_until_held(Watched& watched)
+{
+    eventually("somebody is held", [&] { return watched.find(is_held).has_value(); });
+}
+
+// Its processes and threads use no time for a while: the sleep is what is measured, and no wait.
 bool stands_still(const Program& program)
 {
     const auto before = cpu_time_with_descendants(program);
@@ -30,7 +35,7 @@ TEST_CASE("observe: a paused server does nothing; afterwards it goes on where it
 
     watched.watcher().pause();
     client.send("20\n");
-    eventually("somebody is held", [&] { return watched.find(is_held).has_value(); });
+    wait_until_held(watched);
     CHECK(stands_still(watched.server()));
     CHECK_FALSE(client.readable());
     CHECK(watched.find(is_held));
@@ -47,7 +52,7 @@ TEST_CASE("observe: the kernel goes on taking in clients and bytes while the ser
     Client second(watched.server());
     first.send("10\n");
     second.send("20\n");
-    eventually("somebody is held", [&] { return watched.find(is_held).has_value(); });
+    wait_until_held(watched);
     CHECK(server_end(watched.server(), first)->unread == 3);
     CHECK(server_end(watched.server(), second)->unread == 3);
     watched.watcher().go();
@@ -92,7 +97,7 @@ TEST_CASE("observe: SIGTERM ends a pause, and the server as promptly as ever")
     CHECK(client.ask("10\n") == "55");
     watched.watcher().pause();
     client.send("20\n");
-    eventually("somebody is held", [&] { return watched.find(is_held).has_value(); });
+    wait_until_held(watched);
     watched.server().signal(SIGTERM);
     if (stage().finishes_when_stopped()) {
         CHECK(client.read_line() == "6765");  // it had it already
