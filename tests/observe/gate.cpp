@@ -17,6 +17,12 @@ void wait_until_held(Watched& watched)
     eventually("somebody is held", [&] { return watched.find(is_held).has_value(); });
 }
 
+// A lease takes seconds, and is no stage's business: threads, one thread and processes will do.
+bool shows_leases()
+{
+    return stage().is("02_threads") || stage().is("02c_fork") || stage().is("04_generators");
+}
+
 // Its processes and threads use no time for a while: the sleep is what is measured, and no wait.
 bool stands_still(const Program& program)
 {
@@ -61,7 +67,9 @@ TEST_CASE("observe: the kernel goes on taking in clients and bytes while the ser
     CHECK(second.read_line() == "6765");
 }
 
-TEST_CASE("observe: without a lease it is free again after 2 s, whatever has become of the watcher")
+TEST_CASE(
+    "observe: without a lease it is free again after 2 s, whatever has become of the watcher" *
+    only_if(shows_leases()))
 {
     Watched watched;
     Client client(watched.server());
@@ -73,7 +81,8 @@ TEST_CASE("observe: without a lease it is free again after 2 s, whatever has bec
     CHECK(std::chrono::steady_clock::now() - before >= std::chrono::milliseconds(1'500));
 }
 
-TEST_CASE("observe: a lease that is renewed holds it for as long as that goes on")
+TEST_CASE("observe: a lease that is renewed holds it for as long as that goes on" *
+          only_if(shows_leases()))
 {
     Watched watched;
     Client client(watched.server());
