@@ -94,6 +94,28 @@ pid_t broker_pid()
     return pid;
 }
 
+// The broker stands still for as long as this lives.
+class StoppedBroker {
+  public:
+    StoppedBroker() : StoppedBroker(broker_pid())
+    {
+        // Its threads go on until one of them has had its turn and has taken the signal.
+        eventually("the broker stands still", [this] {
+            const auto threads = threads_of(pid_);
+            return std::all_of(threads.begin(), threads.end(),
+                               [](const ProcessInfo& thread) { return thread.state == 'T'; });
+        });
+    }
+    ~StoppedBroker() { ::kill(pid_, SIGCONT); }
+    StoppedBroker(const StoppedBroker&) = delete;
+    StoppedBroker& operator=(const StoppedBroker&) = delete;
+
+  private:
+    explicit StoppedBroker(pid_t pid) : pid_(pid) { REQUIRE(::kill(pid_, SIGSTOP) == 0); }
+
+    const pid_t pid_;
+};
+
 // What scripts/broker allows RabbitMQ to take.
 constexpr std::chrono::seconds time_to_start{300};
 
@@ -618,23 +640,16 @@ TEST_CASE("broker: one that accepts and never answers is noticed")
     const Worker worker(queue);
     Client client(server);
     REQUIRE(client.ask("20\n") == "6765");
-    const pid_t broker = broker_pid();
-    REQUIRE(::kill(broker, SIGSTOP) == 0);
-    client.send("21\n");
-    std::string reply;
-    try {
+    {
+        const StoppedBroker stopped;
+        client.send("21\n");
         server.err().wait_for("lost the broker");  // two heartbeats have not come: 10 s
         worker.err().wait_for("heartbeat");
-        reply = client.read_line();
-    } catch (...) {
-        ::kill(broker, SIGCONT);
-        throw;
+        CHECK(client.read_line() == "[Error] lost the broker, and perhaps the answer; ask again");
+        // What is asked now waits for the next connection.
+        client.send("22\n");
+        wait_until_read(server, client);
     }
-    CHECK(reply == "[Error] lost the broker, and perhaps the answer; ask again");
-    // What is asked now waits for the next connection.
-    client.send("22\n");
-    wait_until_read(server, client);
-    REQUIRE(::kill(broker, SIGCONT) == 0);
     CHECK(patient_line(client) == "17711");
 }
 
@@ -643,18 +658,9 @@ TEST_CASE("broker: while it does not answer requests still get their error in ti
     const std::string queue = new_queue();
     const ServerOn server(queue, "300ms");
     Client client(server);
-    const pid_t broker = broker_pid();
-    REQUIRE(::kill(broker, SIGSTOP) == 0);
+    const StoppedBroker stopped;
     client.send("21\n");
-    std::string reply;
-    try {
-        reply = client.read_line();
-    } catch (...) {
-        ::kill(broker, SIGCONT);
-        throw;
-    }
-    REQUIRE(::kill(broker, SIGCONT) == 0);
-    CHECK(reply.starts_with("[Error] no worker has answered within 300ms"));
+    CHECK(client.read_line().starts_with("[Error] no worker has answered within 300ms"));
 }
 
 TEST_CASE("broker: a queue that somebody deletes is made again")
