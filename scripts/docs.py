@@ -381,6 +381,15 @@ LINK = re.compile(
 )
 
 
+def check_slow(page):
+    """What is slow is not run by everybody. But if nothing is shown, it was never recorded, or the command is wrong."""
+    for block in page.blocks:
+        commands = "\n".join(block.contents).replace("\\\n", "").split("\n")
+        last = commands[-1]
+        if block.options and block.options.slow and last.startswith("$ ") and not re.search(r"[>&]", last):
+            page.finding(block.line, f"'{last[2:]}' shows nothing; run: scripts/docs --record {page.name}")
+
+
 def check_links(page):
     for at, line in enumerate(page.prose):
         text = re.sub(r"(`+)(?:(?!\1).)*\1", "``", line)
@@ -1318,6 +1327,8 @@ def main():
         for page in pages:
             check_assertions(page)
             check_links(page)
+            if options.check:
+                check_slow(page)
             for block in page.blocks:
                 fill(page, block, contents[page])
             units += units_of(page)

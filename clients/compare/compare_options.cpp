@@ -191,8 +191,10 @@ std::vector<std::string> stages_in(const std::string& directory)
     std::error_code problem;
     for (const auto& entry : fs::directory_iterator(directory, problem)) {
         const std::string name = entry.path().filename();
+        const bool is_library = entry.path().extension() == ".so";  // executable as well
         const auto rights = entry.status().permissions();
-        if (entry.is_regular_file() && std::isdigit(static_cast<unsigned char>(name[0])) != 0 &&
+        if (entry.is_regular_file() && !is_library &&
+            std::isdigit(static_cast<unsigned char>(name[0])) != 0 &&
             (rights & fs::perms::owner_exec) != fs::perms::none) {
             names.push_back(name);
         }

@@ -516,6 +516,10 @@ class Runs(DocsTest):
         self.assertIn("```console\ngot it\n```", page)
         self.assert_current()
 
+    def test_slow_runs_that_show_nothing_are_found(self):
+        self.record(self.run_page("$ build/release/hello | grep -v hello || true", options="slow"))
+        self.assert_finding("page.md:1: .*shows nothing")
+
     def test_slow_runs_are_for_those_who_ask(self):
         self.record(
             self.run_page("$ build/release/server", options="a slow figures until=/ready/")
