@@ -4,7 +4,7 @@
 import os
 import signal
 
-from protocol import Requests, children, reply, start
+from protocol import Requests, end_with, reply, start
 
 
 def handle(client):
@@ -14,31 +14,25 @@ def handle(client):
             client.sendall(reply(request))
 
 
-# Called between any two steps of the program, of this function as well.
 def reap(*_):
     try:
-        while pid := os.waitpid(-1, os.WNOHANG)[0]:
-            children.discard(pid)
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
     except ChildProcessError:
         pass  # there are none left
 
 
 acceptor = start()
+server = os.getpid()
 signal.signal(signal.SIGCHLD, reap)
 while True:
     client, _ = acceptor.accept()
-    # A child that ends at once must not be reaped before it is in the set.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})
-    if (pid := os.fork()) == 0:
-        for number in signal.SIGCHLD, signal.SIGTERM, signal.SIGINT:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if os.fork() == 0:
+        end_with(server)
         acceptor.close()
         try:
             handle(client)
         except ConnectionError:
             pass  # the client has gone
         os._exit(0)
-    children.add(pid)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     client.close()

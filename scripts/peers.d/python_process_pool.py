@@ -8,12 +8,13 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
 
-from protocol import Requests, children, fib, start
+from protocol import Requests, end_with, fib, start
 
 
-def leave_signals_to_the_server():
+def leave_signals_to(server):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(server)
 
 
 def reply(request):
@@ -33,9 +34,8 @@ def handle(client):
 
 # The first request forks all workers: before there is a socket or another thread of ours.
 pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), multiprocessing.get_context("fork"),
-                           leave_signals_to_the_server)
+                           leave_signals_to, (os.getpid(),))
 pool.submit(fib, 1).result()
-children.update(worker.pid for worker in multiprocessing.active_children())
 acceptor = start()
 while True:
     client, _ = acceptor.accept()
