@@ -25,8 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RABBITMQ = Path("/usr/lib/rabbitmq/bin")
 PATIENCE = 300  # seconds for a start; 4 to 10 are usual, but a busy machine has been seen to take over 120
-# For Erlang, node and rabbitmqctl alike. Several schedulers spin for each other's locks and yield to each other; on a busy
-# machine Linux (6.18) takes each yield for patience, and both have been seen to stand still for half a minute.
+# For Erlang, node and rabbitmqctl alike. With several schedulers both have been seen to stand still for half a minute on a
+# busy machine, runnable and without a CPU: probably since they yield while they wait for each other's locks, and Linux
+# (6.18) takes each yield for patience. With one neither does.
 ONE_SCHEDULER = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
 SKIPPED = 77  # what --or-skip ends with where there is no RabbitMQ; ctest knows it
 PR_SET_PDEATHSIG = 1
