@@ -14,6 +14,7 @@ import sys
 MAX_LINE = 100  # bytes
 MAX_N = 50
 
+
 def fib(n):
     return 1 if n <= 2 else fib(n - 1) + fib(n - 2)
 
