@@ -58,10 +58,13 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                 reply = format_error("busy, try again later");
             } else if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
-                const After late(client.get_executor(), limits.request,
-                                 [&] { future.give_up("it took too long, try a smaller number"); });
-                co_await async_wait(future, use_awaitable);
+                if (!future.done()) {
+                    const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
+                    const After late(client.get_executor(), limits.request, [&] {
+                        future.give_up("it took too long, try a smaller number");
+                    });
+                    co_await async_wait(future, use_awaitable);
+                }
                 reply = format_reply(future);
             }
             co_await async_send(client, reply, limits.idle);

@@ -67,14 +67,15 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                 replies += format_error("busy, try again later");
             } else {
                 const Future<Number> future = pool.submit(request->n);
-                const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
-                const After late(client.get_executor(), limits.request,
-                                 [&] { future.give_up("it took too long, try a smaller number"); });
-                if (!future.done() && !replies.empty()) {
-                    co_await async_send(client, replies, limits.idle);
-                    replies.clear();  // they need not wait for this one
-                }
                 if (!future.done()) {
+                    const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
+                    const After late(client.get_executor(), limits.request, [&] {
+                        future.give_up("it took too long, try a smaller number");
+                    });
+                    if (!replies.empty()) {
+                        co_await async_send(client, replies, limits.idle);
+                        replies.clear();  // they need not wait for this one
+                    }
                     co_await async_wait(future, use_awaitable);
                 }
                 replies += format_reply(future);
