@@ -55,7 +55,8 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     while (!requests.ended()) {
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {
-            co_await async_send(client, format_error("nothing was asked for too long"));
+            co_await async_send(client, format_error("nothing was asked for too long"),
+                                limits.idle);
             co_return;
         }
         requests.received(*size);

@@ -13,7 +13,8 @@ namespace ground {
 
 // Notices when the connection of a client is lost, whatever its conversation waits for meanwhile.
 // That the client has sent its last, or an urgent byte, is no loss: it may still wait for replies.
-// TCP has the same word, FIN, for "I have asked my last" and "I have left"; only a reset is certain.
+// TCP has the same word, FIN, for "I have asked my last" and "I have left"; only a reset is
+// certain.
 class Presence {
   public:
     explicit Presence(tcp::socket& client);

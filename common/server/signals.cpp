@@ -8,6 +8,7 @@
 #include <asio/post.hpp>
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,8 +48,24 @@ sigset_t stop_signals() noexcept
     return set;
 }
 
+// What io_uring still has to do for a process it ends some milliseconds after the process. Until
+// then the listening socket would be there, and the next server could not have its port.
+void stop_listening() noexcept
+{
+#ifdef ASIO_HAS_IO_URING
+    for (int fd = 0; fd < 256; ++fd) {  // it was opened before any client's
+        int listens = 0;
+        socklen_t size = sizeof listens;
+        if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0) {
+            ::shutdown(fd, SHUT_RDWR);
+        }
+    }
+#endif
+}
+
 [[noreturn]] void leave() noexcept
 {
+    stop_listening();
     ProcessPool::end_workers();
     end_children();
 #ifdef GROUND_ADDRESS_SANITIZER

@@ -8,6 +8,9 @@
 #include <semaphore.h>
 
 #include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <ctime>
 #include <exception>
 #include <functional>
 #include <future>
@@ -55,6 +58,24 @@ class [[nodiscard]] Future {
         }
     }
 
+    // The same, but for no longer than this. Returns whether it is done.
+    bool wait_for(std::chrono::nanoseconds time, Here here = Here::at()) const
+    {
+        const observe::Seam seam(done() ? observe::runs : observe::awaits, state_->whose, here);
+        using std::chrono::steady_clock;
+        const auto end = steady_clock::now() + time;
+        const auto since = std::chrono::nanoseconds(end.time_since_epoch()).count();
+        const timespec until{since / 1'000'000'000, since % 1'000'000'000};
+        while (!done()) {
+            if (::sem_clockwait(&state_->completed, CLOCK_MONOTONIC, &until) == 0) {
+                ::sem_post(&state_->completed);
+            } else if (errno == ETIMEDOUT) {
+                return done();
+            }
+        }
+        return true;
+    }
+
     // Waits until it is done; returns the result or rethrows what the computation threw.
     T result(Here here = Here::at()) const
     {
@@ -81,8 +102,9 @@ class [[nodiscard]] Future {
         return state_->cancelled;
     }
 
-    // As cancel(), but then the future is done in any case, and result() throws Cancelled(why). What is
-    // under way is left to end, and its result is dropped. Does nothing if the future is done.
+    // As cancel(), but then the future is done in any case, and result() throws Cancelled(why).
+    // What is under way is left to end, and its result is dropped. Does nothing if the future is
+    // done.
     void give_up(const char* why) const
     {
         if (done()) {
@@ -211,8 +233,8 @@ class Promise {
 
     [[nodiscard]] Future<T> future() const { return Future<T>(state_); }
 
-    // Both run the future's callbacks before they return, and leave the promise empty. If the future
-    // has been given up, nothing else happens.
+    // Both run the future's callbacks before they return, and leave the promise empty. If the
+    // future has been given up, nothing else happens.
     void set_result(T result) { complete(std::move(result)); }
     void set_exception(std::exception_ptr error) { complete(std::move(error)); }
 
