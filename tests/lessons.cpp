@@ -468,6 +468,39 @@ TEST_CASE("a client that leaves takes its request with it" *
     CHECK(first.read_line() == long_request.reply());
 }
 
+// Most of these leave while the server sends them the first of their replies.
+TEST_CASE("clients that leave as soon as they have asked take their requests with them" *
+          only_if(stage().has_limits() && stage().computes_aside() && !stage().pool_is_broker()))
+{
+    constexpr std::size_t many = 50;
+    eventually("all have left while the only worker was busy", [&] {
+        const LongRequest long_request(milliseconds(1000));
+        const Server server({"--workers", "1"});
+        Client first(server);
+        first.send(long_request.text());
+        wait_until_computing(server);
+        for (std::size_t i = 0; i < many; ++i) {
+            Client departed(server);
+            departed.send(fmt::format("x\n{}", endless_request));
+            departed.reset();
+        }
+        eventually("all are forgotten", [&] {
+            const std::string log = server.err().text();
+            std::size_t closed = 0;
+            for (auto at = log.find("Closed"); at != std::string::npos;
+                 at = log.find("Closed", at + 1)) {
+                ++closed;
+            }
+            return closed == many;
+        });
+        if (first.readable()) {
+            return false;
+        }
+        CHECK(Client(server).ask("10\n") == "55");
+        return true;
+    });
+}
+
 TEST_CASE("a server that ends while a departed client's request is computed ends in peace" *
           only_if(stage().has_limits() && stage().computes_aside()))
 {
@@ -512,6 +545,18 @@ TEST_CASE("a client that asks nothing for too long is told, and closed" *
     const Server server({"--idle-timeout", "50ms"});
     Client client(server);
     CHECK(client.read_all() == "[Error] nothing was asked for too long\n");
+}
+
+TEST_CASE("a request that takes too long is an error although the replies before it wait" *
+          only_if(stage().has_limits() && stage().computes_aside()))
+{
+    const Server server({"--workers", "2", "--request-timeout", "100ms"});
+    Client client(server);
+    client.send(fmt::format("10\nx\n{}20\n", endless_request));
+    CHECK(client.read_line() == "55");
+    CHECK(client.read_line().starts_with("[Error] not a number"));
+    CHECK(client.read_line() == "[Error] it took too long, try a smaller number");
+    CHECK(client.read_line() == "6765");
 }
 
 TEST_CASE("a client that asks in time is not idle" * only_if(stage().has_limits()))
@@ -827,6 +872,24 @@ TEST_CASE("loops in processes: one that dies takes its own clients along, and no
     }
     ::kill(loops.back().pid, SIGKILL);
     CHECK(server.wait() == 1);
+}
+
+TEST_CASE("loops in processes: a conversation that the loop ends does not stop it" *
+          only_if(stage().has_event_loops()))
+{
+    const Server server({"--processes", "1"});
+    // It may be held up for so long that the server has stopped listening to the one that it has
+    // sent away.
+    eventually("another client is served while the one that is sent away may still talk", [&] {
+        Client other(server);
+        CHECK(other.ask("10\n") == "55");
+        Client overlong(server);
+        overlong.send(std::string(150, '1'));
+        CHECK(overlong.read_all().starts_with("[Error] line longer than"));
+        CHECK(other.ask("10\n") == "55");
+        const auto end = server_end(server, overlong);
+        return end && end->inode != 0;
+    });
 }
 
 TEST_CASE("loops in processes: SIGTERM and Ctrl-C let all of them finish, SIGKILL leaves none" *

@@ -74,8 +74,7 @@ TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when
     // A stack is made of pages, and those of 06b need two, beside what is on the heap; and a wait
     // that can be ended costs more.
     const std::size_t more = stage().is("06b_greenlets")  ? 8192
-                             : stage().has_event_loops()  ? 1600
-                             : stage().has_limits()       ? 1200
+                             : stage().has_limits()       ? 900
                              : stage().is("07c_io_uring") ? 300
                                                           : 0;
     check_memory(1600 + more);

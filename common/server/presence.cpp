@@ -80,6 +80,11 @@ Presence::Presence(tcp::socket& client)
     register_.add(*this);
 }
 
+void Presence::prepare(const Executor& executor)
+{
+    asio::use_service<Register>(executor.context());
+}
+
 Presence::~Presence() { register_.remove(*this); }
 
 void Presence::ends() noexcept

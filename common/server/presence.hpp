@@ -22,6 +22,9 @@ class Presence {
     Presence(const Presence&) = delete;
     Presence& operator=(const Presence&) = delete;
 
+    // Opens what a loop needs for that. Otherwise its first client does.
+    static void prepare(const Executor& executor);
+
   private:
     friend class OnLeaving;
     friend class Register;

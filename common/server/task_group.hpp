@@ -14,7 +14,7 @@ namespace ground {
 
 class TaskGroup {
   public:
-    explicit TaskGroup(const Executor& executor) : executor_(executor) {}
+    explicit TaskGroup(const Executor& executor);
     TaskGroup(const TaskGroup&) = delete;
     TaskGroup& operator=(const TaskGroup&) = delete;
 
