@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -693,6 +695,30 @@ TEST_CASE("its loop is io_uring, and nothing of it is epoll" * only_if(stage().i
     CAPTURE(open);
     CHECK(open.find("[io_uring]") != std::string::npos);
     CHECK(open.find("[eventpoll]") == std::string::npos);
+}
+
+TEST_CASE("its port is free when it has ended, whatever the kernel still has to do for it" *
+          only_if(stage().is("07c_io_uring")))
+{
+    for (int round = 0; round < 5; ++round) {
+        Server server;
+        std::deque<Client> clients;
+        for (int i = 0; i < 100; ++i) {
+            clients.emplace_back(server);
+            REQUIRE(clients.back().ask("10\n") == "55");
+        }
+        server.signal(SIGTERM);
+        CHECK(server.wait(Deadline(time_to_end)) == 0);
+        const ground::Descriptor next(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const int yes = 1;
+        ::setsockopt(next.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(server.port());
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        CHECK(::bind(next.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+        CHECK(::listen(next.get(), 1) == 0);
+    }
 }
 
 TEST_CASE("where io_uring is forbidden it says so in one line" *
