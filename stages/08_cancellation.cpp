@@ -2,9 +2,9 @@
 //
 // Changed since 07_coroutines: whoever waits also says what else ends the waiting: that the client
 //         has left, that it takes too long, that the server is told to stop.
-// Buys:   who leaves costs nothing more; nobody waits for ever; a shutdown that finishes.
-// Costs:  a request that has to wait is three waits at once; and what is computed already is left
-//         to end, for nobody.
+// Buys:   a client that has left costs nothing more; no wait is for ever; a shutdown that finishes.
+// Costs:  every wait has to say what else may end it; and what is being computed already is left to
+//         end, for nobody.
 // Leaves: one thread still runs all connections. 09_all_cores has a loop for every core.
 
 #include "common/compute/pool.hpp"
@@ -60,6 +60,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
             } else if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
                 if (!future.done()) {
+                    // What ends the wait: the result, or that one of these gives it up.
                     const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
                     const After late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
@@ -92,7 +93,7 @@ awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits li
 int main(int argc, char** argv)
 {
     const Options options = parse_options(argc, argv, about, {.pool = true, .limits = true});
-    // It outlives the pool, which still posts: what nobody waits for any more, at its end.
+    // It outlives the pool, whose thread may still be about to return from its last post.
     asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     warn_of_limit(options, 10'000);

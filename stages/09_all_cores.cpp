@@ -69,6 +69,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
             } else {
                 const Future<Number> future = pool.submit(request->n);
                 if (!future.done()) {
+                    // What ends the wait: the result, or that one of these gives it up.
                     const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
                     const After late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
@@ -134,7 +135,7 @@ int main(int argc, char** argv)
     if (options.processes > 0) {  // each child goes on from here, with a loop and a pool of its own
         sockets = fork_family(options, listen_together(options, options.processes));
     }
-    // They outlive the pool, which still posts: what nobody waits for any more, at its end.
+    // They outlive the pool, whose thread may still be about to return from its last post.
     std::deque<Loop> loops(options.processes > 0 ? 1 : options.threads);
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     if (options.processes == 0) {
