@@ -3,10 +3,12 @@
 #include "suite.hpp"
 
 #include <signal.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <linux/sockios.h>
 #include <string>
 
 using namespace ground::test;
@@ -52,6 +54,18 @@ std::deque<Client> connect(const Server& server, std::size_t number)
         }
     }
     return clients;
+}
+
+// Until the server's end has all that they have sent. (On a busy machine the kernel may put that
+// off, even on loopback; what has not arrived when a server is told to stop it need not answer.)
+void wait_until_delivered(const std::deque<Client>& clients)
+{
+    eventually("all is delivered", [&] {
+        return std::all_of(clients.begin(), clients.end(), [](const Client& client) {
+            int under_way = 0;
+            return ::ioctl(client.native_handle(), SIOCOUTQ, &under_way) == 0 && under_way == 0;
+        });
+    });
 }
 
 }  // namespace
@@ -102,6 +116,7 @@ TEST_CASE(
     for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
         client->send("10\n11\n12\n");
     }
+    wait_until_delivered(clients);
     const auto start = std::chrono::steady_clock::now();
     server.signal(SIGTERM);
     CHECK(server.wait(Deadline(time_to_end)) == 0);
