@@ -76,8 +76,11 @@ exit $status
 '
 
 # need_packages PACKAGE...: installs what is missing of these Debian packages, or says what is
-# missing and ends.
+# missing and ends. (Who has built already, as GROUND_BUILT says, has them: see build.)
 need_packages() {
+    if [[ -n ${GROUND_BUILT:-} ]]; then
+        return
+    fi
     if ! command -v dpkg-query >/dev/null; then
         # Not Debian. CMake names whatever it then cannot find.
         return
@@ -134,7 +137,7 @@ show_apt() {
     return "$status"
 }
 
-# build PRESET [TARGET...]: configures and builds, everything if no target is named. When scripts/docs
+# build PRESET [TARGET...]: configures and builds, everything if no target is named. When a test
 # runs a script, it has built already.
 build() {
     local preset=$1 log

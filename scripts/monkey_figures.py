@@ -25,7 +25,7 @@ GREEN = "06c 02_threads"
 
 
 def contestant(name, *command):
-    return SimpleNamespace(name=name, command=[str(word) for word in command])
+    return SimpleNamespace(name=name, model="", command=[str(word) for word in command])
 
 
 def contestants():
