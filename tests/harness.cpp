@@ -47,6 +47,15 @@ constexpr std::chrono::milliseconds noticeable{50};
     fail(fmt::format("waited in vain for {}{}", for_what, more));
 }
 
+// A wait that may take longer than others: the watchdog has to know.
+void announce(const Deadline& deadline)
+{
+    const std::chrono::milliseconds left(deadline.milliseconds());
+    if (left > patience) {
+        allow_time(left);
+    }
+}
+
 // Waits for one event on one descriptor; false at the deadline.
 bool wait_for_event(int fd, short events, const Deadline& deadline)
 {
@@ -104,6 +113,7 @@ int Deadline::milliseconds() const
 void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
 {
     const Waiting waiting(what);
+    announce(deadline);
     while (!condition()) {
         if (deadline.milliseconds() == 0) {
             fail_in_vain(what);
@@ -432,6 +442,7 @@ int Program::wait(Deadline deadline)
 {
     if (!status_) {
         const Waiting waiting("the end of the program");
+        announce(deadline);
         if (!wait_for_event(pidfd_.get(), POLLIN, deadline)) {
             fail_in_vain("the end of the program");
         }
@@ -487,7 +498,6 @@ std::size_t Program::address_space() const
 
 Outcome run(const Start& start, Deadline deadline)
 {
-    allow_more_time(std::chrono::milliseconds(deadline.milliseconds()));
     Program program(start);
     program.close_stdin();
     Outcome outcome;
@@ -787,9 +797,11 @@ bool Client::readable() const
            wait_for_event(socket_.get(), POLLIN, Deadline(std::chrono::milliseconds(0)));
 }
 
-void Client::wait_readable() const
+void Client::wait_readable(Deadline deadline) const
 {
-    if (received_.empty() && !wait_for_event(socket_.get(), POLLIN, Deadline())) {
+    const Waiting waiting("the server's reply");
+    announce(deadline);
+    if (received_.empty() && !wait_for_event(socket_.get(), POLLIN, deadline)) {
         fail_in_vain("the server's reply");
     }
 }

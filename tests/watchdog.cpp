@@ -49,7 +49,7 @@ struct Shared {
 };
 Shared* shared = nullptr;  // nothing if nobody watches
 
-int times_in_vain = 0;
+std::atomic<int> times_in_vain{0};
 
 void copy(std::string_view text, char* to, std::size_t size)
 {
@@ -273,7 +273,7 @@ class Reporter : public doctest::IReporter {
     {
         if (times_in_vain >= enough_in_vain) {
             tell(fmt::format("watchdog: {} waits were in vain; the suite ends before \"{}\"\n",
-                             times_in_vain, test.m_name));
+                             times_in_vain.load(), test.m_name));
             std::_Exit(1);
         }
         if (shared != nullptr) {
@@ -335,16 +335,26 @@ int watched(const std::function<int()>& tests)
     return tests();
 }
 
-void allow_more_time(std::chrono::milliseconds more)
+void allow_time(std::chrono::milliseconds from_now)
 {
-    if (shared != nullptr) {
-        shared->deadline += Clock::duration(more).count();
+    if (shared == nullptr) {
+        return;
+    }
+    const auto end = (Clock::now() + from_now + patience).time_since_epoch().count();
+    auto deadline = shared->deadline.load();
+    while (deadline < end && !shared->deadline.compare_exchange_weak(deadline, end)) {
     }
 }
 
-Waiting::Waiting(std::string_view for_what)
+namespace {
+
+bool on_the_tests_thread() { return ::syscall(SYS_gettid) == ::getpid(); }
+
+}  // namespace
+
+Waiting::Waiting(std::string_view for_what) : tells_(shared != nullptr && on_the_tests_thread())
 {
-    if (shared != nullptr) {
+    if (tells_) {
         before_ = shared->waits_for.data();
         copy(for_what, shared->waits_for.data(), shared->waits_for.size());
     }
@@ -352,7 +362,7 @@ Waiting::Waiting(std::string_view for_what)
 
 Waiting::~Waiting()
 {
-    if (shared != nullptr) {
+    if (tells_) {
         copy(before_, shared->waits_for.data(), shared->waits_for.size());
     }
 }
