@@ -35,6 +35,9 @@ namespace ground::test {
 
 namespace {
 
+// Between two looks at what only /proc can tell.
+constexpr std::chrono::milliseconds longest_pause{20};
+
 // More CPU time than it takes to wake up and look around.
 constexpr std::chrono::milliseconds noticeable{50};
 
@@ -114,11 +117,13 @@ void eventually(std::string_view what, const std::function<bool()>& condition, D
 {
     const Waiting waiting(what);
     announce(deadline);
-    while (!condition()) {
+    // To look may cost more than what is waited for: all of /proc, often.
+    for (std::chrono::milliseconds pause(1); !condition();
+         pause = std::min(2 * pause, longest_pause)) {
         if (deadline.milliseconds() == 0) {
             fail_in_vain(what);
         }
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        std::this_thread::sleep_for(pause);
     }
 }
 
