@@ -1,6 +1,6 @@
-"""What 06c_monkey_patch makes of 02_threads. Run by scripts/monkey-figures, which builds them first.
+"""What 06c_monkey_patch makes of 02_threads. Run by scripts/measure/monkey-figures, which builds them first.
 
-CPU per request as scripts/bench measures it: server and client pinned apart, fresh servers by turns, ratios within
+CPU per request as scripts/measure/bench measures it: server and client pinned apart, fresh servers by turns, ratios within
 a round. Memory for each client: so many clients connect, ask once each and stay. The server's own is that of its
 heaps and stacks. The kernel's is what the machine has more than before in kernel stacks, page tables and slabs
 (/proc/meminfo): of both ends of each connection, and of whatever else runs meanwhile, so nothing else should. What
@@ -115,7 +115,7 @@ def main():
     except bench.Failed as failure:
         sys.exit(f"monkey-figures: {failure}")
 
-    print(f"`scripts/monkey-figures` on: {bench.machine()}. Medians of {arguments.rounds} rounds, ratios within a "
+    print(f"`scripts/measure/monkey-figures` on: {bench.machine()}. Medians of {arguments.rounds} rounds, ratios within a "
           "round with their extremes.\n")
     print(f"| server | reqs/sec, {arguments.clients} clients | CPU per request | memory for each of "
           f"{arguments.many:,}: its own | the kernel's | together | kernel threads |")

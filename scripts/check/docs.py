@@ -1,4 +1,4 @@
-"""Refills and checks what the documentation shows. Run by scripts/docs, which explains the syntax.
+"""Refills and checks what the documentation shows. Run by scripts/check/docs, which explains the syntax.
 
 Three parts. Page finds the marked blocks of a Markdown file and puts new contents into them. The
 functions named after a marker (source, diff, patch, ...) each say what a block should contain.
@@ -37,7 +37,7 @@ import traceback
 from pathlib import Path
 from urllib.parse import unquote
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PORT = 25000
 DEADLINE = 60.0  # seconds for one command, and for one that is marked slow:
 SLOW_DEADLINE = 900.0
@@ -170,7 +170,7 @@ class Page:
             self.finding(
                 at + 1,
                 f"nobody owns this block ({block.language or 'no language'}): put a marker above it "
-                "(source, diff, run or patch; scripts/docs --help explains)",
+                "(source, diff, run or patch; scripts/check/docs --help explains)",
             )
         if kind == "run":
             try:
@@ -180,7 +180,7 @@ class Page:
         return block
 
     def indented_code(self, at):
-        self.finding(at + 1, "an indented code block cannot carry a marker: fence it (scripts/docs --help explains)")
+        self.finding(at + 1, "an indented code block cannot carry a marker: fence it (scripts/check/docs --help explains)")
         while at < len(self.lines) and (not self.lines[at].strip() or self.lines[at].startswith("    ")):
             self.prose[at] = ""
             at += 1
@@ -387,7 +387,7 @@ def check_slow(page):
         commands = "\n".join(block.contents).replace("\\\n", "").split("\n")
         last = commands[-1]
         if block.options and block.options.slow and last.startswith("$ ") and not re.search(r"[>&]", last):
-            page.finding(block.line, f"'{last[2:]}' shows nothing; run: scripts/docs --record {page.name}")
+            page.finding(block.line, f"'{last[2:]}' shows nothing; run: scripts/check/docs --record {page.name}")
 
 
 def check_links(page):
@@ -480,7 +480,7 @@ def diagrams(paths, record, scratch):
                 print(f"{os.path.relpath(drawn, ROOT)}: drawn")
         elif not drawn.exists() or drawn.read_text(encoding="utf-8") != wanted:
             findings.append(
-                Finding(name, 1, f"{drawn.name} is not what this draws; run: scripts/docs --record {name}")
+                Finding(name, 1, f"{drawn.name} is not what this draws; run: scripts/check/docs --record {name}")
             )
     return findings
 
@@ -1281,7 +1281,7 @@ def stale(page, block, lines):
     if old == new:
         return None
     what = f"'{block.kind} {block.argument}'".replace(" '", "'")
-    return Finding(page.name, block.line, f"{what} is stale; run: scripts/docs --record {page.name}", difference(old, new))
+    return Finding(page.name, block.line, f"{what} is stale; run: scripts/check/docs --record {page.name}", difference(old, new))
 
 
 def deviations(unit, shown, problems):

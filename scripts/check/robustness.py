@@ -65,7 +65,7 @@ def names(runs, of_interest):
 
 def places():
     """{"the talk": [stage...], ...} of all stages; empty if they can't be had."""
-    program = Path(__file__).resolve().parent / "stages"
+    program = Path(__file__).resolve().parents[1] / "stages"
     found = {"the talk": [], "around the talk": [], "beyond it": []}
     for line in subprocess.run([program, "--tsv"], capture_output=True, text=True, check=True).stdout.splitlines():
         name, place = line.split("\t")[:2]

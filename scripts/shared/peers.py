@@ -1,6 +1,6 @@
 """The same server in other languages, beside ours. Run by scripts/peers, which installs and builds what is missing.
 
-Each peer is a program of a few lines in scripts/peers.d that speaks our protocol. compare starts them and the stages that
+Each peer is a program of a few lines in scripts/shared/peers.d that speaks our protocol. compare starts them and the stages that
 stand beside them, pins them in the same way and gives all of them the same work: a crowd, one small client beside one that
 asks for big numbers, several big requests at once, and one client beside a thousand silent ones.
 
@@ -22,8 +22,8 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ROOT / "scripts" / "peers.d"
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "scripts" / "shared" / "peers.d"
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
 COMPARE = BIN / "clients" / "compare"

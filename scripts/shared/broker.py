@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RABBITMQ = Path("/usr/lib/rabbitmq/bin")
 PATIENCE = 300  # seconds for a start; 4 to 10 are usual, but a busy machine has been seen to take over 120
 # For Erlang, node and rabbitmqctl alike. With several schedulers both have been seen to stand still for half a minute on a

@@ -1,4 +1,4 @@
-"""Draws the hog scenario of a compare --json report as an SVG. Run by scripts/hog-chart.
+"""Draws the hog scenario of a compare --json report as an SVG. Run by scripts/measure/hog-chart.
 
 Small multiples: a panel for each stage, all with the same axes, so that the eye compares shapes. The
 rate is drawn on a logarithmic scale: a client that falls from 18,000 requests per second to 200 and
@@ -108,7 +108,7 @@ def draw(report):
                      f'{per_second(figure(s, "rate_hog"))}' for s in stages)
     foot = [f'{machine["cpu"]}, {machine["cpus"]} CPUs; {report["placement"]}; closed loop;',
             f'{"one run" if runs == 1 else f"medians of {runs} runs"}, {report["duration_s"]:g} s per phase; '
-            f'{report["date"][:10]}. Drawn by scripts/hog-chart.']
+            f'{report["date"][:10]}. Drawn by scripts/measure/hog-chart.']
     shaded = drawn_run(stages[0])
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img" '

@@ -1,4 +1,4 @@
-"""Measures every stage beside the bare servers. Run by scripts/bench, which builds them first.
+"""Measures every stage beside the bare servers. Run by scripts/measure/bench, which builds them first.
 
 Server and client are pinned to one CPU each, apart. Each measurement starts a fresh server and
 loads it with clients/perf, closed loop, fib(1). The contestants take turns: one round measures
@@ -33,7 +33,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
 COMPARE = BIN / "clients" / "compare"
@@ -453,7 +453,7 @@ def machine():
 
 
 def report(results, checks, crowds, arguments, rounds):
-    command = " ".join(["scripts/bench", *(a for a in sys.argv[1:] if a != "--record")])
+    command = " ".join(["scripts/measure/bench", *(a for a in sys.argv[1:] if a != "--record")])
     lines = [f"`{command}` on: {machine()}. Server on CPU {arguments.server_cpu}, client on CPU "
              f"{arguments.client_cpu}; closed loop, fib(1); medians of {rounds} interleaved rounds of "
              f"{arguments.seconds:g} s each, ± half the distance between the extremes.", ""]
@@ -512,7 +512,7 @@ def numbers(text):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(
-        prog="scripts/bench", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+        prog="scripts/measure/bench", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     parser.add_argument("--quick", action="store_true", help="3 rounds of half a second")
     parser.add_argument("--only", metavar="STAGES", help="for example 04,07 or talk: only these, and the bare servers")
     parser.add_argument("--beside", metavar="DIR", type=Path,

@@ -1,4 +1,4 @@
-#include "common/observe/trace.hpp"
+#include "common/server/trace.hpp"
 
 #include "common/observe/seams.hpp"
 #include "common/observe/watcher.hpp"

@@ -1,4 +1,4 @@
-#include "common/server/limits.hpp"
+#include "common/base/limits.hpp"
 
 #include <fmt/format.h>
 

@@ -14,7 +14,7 @@ try:
 except ImportError:
     sys.exit("annotate: Pygments is missing; on Debian or Ubuntu: apt-get install python3-pygments")
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Failed(Exception):

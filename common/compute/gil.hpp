@@ -11,7 +11,7 @@
 // does.) That gap is the convoy effect.
 #pragma once
 
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 
 #include <atomic>
 #include <chrono>

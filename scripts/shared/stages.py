@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent)
+ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parents[2])
 # Where in README.md the stages of a place have their rows: below this heading.
 HEADINGS = {"the talk": "## The stages", "around the talk": "### Around the talk", "beyond it": "### Beyond it"}
 MODELS = ("one client at a time", "a thread per client", "a process per client", "one thread for all clients",
@@ -86,7 +86,7 @@ def check_places(name, place, source, model):
     columns = {cell.strip() for line in read("docs/robustness.md").splitlines() if line.startswith("| fault |")
                for cell in line.split("|")}
     if model != "no server" and name.partition("_")[0] not in columns:
-        yield f"docs/robustness.md: no column for {name}; run scripts/robustness --markdown"
+        yield f"docs/robustness.md: no column for {name}; run scripts/check/robustness --markdown"
 
 
 def check():

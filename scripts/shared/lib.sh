@@ -4,7 +4,7 @@
 # shellcheck disable=SC2034  # what is set here is used by those who source it
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 program=${0##*/}
 tab=$'\t'
 
@@ -134,7 +134,7 @@ show_apt() {
     return "$status"
 }
 
-# build PRESET [TARGET...]: configures and builds, everything if no target is named. When scripts/docs
+# build PRESET [TARGET...]: configures and builds, everything if no target is named. When scripts/check/docs
 # runs a script, it has built already.
 build() {
     local preset=$1 log
