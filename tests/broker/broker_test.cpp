@@ -928,7 +928,7 @@ TEST_CASE("broker: what a worker writes as an error is one line to the client")
     worker.reply(first, first.correlation_id, "x\n111\r\n222\x1b[2J" + std::string(100'000, 'y'),
                  "error");
     worker.acknowledge(first);
-    CHECK(client.read_line() == "[Error] x?111??222?[2J" + std::string(185, 'y') + "...");
+    CHECK(client.read_line() == "[Error] x?111??222?[2J" + std::string(186, 'y') + "...");
     const Message second = worker.take();
     worker.reply(second, second.correlation_id, "10946");
     worker.acknowledge(second);
