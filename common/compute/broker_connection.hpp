@@ -8,8 +8,8 @@
 // connection has to come back to wait() or next() again and again, and not compute in between.
 #pragma once
 
+#include "common/base/descriptor.hpp"
 #include "common/observe/seams.hpp"
-#include "common/server/descriptor.hpp"
 #include "common/server/options.hpp"
 
 #include <chrono>

@@ -8,8 +8,8 @@
 //     watcher.step(watcher.look().front().id);
 #pragma once
 
+#include "common/base/descriptor.hpp"
 #include "common/observe/memory.hpp"
-#include "common/server/descriptor.hpp"
 
 #include <cstdint>
 #include <optional>

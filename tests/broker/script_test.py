@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def broker(*arguments):
-    return subprocess.run([sys.executable, ROOT / "scripts/broker.py", *arguments], capture_output=True, text=True,
+    return subprocess.run([sys.executable, ROOT / "scripts/shared/broker.py", *arguments], capture_output=True, text=True,
                           timeout=60)
 
 

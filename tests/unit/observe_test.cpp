@@ -1,8 +1,8 @@
 // The seams and who watches them, without a server: this program is both.
+#include "common/base/descriptor.hpp"
 #include "common/observe/seams.hpp"
-#include "common/observe/trace.hpp"
 #include "common/observe/watcher.hpp"
-#include "common/server/descriptor.hpp"
+#include "common/server/trace.hpp"
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>
