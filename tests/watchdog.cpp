@@ -1,6 +1,6 @@
 #include "watchdog.hpp"
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 #include "harness.hpp"
 
 #include <doctest/doctest.h>
