@@ -54,6 +54,34 @@ int as_int(const Value& value) { return std::any_cast<int>(value); }
     return below + (caller == nullptr || frame[0] != *caller ? 1 : 0);
 }
 
+// Is the only one who holds this memory, on the stack of who calls.
+struct Holder {
+    std::unique_ptr<char[]> memory = std::make_unique<char[]>(1000);
+    // The compiler is not to see that nobody looks at it.
+    Holder() { asm volatile("" : : "r"(this) : "memory"); }
+    ~Holder() { asm volatile("" : : "r"(this) : "memory"); }
+    Holder(const Holder&) = delete;
+    Holder& operator=(const Holder&) = delete;
+};
+
+// Ends the program with an error if what a paused greenlet holds, or main(), is taken for a leak.
+[[maybe_unused]] void check_for_leaks()
+{
+#if defined(GROUND_ASAN)
+    const Holder on_main;
+    Greenlet paused([] {
+        const Holder on_paused;
+        up();
+    });
+    paused.switch_to();
+    Greenlet checking([] {
+        std::thread(__lsan_do_leak_check).join();
+        ::_exit(0);
+    });
+    checking.switch_to();
+#endif
+}
+
 // doctest takes SIGSEGV for itself, so the program that ends by it is this one before it has come
 // to doctest. How it ends is in the environment.
 constexpr const char* ending = "GREENLET_TEST_ENDING";
@@ -73,6 +101,8 @@ constexpr const char* ending = "GREENLET_TEST_ENDING";
             Greenlet greenlet([] {});
             greenlet.switch_to();
             ::kill(::getpid(), SIGSEGV);
+        } else if (how == "leak check") {
+            check_for_leaks();
         }
         ::_exit(0);
     }
@@ -521,4 +551,12 @@ TEST_CASE("greenlet: a SIGSEGV that was sent ends the program at once, and says 
     const auto ended = end_by("sent");
     CHECK(ended.status == -SIGSEGV);
     CHECK(ended.err == "");
+}
+
+TEST_CASE("greenlet: what is held on a stack that is paused is no leak" *
+          doctest::skip(!ground::sanitizers::present))
+{
+    const auto ended = end_by("leak check");
+    CAPTURE(ended.err);
+    CHECK(ended.status == 0);
 }
