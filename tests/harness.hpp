@@ -9,7 +9,7 @@
 // children die with the thread that started them.)
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <sys/resource.h>
 #include <sys/types.h>

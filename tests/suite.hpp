@@ -1,7 +1,7 @@
 // suite.hpp -- what the suites that run against a stage have in common.
 #pragma once
 
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 #include "harness.hpp"
 #include "stage.hpp"
 
