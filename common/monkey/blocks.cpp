@@ -106,10 +106,10 @@ bool is_cache(const char* candidate) noexcept
     constexpr size_t part = 128;  // of it
     void* volatile piece = ::malloc(24);
     char before[part];
-    // It is the first piece of the heap that there ever was.
+    // It is the first piece of the heap that there ever was, and not this one, which changes, too.
     const bool plausible = reinterpret_cast<uintptr_t>(candidate) % 16 == 0 &&
-                           candidate < static_cast<char*>(piece) && is_readable(candidate) &&
-                           is_readable(candidate + part);
+                           candidate + part <= static_cast<char*>(piece) &&
+                           is_readable(candidate) && is_readable(candidate + part);
     if (plausible) {
         memcpy(before, candidate, part);
     }

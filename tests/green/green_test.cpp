@@ -314,6 +314,17 @@ TEST_CASE("03_process_pool with threads holds 10,000 clients on one kernel threa
     check_holds(server, 10'000, true);
 }
 
+TEST_CASE("08_cancellation, whose threads wait for signals, serves and ends on one kernel thread")
+{
+    Listening server({.command = {patch, stages + "/08_cancellation", "--port", "0", "--quiet",
+                                  "--pool", "threads"}});
+    Client client(server.port());
+    CHECK(client.ask("20\n") == "6765");
+    CHECK(server.info().threads == 1);
+    server.signal(SIGTERM);
+    CHECK(server.wait() == 0);
+}
+
 TEST_CASE("Debian's CPython serves 5,000 clients at once on one kernel thread" *
           doctest::skip(std::string_view(SYSTEM_PYTHON).empty()))
 {
