@@ -32,7 +32,8 @@ class Hub {
     void spawn(Greenlet* greenlet) { ready_.push_back(greenlet); }
     Greenlet& greenlet() { return greenlet_; }
 
-    // Pauses the caller until the descriptor is ready.
+    // Pauses the caller until the descriptor is ready. One greenlet at a time may wait for it: in
+    // 02 each socket has a thread.
     void wait_for(int fd, unsigned events)
     {
         epoll_event event{events | EPOLLONESHOT, {.ptr = &Greenlet::current()}};
