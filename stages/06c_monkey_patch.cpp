@@ -100,7 +100,7 @@ ssize_t try_and_wait(int fd, unsigned events, Try attempt)
 // libc's would do is a system call.
 extern "C" {
 
-int pthread_create(pthread_t* thread, const pthread_attr_t* /*attributes*/, void* (*start)(void*),
+int pthread_create(pthread_t* thread, const pthread_attr_t*, void* (*start)(void*),
                    void* argument) noexcept
 try {
     auto* const greenlet = new Greenlet([=] { start(argument); }, hub().greenlet());
@@ -112,7 +112,7 @@ try {
 }
 
 // A thread that nobody joins is forgotten at its end. Here all of them are: 02 joins none.
-int pthread_detach(pthread_t /*thread*/) noexcept { return 0; }
+int pthread_detach(pthread_t) noexcept { return 0; }
 
 int accept(int fd, sockaddr* address, socklen_t* size)
 {
