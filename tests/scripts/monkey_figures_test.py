@@ -1,4 +1,4 @@
-"""Whether scripts/monkey-figures comes to its end: it measures for a moment and writes its tables.
+"""Whether scripts/measure/monkey-figures comes to its end: it measures for a moment and writes its tables.
 
 monkey_figures_test.py FOLDER    the folder of a build
 """
@@ -8,7 +8,7 @@ import io
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "measure"))
 import bench
 import monkey_figures
 
