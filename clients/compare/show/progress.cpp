@@ -54,6 +54,11 @@ class LineProgress : public Progress {
 
   private:
     void on_begin() override {}
+    void on_skip(std::size_t /*scenario*/, std::size_t /*contestant*/,
+                 const Measurement& /*known*/) override
+    {
+        // It has been said.
+    }
     void on_end(const Measurement& measurement) override
     {
         const Scenario& scenario = comparison().scenarios[current().scenario];
@@ -254,6 +259,13 @@ class BlockProgress : public Progress {
         on_step("starting");
     }
 
+    void on_skip(std::size_t scenario, std::size_t contestant, const Measurement& known) override
+    {
+        StageLine& line = lines_[scenario][contestant];
+        line.state = StageLine::State::failed;
+        line.words = brief(comparison().scenarios[scenario], known);
+    }
+
     void on_end(const Measurement& measurement) override
     {
         StageLine& line = current_line();
@@ -336,6 +348,13 @@ void Progress::end(const Measurement& measurement)
     }
     ++done_;
     on_end(measurement);
+}
+
+void Progress::skip(std::size_t scenario, std::size_t contestant, const Measurement& known)
+{
+    forecast_.add(scenario, contestant, 0, true);
+    ++done_;
+    on_skip(scenario, contestant, known);
 }
 
 std::size_t Progress::total() const noexcept

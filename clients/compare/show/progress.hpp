@@ -19,6 +19,8 @@ class Progress : public BenchObserver {
 
     void begin(unsigned run, std::size_t scenario, std::size_t contestant);
     void end(const Measurement& measurement);
+    // A measurement whose result is known without it, because the stage does not start.
+    void skip(std::size_t scenario, std::size_t contestant, const Measurement& known);
     // To be called now and then: time passes also while nothing is reported.
     virtual void on_tick() = 0;
 
@@ -44,6 +46,8 @@ class Progress : public BenchObserver {
   private:
     virtual void on_begin() = 0;
     virtual void on_end(const Measurement& measurement) = 0;
+    virtual void on_skip(std::size_t scenario, std::size_t contestant,
+                         const Measurement& known) = 0;
 
     const Comparison& comparison_;
     Forecast forecast_;

@@ -409,6 +409,7 @@ function showRun(report) {
   document.getElementById("date").textContent = day;
   document.getElementById("method").textContent = report.method;
   document.getElementById("stopped").hidden = report.complete;
+  document.getElementById("stopped").textContent = report.how_far;
   document.getElementById("command").textContent = report.command;
   document.getElementById("shown").hidden = report.conclusions.length === 0;
   document.getElementById("conclusions").append(...report.conclusions.map((text) => element("li", text)));
