@@ -444,11 +444,13 @@ TEST_CASE("a mistyped option is answered with the one that was meant")
     check_refusal(run_stage({"--port"}), 2, "--port needs a value; --help lists the options");
 }
 
-TEST_CASE("a port in use ends it with one line that names the port")
+TEST_CASE("a port in use ends it with one line that names the port and who has it")
 {
     const Server server;
     const std::string port = std::to_string(server.port());
     check_refusal(run_stage({"--port", port}), 1, port);
+    check_refusal(run_stage({"--port", port}), 1, "is in use by ");
+    check_refusal(run_stage({"--port", port}), 1, " (process ");
 }
 
 TEST_CASE("a host that is not here ends it with one line that names the host")

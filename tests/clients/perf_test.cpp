@@ -255,7 +255,7 @@ TEST_CASE("perf: a wrong number is counted, shown and a failure")
     CHECK(outcome.status == 1);
     CHECK(contains(outcome.out, "[Error] replies 0, wrong 1, unanswered 0"));
     CHECK(contains(outcome.out, "fib(30) was answered with '832041'"));
-    CHECK(contains(outcome.out, "only 19 of 20 requests were answered rightly"));
+    CHECK(contains(outcome.out, "only 19 of 20 requests had the right reply"));
 }
 
 TEST_CASE("perf: more digits than the right number has, or fewer, are wrong")
@@ -328,7 +328,7 @@ TEST_CASE("perf: ends at once when no connection is left, without -n or -d, too"
     CHECK(outcome.status == 1);
     CHECK(contains(outcome.out, "read 2,"));
     CHECK(contains(outcome.out, "Connection reset by peer"));
-    CHECK(contains(outcome.out, "not a single request was answered rightly"));
+    CHECK(contains(outcome.out, "no request had the right reply"));
 }
 
 TEST_CASE("perf: -n that can't be reached is a failure")
@@ -340,7 +340,7 @@ TEST_CASE("perf: -n that can't be reached is a failure")
     });
     const Outcome outcome = run(perf(server, {"-n", "10"}));
     CHECK(outcome.status == 1);
-    CHECK(contains(outcome.out, "only 3 of 10 requests were answered rightly"));
+    CHECK(contains(outcome.out, "only 3 of 10 requests had the right reply"));
 }
 
 TEST_CASE("perf: -d ends the run of a server that never answers, and says what is missing")
@@ -351,7 +351,7 @@ TEST_CASE("perf: -d ends the run of a server that never answers, and says what i
     CHECK(contains(outcome.out, "0 reqs/sec       no reply for "));
     CHECK(contains(outcome.out, "unanswered 3"));
     CHECK(contains(outcome.out, "3 of 3 connections never had a reply"));
-    CHECK(contains(outcome.out, "not a single request was answered rightly"));
+    CHECK(contains(outcome.out, "no request had the right reply"));
 }
 
 TEST_CASE("perf: one starved client among happy ones is a failure")

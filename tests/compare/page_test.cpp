@@ -92,6 +92,8 @@ window.addEventListener("load", () => {
     };
   };
   const scenarios = [...document.querySelectorAll(".scenario")].map((section) => {
+    const scale = section.querySelector(".scale input:checked")?.value;
+    section.querySelector("input[value=linear]").click();
     const linear = look(section);
     section.querySelector("input[value=logarithmic]").click();
     const logarithmic = look(section);
@@ -107,7 +109,7 @@ window.addEventListener("load", () => {
       notes: texts(section, ".notes li"),
       legend: legend.map((button) => button.textContent),
       pressed: legend.map((button) => button.getAttribute("aria-pressed")),
-      linear, logarithmic,
+      scale, linear, logarithmic,
     };
   });
   const seen = {
@@ -115,6 +117,8 @@ window.addEventListener("load", () => {
     errors: document.getElementById("errors").textContent,
     stopped: document.getElementById("stopped").checkVisibility(),
     conclusions: texts(document, "#conclusions li"),
+    conclusions_first: document.getElementById("conclusions")
+      .compareDocumentPosition(document.querySelector(".scenario")) === Node.DOCUMENT_POSITION_FOLLOWING,
     method: document.getElementById("method").textContent,
     command: document.getElementById("command").textContent,
     facts: texts(document, "#facts dd"),
@@ -219,6 +223,7 @@ TEST_CASE("page: a run of compare can be seen in a browser")
         CHECK(scenario.at("panels") == stages);
         CHECK(scenario.at("verdicts").empty());
         const bool hog = scenario.at("title") == "hog";
+        CHECK(scenario.at("scale") == (hog ? "logarithmic" : "linear"));
         for (const char* const scale : {"linear", "logarithmic"}) {
             const Json& look = scenario.at(scale);
             CHECK(look.at("pixels").size() == (hog ? 3 : 2));  // with the overview
@@ -259,6 +264,7 @@ TEST_CASE("page: a run of compare can be seen in a browser")
     CHECK(squeezed(table) == squeezed(terminal));
     CHECK(contains(seen.at("command").get<std::string>(), "--scenario hog,crowd"));
     CHECK(contains(seen.at("command").get<std::string>(), "it'\\''s a page.html"));
+    CHECK(seen.at("conclusions_first") == true);
     CHECK(seen.at("facts").size() == 2);
     CHECK(seen.at("stopped") == false);
 }

@@ -67,8 +67,7 @@ std::vector<std::string> fit(Table& rows, std::size_t width)
         }
     }
     if (!left_out.empty()) {
-        lines.push_back(fmt::format("(left out for lack of room: {})",
-                                    fmt::join(left_out, ", ")));
+        lines.push_back(fmt::format("(left out for lack of room: {})", fmt::join(left_out, ", ")));
     }
     return lines;
 }

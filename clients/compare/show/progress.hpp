@@ -9,8 +9,8 @@
 
 namespace ground {
 
-// Goes to stderr, so that stdout has the table and nothing else. Whatever of it is not meant to
-// stay is gone when the object is.
+// Goes to stderr, so that stdout has the table and nothing else. When the object is gone, what it
+// has drawn in place is, too, but for a last picture of each scenario that has curves.
 class Progress : public BenchObserver {
   public:
     // On a terminal a block of lines that is drawn again and again; else, and where TERM=dumb, a
