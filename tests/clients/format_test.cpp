@@ -84,6 +84,25 @@ TEST_CASE("report: a second with errors only is no silence")
           "0 reqs/sec       no right reply   (13209 errors)");
 }
 
+TEST_CASE("report: the oldest request without a reply is named only if it has waited longest of all")
+{
+    PerfOptions options;
+    options.rate = 100;
+    LoadResult result;
+    result.errors.unanswered = 1;
+    result.latency_ns.record(5'000'000'000);
+    const auto named = [&] {
+        const auto sentences = warnings(options, result);
+        return std::any_of(sentences.begin(), sentences.end(), [](const std::string& sentence) {
+            return sentence.starts_with("the oldest without a reply had waited ");
+        });
+    };
+    result.longest_wait_s = 0.1;
+    CHECK_FALSE(named());
+    result.longest_wait_s = 6;
+    CHECK(named());
+}
+
 TEST_CASE("report: perf says so if it was itself the bottleneck")
 {
     const PerfOptions options;

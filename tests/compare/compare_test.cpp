@@ -199,6 +199,15 @@ TEST_CASE("compare: says of 01 that it serves one big request and not the next")
     CHECK(result.run("01_blocking").at("words").at("at_once_2") == "1 of 2 served");
 }
 
+TEST_CASE("compare: the speed-up is that of four at once over four alone")
+{
+    const Report result = report({"02", "--scenario", "parallel"});
+    const Json& figures = result.run("02_threads").at("figures");
+    const double alone = figures.at("at_once_1");
+    const double four = figures.at("at_once_4");
+    CHECK(figures.at("speedup").get<double>() == doctest::Approx(4 * alone / four));
+}
+
 TEST_CASE("compare: the hog has figures from before, during and after it")
 {
     // Long enough for each phase to be seen on a machine that is busy with something else.

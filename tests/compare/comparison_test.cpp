@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -139,6 +141,16 @@ TEST_CASE("comparison: where the client was the limit of both there is no rank")
         }
     }
     CHECK(contains(ranking(result, 0), "b ~ a"));
+    CHECK(contains(format_table(result, TableForm::plain), "* The client was busy"));
+}
+
+TEST_CASE("comparison: a client that was busy in one run of three is no limit")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 11, 12});
+    result.runs[{0, 0}].front().client_was_busy = true;
+    CHECK_FALSE(contains(format_table(result, TableForm::plain), "* The client was busy"));
+    result.runs[{0, 0}].back().client_was_busy = true;
     CHECK(contains(format_table(result, TableForm::plain), "* The client was busy"));
 }
 
@@ -370,6 +382,33 @@ TEST_CASE("comparison: a change since a baseline is one only if the runs are apa
     CHECK(change_since(entry(90, 100, 110, 3), entry(105, 120, 125, 3)) == "~ +20%");
     CHECK(change_since(entry(100, 100, 100, 1), entry(200, 200, 200, 3)) == "~ +100%");
     CHECK(change_since(entry(0, 0, 0, 3), entry(1, 2, 3, 3)) == "was 0");
+}
+
+TEST_CASE("comparison: whatever was otherwise in a baseline is named")
+{
+    Comparison then = comparison("solo");
+    add(then, "a", {10, 11});
+    const std::string file = std::filesystem::temp_directory_path() /
+                             ("comparison_baseline_" + std::to_string(::getpid()) + ".json");
+    std::ofstream(file) << format_json(then);
+    Comparison now = then;
+    CHECK(load_baseline(file, now).differences.empty());
+    now.placement = "elsewhere";
+    now.options.clients += 1;
+    now.options.duration *= 2;
+    now.options.big += 1;
+    now.options.idle += 1;
+    now.options.pipeline += 1;
+    now.options.pool = "threads";
+    now.machine.cpu += " II";
+    now.machine.cpus += 1;
+    now.machine.kernel += ".1";
+    now.machine.compiler += " 99";
+    now.machine.build += "+";
+    const auto found = load_baseline(file, now).differences;
+    std::filesystem::remove(file);
+    CHECK(found.size() == 12);
+    CHECK(std::find(found.begin(), found.end(), "pool \"\", now \"threads\"") != found.end());
 }
 
 TEST_CASE("comparison: runs that differ much are warned of")

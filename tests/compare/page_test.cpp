@@ -332,6 +332,15 @@ TEST_CASE("page: of several runs, that with the median is the strong line")
     CHECK(contains(page, R"("drawn":2)"));
 }
 
+TEST_CASE("page: a run that has failed is no stage's strong line while there is another one")
+{
+    Comparison comparison = comparison_of("hog");
+    Measurement failed = measured(20'000, 9'300);  // the median of the two that count
+    failed.verdict = "died";
+    add(comparison, "02_threads", {failed, measured(20'000, 9'600), measured(20'000, 9'000)});
+    CHECK_FALSE(contains(format_page(comparison), R"("drawn":0)"));
+}
+
 TEST_CASE("page: a stage has its colour, in whatever company")
 {
     Comparison alone = comparison_of("hog");
