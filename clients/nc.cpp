@@ -2,8 +2,8 @@
 
 #include "clients/shared/format.hpp"
 #include "clients/shared/target.hpp"
-#include "common/server/command_line.hpp"
-#include "common/server/numbers.hpp"
+#include "common/base/command_line.hpp"
+#include "common/base/numbers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

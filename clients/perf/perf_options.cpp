@@ -1,8 +1,8 @@
 #include "clients/perf/perf_options.hpp"
 
-#include "common/compute/fib.hpp"
-#include "common/server/command_line.hpp"
-#include "common/server/numbers.hpp"
+#include "common/base/command_line.hpp"
+#include "common/base/numbers.hpp"
+#include "common/server/fib.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

@@ -84,7 +84,8 @@ TEST_CASE("report: a second with errors only is no silence")
           "0 reqs/sec       no right reply   (13209 errors)");
 }
 
-TEST_CASE("report: the oldest request without a reply is named only if it has waited longest of all")
+TEST_CASE(
+    "report: the oldest request without a reply is named only if it has waited longest of all")
 {
     PerfOptions options;
     options.rate = 100;

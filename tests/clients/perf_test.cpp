@@ -1,5 +1,6 @@
 #include "clients/perf/load.hpp"
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
+#include "perf_command.hpp"
 #include "process.hpp"
 #include "scripted_server.hpp"
 
@@ -17,17 +18,6 @@ using namespace ground;
 using nlohmann::json;
 
 namespace {
-
-std::vector<std::string> perf(const ScriptedServer& server, std::vector<std::string> options)
-{
-    options.insert(options.begin(), {PERF_PATH, server.target()});
-    return options;
-}
-
-bool contains(const std::string& text, std::string_view part)
-{
-    return text.find(part) != std::string::npos;
-}
 
 // Without the control characters, and with something to see if there was one.
 bool is_plain(const std::string& text)
@@ -271,6 +261,23 @@ TEST_CASE("perf: more digits than the right number has, or fewer, are wrong")
         CHECK(outcome.status == 1);
         CHECK(contains(outcome.out, "wrong 1,"));
     }
+}
+
+TEST_CASE("perf: each error belongs to one interval")
+{
+    ScriptedServer server([](Peer& peer) {
+        while (peer.line()) {
+            peer.send("[Error] worker died\n");
+        }
+    });
+    const Outcome outcome = run(perf(server, {"-d", "500ms", "-i", "50ms", "--json"}));
+    const auto report = nlohmann::json::parse(outcome.out);
+    std::uint64_t errors = 0;
+    for (const auto& interval : report.at("intervals")) {
+        errors += interval.at("errors").get<std::uint64_t>();
+    }
+    CHECK(errors > 0);
+    CHECK(errors <= report.at("errors").at("reply").get<std::uint64_t>());
 }
 
 TEST_CASE("perf: an [Error] is counted, shown and a failure")
