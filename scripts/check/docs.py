@@ -889,6 +889,7 @@ def shape(lines):
     # What compare concludes from figures: who was the fastest, whether the client was the limit, how much runs differed.
     text = re.sub(r"^Best first: .*(\n    .*)*", "Best first: #", text, flags=re.M)
     text = re.sub(r" +\*$|^\* The client was busy .*\n", "", text, flags=re.M)
+    text = re.sub(r", in single runs [\d.]+% to [\d.]+%", "", text)
     text = re.sub(r"^The runs of a stage spread by .*(\n    .*)*\n", "", text, flags=re.M)
     text = re.sub(r"\b0x[0-9a-fA-F]+\b", "#", text)
     # Not those in names: 02_threads, p50.
