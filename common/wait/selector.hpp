@@ -5,8 +5,8 @@
 // the kernel keeps the list, and a call costs what is ready, not what is registered.
 #pragma once
 
+#include "common/base/descriptor.hpp"
 #include "common/observe/seams.hpp"
-#include "common/server/descriptor.hpp"
 
 #include <sys/epoll.h>
 

@@ -4,7 +4,7 @@
 //
 // With 01_blocking it never ends: each waits until all are connected and served, and one is.
 
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 #include "common/server/net.hpp"
 
 #include <fmt/format.h>
