@@ -67,14 +67,6 @@ std::exception_ptr error(const char* what)
     return std::make_exception_ptr(std::runtime_error(what));
 }
 
-// Ends the program if its scope takes too long: where the fault would be to wait for ever.
-struct Watchdog {
-    Watchdog() { ::alarm(static_cast<unsigned>(ground::test::patience.count())); }
-    ~Watchdog() { ::alarm(0); }
-    Watchdog(const Watchdog&) = delete;
-    Watchdog& operator=(const Watchdog&) = delete;
-};
-
 // Notes that its scope has ended.
 struct Mark {
     Mark(Trace& t, std::string w) : trace(t), what(std::move(w)) {}
@@ -175,7 +167,6 @@ TEST_CASE("green: main is told when everybody waits for ever")
 
 TEST_CASE("green: what was waited for and is over keeps main from nothing")
 {
-    const Watchdog watchdog;
     green::Event never;
     const Pair pair;
     CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
@@ -411,7 +402,6 @@ TEST_CASE("green: to wait for what can't be waited for throws, and leaves nothin
 
 TEST_CASE("green: of two at one socket the one goes on waiting when the other one is woken")
 {
-    const Watchdog watchdog;
     const Pair pair;
     auto& hub = green::Hub::current();
     const green::Thread reader = green::spawn([&] { hub.wait_for(pair.one.get(), Events::read); });
@@ -425,7 +415,6 @@ TEST_CASE("green: of two at one socket the one goes on waiting when the other on
 
 TEST_CASE("green: who waits for room is told, too, when the socket is closed")
 {
-    const Watchdog watchdog;
     const Pair pair;
     auto& hub = green::Hub::current();
     const std::string much(64 * 1024, 'x');
