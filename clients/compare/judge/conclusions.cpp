@@ -7,6 +7,7 @@
 #include "clients/shared/format.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace ground {
 

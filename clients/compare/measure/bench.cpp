@@ -1,6 +1,7 @@
 #include "clients/compare/measure/bench.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <sched.h>
 #include <signal.h>

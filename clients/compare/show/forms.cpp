@@ -3,6 +3,7 @@
 #include "clients/compare/judge/comparison.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <sstream>
