@@ -12,7 +12,7 @@
 // that name. A library that LD_PRELOAD names stands before all others, libc included. So this
 // launcher does little: it names one and becomes the program.
 //
-// What then happens is in the folder stages/06c_monkey_patch, in this order to be read:
+// What then happens is in the folder common/monkey, in this order to be read:
 //
 //   sockets.cpp    recv() and its like: try, and wait for the descriptor. try_and_wait() is the
 //                  lesson: begin there

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MAY_INCLUDE = {
     "common/compute": ["common/wait", "common/server", "common/observe/seams.hpp"],
     "common/green": ["common/wait", "common/server"],
+    "common/monkey": [],  # it is loaded into programs of any kind, and brings nothing along
     "common/observe": ["common/server"],
     "common/observe/memory.hpp": [],
     "common/observe/seams.hpp": ["common/observe/memory.hpp"],
@@ -26,7 +27,6 @@ MAY_INCLUDE = {
     "clients/board": ["clients/compare/measure", "clients/shared", "common"],
     "clients": ["common"],
     "stages": ["common"],
-    "stages/06c_monkey_patch": ["blocks.hpp", "green.hpp"],  # its own; it is loaded into programs of any kind
 }
 
 

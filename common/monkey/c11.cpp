@@ -1,7 +1,7 @@
 // c11.cpp -- C's own threads (threads.h) by POSIX's, as libc has them. libc's would not pass by the
 // hooks.
 
-#include "green.hpp"
+#include "common/monkey/green.hpp"
 
 #include <pthread.h>
 #include <sched.h>

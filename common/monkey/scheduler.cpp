@@ -1,7 +1,7 @@
 // scheduler.cpp -- green threads, whose turn it is, and the clock.
 
-#include "blocks.hpp"
-#include "green.hpp"
+#include "common/monkey/blocks.hpp"
+#include "common/monkey/green.hpp"
 
 #include <dlfcn.h>
 #include <malloc.h>

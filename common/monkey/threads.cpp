@@ -1,6 +1,6 @@
 // threads.cpp -- the hooks that begin and end threads, and what a thread has of its own.
 
-#include "green.hpp"
+#include "common/monkey/green.hpp"
 
 #include <limits.h>
 #include <pthread.h>

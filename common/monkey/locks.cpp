@@ -4,7 +4,7 @@
 // algorithms need and these do not. An object that is shared with other processes is libc's as
 // before: waiting for it blocks everybody.
 
-#include "green.hpp"
+#include "common/monkey/green.hpp"
 
 #include <pthread.h>
 #include <semaphore.h>

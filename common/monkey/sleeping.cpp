@@ -1,6 +1,6 @@
 // sleeping.cpp -- the hooks that wait for several descriptors, or for time to pass.
 
-#include "green.hpp"
+#include "common/monkey/green.hpp"
 
 #include <poll.h>
 #include <signal.h>

@@ -4,7 +4,7 @@
 // whose wait ends by it: that of the thread that pthread_kill() has named; else that of the first
 // thread, which the kernel prefers as well.
 
-#include "green.hpp"
+#include "common/monkey/green.hpp"
 
 #include <pthread.h>
 #include <signal.h>

@@ -4,7 +4,7 @@
 // everything, and never taken out: closing does that. Whoever waits has tried before and tries
 // again when woken, so an event that concerns nobody any more does no harm.
 
-#include "green.hpp"
+#include "common/monkey/green.hpp"
 
 #include <fcntl.h>
 #include <string.h>

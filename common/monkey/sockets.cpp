@@ -7,7 +7,7 @@
 //
 // A program without a second thread, and a signal's handler, are passed through.
 
-#include "green.hpp"
+#include "common/monkey/green.hpp"
 
 #include <fcntl.h>
 #include <poll.h>

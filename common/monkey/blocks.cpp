@@ -6,9 +6,9 @@
 // How it is laid out is private as well, but libc has a table of it for debuggers: this is where
 // the offsets come from, so that no version of libc is assumed.
 
-#include "blocks.hpp"
+#include "common/monkey/blocks.hpp"
 
-#include "green.hpp"
+#include "common/monkey/green.hpp"
 
 #include <dlfcn.h>
 #include <elf.h>
