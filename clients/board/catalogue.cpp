@@ -38,6 +38,8 @@ std::vector<StageEntry> read_catalogue(const std::string& directory)
 {
     std::vector<StageEntry> stages;
     std::ifstream table(fs::path(directory) / "stages.tsv");
+    const fs::path installed = fs::path(directory).parent_path() / "source";
+    const fs::path sources = fs::is_directory(installed) ? installed : fs::path(SOURCE_DIRECTORY);
     for (std::string line; std::getline(table, line);) {
         std::istringstream fields(line);
         StageEntry stage;
@@ -50,7 +52,7 @@ std::vector<StageEntry> read_catalogue(const std::string& directory)
         }
         stage.program = fs::path(directory) / stage.name;
         if (stage.model != "no server" && ::access(stage.program.c_str(), X_OK) == 0) {
-            stage.source = read_file(fs::path(SOURCE_DIRECTORY) / stage.file);
+            stage.source = read_file(sources / stage.file);
             stages.push_back(std::move(stage));
         }
     }
