@@ -2,17 +2,10 @@
 
 #include <fmt/format.h>
 
-#if __has_include(<rabbitmq-c/amqp.h>)  // from 0.12 on
-#include <rabbitmq-c/amqp.h>
-#include <rabbitmq-c/framing.h>
-#include <rabbitmq-c/ssl_socket.h>
-#include <rabbitmq-c/tcp_socket.h>
-#else
 #include <amqp.h>
 #include <amqp_framing.h>
 #include <amqp_ssl_socket.h>
 #include <amqp_tcp_socket.h>
-#endif
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>

@@ -30,8 +30,7 @@
 // An exception that comes by (out of what pthread_once() has called, say) finds its way by
 // libstdc++. In a program in C there is none, and no exception either: so the library must not
 // insist on it.
-__asm__(".weak __gxx_personality_v0\n.weak _Unwind_Resume\n"
-        ".weak __cxa_begin_catch\n.weak _ZSt9terminatev");  // clang asks for these two
+__asm__(".weak __gxx_personality_v0\n.weak _Unwind_Resume");
 
 // The system call with this number: what it returns, or minus the error's number.
 extern "C" long green_system_call(long number, ...) noexcept;

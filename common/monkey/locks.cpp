@@ -115,13 +115,11 @@ int unlock(Mutex& mutex) noexcept
 // ---- Condition variables
 // -------------------------------------------------------------------------------
 
-constexpr size_t flags_at = offsetof(pthread_cond_t, __data.__wrefs);  // not where it was before glibc 2.41
-
 struct Condition {  // over a pthread_cond_t
     List waiting;
-    unsigned groups[(flags_at - sizeof(List)) / sizeof(unsigned)];
+    unsigned groups[5];
     unsigned flags;  // as pthread_cond_init() has set them: 1 shared, 2 by CLOCK_MONOTONIC
-    unsigned signals[(sizeof(pthread_cond_t) - flags_at) / sizeof(unsigned) - 1];
+    unsigned signals[2];
 };
 static_assert(sizeof(Condition) == sizeof(pthread_cond_t));
 static_assert(offsetof(Condition, flags) == offsetof(pthread_cond_t, __data.__wrefs));

@@ -6,13 +6,8 @@
 //     bare_broker consume                                 until it is killed
 //
 // The broker is that of GROUND_BROKER (without a password that has to be written as %..).
-#if __has_include(<rabbitmq-c/amqp.h>)  // from 0.12 on
-#include <rabbitmq-c/amqp.h>
-#include <rabbitmq-c/tcp_socket.h>
-#else
 #include <amqp.h>
 #include <amqp_tcp_socket.h>
-#endif
 
 #include <chrono>
 #include <cstdio>
