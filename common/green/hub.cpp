@@ -19,7 +19,14 @@ try {
     log("A green thread has ended by an exception");
 }
 
-// Throws what has been raised first.
+// The longest time there is, is for ever, and not an overflow.
+Hub::Clock::time_point in(std::chrono::nanoseconds time) noexcept
+{
+    const auto now = Hub::Clock::now();
+    return now + std::min(time, Hub::Clock::time_point::max() - now);
+}
+
+// Throws what has been raised first, if there is anything.
 void throw_raised(Hub::Waiter& who)
 {
     if (!who.raised.empty()) {
@@ -76,9 +83,11 @@ void Hub::loop()
     for (;;) {
         // Who is woken meanwhile has his turn after the sockets and the timers have had theirs.
         for (std::size_t turns = ready_.size(); turns > 0; --turns) {
-            Waiter& next = *ready_.front();
+            Waiter* const next = ready_.front();
             ready_.pop_front();
-            run(next);
+            if (next != nullptr) {
+                run(*next);
+            }
         }
         while (!timers_.empty() && timers_.begin()->first <= Clock::now()) {
             const auto due = timers_.extract(timers_.begin());
@@ -106,6 +115,7 @@ void Hub::run(Waiter& who)
     running_ = &main_;
     if (who.greenlet && who.greenlet->dead()) {
         who.ended = true;
+        forget_wake(who);
         for (Waiter* const waiting : std::exchange(who.joining, {})) {
             wake(*waiting);
         }
@@ -157,9 +167,9 @@ void Hub::wait_for(int fd, Events event)
     }
     Waiter* const self = running_;
     place_at(fd, event) = self;
-    modify(fd, selector_.get_key(fd).data);
     ++at_sockets_;
     try {
+        modify(fd, selector_.get_key(fd).data);
         pause();
         --at_sockets_;
     } catch (...) {
@@ -190,7 +200,10 @@ void Hub::forget(int fd) noexcept
 void Hub::pause()
 {
     Waiter& who = *running_;
-    throw_raised(who);
+    if (!who.raised.empty()) {
+        forget_wake(who);  // it was for this wait, and must not end the next one
+        throw_raised(who);
+    }
     who.where = &Greenlet::current();
     greenlet_.switch_to();
     throw_raised(who);
@@ -201,6 +214,14 @@ void Hub::wake(Waiter& who)
     if (!who.queued) {
         who.queued = true;
         ready_.push_back(&who);
+    }
+}
+
+// Its place stays empty, because the loop has counted those in the queue.
+void Hub::forget_wake(Waiter& who) noexcept
+{
+    if (std::exchange(who.queued, false)) {
+        std::replace(ready_.begin(), ready_.end(), &who, static_cast<Waiter*>(nullptr));
     }
 }
 
@@ -252,7 +273,7 @@ void sleep(std::chrono::nanoseconds time)
         return;
     }
     bool over = false;
-    const auto timer = hub.call_at(Hub::Clock::now() + time, [&] {
+    const auto timer = hub.call_at(in(time), [&] {
         over = true;
         hub.wake(self);
     });
@@ -268,7 +289,7 @@ void sleep(std::chrono::nanoseconds time)
 
 Timeout::Timeout(std::chrono::nanoseconds time)
 {
-    timer_ = hub_.call_at(Hub::Clock::now() + time, [this] {
+    timer_ = hub_.call_at(in(time), [this] {
         timer_.reset();
         hub_.raise(owner_, this, std::make_exception_ptr(TimedOut{this}));
     });

@@ -1,6 +1,5 @@
 #include "common/server/signals.hpp"
 
-#include "common/compute/process_pool.hpp"
 #include "common/observe/seams.hpp"
 #include "common/server/children.hpp"
 #include "common/server/log.hpp"
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
@@ -36,6 +36,7 @@ namespace ground {
 namespace {
 
 bool parent_takes_interrupts = false;
+std::atomic<CleanUp> clean_up{nullptr};
 
 sigset_t stop_signals() noexcept
 {
@@ -63,10 +64,17 @@ void stop_listening() noexcept
 #endif
 }
 
+void call_clean_up() noexcept
+{
+    if (const CleanUp f = clean_up) {
+        f();
+    }
+}
+
 [[noreturn]] void leave() noexcept
 {
     stop_listening();
-    ProcessPool::end_workers();
+    call_clean_up();
     end_children();
 #ifdef GROUND_ADDRESS_SANITIZER
     __lsan_do_leak_check();  // _exit() would skip it
@@ -78,7 +86,7 @@ void stop_listening() noexcept
 {
     constexpr std::string_view line = "Out of memory: it ends here (see ulimit -v and ulimit -d)\n";
     log_detail::write_if_there_is_room(line);
-    ProcessPool::end_workers();
+    call_clean_up();
     ::_exit(EXIT_FAILURE);
 }
 
@@ -98,6 +106,8 @@ void await_signal_on_a_thread(React react)
 }
 
 }  // namespace
+
+void clean_up_before_exit(CleanUp f) noexcept { clean_up = f; }
 
 void exit_on_signals()
 {

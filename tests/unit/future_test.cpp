@@ -392,7 +392,8 @@ TEST_CASE("future: giving up and the completion may race: one of them wins, call
         start.arrive_and_wait();
         future->give_up("nobody waits");
         try {
-            REQUIRE(future->result() == 7);
+            const int result = future->result();
+            REQUIRE(result == 7);
         } catch (const Cancelled&) {
             // It was too late.
         }

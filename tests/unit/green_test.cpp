@@ -1,19 +1,25 @@
 #include "common/green/hub.hpp"
 #include "common/green/socket.hpp"
 #include "common/green/tools.hpp"
+#include "tests/harness.hpp"
 
-#include <asio/local/connect_pair.hpp>
 #include <doctest/doctest.h>
 
+#include <malloc.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace green = ground::green;
@@ -60,6 +66,35 @@ std::exception_ptr error(const char* what)
 {
     return std::make_exception_ptr(std::runtime_error(what));
 }
+
+// Notes that its scope has ended.
+struct Mark {
+    Mark(Trace& t, std::string w) : trace(t), what(std::move(w)) {}
+    ~Mark() { trace.push_back(what); }
+    Mark(const Mark&) = delete;
+    Mark& operator=(const Mark&) = delete;
+    Trace& trace;
+    std::string what;
+};
+
+// A program whose stderr can be looked at: this one, before it has come to doctest.
+constexpr const char* reporting = "GREEN_TEST_REPORTING";
+[[maybe_unused]] const bool no_report = [] {
+    if (::getenv(reporting) != nullptr) {
+        green::Event never;
+        const green::Thread killed = green::spawn([&] { never.wait(); });
+        const std::vector<green::Thread> threads{
+            green::spawn([] { throw std::runtime_error("a test throws this"); }),
+            green::spawn([] { throw 42; }), green::spawn([&] {
+                const green::Timeout timeout(1ms);
+                never.wait();
+            }),
+            green::spawn([&] { killed.kill(); })};
+        green::joinall(threads);
+        ::_exit(0);
+    }
+    return true;
+}();
 
 }  // namespace
 
@@ -110,6 +145,17 @@ TEST_CASE("green: an exception that nobody catches ends its thread and nobody el
     CHECK_FALSE(good.error());
 }
 
+TEST_CASE("green: what ends a thread is reported in one line, unless it was killed")
+{
+    const auto ended = ground::test::run(
+        {.command = {"/proc/self/exe"}, .environment = {std::string(reporting) + "=1"}});
+    CHECK(ended.status == 0);
+    CHECK(ended.err ==
+          "A green thread has ended: a test throws this\n"
+          "A green thread has ended by an exception\n"
+          "A green thread has ended: timed out\n");
+}
+
 TEST_CASE("green: main is told when everybody waits for ever")
 {
     green::Event never;
@@ -117,6 +163,79 @@ TEST_CASE("green: main is told when everybody waits for ever")
     CHECK_THROWS_AS(stuck.join(), green::LoopExit);
     CHECK_THROWS_AS(never.wait(), green::LoopExit);
     stuck.kill();
+}
+
+TEST_CASE("green: what was waited for and is over keeps main from nothing")
+{
+    green::Event never;
+    const Pair pair;
+    CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+    green::Hub::current().wait_for(pair.one.get(), Events::read);
+    CHECK_THROWS_AS(never.wait(), green::LoopExit);
+    const std::vector<green::Thread> killed{
+        green::spawn([] { green::sleep(forever); }),
+        green::spawn([&] { green::Hub::current().wait_for(pair.other.get(), Events::read); }),
+        green::spawn([&] { static_cast<void>(green::within(forever, [&] { never.wait(); })); })};
+    let_others_run();
+    for (const green::Thread& thread : killed) {
+        thread.kill();
+    }
+    CHECK_THROWS_AS(never.wait(), green::LoopExit);
+}
+
+TEST_CASE("green: threads that have ended leave no memory behind" *
+          doctest::skip(ground::sanitizers::present))
+{
+    const auto spawn_many = [] {
+        for (int i = 0; i < 5'000; ++i) {
+            green::spawn([] {}).join();
+        }
+    };
+    spawn_many();
+    const auto before = ::mallinfo2().uordblks;
+    spawn_many();
+    CHECK(::mallinfo2().uordblks < before + 100'000);
+}
+
+TEST_CASE("green: a thread that never waits for anything but its turn keeps nobody waiting")
+{
+    bool stop = false;
+    int turns = 0;
+    const green::Thread busy = green::spawn([&] {
+        for (; !stop && turns < 1'000'000; ++turns) {
+            green::sleep(0s);
+        }
+    });
+    const Pair pair;
+    CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+    green::Hub::current().wait_for(pair.one.get(), Events::read);
+    green::sleep(1ms);
+    stop = true;
+    busy.join();
+    CHECK(turns < 1'000'000);
+}
+
+TEST_CASE(
+    "green: each kernel thread has its own, and unwinds those that still wait, the youngest first")
+{
+    Trace trace;
+    const green::Thread here = green::spawn([&] { trace.push_back("here"); });
+    std::thread([&trace] {
+        const auto wait = [&trace](const std::string& name) {
+            const Mark mark(trace, name);
+            green::sleep(forever);
+        };
+        green::spawn(wait, "older");
+        green::spawn(wait, "younger");
+        green::spawn([] { green::sleep(1ms); }).join();
+        const Pair pair;
+        CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+        green::Hub::current().wait_for(pair.one.get(), Events::read);
+        trace.push_back("there");
+    }).join();
+    CHECK(trace == Trace{"there", "younger", "older"});
+    here.join();
+    CHECK(trace.back() == "here");
 }
 
 TEST_CASE("green: kill raises where the victim waits, and returns when it has ended")
@@ -175,6 +294,54 @@ TEST_CASE("green: who is killed before the beginning never begins")
     CHECK(held.use_count() == 1);
 }
 
+TEST_CASE("green: a thread that ends by a kill while it waits for its turn is not run again")
+{
+    const green::Thread victim = green::spawn([] {
+        try {
+            green::sleep(forever);
+        } catch (const std::runtime_error&) {
+            green::sleep(0s);  // here the other one kills it
+        }
+    });
+    let_others_run();
+    const auto kill = [&](const char* why) { victim.kill(error(why)); };
+    const green::Thread one = green::spawn(kill, "one");
+    const green::Thread two = green::spawn(kill, "two");
+    one.join();
+    two.join();
+    CHECK_THROWS_WITH(std::rethrow_exception(victim.error()), "two");
+    let_others_run();
+}
+
+TEST_CASE("green: a thread that survives a kill waits again, as long as it has to")
+{
+    Trace trace;
+    green::Event event;
+    const green::Thread victim = green::spawn([&] {
+        for (const char* const what : {"first", "second"}) {
+            try {
+                green::sleep(what == std::string("first") ? forever : 0s);
+            } catch (const std::runtime_error&) {
+                trace.push_back(what);
+            }
+        }
+        static_cast<void>(green::within(forever, [&] { green::sleep(1ms); }));
+        trace.push_back("slept");
+        event.wait();
+        trace.push_back("woken");
+    });
+    let_others_run();
+    const auto kill = [&] { victim.kill(error("a warning")); };
+    const std::vector<green::Thread> killers{green::spawn(kill), green::spawn(kill)};
+    let_others_run();
+    CHECK(trace == Trace{"first", "second"});
+    green::sleep(10ms);
+    CHECK(trace == Trace{"first", "second", "slept"});
+    event.set();
+    green::joinall(killers);
+    CHECK(trace.back() == "woken");
+}
+
 TEST_CASE("green: who is killed while asleep, at a socket or in a join waits there no longer")
 {
     const Pair pair;
@@ -208,6 +375,73 @@ TEST_CASE("green: one waits for reading and another one for writing, but no two 
     CHECK_THROWS_AS(std::rethrow_exception(reader.error()), std::system_error);
 }
 
+TEST_CASE("green: a thread that was woken by a socket and does not read costs no CPU time")
+{
+    const Pair pair;
+    CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+    green::Hub::current().wait_for(pair.one.get(), Events::read);
+    const auto before = ground::test::thread_cpu_time();
+    green::sleep(300ms);
+    CHECK(ground::test::thread_cpu_time() - before < 150ms);
+    green::Hub::current().wait_for(pair.one.get(), Events::read);  // it is still ready
+}
+
+TEST_CASE("green: to wait for what can't be waited for throws, and leaves nothing behind")
+{
+    // epoll knows no regular files. (Without memory it refuses anything, in the same way.)
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
+    REQUIRE(file);
+    const int fd = ::fileno(file.get());
+    auto& hub = green::Hub::current();
+    CHECK_THROWS_AS(hub.wait_for(fd, Events::read), std::system_error);
+    CHECK_THROWS_AS(hub.wait_for(fd, Events::read), std::system_error);
+    green::Event never;
+    CHECK_THROWS_AS(never.wait(), green::LoopExit);  // nobody is left at a socket
+    hub.forget(fd);
+}
+
+TEST_CASE("green: of two at one socket the one goes on waiting when the other one is woken")
+{
+    const Pair pair;
+    auto& hub = green::Hub::current();
+    const green::Thread reader = green::spawn([&] { hub.wait_for(pair.one.get(), Events::read); });
+    const green::Thread writer = green::spawn([&] { hub.wait_for(pair.one.get(), Events::write); });
+    writer.join();
+    CHECK_FALSE(reader.dead());
+    CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+    reader.join();
+    CHECK_FALSE(reader.error());
+}
+
+TEST_CASE("green: who waits for room is told, too, when the socket is closed")
+{
+    const Pair pair;
+    auto& hub = green::Hub::current();
+    const std::string much(64 * 1024, 'x');
+    while (::send(pair.one.get(), much.data(), much.size(), 0) > 0) {
+    }
+    const green::Thread writer = green::spawn([&] { hub.wait_for(pair.one.get(), Events::write); });
+    let_others_run();
+    CHECK_FALSE(writer.dead());
+    hub.forget(pair.one.get());
+    writer.join();
+    CHECK_THROWS_AS(std::rethrow_exception(writer.error()), std::system_error);
+}
+
+TEST_CASE("green: who is killed in a join is not woken by the end that it waited for")
+{
+    green::Event event;
+    const green::Thread target = green::spawn([&] { event.wait(); });
+    for (int i = 0; i < 10; ++i) {
+        const green::Thread joining = green::spawn([&] { target.join(); });
+        let_others_run();
+        joining.kill();
+    }
+    event.set();
+    target.join();
+    let_others_run();
+}
+
 TEST_CASE("green: an event wakes all who wait, and who comes later does not wait")
 {
     green::Event event;
@@ -228,6 +462,25 @@ TEST_CASE("green: an event wakes all who wait, and who comes later does not wait
     event.wait();
     event.clear();
     CHECK_FALSE(event.is_set());
+}
+
+TEST_CASE("green: an event that is cleared at once has woken all who waited")
+{
+    green::Event event;
+    int woken = 0;
+    const auto wait = [&] {
+        event.wait();
+        ++woken;
+    };
+    const std::vector<green::Thread> threads{green::spawn(wait), green::spawn(wait)};
+    let_others_run();
+    event.set();
+    event.clear();
+    const green::Thread late = green::spawn(wait);
+    let_others_run();
+    CHECK(woken == 2);
+    event.set();
+    late.join();
 }
 
 TEST_CASE("green: a semaphore lets as many in as it was told, in the order of their coming")
@@ -273,6 +526,68 @@ TEST_CASE("green: who is killed when the semaphore has just become free for him 
     CHECK(second_has_it);
 }
 
+TEST_CASE(
+    "green: what is released is for the first who waits, not for who comes before that one runs")
+{
+    green::Semaphore semaphore(0);
+    Trace trace;
+    const auto take = [&](const std::string& name) {
+        semaphore.acquire();
+        trace.push_back(name);
+    };
+    std::vector<green::Thread> threads{green::spawn(take, "a"), green::spawn(take, "b")};
+    let_others_run();
+    semaphore.release();
+    CHECK_FALSE(semaphore.try_acquire());
+    threads.push_back(green::spawn(take, "c"));
+    let_others_run();
+    CHECK(trace == Trace{"a"});
+    semaphore.release();
+    semaphore.release();
+    green::joinall(threads);
+    CHECK(trace == Trace{"a", "b", "c"});
+    semaphore.release();
+    CHECK(semaphore.try_acquire());  // nobody waits: it is free
+    CHECK_FALSE(semaphore.try_acquire());
+}
+
+TEST_CASE("green: a semaphore that was meant for one who is killed is free again")
+{
+    green::Semaphore semaphore(0);
+    const green::Thread only = green::spawn([&] { semaphore.acquire(); });
+    let_others_run();
+    semaphore.release();
+    only.kill();
+    CHECK(semaphore.try_acquire());
+    const green::Thread early = green::spawn([&] { semaphore.acquire(); });
+    let_others_run();
+    early.kill();
+    semaphore.release();
+    CHECK(semaphore.try_acquire());
+}
+
+TEST_CASE("green: a thread that takes its lock again and again does not keep the others out")
+{
+    green::Lock lock;
+    bool stop = false;
+    Trace trace;
+    const green::Thread greedy = green::spawn([&] {
+        for (int i = 0; i < 100 && !stop; ++i) {
+            const std::lock_guard guard(lock);
+            trace.push_back("greedy");
+            green::sleep(0s);
+        }
+    });
+    const green::Thread other = green::spawn([&] {
+        const std::lock_guard guard(lock);
+        trace.push_back("other");
+        stop = true;
+    });
+    greedy.join();
+    other.join();
+    CHECK(trace == Trace{"greedy", "other", "greedy"});
+}
+
 TEST_CASE("green: a lock works with std::lock_guard, across a wait")
 {
     green::Lock lock;
@@ -307,6 +622,46 @@ TEST_CASE("green: a queue keeps the order, and who finds it empty waits")
     queue.put(3);
     reader.join();
     CHECK(got == std::vector{1, 2, 3});
+}
+
+TEST_CASE(
+    "green: an item is for the first who waits for one, and for the next if that one is killed")
+{
+    green::Queue<int> queue;
+    Trace trace;
+    const auto take = [&](const std::string& name) {
+        trace.push_back(name + std::to_string(queue.get()));
+    };
+    const green::Thread a = green::spawn(take, "a");
+    const green::Thread b = green::spawn(take, "b");
+    let_others_run();
+    queue.put(1);
+    CHECK_FALSE(queue.try_get());
+    CHECK(queue.empty());
+    a.kill();
+    b.join();
+    CHECK(trace == Trace{"b1"});
+    const green::Thread c = green::spawn(take, "c");
+    let_others_run();
+    queue.put(2);
+    c.kill();
+    CHECK(queue.size() == 1);
+    CHECK(queue.try_get() == 2);
+}
+
+TEST_CASE("green: room in a queue is for the first who waits for it")
+{
+    green::Queue<int> queue(1);
+    queue.put(1);
+    const green::Thread writer = green::spawn([&] { queue.put(2); });
+    let_others_run();
+    CHECK(queue.get() == 1);
+    CHECK_FALSE(queue.try_put(3));
+    CHECK(queue.full());
+    writer.join();
+    CHECK(queue.try_get() == 2);
+    CHECK(queue.try_put(3));
+    CHECK_FALSE(queue.try_put(4));
 }
 
 TEST_CASE("green: a bounded queue never holds more, and who finds it full waits")
@@ -382,6 +737,20 @@ TEST_CASE("green: a timeout raises where its thread waits, and not if the scope 
     green::sleep(5ms);
 }
 
+TEST_CASE("green: no time is over at the next wait, and the longest time is for ever")
+{
+    using std::chrono::nanoseconds;
+    green::Event never;
+    for (const nanoseconds none : {nanoseconds(0), nanoseconds(-1), nanoseconds::min()}) {
+        CHECK_FALSE(green::within(none, [&] { never.wait(); }));
+        green::sleep(none);
+    }
+    const green::Thread sleeper = green::spawn([] { green::sleep(nanoseconds::max()); });
+    CHECK(green::within(nanoseconds::max(), [] { green::sleep(1ms); }));
+    CHECK_FALSE(sleeper.dead());
+    sleeper.kill();
+}
+
 TEST_CASE("green: of nested timeouts each ends its own scope")
 {
     green::Event never;
@@ -410,6 +779,7 @@ TEST_CASE("green: two timeouts that are over at the same moment both take effect
     });
     CHECK_FALSE(outer);
     CHECK((after_inner || !outer));
+    CHECK_NOTHROW(green::sleep(1ms));  // nothing of it is left
 }
 
 TEST_CASE(
