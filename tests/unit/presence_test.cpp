@@ -81,6 +81,23 @@ TEST_CASE("presence: a loss while nothing waits is told to what waits next")
     CHECK(called);
 }
 
+TEST_CASE("presence: one loss after the other is told")
+{
+    asio::io_context context;
+    Connection first(context);
+    Connection second(context);
+    Presence presence_of_first(first.ours);
+    Presence presence_of_second(second.ours);
+    for (auto [connection, presence] :
+         {std::pair(&first, &presence_of_first), std::pair(&second, &presence_of_second)}) {
+        bool called = false;
+        const OnLeaving left(*presence, [&] { called = true; });
+        connection->reset();
+        run_for_a_while(context, called);
+        CHECK(called);
+    }
+}
+
 TEST_CASE("presence: without a loss it calls back at the end of its scope")
 {
     asio::io_context context;
