@@ -1,5 +1,6 @@
 #include "harness.hpp"
 
+#include "common/base/pipe.hpp"
 #include "stage.hpp"
 #include "watchdog.hpp"
 
@@ -35,6 +36,9 @@ namespace ground::test {
 
 namespace {
 
+// Between two looks at what only /proc can tell.
+constexpr std::chrono::milliseconds longest_pause{20};
+
 // More CPU time than it takes to wake up and look around.
 constexpr std::chrono::milliseconds noticeable{50};
 
@@ -45,6 +49,15 @@ constexpr std::chrono::milliseconds noticeable{50};
 {
     waited_in_vain(for_what);
     fail(fmt::format("waited in vain for {}{}", for_what, more));
+}
+
+// A wait that may take longer than others: the watchdog has to know.
+void announce(const Deadline& deadline)
+{
+    const std::chrono::milliseconds left(deadline.milliseconds());
+    if (left > patience) {
+        allow_time(left);
+    }
 }
 
 // Waits for one event on one descriptor; false at the deadline.
@@ -58,18 +71,6 @@ bool wait_for_event(int fd, short events, const Deadline& deadline)
         }
         return check(ready, "poll") == 1;
     }
-}
-
-struct Pipe {
-    Descriptor read_end;
-    Descriptor write_end;
-};
-
-Pipe make_pipe()
-{
-    std::array<int, 2> ends{};
-    check(::pipe2(ends.data(), O_CLOEXEC), "pipe2");
-    return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
 // The names in a directory of /proc that are numbers.
@@ -104,11 +105,14 @@ int Deadline::milliseconds() const
 void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
 {
     const Waiting waiting(what);
-    while (!condition()) {
+    announce(deadline);
+    // To look may cost more than what is waited for: all of /proc, often.
+    for (std::chrono::milliseconds pause(1); !condition();
+         pause = std::min(2 * pause, longest_pause)) {
         if (deadline.milliseconds() == 0) {
             fail_in_vain(what);
         }
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        std::this_thread::sleep_for(pause);
     }
 }
 
@@ -316,9 +320,9 @@ bool become(int target, const Descriptor& stream) noexcept
 // memory is made ready before.
 Program::Program(const Start& start)
 {
-    Pipe in = make_pipe();
-    Pipe out = make_pipe();
-    Pipe err = make_pipe();
+    Pipe in;
+    Pipe out;
+    Pipe err;
     Descriptor child_out = open_stream(start.out, out);
     Descriptor child_err = open_stream(start.err, err);
     const auto pointers = [](std::vector<std::string>& words, char** more = nullptr) {
@@ -432,6 +436,7 @@ int Program::wait(Deadline deadline)
 {
     if (!status_) {
         const Waiting waiting("the end of the program");
+        announce(deadline);
         if (!wait_for_event(pidfd_.get(), POLLIN, deadline)) {
             fail_in_vain("the end of the program");
         }
@@ -487,7 +492,6 @@ std::size_t Program::address_space() const
 
 Outcome run(const Start& start, Deadline deadline)
 {
-    allow_more_time(std::chrono::milliseconds(deadline.milliseconds()));
     Program program(start);
     program.close_stdin();
     Outcome outcome;
@@ -787,9 +791,11 @@ bool Client::readable() const
            wait_for_event(socket_.get(), POLLIN, Deadline(std::chrono::milliseconds(0)));
 }
 
-void Client::wait_readable() const
+void Client::wait_readable(Deadline deadline) const
 {
-    if (received_.empty() && !wait_for_event(socket_.get(), POLLIN, Deadline())) {
+    const Waiting waiting("the server's reply");
+    announce(deadline);
+    if (received_.empty() && !wait_for_event(socket_.get(), POLLIN, deadline)) {
         fail_in_vain("the server's reply");
     }
 }

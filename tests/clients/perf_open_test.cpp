@@ -1,5 +1,6 @@
 // perf's open loop, its reconnecting, its idle connections, and CSV.
 
+#include "perf_command.hpp"
 #include "process.hpp"
 #include "scripted_server.hpp"
 
@@ -23,17 +24,6 @@ using namespace ground;
 using nlohmann::json;
 
 namespace {
-
-std::vector<std::string> perf(const ScriptedServer& server, std::vector<std::string> options)
-{
-    options.insert(options.begin(), {PERF_PATH, server.target()});
-    return options;
-}
-
-bool contains(const std::string& text, std::string_view part)
-{
-    return text.find(part) != std::string::npos;
-}
 
 // A file that is gone with its owner.
 struct TemporaryFile {
@@ -298,7 +288,7 @@ TEST_CASE("perf --reconnect: a connection that breaks costs its request and noth
 TEST_CASE("perf --reconnect: ends at once, and says so, when the server has gone")
 {
     auto server = std::make_unique<ScriptedServer>([&](Peer& peer) {
-        for (int i = 0; peer.line(); ++i) {
+        while (peer.line()) {
             peer.send("1\n");
         }
     });
