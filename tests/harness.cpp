@@ -36,6 +36,9 @@ namespace ground::test {
 
 namespace {
 
+// Between two looks at what only /proc can tell.
+constexpr std::chrono::milliseconds longest_pause{20};
+
 // More CPU time than it takes to wake up and look around.
 constexpr std::chrono::milliseconds noticeable{50};
 
@@ -46,6 +49,15 @@ constexpr std::chrono::milliseconds noticeable{50};
 {
     waited_in_vain(for_what);
     fail(fmt::format("waited in vain for {}{}", for_what, more));
+}
+
+// A wait that may take longer than others: the watchdog has to know.
+void announce(const Deadline& deadline)
+{
+    const std::chrono::milliseconds left(deadline.milliseconds());
+    if (left > patience) {
+        allow_time(left);
+    }
 }
 
 // Waits for one event on one descriptor; false at the deadline.
@@ -93,11 +105,14 @@ int Deadline::milliseconds() const
 void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
 {
     const Waiting waiting(what);
-    while (!condition()) {
+    announce(deadline);
+    // To look may cost more than what is waited for: all of /proc, often.
+    for (std::chrono::milliseconds pause(1); !condition();
+         pause = std::min(2 * pause, longest_pause)) {
         if (deadline.milliseconds() == 0) {
             fail_in_vain(what);
         }
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        std::this_thread::sleep_for(pause);
     }
 }
 
@@ -421,6 +436,7 @@ int Program::wait(Deadline deadline)
 {
     if (!status_) {
         const Waiting waiting("the end of the program");
+        announce(deadline);
         if (!wait_for_event(pidfd_.get(), POLLIN, deadline)) {
             fail_in_vain("the end of the program");
         }
@@ -476,7 +492,6 @@ std::size_t Program::address_space() const
 
 Outcome run(const Start& start, Deadline deadline)
 {
-    allow_more_time(std::chrono::milliseconds(deadline.milliseconds()));
     Program program(start);
     program.close_stdin();
     Outcome outcome;
@@ -776,9 +791,11 @@ bool Client::readable() const
            wait_for_event(socket_.get(), POLLIN, Deadline(std::chrono::milliseconds(0)));
 }
 
-void Client::wait_readable() const
+void Client::wait_readable(Deadline deadline) const
 {
-    if (received_.empty() && !wait_for_event(socket_.get(), POLLIN, Deadline())) {
+    const Waiting waiting("the server's reply");
+    announce(deadline);
+    if (received_.empty() && !wait_for_event(socket_.get(), POLLIN, deadline)) {
         fail_in_vain("the server's reply");
     }
 }

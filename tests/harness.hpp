@@ -298,7 +298,7 @@ class Client {
     // Whether something has arrived that read_line() would look at: bytes, or the end.
     [[nodiscard]] bool readable() const;
     // Waits until readable().
-    void wait_readable() const;
+    void wait_readable(Deadline deadline = Deadline()) const;
 
     // Ends the connection with a reset instead of an end of file.
     void reset();

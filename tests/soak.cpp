@@ -855,7 +855,7 @@ std::string in_megabytes(std::size_t bytes)
 TEST_CASE("everything at once: every reply is right and in order, and nothing stays behind")
 {
     const std::chrono::seconds total(number_option("--seconds", 2));
-    allow_more_time(total);
+    allow_time(total);
     const unsigned seed = number_option("--seed", std::random_device()());
     CAPTURE(seed);
     Chance chance(seed, 0);

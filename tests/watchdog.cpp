@@ -20,6 +20,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -34,8 +35,13 @@ namespace {
 using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;  // the same in all processes
 
-// A wait may take `patience`, and there may be something before it.
-constexpr seconds time_for_a_test_case = 2 * patience;
+// A wait may take `patience`, and there may be something before it. The watchdog's own tests are
+// less patient.
+seconds time_for_a_test_case()
+{
+    const char* const given = std::getenv("WATCHDOG_SECONDS");
+    return given == nullptr ? 2 * patience : seconds(std::atoi(given));
+}
 
 // After so many waits in vain the rest of a suite tells nothing more, and each takes `patience`.
 constexpr int enough_in_vain = 3;
@@ -50,7 +56,7 @@ struct Shared {
 };
 Shared* shared = nullptr;  // nothing if nobody watches
 
-int times_in_vain = 0;
+std::atomic<int> times_in_vain{0};
 
 void copy(std::string_view text, char* to, std::size_t size)
 {
@@ -274,14 +280,14 @@ class Reporter : public SilentReporter {
     {
         if (times_in_vain >= enough_in_vain) {
             tell(fmt::format("watchdog: {} waits were in vain; the suite ends before \"{}\"\n",
-                             times_in_vain, test.m_name));
+                             times_in_vain.load(), test.m_name));
             std::_Exit(1);
         }
         if (shared != nullptr) {
             copy(test.m_name, shared->test_case.data(), shared->test_case.size());
             const auto now = Clock::now().time_since_epoch();
             shared->began = now.count();
-            shared->deadline = (now + time_for_a_test_case).count();
+            shared->deadline = (now + time_for_a_test_case()).count();
         }
     }
 };
@@ -325,16 +331,26 @@ int watched(const std::function<int()>& tests)
     return tests();
 }
 
-void allow_more_time(std::chrono::milliseconds more)
+void allow_time(std::chrono::milliseconds from_now)
 {
-    if (shared != nullptr) {
-        shared->deadline += Clock::duration(more).count();
+    if (shared == nullptr) {
+        return;
+    }
+    const auto end = (Clock::now() + from_now + patience).time_since_epoch().count();
+    auto deadline = shared->deadline.load();
+    while (deadline < end && !shared->deadline.compare_exchange_weak(deadline, end)) {
     }
 }
 
-Waiting::Waiting(std::string_view for_what)
+namespace {
+
+bool on_the_tests_thread() { return ::syscall(SYS_gettid) == ::getpid(); }
+
+}  // namespace
+
+Waiting::Waiting(std::string_view for_what) : tells_(shared != nullptr && on_the_tests_thread())
 {
-    if (shared != nullptr) {
+    if (tells_) {
         before_ = shared->waits_for.data();
         copy(for_what, shared->waits_for.data(), shared->waits_for.size());
     }
@@ -342,7 +358,7 @@ Waiting::Waiting(std::string_view for_what)
 
 Waiting::~Waiting()
 {
-    if (shared != nullptr) {
+    if (tells_) {
         copy(before_, shared->waits_for.data(), shared->waits_for.size());
     }
 }

@@ -20,10 +20,12 @@ namespace ground::test {
 // nobody watches.
 [[nodiscard]] int watched(const std::function<int()>& tests);
 
-// The test case that runs needs so much more time than others.
-void allow_more_time(std::chrono::milliseconds more);
+// The test case that runs may take so long from now on, and a while more. Of any thread, as the
+// rest.
+void allow_time(std::chrono::milliseconds from_now);
 
-// What the test waits for, for as long as this lives. Only for the thread that runs the tests.
+// What the test waits for, for as long as this lives. Of other threads than the test's it tells
+// nothing.
 class Waiting {
   public:
     explicit Waiting(std::string_view for_what);
@@ -32,6 +34,7 @@ class Waiting {
     Waiting& operator=(const Waiting&) = delete;
 
   private:
+    bool tells_;
     std::string before_;
 };
 

@@ -217,7 +217,7 @@ void hurry() noexcept
 void ask_kernel(Nanoseconds deadline) noexcept
 {
     have_epoll();
-    constexpr Nanoseconds year = 365 * 24 * 3600 * second;
+    constexpr Nanoseconds year = 365L * 24 * 3600 * second;
     Nanoseconds wait = deadline == 0 ? 0 : deadline == never ? year : deadline - now();
     wait = wait < 0 ? 0 : wait;
     patience.tv_sec = wait / second;

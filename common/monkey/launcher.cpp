@@ -129,7 +129,7 @@ std::string find_program(const std::string& program)
     std::string_view left = path == nullptr ? "/bin:/usr/bin" : path;
     while (!left.empty()) {
         const std::size_t end = std::min(left.find(':'), left.size());
-        const std::string candidate = fmt::format("{}/{}", left.substr(0, end), program);
+        std::string candidate = fmt::format("{}/{}", left.substr(0, end), program);
         if (::access(candidate.c_str(), X_OK) == 0) {
             return candidate;
         }
@@ -203,7 +203,7 @@ int main(int argc, char** argv)
         list(library);
         return EXIT_SUCCESS;
     }
-    const std::string program = find_program(*command);
+    const std::string program = find_program(std::string(first));
     if (::access(program.c_str(), X_OK) != 0) {
         fail("can't run {}: {}; give the path of a program", program, std::strerror(errno));
     }

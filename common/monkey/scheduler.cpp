@@ -10,10 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-extern "C" {
-void green_switch(void** save, void* load) noexcept;
-extern char** environ;
-}
+extern "C" void green_switch(void** save, void* load) noexcept;
 
 namespace green {
 

@@ -384,7 +384,7 @@ PATCH int nanosleep(const timespec* time, timespec* left)
 
 PATCH int usleep(useconds_t microseconds)
 {
-    const timespec time{microseconds / 1'000'000, microseconds % 1'000'000 * 1000};
+    const timespec time{microseconds / 1'000'000, long{microseconds % 1'000'000} * 1000};
     return nanosleep(&time, nullptr);
 }
 

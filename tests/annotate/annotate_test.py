@@ -529,9 +529,15 @@ class Page(unittest.TestCase):
 
     def test_on_a_phone_nothing_is_wider_than_the_window(self):
         self.browser.resize(360, 740)
-        addresses = self.js("[...document.querySelectorAll('#home, article, .view[id]')].map((e) => e.id)")
-        self.assertGreater(len(addresses), 30)
-        for address in addresses:
+        # Without scripts all of it is there at once.
+        self.browser.scripts(False)
+        self.open()
+        self.assertGreater(self.js("document.querySelectorAll('article, .view[id]').length"), 30)
+        self.assertEqual(self.js("""document.documentElement.scrollWidth <= 360 ? [] :
+            [...document.querySelectorAll("#home, article, .view[id]")].filter((e) => e.scrollWidth > 360).map((e) => e.id)"""), [])
+        self.browser.scripts(True)
+        self.open()
+        for address in ("home", "02_threads", "02_threads/diff", "06_async_sockets/diff-code", "net.hpp"):
             self.browser.go(address)
             self.assertLessEqual(self.js("document.documentElement.scrollWidth"), 360, address)
         self.browser.go("02_threads/serve")
@@ -539,6 +545,20 @@ class Page(unittest.TestCase):
             .getBoundingClientRect().toJSON()""") for part in (".words", ".code"))
         self.assertLessEqual(words["bottom"], code["top"] + 1)
         self.assertLessEqual(code["right"], 360)
+
+    def test_all_entries_of_the_navigation_are_seen(self):
+        for width in (1024, 1280, 1600, 1920):
+            self.browser.window(width, 1000)
+            self.browser.go("07_coroutines")
+            hidden = self.js("""[...document.querySelectorAll(".tabs a")].filter((link) => {
+                const { left, right, top, bottom } = link.getBoundingClientRect();
+                const hit = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+                return !link.contains(hit) && hit !== link;
+            }).map((link) => link.textContent).join(" ")""")
+            self.assertEqual(hidden, "", f"{width} columns")
+            # What sticks below the header is not covered by it.
+            self.assertEqual(self.js("""getComputedStyle(document.documentElement).getPropertyValue("--bar").trim()
+                === `${document.querySelector(".site").offsetHeight}px`"""), True)
 
     def test_a_line_of_100_columns_fits_beside_its_comment(self):
         for width in (1280, 1920):

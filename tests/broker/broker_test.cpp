@@ -139,17 +139,7 @@ bool is_up(const std::string& queue)
 // A line for which RabbitMQ may have to start first. A Client alone does not wait for so long.
 std::string patient_line(Client& client, std::chrono::seconds patience_of_each = time_to_start)
 {
-    const Deadline deadline(patience_of_each);
-    for (bool readable = false; !readable;) {
-        try {
-            client.wait_readable();
-            readable = true;
-        } catch (const std::exception&) {
-            if (deadline.milliseconds() == 0) {
-                throw;
-            }
-        }
-    }
+    client.wait_readable(Deadline(patience_of_each));
     return client.read_line();
 }
 
