@@ -2,6 +2,7 @@
 
 #include "clients/shared/format.hpp"
 #include "clients/shared/target.hpp"
+#include "common/base/command_line.hpp"
 #include "common/base/numbers.hpp"
 
 #include <CLI/CLI.hpp>
@@ -354,7 +355,7 @@ broke, 2 after a mistake in the options.
 
 [[noreturn]] void refuse(const std::string& why)
 {
-    fmt::print(stderr, "nc: {} (--help lists the options)\n", why);
+    fmt::print(stderr, "nc: {}\n", why);
     std::exit(2);
 }
 
@@ -366,6 +367,9 @@ Target choose_target(const std::vector<std::string>& words)
     auto target = parse_target(words.front());
     if (!target) {
         refuse(fmt::format("'{}' is no host; try localhost", words.front()));
+    }
+    if (words.size() > 2) {
+        refuse(fmt::format("'{}' is one argument too many; --help shows what nc takes", words[2]));
     }
     if (words.size() > 1) {
         const auto port = parse_port(words[1]);
@@ -385,7 +389,8 @@ Options parse_options(int argc, char** argv)
     double timeout = 0;
     double trickle = 0;
     CLI::App app;
-    app.add_option("target", target)->expected(0, 2);
+    let_the_last_count(app);
+    app.add_option("target", target);
     const auto* const timeout_option = add_number(app, "-w", timeout, 0.001, 1e6);
     app.add_flag("-C", options.crlf);
     const auto* const trickle_option = add_number(app, "--trickle", trickle, 0.0, 1e6);
@@ -395,7 +400,7 @@ Options parse_options(int argc, char** argv)
         fmt::print("{}", help);
         std::exit(EXIT_SUCCESS);
     } catch (const CLI::ParseError& error) {
-        refuse(error.what());
+        refuse(explain_mistake(app, error));
     }
     options.target = choose_target(target);
     if (timeout_option->count() > 0) {

@@ -22,6 +22,16 @@ endforeach()
 if(NOT DEFINED NAME)
   set(NAME ${name})
 endif()
+if(NOT NAME STREQUAL name)
+  # What it is itself stands at the head of its page only: "# 07c: another loop below the same coroutines"
+  cmake_path(GET SOURCE PARENT_PATH folder)
+  file(STRINGS ${folder}/../docs/${NAME}.md heading REGEX "^# [0-9a-z]+: " LIMIT_COUNT 1)
+  string(REGEX REPLACE "^# [0-9a-z]+: " "" heading "${heading}")
+  string(SUBSTRING "${heading}" 0 1 initial)
+  string(SUBSTRING "${heading}" 1 -1 rest)
+  string(TOUPPER "${initial}" initial)
+  set(teaches "${initial}${rest}.\n\nThe source is that of ${name}. docs/${NAME}.md says what is different.\n")
+endif()
 file(WRITE ${OUTPUT} "// Made from the head of stages/${name}.cpp.
 #include \"common/server/options.hpp\"
 const ground::About ground::about{\"${NAME}\", R\"about(${teaches})about\"};

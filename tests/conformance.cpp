@@ -114,6 +114,14 @@ TEST_CASE("a number among the options is decimal, zeros in front or not")
     CHECK(client.ask("13\n").starts_with("[Error] "));
 }
 
+TEST_CASE("of an option that is given twice the last one counts")
+{
+    const Server server({"--max-n", "10", "--framing", "line", "--max-n=12"});
+    Client client(server);
+    CHECK(client.ask("12\n") == "144");
+    CHECK(client.ask("13\n").starts_with("[Error] "));
+}
+
 TEST_CASE("the fast algorithm reaches the last number that fits 64 bits")
 {
     const Server server({"--max-n", "93", "--algorithm", "fast"});
@@ -424,15 +432,27 @@ TEST_CASE("a bad option ends it with status 2 and one line that names the option
         check_refusal(run_stage({"--pool", "none"}), 2, "--pool");
         check_refusal(run_stage({"--workers", "0"}), 2, "--workers");
     } else {
-        check_refusal(run_stage({"--pool", "threads"}), 2, "--pool");
+        check_refusal(run_stage({"--pool", "threads"}), 2, "--pool is for stages with a pool: 0");
+        check_refusal(run_stage({"--workers=2"}), 2, "03_process_pool");
     }
 }
 
-TEST_CASE("a port in use ends it with one line that names the port")
+TEST_CASE("a mistyped option is answered with the one that was meant")
+{
+    check_refusal(run_stage({"--prot", "25000"}), 2, "no option --prot; did you mean --port?");
+    check_refusal(run_stage({"--qiet"}), 2, "did you mean --quiet?");
+    check_refusal(run_stage({"--algo=fast"}), 2, "did you mean --algorithm?");
+    check_refusal(run_stage({"25001"}), 2, "did you mean --port 25001?");
+    check_refusal(run_stage({"--port"}), 2, "--port needs a value; --help lists the options");
+}
+
+TEST_CASE("a port in use ends it with one line that names the port and who has it")
 {
     const Server server;
     const std::string port = std::to_string(server.port());
     check_refusal(run_stage({"--port", port}), 1, port);
+    check_refusal(run_stage({"--port", port}), 1, "is in use by ");
+    check_refusal(run_stage({"--port", port}), 1, " (process ");
 }
 
 TEST_CASE("a host that is not here ends it with one line that names the host")

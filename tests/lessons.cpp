@@ -4,6 +4,7 @@
 #include "suite.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <signal.h>
 #include <sys/prctl.h>

@@ -23,11 +23,28 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// Which of the stages take the --pool that was asked for. Throws ClientError if none does.
+void ask_for_pools(Comparison& comparison, Supervisor& supervisor)
+{
+    const CompareOptions& options = comparison.options;
+    bool any = options.pool.empty();
+    for (Contestant& contestant : comparison.contestants) {
+        contestant.has_pool =
+            !options.pool.empty() && has_pool(supervisor, contestant, options.timeout);
+        any = any || contestant.has_pool;
+    }
+    if (!any) {
+        throw ClientError(
+            "none of these has a pool; leave out --pool, or choose stages with one, for "
+            "example 03 05 07");
+    }
+}
+
 // The stages take turns, and every other run goes through them backwards, so that a machine that
-// gets slower or faster does so to all of them.
+// gets slower or faster does so to all of them. Ends early if no stage starts.
 void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
 {
-    // Whoever could not be started is not tried again: it would be waited for as long again.
+    // A stage that did not start is not tried again: it would be waited for as long again.
     std::map<std::size_t, Measurement> unstartable;
     const std::size_t count = comparison.contestants.size();
     for (unsigned run = 1; run <= comparison.options.runs; ++run) {
@@ -35,17 +52,21 @@ void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
         for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
             for (std::size_t turn = 0; turn < count; ++turn) {
                 const std::size_t c = run % 2 == 1 ? turn : count - 1 - turn;
-                const auto known = unstartable.find(c);
-                progress.begin(run, s, c);
-                Measurement measurement =
-                    known != unstartable.end()
-                        ? known->second
-                        : measure(comparison.scenarios[s], bench, comparison.contestants[c]);
-                if (measurement.verdict == failed_to_start) {
-                    unstartable.emplace(c, measurement);
+                auto& runs = comparison.runs[{s, c}];
+                if (const auto known = unstartable.find(c); known != unstartable.end()) {
+                    progress.skip(s, c, known->second);
+                    runs.push_back(known->second);
+                    continue;
                 }
-                progress.end(measurement);
-                comparison.runs[{s, c}].push_back(std::move(measurement));
+                progress.begin(run, s, c);
+                runs.push_back(measure(comparison.scenarios[s], bench, comparison.contestants[c]));
+                if (runs.back().verdict == failed_to_start) {
+                    unstartable.emplace(c, runs.back());
+                }
+                progress.end(runs.back());
+            }
+            if (unstartable.size() == count) {
+                return;
             }
         }
     }
@@ -130,14 +151,21 @@ int run(const CompareOptions& options, const std::string& command)
 
     bool interrupted = false;
     try {
+        {
+            Supervisor supervisor([] {});
+            ask_for_pools(comparison, supervisor);
+        }
         const std::unique_ptr<Progress> progress = Progress::of(comparison);
         Supervisor supervisor([&] { progress->on_tick(); });
         measure_all(comparison, Bench{supervisor, options, placement, perf, *progress}, *progress);
     } catch (const Interrupted&) {
         interrupted = true;
     }
-    if (!comparison.runs.empty()) {
+    leave_out_unmeasured(comparison);
+    if (!comparison.scenarios.empty()) {
         write_report(comparison);
+    } else if (interrupted) {
+        fmt::print(stderr, "compare: stopped before anything was measured\n");
     }
     if (interrupted) {
         return 130;

@@ -1,12 +1,14 @@
 #include "clients/compare/compare_options.hpp"
 
 #include "clients/compare/measure/scenarios.hpp"
+#include "common/base/command_line.hpp"
 #include "common/base/descriptor.hpp"
 #include "common/base/numbers.hpp"
 #include "common/server/fib.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -34,12 +36,13 @@ namespace fs = std::filesystem;
 
 void add_duration(CLI::App& app, const std::string& name, Nanoseconds& target)
 {
-    app.add_option_function<std::string>(name, [&target](const std::string& text) {
+    app.add_option_function<std::string>(name, [&target, name](const std::string& text) {
         const auto duration = parse_duration(text);
         // perf's connections and its last replies take a tenth of a second; less shows only that.
         if (!duration || *duration < std::chrono::milliseconds(200)) {
             throw CLI::ValidationError(
-                fmt::format("'{}' is not a duration of at least 200ms; try 2s", text));
+                fmt::format("{}: '{}' is not a duration of at least 200ms; try 2s",
+                            name.substr(name.find(',') + 1), text));
         }
         target = *duration;
     });
@@ -56,22 +59,24 @@ What is measured:
       --scenario LIST      some of these                                  [all]
          solo              one client, fib(1): the talk's perf2
          crowd             many clients, fib(1)
-         hog               one client; then also another one, that asks for big
-                           numbers without pause; then without it again
+         hog               one client; then with the hog, another client that
+                           asks for one big number after another; then alone
+                           again
          crowd-hog         the same with a crowd
          parallel          the time of big requests: one alone, 2 and 4 at once
-         idle              one client beside very many that stay silent
+         idle              one client beside very many silent connections
          pipeline          a crowd that sends many requests at once
       --external NAME=HOST:PORT
-                           also a server that somebody else runs; repeatable
+                           also a server that is running already; repeatable
                            (alone: only these; its CPU and memory are not known)
-      --pool KIND          processes, threads, inline or broker, if it has one
+      --pool KIND          processes, threads, inline or broker, for the stages
+                           with a pool
 How:
   -c, --connections N      clients in a crowd                              [16]
   -d, --duration TIME      of one measurement: 2s, 500ms                   [1s]
   -r, --runs N             how often all of it is measured                  [3]
       --big N              what a big request asks for                     [40]
-      --idle N             silent clients                                [1100]
+      --idle N             silent connections                            [1100]
       --pipeline N         requests sent at once                           [16]
       --pin WHERE          server and clients on CPUs apart, together, or off:
                            wherever the kernel puts them                [apart]
@@ -85,15 +90,20 @@ What is shown:
       --html FILE          a page with charts, for any browser, to be kept
   -h, --help               this help
 
+While it runs each stage has a line with its reqs/sec over time. Their scale is
+logarithmic, and they stay on the terminal when it ends.
+
 The stages take turns in each run, so that a machine that gets slower does so
 for all. Shown is the median of the runs, and with +- half the distance from the
 worst to the best. Two stages are ranked only if their runs are further apart
 than those of each are among themselves. All loads are closed loops: a client
-sends its next request when it has a reply.
+sends its next request when it has a reply. A client without any reply starves.
+"kept" is what the hog leaves of a client's reqs/sec, in percent. "speed-up" is
+the time of four big requests one after another, over that of four at once.
 
 Examples:
   compare                          the talk, all scenarios: seven minutes
-  compare 02 04 --scenario hog     one big request in a crowd of small ones
+  compare 02 04 --scenario hog     one client, and a hog that joins it
   compare --scenario hog,crowd --html stages.html
                                    the picture for the whole class
   compare talk 08 --scenario solo  the talk's stages, and one more
@@ -116,7 +126,8 @@ bool can_be_written(const std::string& file)
     return created.get() >= 0 && ::unlink(file.c_str()) == 0;
 }
 
-// Those whose names are the text, or else begin with it as a word, or else at all.
+// The stages that a text may mean: that with this name; or else those that begin with it as a word;
+// or else those that begin with it at all.
 std::vector<std::string> matches(const std::vector<std::string>& names, const std::string& text)
 {
     std::vector<std::string> found;
@@ -225,11 +236,17 @@ CompareOptions parse_compare_options(int argc, char** argv)
     std::string csv;
     std::string markdown;
     CLI::App app;
+    let_the_last_count(app);
     app.add_option("stages", options.stages);
     app.add_option("--scenario", options.scenarios)
         ->delimiter(',')
         ->allow_extra_args(false)
-        ->check(CLI::IsMember(scenario_names()));
+        ->check([](const std::string& name) {
+            const auto names = scenario_names();
+            return std::find(names.begin(), names.end(), name) != names.end()
+                       ? std::string()
+                       : fmt::format("'{}' is not one of {}", name, fmt::join(names, ", "));
+        });
     app.add_option_function<std::vector<std::string>>(
            "--external",
            [&options](const std::vector<std::string>& texts) {
@@ -244,18 +261,19 @@ CompareOptions parse_compare_options(int argc, char** argv)
                }
            })
         ->allow_extra_args(false);
-    app.add_option("--pool", options.pool)
-        ->check(
-            CLI::IsMember(std::vector<std::string>{"processes", "threads", "inline", "broker"}));
+    add_choice<std::string>(app, "--pool", options.pool,
+                            {{"processes", "processes"},
+                             {"threads", "threads"},
+                             {"inline", "inline"},
+                             {"broker", "broker"}});
     add_number(app, "-c,--connections", options.clients, 1U, 10'000U);
     add_duration(app, "-d,--duration", options.duration);
     add_number(app, "-r,--runs", options.runs, 1U, 1000U);
     add_number(app, "--idle", options.idle, 1U, 100'000U);
     add_number(app, "--pipeline", options.pipeline, 2U, 10'000U);
     add_number(app, "--big", options.big, 1U, 50U);  // the stages' --max-n
-    std::string pin = "apart";
-    app.add_option("--pin", pin)
-        ->check(CLI::IsMember(std::vector<std::string>{"apart", "together", "off"}));
+    add_choice<Pin>(app, "--pin", options.pin,
+                    {{"apart", Pin::apart}, {"together", Pin::together}, {"off", Pin::off}});
     add_duration(app, "--timeout", options.timeout);
     app.add_option("--baseline", options.baseline);
     const auto* const json_flag = app.add_flag("--json{-}", json);
@@ -269,9 +287,8 @@ CompareOptions parse_compare_options(int argc, char** argv)
         fmt::print("{}", help);
         std::exit(EXIT_SUCCESS);
     } catch (const CLI::ParseError& error) {
-        refuse(fmt::format("{} (--help lists the options)", error.what()));
+        refuse(explain_mistake(app, error));
     }
-    options.pin = pin == "apart" ? Pin::apart : pin == "together" ? Pin::together : Pin::off;
     int to_stdout = 0;
     const auto destination = [&to_stdout](const CLI::Option* flag, const std::string& value) {
         to_stdout += flag->count() > 0 && value == "-" ? 1 : 0;
@@ -326,9 +343,12 @@ std::vector<Contestant> contestants_of(const CompareOptions& options, const std:
                 fmt::format("no stage '{}' in {}; there are: {}; groups: talk, around, beyond, all",
                             text, directory, fmt::join(names, ", ")));
         }
-        for (const std::string& name : found) {
-            add(name, fs::path(directory) / name);
+        if (found.size() > 1) {
+            throw ClientError(fmt::format(
+                "'{}' may be {}; name one of them, or a group: talk, around, beyond, all", text,
+                fmt::join(found, ", ")));
         }
+        add(found.front(), fs::path(directory) / found.front());
     }
     contestants.insert(contestants.end(), options.externals.begin(), options.externals.end());
     if (contestants.empty()) {

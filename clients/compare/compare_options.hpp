@@ -15,8 +15,9 @@ enum class Pin { apart, together, off };
 // A server to measure: a program that compare starts, or somebody else's.
 struct Contestant {
     std::string name;
-    std::string program;  // its path; empty: somebody else's
-    Target target;        // where somebody else's listens
+    std::string program;    // its path; empty: somebody else's
+    Target target;          // where somebody else's listens
+    bool has_pool = false;  // knows --pool; asked only if that is given
 };
 
 struct CompareOptions {

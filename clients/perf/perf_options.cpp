@@ -1,5 +1,6 @@
 #include "clients/perf/perf_options.hpp"
 
+#include "common/base/command_line.hpp"
 #include "common/base/numbers.hpp"
 #include "common/server/fib.hpp"
 
@@ -292,6 +293,7 @@ PerfOptions parse_perf_options(int argc, char** argv)
     std::string json;
     std::string csv;
     CLI::App app;
+    let_the_last_count(app);
     add_parsed(
         app, "target", options.target, [](std::string_view text) { return parse_target(text); },
         "HOST:PORT; try localhost:25000");
@@ -332,7 +334,7 @@ PerfOptions parse_perf_options(int argc, char** argv)
         fmt::print("{}", help);
         std::exit(EXIT_SUCCESS);
     } catch (const CLI::ParseError& error) {
-        refuse(fmt::format("{} (--help lists the options)", error.what()));
+        refuse(explain_mistake(app, error));
     }
     if (json_flag->count() > 0) {
         options.json = json == "-" ? "" : json;

@@ -3,6 +3,7 @@
 #include "common/base/limits.hpp"
 #include "common/server/linger.hpp"
 #include "common/server/log.hpp"
+#include "common/server/who_listens.hpp"
 
 #include <asio/buffer.hpp>
 #include <asio/write.hpp>
@@ -73,8 +74,10 @@ void say_listening(const Options& options, const tcp::endpoint& bound)
                                  const asio::error_code& error)
 {
     if (error == asio::error::address_in_use) {
-        fail("{}: port {} is in use; stop the other server or choose another --port", options.stage,
-             options.port);
+        const std::string who = who_listens(options.port);
+        fail("{}: port {} is in use{}; stop {} or choose another --port", options.stage,
+             options.port, who.empty() ? "" : " by " + who,
+             who.empty() ? "the other server" : "it");
     }
     if (error == asio::error::access_denied) {
         fail("{}: port {} is reserved; choose a --port of 1024 or more", options.stage,

@@ -1,5 +1,6 @@
 #include "common/server/options.hpp"
 
+#include "common/base/command_line.hpp"
 #include "common/base/limits.hpp"
 #include "common/base/numbers.hpp"
 #include "common/observe/seams.hpp"
@@ -8,17 +9,22 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <optional>
+#include <sstream>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -37,30 +43,6 @@ void open_standard_descriptors() noexcept
         fd = ::open("/dev/null", O_RDWR);
     } while (fd != -1 && fd <= STDERR_FILENO);
     ::close(fd);
-}
-
-// An option that takes one of a few words. The first is what it is set to if it is not given.
-template <typename T>
-void add_choice(CLI::App& app, const std::string& name, T& target,
-                const std::vector<std::pair<std::string, T>>& choices, const std::string& help)
-{
-    std::vector<std::string> words;
-    words.reserve(choices.size());
-    for (const auto& choice : choices) {
-        words.push_back(choice.first);
-    }
-    const auto set = [&target, choices, words, name](const std::string& word) {
-        const auto same = [&word](const auto& choice) { return choice.first == word; };
-        const auto found = std::find_if(choices.begin(), choices.end(), same);
-        if (found == choices.end()) {
-            throw CLI::ValidationError(
-                fmt::format("{}: '{}' is not one of {}", name, word, fmt::join(words, ", ")));
-        }
-        target = found->second;
-    };
-    app.add_option_function<std::string>(name, set, help)
-        ->type_name(fmt::format("{}", fmt::join(words, "|")))
-        ->default_str(words.front());
 }
 
 // "5ms", "500us", "1s"
@@ -141,6 +123,67 @@ void add_trace(CLI::App& app, std::string& trace)
     static_assert(observe::most_trace_bytes == 200'000'000);
 }
 
+// The options that only some stages have, which stages these are, and how the table of the stages
+// names that trait. A trait without a name is not in the table.
+struct Special {
+    std::string_view option;
+    std::string_view stages;
+    std::string_view trait;
+};
+constexpr std::array<Special, 14> special_options{
+    {{"--pool", "stages with a pool", "pool"},
+     {"--workers", "stages with a pool", "pool"},
+     {"--broker", "stages with a pool", "pool"},
+     {"--queue", "stages with a pool", "pool"},
+     {"--durable", "stages with a pool", "pool"},
+     {"--broker-timeout", "stages with a pool", "pool"},
+     {"--guard", "stages whose clients share numbers", "guard"},
+     {"--idle-timeout", "stages with limits", "limits"},
+     {"--request-timeout", "stages with limits", "limits"},
+     {"--max-waiting", "stages with limits", "limits"},
+     {"--switch-interval", "the stage with an interpreter lock", ""},
+     {"--inline-below", "the stage that computes small numbers on its loop", ""},
+     {"--threads", "stages with a loop per core", ""},
+     {"--processes", "stages with a loop per core", ""}}};
+
+// The stages that have a trait, from the table that CMake has put beside the programs. Empty if it
+// is not there.
+std::vector<std::string> stages_with(std::string_view trait)
+{
+    std::vector<std::string> stages;
+    std::error_code unknown;
+    const auto program = std::filesystem::read_symlink("/proc/self/exe", unknown);
+    std::ifstream table(program.parent_path() / "stages.tsv");
+    for (std::string line; std::getline(table, line);) {
+        std::array<std::string, 5> fields;  // name, group, model, since, traits
+        std::istringstream row(line);
+        for (std::string& field : fields) {
+            std::getline(row, field, '\t');
+        }
+        if (fmt::format(",{},", fields[4]).find(fmt::format(",{},", trait)) != std::string::npos) {
+            stages.push_back(fields[0]);
+        }
+    }
+    return stages;
+}
+
+// Which stages have this option, if it is not one for all of them.
+std::optional<std::string> explain_special(std::string_view word)
+{
+    const std::string_view name = word.substr(0, word.find('='));
+    const auto* const found =
+        std::find_if(special_options.begin(), special_options.end(),
+                     [&](const Special& special) { return special.option == name; });
+    if (found == special_options.end()) {
+        return std::nullopt;
+    }
+    const auto stages =
+        found->trait.empty() ? std::vector<std::string>() : stages_with(found->trait);
+    return fmt::format("{} is for {}{}", name, found->stages,
+                       stages.empty() ? std::string("; --help lists the options of this one")
+                                      : fmt::format(": {}", fmt::join(stages, ", ")));
+}
+
 // Ends the program if there is nothing to run.
 void parse(CLI::App& app, int argc, char** argv, const About& stage)
 try {
@@ -154,9 +197,10 @@ try {
     }
     std::exit(EXIT_SUCCESS);
 } catch (const CLI::ParseError& error) {
-    std::string mistake = error.what();  // may repeat what was typed
-    hide_password(mistake);
-    log("{}: {}; --help lists the options", stage.name, mistake);
+    const auto special = explain_special(unknown_option(app));
+    std::string mistake = special ? *special : explain_mistake(app, error);
+    hide_password(mistake);  // it may repeat what was typed
+    log("{}: {}", stage.name, mistake);
     std::exit(2);
 }
 
@@ -172,6 +216,7 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
     unsigned inline_below = 0;
 
     CLI::App app(stage.teaches, stage.name);
+    let_the_last_count(app);
     app.get_formatter()->column_width(34);
     app.add_option("--host", options.host, "Address to listen on")->capture_default_str();
     add_number<std::uint16_t>(app, "--port", options.port, 0, 65535,
@@ -264,6 +309,7 @@ Options parse_worker_options(int argc, char** argv, const About& stage)
     Options options;
     options.stage = stage.name;
     CLI::App app(stage.teaches, stage.name);
+    let_the_last_count(app);
     app.get_formatter()->column_width(34);
     add_broker_options(app, options.broker);
     std::string trace;

@@ -13,8 +13,8 @@ build_packages=(
     g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev libjs-chart.js doctest-dev
 )
 # The clients that nobody here wrote, which the tests let talk to every stage; a browser for the pages that we write, and
-# what drives it; and Python for a server of the talk's and for what the primers are held against.
-test_packages=(netcat-openbsd netcat-traditional telnet socat chromium chromium-driver python3-selenium)
+# what drives it; tmux for the panes of scripts/live; and Python for a server of the talk's and for what the primers are held against.
+test_packages=(tmux netcat-openbsd netcat-traditional telnet socat chromium chromium-driver python3-selenium)
 test_packages+=(python3 python3-greenlet python3-gevent)
 # What CMake can do without, leaving out what needs it: Boost.Context is for greenlets, cpp-httplib for the board.
 optional_packages=(libboost-context-dev liburing-dev libcpp-httplib-dev pkg-config)
@@ -26,8 +26,8 @@ broker_packages=(rabbitmq-server librabbitmq-dev)
 # What tells the words and the definitions of the sources, for their annotated reading.
 annotate_packages=(python3 python3-pygments universal-ctags git g++)
 test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}" "${broker_packages[@]}")
-# The sanitizer presets.
-clang_packages=(clang libclang-rt-14-dev)
+# The sanitizer presets; llvm has the program that gives the lines in their reports.
+clang_packages=(clang libclang-rt-dev llvm)
 
 if [[ -t 1 ]]; then
     bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
@@ -149,7 +149,7 @@ build() {
     fi
     step "Configuring (preset $preset)"
     log=$(mktemp)
-    if ! cmake --preset "$preset" >"$log" 2>&1; then
+    if ! cmake --preset "$preset" ${GROUND_WERROR:+-D GROUND_WERROR="$GROUND_WERROR"} >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
         die "CMake could not configure (see above); removing build/$preset helps if it is stale"
@@ -190,7 +190,7 @@ find_stage() {
             return
         fi
     done
-    die "no single stage is called '$1'; there are ${all[*]}"
+    die "no single stage is called '$1'; choose one of: ${all[*]}"
 }
 
 # stage_fact NAME FACT: what scripts/stages knows of it: model, since, traits or source.

@@ -546,6 +546,20 @@ class Page(unittest.TestCase):
         self.assertLessEqual(words["bottom"], code["top"] + 1)
         self.assertLessEqual(code["right"], 360)
 
+    def test_all_entries_of_the_navigation_are_seen(self):
+        for width in (1024, 1280, 1600, 1920):
+            self.browser.window(width, 1000)
+            self.browser.go("07_coroutines")
+            hidden = self.js("""[...document.querySelectorAll(".tabs a")].filter((link) => {
+                const { left, right, top, bottom } = link.getBoundingClientRect();
+                const hit = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+                return !link.contains(hit) && hit !== link;
+            }).map((link) => link.textContent).join(" ")""")
+            self.assertEqual(hidden, "", f"{width} columns")
+            # What sticks below the header is not covered by it.
+            self.assertEqual(self.js("""getComputedStyle(document.documentElement).getPropertyValue("--bar").trim()
+                === `${document.querySelector(".site").offsetHeight}px`"""), True)
+
     def test_a_line_of_100_columns_fits_beside_its_comment(self):
         for width in (1280, 1920):
             self.browser.resize(width, 1080)

@@ -71,7 +71,37 @@ TEST_CASE("report: a second without a reply says for how long")
     interval.silence_s = 3;
     CHECK(format_interval(interval, 1000, {}) == "0 reqs/sec       no reply for 3.0 s");
     interval.errors = 1;
-    CHECK(format_interval(interval, 1000, {}).ends_with("   (1 error)"));
+    CHECK(format_interval(interval, 1000, {}) == "0 reqs/sec       no reply for 3.0 s   (1 error)");
+}
+
+TEST_CASE("report: a second with errors only is no silence")
+{
+    Interval interval;
+    interval.length_s = 1;
+    interval.errors = 13'209;
+    interval.silence_s = 0.01;
+    CHECK(format_interval(interval, 1000, {}) ==
+          "0 reqs/sec       no right reply   (13209 errors)");
+}
+
+TEST_CASE(
+    "report: the oldest request without a reply is named only if it has waited longest of all")
+{
+    PerfOptions options;
+    options.rate = 100;
+    LoadResult result;
+    result.errors.unanswered = 1;
+    result.latency_ns.record(5'000'000'000);
+    const auto named = [&] {
+        const auto sentences = warnings(options, result);
+        return std::any_of(sentences.begin(), sentences.end(), [](const std::string& sentence) {
+            return sentence.starts_with("the oldest without a reply had waited ");
+        });
+    };
+    result.longest_wait_s = 0.1;
+    CHECK_FALSE(named());
+    result.longest_wait_s = 6;
+    CHECK(named());
 }
 
 TEST_CASE("report: perf says so if it was itself the bottleneck")

@@ -229,6 +229,17 @@ TEST_CASE("nc: mistakes in the options are told in one line")
     }
 }
 
+TEST_CASE("nc: a third word is refused, and of an option that is given twice the last one counts")
+{
+    CHECK(run({NC_PATH, "localhost", "1", "more"}).err ==
+          "nc: 'more' is one argument too many; --help shows what nc takes\n");
+    CHECK(run({NC_PATH, "--trickel", "3"}).err ==
+          "nc: there is no option --trickel; did you mean --trickle?\n");
+    CHECK(
+        run({NC_PATH, "-w", "1", "-w", "soon"}).err.starts_with("nc: -w: 'soon' is not a number"));
+    CHECK(run({NC_PATH, "-w"}).err == "nc: -w needs a value; --help lists the options\n");
+}
+
 TEST_CASE("nc: --help names every option")
 {
     const Outcome outcome = run({NC_PATH, "--help"});

@@ -245,7 +245,7 @@ TEST_CASE("perf: a wrong number is counted, shown and a failure")
     CHECK(outcome.status == 1);
     CHECK(contains(outcome.out, "[Error] replies 0, wrong 1, unanswered 0"));
     CHECK(contains(outcome.out, "fib(30) was answered with '832041'"));
-    CHECK(contains(outcome.out, "only 19 of 20 requests were answered rightly"));
+    CHECK(contains(outcome.out, "only 19 of 20 requests had the right reply"));
 }
 
 TEST_CASE("perf: more digits than the right number has, or fewer, are wrong")
@@ -261,6 +261,23 @@ TEST_CASE("perf: more digits than the right number has, or fewer, are wrong")
         CHECK(outcome.status == 1);
         CHECK(contains(outcome.out, "wrong 1,"));
     }
+}
+
+TEST_CASE("perf: each error belongs to one interval")
+{
+    ScriptedServer server([](Peer& peer) {
+        while (peer.line()) {
+            peer.send("[Error] worker died\n");
+        }
+    });
+    const Outcome outcome = run(perf(server, {"-d", "500ms", "-i", "50ms", "--json"}));
+    const auto report = nlohmann::json::parse(outcome.out);
+    std::uint64_t errors = 0;
+    for (const auto& interval : report.at("intervals")) {
+        errors += interval.at("errors").get<std::uint64_t>();
+    }
+    CHECK(errors > 0);
+    CHECK(errors <= report.at("errors").at("reply").get<std::uint64_t>());
 }
 
 TEST_CASE("perf: an [Error] is counted, shown and a failure")
@@ -318,7 +335,7 @@ TEST_CASE("perf: ends at once when no connection is left, without -n or -d, too"
     CHECK(outcome.status == 1);
     CHECK(contains(outcome.out, "read 2,"));
     CHECK(contains(outcome.out, "Connection reset by peer"));
-    CHECK(contains(outcome.out, "not a single request was answered rightly"));
+    CHECK(contains(outcome.out, "no request had the right reply"));
 }
 
 TEST_CASE("perf: -n that can't be reached is a failure")
@@ -330,7 +347,7 @@ TEST_CASE("perf: -n that can't be reached is a failure")
     });
     const Outcome outcome = run(perf(server, {"-n", "10"}));
     CHECK(outcome.status == 1);
-    CHECK(contains(outcome.out, "only 3 of 10 requests were answered rightly"));
+    CHECK(contains(outcome.out, "only 3 of 10 requests had the right reply"));
 }
 
 TEST_CASE("perf: -d ends the run of a server that never answers, and says what is missing")
@@ -341,7 +358,7 @@ TEST_CASE("perf: -d ends the run of a server that never answers, and says what i
     CHECK(contains(outcome.out, "0 reqs/sec       no reply for "));
     CHECK(contains(outcome.out, "unanswered 3"));
     CHECK(contains(outcome.out, "3 of 3 connections never had a reply"));
-    CHECK(contains(outcome.out, "not a single request was answered rightly"));
+    CHECK(contains(outcome.out, "no request had the right reply"));
 }
 
 TEST_CASE("perf: one starved client among happy ones is a failure")

@@ -135,6 +135,56 @@ TEST_CASE("compare: --pool goes to the stages that have a pool, and to no other"
     CHECK(result.run("05_futures").at("figures").at("processes") == 1);
 }
 
+TEST_CASE(
+    "compare: a --pool that no stage has is refused, and one that some do not have is not hidden")
+{
+    const Outcome refused = run(compare({"01", "02", "--scenario", "solo", "--pool", "threads"}));
+    CHECK(refused.status == 1);
+    CHECK(refused.out.empty());
+    CHECK(refused.err ==
+          "compare: none of these has a pool; leave out --pool, or choose stages with "
+          "one, for example 03 05 07\n");
+    const Outcome some = run(compare({"01", "05", "--scenario", "solo", "--pool", "threads"}));
+    CHECK(some.status == 0);
+    CHECK(contains(some.out, "--pool threads (not for 01_blocking: no pool there)"));
+}
+
+TEST_CASE("compare: where no stage starts it says so once, and measures nothing")
+{
+    const Outcome outcome =
+        run(compare({fake("refuses"), "--scenario", "solo,crowd", "--runs", "3"}));
+    CHECK(outcome.status == 1);
+    const auto count = [&](const std::string& text) {
+        std::size_t found = 0;
+        for (auto at = text.find("day off"); at != std::string::npos;
+             at = text.find("day off", at + 1)) {
+            ++found;
+        }
+        return found;
+    };
+    CHECK(count(outcome.out) == 1);
+    CHECK(count(outcome.err) == 1);
+    CHECK_FALSE(contains(outcome.out, "crowd: "));
+}
+
+TEST_CASE("compare: Ctrl-C before anything is measured is said in one line")
+{
+    Program program(compare({fake("silent"), "--timeout", "1000s"}));
+    eventually("the server runs", [&] { return !program.descendants().empty(); });
+    program.signal(SIGINT);
+    CHECK(program.wait() == 130);
+    CHECK(program.out().read_all().empty());
+    CHECK(program.err().read_all().ends_with("compare: stopped before anything was measured\n"));
+}
+
+TEST_CASE("compare: of an option that is given twice the last one counts")
+{
+    const Outcome outcome = run(compare(
+        {"02", "--scenario", "solo", "-r", "2", "--runs", "1", "--pin", "apart", "--pin", "off"}));
+    CHECK(outcome.status == 0);
+    CHECK(contains(outcome.out, "wherever the kernel puts them; closed loop; one run, "));
+}
+
 TEST_CASE("compare: says of 01 how many clients starve")
 {
     const Report result = report({"01", "--scenario", "crowd"});
@@ -147,6 +197,15 @@ TEST_CASE("compare: says of 01 that it serves one big request and not the next")
     const Report result = report({"01", "--scenario", "parallel", "--timeout", soon});
     CHECK(result.run("01_blocking").at("figures").at("at_once_1") > 0);
     CHECK(result.run("01_blocking").at("words").at("at_once_2") == "1 of 2 served");
+}
+
+TEST_CASE("compare: the speed-up is that of four at once over four alone")
+{
+    const Report result = report({"02", "--scenario", "parallel"});
+    const Json& figures = result.run("02_threads").at("figures");
+    const double alone = figures.at("at_once_1");
+    const double four = figures.at("at_once_4");
+    CHECK(figures.at("speedup").get<double>() == doctest::Approx(4 * alone / four));
 }
 
 TEST_CASE("compare: the hog has figures from before, during and after it")
@@ -307,7 +366,7 @@ TEST_CASE("compare: Ctrl-C ends with what was measured, and with everything that
     CHECK(program.wait() == 130);
     const std::string table = program.out().read_all();
     CHECK(contains(table, "02_threads"));
-    CHECK(contains(table, "Stopped before the end"));
+    CHECK(contains(table, "Stopped before the end, after "));
     eventually("all have ended", [&] { return program.descendants().empty(); });
 }
 
@@ -419,6 +478,13 @@ TEST_CASE("compare: a mistake is answered with one line that says what to do")
         CHECK(outcome.err.starts_with("compare: "));
         CHECK(outcome.err.find('\n') == outcome.err.size() - 1);
     }
+    CHECK(run(compare({"--pin", "up"})).err ==
+          "compare: --pin: 'up' is not one of apart, together, off; --help lists the options\n");
+    CHECK(run(compare({"--scenari", "solo"})).err ==
+          "compare: there is no option --scenari; did you mean --scenario?\n");
+    CHECK(contains(run(compare({"--scenario", "x"})).err,
+                   "--scenario: 'x' is not one of solo, crowd,"));
+    CHECK(contains(run(compare({"--duration", "1ms"})).err, "--duration: '1ms' is not a duration"));
 }
 
 TEST_CASE("compare: more clients than fit are refused before anything is measured")

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -142,6 +144,16 @@ TEST_CASE("comparison: where the client was the limit of both there is no rank")
     CHECK(contains(format_table(result, TableForm::plain), "* The client was busy"));
 }
 
+TEST_CASE("comparison: a client that was busy in one run of three is no limit")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 11, 12});
+    result.runs[{0, 0}].front().client_was_busy = true;
+    CHECK_FALSE(contains(format_table(result, TableForm::plain), "* The client was busy"));
+    result.runs[{0, 0}].back().client_was_busy = true;
+    CHECK(contains(format_table(result, TableForm::plain), "* The client was busy"));
+}
+
 TEST_CASE("comparison: a single run is not ranked")
 {
     Comparison result = comparison("solo");
@@ -188,7 +200,22 @@ TEST_CASE("comparison: what was not measured before Ctrl-C says so")
     result.contestants.push_back({"b", "/b", {}});
     const std::string table = format_table(result, TableForm::plain);
     CHECK(contains(table, "not measured"));
-    CHECK(contains(table, "Stopped before the end"));
+    CHECK(contains(table, "Stopped before the end, after 2 of 4 measurements.\n"));
+}
+
+TEST_CASE("comparison: a scenario that was not begun has no table, but a word at the end")
+{
+    Comparison result = comparison("solo");
+    result.scenarios.push_back(scenario("crowd"));
+    result.scenarios.push_back(scenario("hog"));
+    add(result, "a", {10, 11});
+    result.runs[{1, 0}] = {};  // it was begun, and Ctrl-C came
+    leave_out_unmeasured(result);
+    REQUIRE(result.scenarios.size() == 1);
+    const std::string table = format_table(result, TableForm::plain);
+    CHECK_FALSE(contains(table, "not measured"));
+    CHECK(contains(table,
+                   "Stopped before the end, after 2 of 6 measurements. Not begun: crowd, hog."));
 }
 
 TEST_CASE("comparison: the plain table is ASCII where the terminal may be, too")
@@ -217,7 +244,7 @@ TEST_CASE("comparison: a table that is too wide has its remarks below, and then 
     CHECK(contains(format_table(result, TableForm::plain), "  15 of 16 clients starved\n"));
     const std::string narrow = format_table(result, TableForm::plain, 50);
     CHECK(contains(narrow, "\nstage: 15 of 16 clients starved\n"));
-    CHECK(contains(narrow, "for want of width without: "));
+    CHECK(contains(narrow, "left out for lack of room: "));
     std::istringstream lines(narrow);
     for (std::string line; std::getline(lines, line);) {
         CAPTURE(line);
@@ -225,32 +252,124 @@ TEST_CASE("comparison: a table that is too wide has its remarks below, and then 
     }
 }
 
+namespace {
+
+// The sentence about a stage of which the runs of a scenario have these figures.
+std::string sentence(std::string_view name, const std::vector<std::map<std::string, double>>& runs)
+{
+    Comparison result = comparison(name);
+    result.options.clients = 16;
+    std::vector<Measurement> measurements(runs.size());
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+        measurements[i].figures = runs[i];
+    }
+    add(result, "stage", measurements);
+    return conclusions(result).at(0);
+}
+
+// A run with the hog: the client's rates before and with it, and what it gets itself.
+std::map<std::string, double> hog_run(double before, double with_hog, double big = 3)
+{
+    return {{"rate_before", before},
+            {"rate_hog", with_hog},
+            {"kept", 100 * with_hog / before},
+            {"big_rate", big},
+            {"p50_us_hog", 5100}};
+}
+
+std::map<std::string, double> speedup(double value) { return {{"speedup", value}}; }
+
+}  // namespace
+
 TEST_CASE("comparison: what is said of a stage comes from its figures")
 {
+    CHECK(sentence("crowd", {{{"rate", 5000}, {"starved", 0}, {"cpu_us", 5.612}}}) ==
+          "stage: serves 16 clients at 5,000 reqs/sec, 5.61 us CPU/req.");
+    CHECK(sentence("crowd", {{{"rate", 5000}, {"starved", 15}}}) ==
+          "stage: serves 1 of 16 clients, 15 starve.");
+    CHECK(sentence("hog", {hog_run(1000, 950)}) ==
+          "stage: with the hog a client keeps 95% of its reqs/sec.");
+    CHECK(sentence("hog", {hog_run(1000, 1170)}) ==
+          "stage: with the hog a client keeps all (117%) of its reqs/sec.");
+    CHECK(sentence("hog", {hog_run(1000, 950, 0)}) ==
+          "stage: with the hog a client keeps 95% of its reqs/sec, and the hog gets no reply.");
+    CHECK(sentence("hog", {hog_run(1000, 20)}) ==
+          "stage: with the hog a client falls from 1,000 to 20.0 reqs/sec (p50 5.1 ms).");
+    CHECK(sentence("hog", {hog_run(1000, 0)}) == "stage: with the hog a client starves.");
+    CHECK(sentence("parallel", {speedup(1.9)}) ==
+          "stage: four big requests at once have a speed-up of 1.9 over one after another.");
+    CHECK(sentence("parallel", {speedup(1)}) ==
+          "stage: four big requests at once have no speed-up over one after another.");
+
     Comparison result = comparison("crowd");
-    result.options.clients = 16;
     result.scenarios.push_back(scenario("hog"));
-    const auto say = [&](double starved, double beside, double big) {
-        Measurement crowd = measured("rate", 5000);
-        crowd.figures["starved"] = starved;
-        Measurement hog = measured("rate_before", 1000);
-        hog.figures["rate_hog"] = beside;
-        hog.figures["big_rate"] = big;
-        hog.figures["p50_us_hog"] = 5100;
-        result.contestants = {{"stage", "/stage", {}}};
-        result.runs[{0, 0}] = {crowd};
-        result.runs[{1, 0}] = {hog};
-        return conclusions(result).at(0);
-    };
-    CHECK(say(0, 950, 3) ==
-          "stage: serves 16 clients at 5,000 reqs/sec; beside the hog a client keeps 95% of its "
-          "rate.");
-    CHECK(contains(say(15, 950, 0), "serves 1 of 16 clients and lets the others wait"));
-    CHECK(contains(say(15, 950, 0), "keeps 95% of its rate beside the hog, which gets no reply"));
-    CHECK(contains(say(0, 20, 3), "falls from 1,000 to 20.0 reqs/sec and waits 5.1 ms"));
-    CHECK(contains(say(0, 0, 3), "gets no reply at all"));
+    add(result, "stage", {measured("rate", 5000)});
     result.runs[{1, 0}] = {failed("died")};
     CHECK(conclusions(result).at(0) == "stage: serves 16 clients at 5,000 reqs/sec; died in hog.");
+}
+
+TEST_CASE("comparison: what is said of a stage has the figure of the table")
+{
+    // The median of what was kept, which is not what the medians of the two rates would give.
+    Comparison result = comparison("hog");
+    std::vector<Measurement> runs(3);
+    runs[0].figures = hog_run(1000, 730);
+    runs[1].figures = hog_run(800, 640);
+    runs[2].figures = hog_run(1200, 980);
+    add(result, "stage", runs);
+    CHECK(contains(format_table(result, TableForm::plain), " 80% "));
+    CHECK(conclusions(result).at(0) == "stage: with the hog a client keeps 80% of its reqs/sec.");
+}
+
+TEST_CASE("comparison: what holds for some runs only is not claimed")
+{
+    CHECK(sentence("hog", {hog_run(1000, 600), hog_run(1000, 920), hog_run(1000, 1100)}) ==
+          "stage: with the hog a client keeps 92% of its reqs/sec, in single runs 60% to 110%.");
+    CHECK(sentence("hog", {hog_run(1000, 300), hog_run(1000, 900)}) ==
+          "stage: what a client keeps with the hog differs from run to run (30% to 90%).");
+    CHECK(sentence("hog", {hog_run(1000, 950, 0), hog_run(1000, 950, 1)}) ==
+          "stage: with the hog a client keeps 95% of its reqs/sec.");
+    const std::string unclear =
+        "stage: it is not clear whether four big requests at once have a speed-up (";
+    CHECK(sentence("parallel", {speedup(1.0), speedup(1.3), speedup(1.4)}) ==
+          unclear + "1.0 to 1.4).");
+    CHECK(sentence("parallel", {speedup(1.3)}) == unclear + "1.3).");
+    CHECK(sentence("parallel", {speedup(1.4), speedup(1.9), speedup(2.0)}) ==
+          unclear + "1.4 to 2.0).");
+    CHECK(sentence("parallel", {speedup(0.9), speedup(1.0), speedup(1.3)}) ==
+          "stage: four big requests at once have no speed-up over one after another.");
+}
+
+TEST_CASE("comparison: of a stage that does not start it is said once")
+{
+    Comparison result = comparison("solo");
+    result.scenarios.push_back(scenario("crowd"));
+    add(result, "a", {10, 11});
+    add(result, "broken", {failed(failed_to_start), failed(failed_to_start)});
+    result.runs[{1, 0}] = result.runs[{0, 0}];
+    result.runs[{1, 1}] = result.runs[{0, 1}];
+    const std::string table = format_table(result, TableForm::plain);
+    const std::string reason = "broken failed to start: bad luck";
+    CHECK(contains(table, reason));
+    CHECK(table.find(reason) == table.rfind(reason));
+    CHECK(contains(table, "\nbroken: failed to start.\n"));
+    // Only later: below the table of that scenario.
+    result.runs[{0, 1}] = result.runs[{0, 0}];
+    CHECK(contains(format_table(result, TableForm::plain), reason));
+    CHECK(
+        contains(format_table(result, TableForm::plain), "\nbroken: failed to start in crowd.\n"));
+}
+
+TEST_CASE("comparison: a pool is named with those that do not have it")
+{
+    Comparison result = comparison("solo");
+    add(result, "a", {10, 11});
+    add(result, "b", {10, 11});
+    result.options.pool = "threads";
+    result.contestants[1].has_pool = true;
+    CHECK(contains(method(result), ", --pool threads (not for a: no pool there)."));
+    result.contestants[0].has_pool = true;
+    CHECK(contains(method(result), ", --pool threads."));
 }
 
 TEST_CASE("comparison: a change since a baseline is one only if the runs are apart")
@@ -263,6 +382,33 @@ TEST_CASE("comparison: a change since a baseline is one only if the runs are apa
     CHECK(change_since(entry(90, 100, 110, 3), entry(105, 120, 125, 3)) == "~ +20%");
     CHECK(change_since(entry(100, 100, 100, 1), entry(200, 200, 200, 3)) == "~ +100%");
     CHECK(change_since(entry(0, 0, 0, 3), entry(1, 2, 3, 3)) == "was 0");
+}
+
+TEST_CASE("comparison: whatever was otherwise in a baseline is named")
+{
+    Comparison then = comparison("solo");
+    add(then, "a", {10, 11});
+    const std::string file = std::filesystem::temp_directory_path() /
+                             ("comparison_baseline_" + std::to_string(::getpid()) + ".json");
+    std::ofstream(file) << format_json(then);
+    Comparison now = then;
+    CHECK(load_baseline(file, now).differences.empty());
+    now.placement = "elsewhere";
+    now.options.clients += 1;
+    now.options.duration *= 2;
+    now.options.big += 1;
+    now.options.idle += 1;
+    now.options.pipeline += 1;
+    now.options.pool = "threads";
+    now.machine.cpu += " II";
+    now.machine.cpus += 1;
+    now.machine.kernel += ".1";
+    now.machine.compiler += " 99";
+    now.machine.build += "+";
+    const auto found = load_baseline(file, now).differences;
+    std::filesystem::remove(file);
+    CHECK(found.size() == 12);
+    CHECK(std::find(found.begin(), found.end(), "pool \"\", now \"threads\"") != found.end());
 }
 
 TEST_CASE("comparison: runs that differ much are warned of")
@@ -347,6 +493,16 @@ TEST_CASE("compare: takes all stages where nobody says which are the talk's")
     const Stages stages;
     stages.remove_table();
     CHECK(stages.chosen({}).size() == 6);
+}
+
+TEST_CASE("compare: a beginning that several stages have is a question, not an order")
+{
+    const Stages stages;
+    CHECK_THROWS_WITH_AS(static_cast<void>(stages.chosen({"0"})),
+                         doctest::Contains("'0' may be 01_a, 02_b, 02b_c, 02c_d, 08_e; name one"),
+                         ClientError);
+    CHECK(stages.chosen({"01"}) == Names{"01_a"});
+    CHECK(stages.chosen({"1"}) == Names{"10_f"});
 }
 
 TEST_CASE("compare: names stages and groups when there is no such stage")

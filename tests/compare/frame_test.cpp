@@ -64,7 +64,7 @@ TEST_CASE("frame: a title, a line for each stage, and how far the run has got")
     REQUIRE(lines.size() == 4);
     CHECK(lines[0] == "run 1 of 3, crowd: 16 clients, fib(1)");
     CHECK(lines[1] == "stage_0                 waiting");
-    CHECK(lines[2] == "stage_1 =#              100 reqs/sec, measuring");
+    CHECK(lines[2] == "stage_1 ##              100 reqs/sec, measuring");
     CHECK(lines[3] == "[##########                              ]  12 of 48   1:05 left");
 }
 
@@ -106,22 +106,39 @@ TEST_CASE("frame: fits into the rows there are, and never without the stage that
 
 TEST_CASE("frame: a sparkline shows a fall and a recovery")
 {
-    CHECK(sparkline({100, 100, 0, 1, 50, 100}, 100) == "##__=#  ");
-    CHECK(sparkline({100, 0, 50}, 100, utf8) == "█▁▅     ");
+    CHECK(sparkline({100, 100, 0, 1, 30, 100}, 100) == "##_=*#  ");
+    CHECK(sparkline({100, 0, 1}, 100, utf8) == "█▁▅     ");
     CHECK(sparkline({0, 0}, 0) == "__      ");
     CHECK(sparkline({}, 0) == "        ");
+}
+
+TEST_CASE("frame: of three that have collapsed a sparkline shows how far each has")
+{
+    // 02b, 04 and 01 with the hog: 1%, one reply for each big one, none.
+    CHECK(sparkline({20'000, 200}, 20'000) == "#=      ");
+    CHECK(sparkline({20'000, 7}, 20'000) == "#:      ");
+    CHECK(sparkline({20'000, 0.5}, 20'000) == "#.      ");
+    CHECK(sparkline({20'000, 0}, 20'000) == "#_      ");
+}
+
+TEST_CASE("frame: the picture that stays has all stages, in a window of any height")
+{
+    const auto lines = picture_of(frame_of(40), plain);
+    REQUIRE(lines.size() == 41);
+    CHECK(lines[0] == "run 1 of 3, crowd: 16 clients, fib(1)");
+    CHECK(lines[40].starts_with("stage_39 "));
 }
 
 TEST_CASE("frame: a sparkline is red where less than half of the best is left")
 {
     CHECK(sparkline({100, 49, 50}, 100, colour) ==
-          "\x1b[32m#\x1b[0m\x1b[31m-\x1b[0m\x1b[32m=\x1b[0m     ");
+          "\x1b[32m#\x1b[0m\x1b[31m#\x1b[0m\x1b[32m#\x1b[0m     ");
 }
 
 TEST_CASE("frame: a sparkline has the newest rates, or the means of several")
 {
     CHECK(format_sparkline({0, 0, 100, 100, 100}, 100, 1, 4, plain) == "_###");
-    CHECK(format_sparkline({0, 100, 100, 100, 0}, 100, 2, 4, plain) == "=#_ ");
+    CHECK(format_sparkline({0, 100, 100, 100, 0}, 100, 2, 4, plain) == "##_ ");
 }
 
 TEST_CASE("frame: what does not fit is cut, with a mark")

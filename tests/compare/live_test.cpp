@@ -153,23 +153,30 @@ TEST_CASE(
     CHECK(session.screen().contains("]  1 of 2   0:0"));
 
     CHECK(session.wait() == 0);
+    // The picture stays above the table.
     const auto lines = session.screen().lines();
-    CHECK(lines.at(0) == "crowd: 4 clients, fib(1)");
+    CHECK(lines.at(0) == "crowd, over time (logarithmic)");
+    CHECK(lines.at(1).starts_with("02_threads "));
+    CHECK(lines.at(2).starts_with("04_generators "));
+    CHECK(lines.at(1).find('#') != std::string::npos);
+    CHECK(lines.at(3).empty());
+    CHECK(lines.at(4) == "crowd: 4 clients, fib(1)");
     CHECK(count(lines, "stage ") == 1);
-    CHECK(count(lines, "02_threads ") == 1);
+    CHECK(count(lines, "02_threads ") == 2);
     CHECK(has_no_block(session.screen()));
 }
 
-TEST_CASE("live: Ctrl-C leaves what was measured, and nothing else")
+TEST_CASE("live: Ctrl-C leaves what was measured, and a picture of it")
 {
     Session session({"02", "04", "--scenario", "solo", "--runs", "1000", "--duration", "200ms"});
     session.until("  2 of 2000 ");
     session.type("\x03");
     CHECK(session.wait() == 130);
     const auto lines = session.screen().lines();
-    CHECK(lines.at(0) == "solo: one client, fib(1)");
-    CHECK(count(lines, "02_threads ") == 1);
-    CHECK(lines.back() == "Stopped before the end: this is what was measured until then.");
+    CHECK(lines.at(0) == "solo, over time (logarithmic)");
+    CHECK(count(lines, "solo: one client, fib(1)") == 1);
+    CHECK(count(lines, "02_threads ") == 2);
+    CHECK(lines.back().starts_with("Stopped before the end, after "));
     CHECK_FALSE(session.screen().contains("^C"));
     CHECK(has_no_block(session.screen()));
 }
@@ -181,7 +188,8 @@ TEST_CASE("live: a signal that ends it is no different from Ctrl-C")
         session.until("starting");
         session.process().signal(number);
         CHECK(session.wait() == 130);
-        CHECK(session.screen().lines().empty());  // nothing has been measured
+        CHECK(session.screen().lines() ==
+              Arguments{"compare: stopped before anything was measured"});
     }
 }
 
@@ -193,7 +201,7 @@ TEST_CASE("live: the clock goes on while a stage hangs")
     session.until("measuring 4 s");
     session.type("\x03");
     CHECK(session.wait() == 130);
-    CHECK(session.screen().lines().empty());
+    CHECK(session.screen().lines() == Arguments{"compare: stopped before anything was measured"});
 }
 
 TEST_CASE("live: a stage that does not start is said to have failed while others run")

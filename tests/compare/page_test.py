@@ -50,6 +50,8 @@ PROBE = """(() => {
     };
   };
   const scenarios = [...document.querySelectorAll(".scenario")].map((section) => {
+    const scale = section.querySelector(".scale input:checked")?.value;
+    section.querySelector("input[value=linear]").click();
     const linear = look(section);
     section.querySelector("input[value=logarithmic]").click();
     const logarithmic = look(section);
@@ -65,7 +67,7 @@ PROBE = """(() => {
       notes: texts(section, ".notes li"),
       legend: legend.map((button) => button.textContent),
       pressed: legend.map((button) => button.getAttribute("aria-pressed")),
-      linear, logarithmic,
+      scale, linear, logarithmic,
     };
   });
   const seen = {
@@ -73,6 +75,9 @@ PROBE = """(() => {
     errors: document.getElementById("errors").textContent,
     stopped: document.getElementById("stopped").checkVisibility(),
     conclusions: texts(document, "#conclusions li"),
+    conclusionsFirst: document.getElementById("conclusions")
+      .compareDocumentPosition(document.querySelector(".scenario")) === Node.DOCUMENT_POSITION_FOLLOWING,
+    stoppedAt: document.getElementById("stopped").textContent,
     method: document.getElementById("method").textContent,
     command: document.getElementById("command").textContent,
     facts: texts(document, "#facts dd"),
@@ -134,6 +139,8 @@ class Page(unittest.TestCase):
             with self.subTest(scenario["title"]):
                 self.assertEqual(scenario["panels"], stages)
                 self.assertEqual(scenario["verdicts"], [])
+                # What a hog leaves of a rate would lie on the zero line of the other scale.
+                self.assertEqual(scenario["scale"], "logarithmic" if hog else "linear")
                 for scale in ("linear", "logarithmic"):
                     look = scenario[scale]
                     self.assertEqual(len(look["pixels"]), 3 if hog else 2)  # with the overview
@@ -154,6 +161,7 @@ class Page(unittest.TestCase):
         self.assertEqual(squeezed(table), squeezed(terminal))
         self.assertIn("--scenario hog,crowd", seen["command"])
         self.assertIn("it'\\''s a page.html", seen["command"])
+        self.assertTrue(seen["conclusionsFirst"])
         self.assertEqual(len(seen["facts"]), 2)
         self.assertFalse(seen["stopped"])
 
@@ -183,6 +191,9 @@ class Page(unittest.TestCase):
 
     def test_of_several_runs_that_with_the_median_is_the_strong_line(self):
         self.assertIn('"drawn":2', (self.directory / "three_runs.html").read_text())
+
+    def test_a_run_that_has_failed_is_not_the_strong_line_while_there_is_another(self):
+        self.assertNotIn('"drawn":0', (self.directory / "one_failed.html").read_text())
 
     def test_a_stage_has_its_colour_in_whatever_company(self):
         colour = self.only_scenario("alone")["colours"][0]
@@ -220,6 +231,7 @@ class Page(unittest.TestCase):
     def test_of_a_run_that_was_stopped_it_says_so_and_what_is_missing(self):
         seen = self.sample("stopped")
         self.assertTrue(seen["stopped"])
+        self.assertEqual(seen["stoppedAt"], "Stopped before the end, after 1 of 2 measurements.")
         self.assertEqual(seen["scenarios"][0]["verdicts"], ["not measured"])
 
     def test_a_file_that_cannot_be_written_is_found_out_before_anything_is_measured(self):

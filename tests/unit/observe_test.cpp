@@ -125,40 +125,45 @@ TEST_CASE("seams: a time that was packed before the word began again is unpacked
     }
 }
 
-// Each writer's events can be told from the other's in every part: thread, line, number.
+// Each writer's events can be told from the other's, and from older ones, in every part.
 TEST_CASE("seams: an event is whole before it can be read, also where the ring begins again")
 {
     forget_events();
-    constexpr std::uint64_t enough = test::sanitized ? 300'000 : 3'000'000;
-    const std::uint64_t end = watcher().happened() + enough;
     std::atomic<bool> ending{false};
+    std::atomic<bool> hurrying{false};
     std::vector<std::thread> writers;
     for (unsigned writer = 0; writer < 2; ++writer) {
-        writers.emplace_back([&ending, writer] {
-            for (unsigned i = 1; !ending; i = i % 1'000 + 1) {
-                const Seam seam(computes, this_thread, {__FILE__, 2 * i + writer}, 2 * i + writer);
+        writers.emplace_back([&, writer] {
+            for (unsigned n = 2 + writer; !ending; n += 2) {
+                const Seam seam(computes, this_thread, {__FILE__, n % 4'000}, n);
+                for (int i = 0; i < 100 && !hurrying; ++i) {  // time for the reader
+                }
             }
         });
     }
     std::map<std::uint32_t, std::uint32_t> threads;  // by id
-    std::map<std::uint32_t, unsigned> sides;
+    std::map<std::uint32_t, std::uint32_t> last;     // n
     std::uint64_t wrong = 0;
-    bool slow = false;
-    while (watcher().next() < end) {
-        // In turns at the newest events, and at the oldest, which are about to be overwritten.
-        if (std::exchange(slow, !slow)) {
+    std::uint64_t read = 0;
+    constexpr std::uint64_t enough = test::sanitized ? 200'000 : 1'000'000;
+    while (read < enough) {
+        // In turns at the newest event, and at the oldest, which are about to be overwritten.
+        if (hurrying.exchange(!hurrying)) {
             const std::uint64_t lap = watcher().next() + most_events + 1'000;
             eventually("the writers go on", [&] { return watcher().happened() > lap; });
         }
-        for (int i = 0; i < 20; ++i) {
+        for (int i = 0; i < 500; ++i) {
             for (const Happened& event : watcher().events(1'000)) {
-                const bool whole =
-                    event.where.state == computes
-                        ? event.n == event.where.line && event.n > 1 &&
-                              sides.emplace(event.id, event.n % 2).first->second == event.n % 2
-                        : event.where.state == runs && event.n == 0;
+                ++read;
                 const bool is_its_thread =
                     threads.emplace(event.id, event.tid).first->second == event.tid;
+                bool whole = event.where.state == runs && event.n == 0;
+                if (event.where.state == computes) {
+                    std::uint32_t& before = last[event.id];
+                    whole = event.where.line == event.n % 4'000 && event.n > before &&
+                            (before == 0 || before % 2 == event.n % 2);
+                    before = event.n;
+                }
                 wrong += whole && is_its_thread ? 0 : 1;
             }
         }

@@ -3,6 +3,7 @@
 #include "clients/shared/format.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -124,6 +125,20 @@ double worst_spread(const Comparison& comparison, std::size_t scenario)
         worst = std::max(worst, summary ? summary->spread() : 0);
     }
     return worst;
+}
+
+// Whether the same stands below an earlier table: a stage that does not start is not tried again.
+bool said_before(const Comparison& comparison, std::size_t scenario, std::size_t contestant,
+                 const Measurement& run)
+{
+    for (std::size_t earlier = 0; earlier < scenario; ++earlier) {
+        for (const Measurement& other : runs_of(comparison, earlier, contestant)) {
+            if (run.verdict == failed_to_start && other.verdict == failed_to_start) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 // How the ranked figure has changed since the baseline.
@@ -263,7 +278,7 @@ std::vector<std::string> notes_below(const Comparison& comparison, std::size_t s
     for (std::size_t i = 0; i < comparison.contestants.size(); ++i) {
         const auto& runs = runs_of(comparison, scenario, i);
         for (const Measurement& run : runs) {
-            if (!run.verdict.empty()) {
+            if (!run.verdict.empty() && !said_before(comparison, scenario, i, run)) {
                 add_once(texts, fmt::format("{} {}: {}", comparison.contestants[i].name,
                                             run.verdict, run.detail));
             }
@@ -288,13 +303,35 @@ std::vector<std::string> notes_below(const Comparison& comparison, std::size_t s
     return texts;
 }
 
+namespace {
+
+// ", --pool threads", and which stages did not have it.
+std::string pool_of(const Comparison& comparison)
+{
+    if (comparison.options.pool.empty()) {
+        return {};
+    }
+    std::vector<std::string> without;
+    for (const Contestant& contestant : comparison.contestants) {
+        if (!contestant.has_pool) {
+            without.push_back(contestant.name);
+        }
+    }
+    return fmt::format(", --pool {}{}", comparison.options.pool,
+                       without.empty()
+                           ? ""
+                           : fmt::format(" (not for {}: no pool there)", fmt::join(without, ", ")));
+}
+
+}  // namespace
+
 std::string method(const Comparison& comparison)
 {
     const CompareOptions& options = comparison.options;
-    std::string text = fmt::format(
-        "{}; closed loop; {}, {} per measurement{}.", comparison.placement,
-        options.runs == 1 ? "one run" : fmt::format("medians of {} runs", options.runs),
-        to_string(options.duration), options.pool.empty() ? "" : ", --pool " + options.pool);
+    std::string text =
+        fmt::format("{}; closed loop; {}, {} per measurement{}.", comparison.placement,
+                    options.runs == 1 ? "one run" : fmt::format("medians of {} runs", options.runs),
+                    to_string(options.duration), pool_of(comparison));
     if (comparison.others_busy > 10) {
         text +=
             fmt::format(" Other programs kept the CPUs up to {:.0f}% busy: expect figures to vary.",
@@ -305,6 +342,38 @@ std::string method(const Comparison& comparison)
                             fmt::join(comparison.baseline->differences, "; "));
     }
     return text;
+}
+
+void leave_out_unmeasured(Comparison& comparison)
+{
+    // They are taken in their order, so what was not begun is at the end, and the numbers of the
+    // others stay.
+    const auto begun = [&](std::size_t scenario) {
+        return std::any_of(comparison.runs.begin(), comparison.runs.end(), [&](const auto& entry) {
+            return entry.first.first == scenario && !entry.second.empty();
+        });
+    };
+    while (!comparison.scenarios.empty() && !begun(comparison.scenarios.size() - 1)) {
+        comparison.left_out.insert(comparison.left_out.begin(), comparison.scenarios.back().name);
+        comparison.scenarios.pop_back();
+    }
+}
+
+std::string how_far(const Comparison& comparison)
+{
+    if (comparison.complete) {
+        return {};
+    }
+    std::size_t measured = 0;
+    for (const auto& [where, runs] : comparison.runs) {
+        measured += runs.size();
+    }
+    const std::size_t all = (comparison.scenarios.size() + comparison.left_out.size()) *
+                            comparison.contestants.size() * comparison.options.runs;
+    return fmt::format("Stopped before the end, after {} of {} measurements.{}", measured, all,
+                       comparison.left_out.empty()
+                           ? ""
+                           : fmt::format(" Not begun: {}.", fmt::join(comparison.left_out, ", ")));
 }
 
 std::string brief(const Scenario& scenario, const Measurement& measurement)

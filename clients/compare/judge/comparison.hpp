@@ -26,6 +26,7 @@ struct Comparison {
     // By the numbers of a scenario and a contestant; a measurement for each run, as far as it went.
     std::map<std::pair<std::size_t, std::size_t>, std::vector<Measurement>> runs;
     bool complete = false;
+    std::vector<std::string> left_out;  // scenarios of which nothing was measured before the end
     std::optional<Baseline> baseline;
     // How busy other programs kept the CPUs while none of ours ran, in percent; the most of it.
     double others_busy = 0;
@@ -60,6 +61,12 @@ using Table = std::vector<std::vector<std::string>>;
 
 // What this run has shown of each contestant, a sentence each, out of its figures and nothing else.
 [[nodiscard]] std::vector<std::string> conclusions(const Comparison& comparison);
+
+// Takes out the scenarios that were not begun: they are left_out.
+void leave_out_unmeasured(Comparison& comparison);
+
+// Of a comparison that was stopped: how far it went, and what is missing. Else empty.
+[[nodiscard]] std::string how_far(const Comparison& comparison);
 
 // How all of it was measured, and how far it is to be trusted: sentences.
 [[nodiscard]] std::string method(const Comparison& comparison);

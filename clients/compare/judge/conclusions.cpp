@@ -1,18 +1,22 @@
 // What a run has shown, in sentences: part of comparison.hpp.
 //
 // They are made of the figures of this run and know nothing of the stages, so that a run that shows
-// something else says something else.
+// something else says something else. A figure is the one that the table has, in the table's words;
+// and what holds for some runs only is not claimed.
 
 #include "clients/compare/judge/comparison.hpp"
 #include "clients/shared/format.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 namespace ground {
 
 namespace {
 
-// The medians of a contestant's figures in a scenario.
+// A contestant's figures in a scenario.
 class Figures {
   public:
     Figures(const Comparison& comparison, std::string_view scenario, std::size_t contestant)
@@ -23,10 +27,15 @@ class Figures {
             }
         }
     }
+    [[nodiscard]] std::optional<Summary> summary(const std::string& key) const
+    {
+        return runs_ != nullptr ? summarise(*runs_, key) : std::nullopt;
+    }
+    // The median.
     [[nodiscard]] std::optional<double> of(const std::string& key) const
     {
-        const auto summary = runs_ != nullptr ? summarise(*runs_, key) : std::nullopt;
-        return summary ? std::optional(summary->median) : std::nullopt;
+        const auto all = summary(key);
+        return all ? std::optional(all->median) : std::nullopt;
     }
     // The verdict of the runs, if there is one.
     [[nodiscard]] std::string verdict() const
@@ -54,59 +63,104 @@ std::string about_crowd(const Figures& crowd, unsigned clients)
     }
     const double starved = crowd.of("starved").value_or(0);
     if (starved > 0) {
-        return fmt::format("serves {:.0f} of {} clients and lets the others wait",
-                           clients - starved, clients);
+        return fmt::format("serves {:.0f} of {} clients, {:.0f} starve", clients - starved, clients,
+                           starved);
     }
     std::string text = fmt::format("serves {} clients at {} reqs/sec", clients, rate(*reached));
     if (const auto cpu = crowd.of("cpu_us")) {
-        text += fmt::format(", {} of CPU each", format_figure(*cpu, Unit::cpu_us));
+        text += fmt::format(", {} CPU/req", format_figure(*cpu, Unit::cpu_us));
     }
     return text;
 }
 
-std::string about_hog(const Figures& hog)
+// As far apart as the note below a table warns of.
+bool runs_differ(const Summary& summary) { return summary.spread() > 0.2; }
+
+// What a client keeps of its rate, from the worst run to the best.
+std::string range_of(const Summary& kept)
 {
-    const auto before = hog.of("rate_before");
-    const auto beside = hog.of("rate_hog");
-    if (!before || !beside || *before == 0) {
-        return {};
-    }
-    if (hog.of("big_rate") == 0) {
-        return fmt::format("a client keeps {:.0f}% of its rate beside the hog, which gets no reply",
-                           100 * *beside / *before);
-    }
-    if (*beside == 0) {
-        return "beside the hog a client gets no reply at all";
-    }
-    const double share = *beside / *before;
-    if (share < 0.5) {
-        const auto latency = hog.of("p50_us_hog");
-        return fmt::format("beside the hog a client falls from {} to {} reqs/sec{}", rate(*before),
-                           rate(*beside), latency ? " and waits " + time(*latency) : "");
-    }
-    // It may even be faster: a CPU that is busy need not be woken up.
-    return fmt::format("beside the hog a client keeps {}{:.0f}%{} of its rate",
-                       share > 1 ? "all (" : "", 100 * share, share > 1 ? ")" : "");
+    return fmt::format("{:.0f}% to {:.0f}%", kept.low, kept.high);
 }
 
+std::string client_beside_hog(const Figures& hog, const Summary& kept)
+{
+    if (kept.high == 0) {
+        return "with the hog a client starves";
+    }
+    if (kept.high < 50) {
+        const auto latency = hog.of("p50_us_hog");
+        return fmt::format("with the hog a client falls from {} to {} reqs/sec{}",
+                           rate(*hog.of("rate_before")), rate(*hog.of("rate_hog")),
+                           latency ? fmt::format(" (p50 {})", time(*latency)) : "");
+    }
+    if (kept.low < 50) {
+        return fmt::format("what a client keeps with the hog differs from run to run ({})",
+                           range_of(kept));
+    }
+    // It may even be faster: a CPU that is busy need not be woken up.
+    std::string figure =
+        fmt::format("{}{:.0f}%{} of its reqs/sec", kept.median > 100 ? "all (" : "", kept.median,
+                    kept.median > 100 ? ")" : "");
+    return fmt::format("with the hog a client keeps {}{}", figure,
+                       runs_differ(kept) ? fmt::format(", in single runs {}", range_of(kept)) : "");
+}
+
+std::string about_hog(const Figures& hog)
+{
+    const auto kept = hog.summary("kept");
+    if (!kept || !hog.of("rate_before") || !hog.of("rate_hog")) {
+        return {};
+    }
+    const auto big = hog.summary("big_rate");
+    return client_beside_hog(hog, *kept) +
+           (big && big->high == 0 ? ", and the hog gets no reply" : "");
+}
+
+// Two CPUs give 1.9. One gives 1.0, and 1.3 if something else ran while the first request was
+// alone.
 std::string about_parallel(const Figures& parallel)
 {
-    const auto speedup = parallel.of("speedup");
+    const auto speedup = parallel.summary("speedup");
     if (!speedup) {
         return {};
     }
-    return *speedup < 1.2
-               ? "four big requests at once are done no sooner than one after another"
-               : fmt::format(
-                     "four big requests at once are done {:.1f} times as fast as one after "
-                     "another",
-                     *speedup);
+    if (speedup->low >= 1.5) {
+        return fmt::format(
+            "four big requests at once have a speed-up of {:.1f} over one after another",
+            speedup->median);
+    }
+    if (speedup->median < 1.2 && speedup->high < 1.5) {
+        return "four big requests at once have no speed-up over one after another";
+    }
+    return fmt::format("it is not clear whether four big requests at once have a speed-up ({})",
+                       speedup->low < speedup->high
+                           ? fmt::format("{:.1f} to {:.1f}", speedup->low, speedup->high)
+                           : fmt::format("{:.1f}", speedup->median));
 }
 
 std::string about_idle(const Figures& idle, unsigned connections)
 {
     const auto held = idle.of("held");
     return held ? fmt::format("holds {:.0f} of {} silent connections", *held, connections) : "";
+}
+
+// "died in hog", and where that goes for all scenarios, "failed to start".
+std::vector<std::string> verdicts(const Comparison& comparison, std::size_t contestant)
+{
+    std::vector<std::string> words;
+    std::vector<std::string> clauses;
+    for (const Scenario& scenario : comparison.scenarios) {
+        const std::string verdict = Figures(comparison, scenario.name, contestant).verdict();
+        if (!verdict.empty()) {
+            words.push_back(verdict);
+            clauses.push_back(fmt::format("{} in {}", verdict, scenario.name));
+        }
+    }
+    const bool always = words.size() == comparison.scenarios.size() &&
+                        std::all_of(words.begin(), words.end(), [&](const std::string& word) {
+                            return word == failed_to_start;
+                        });
+    return always ? std::vector<std::string>{failed_to_start} : clauses;
 }
 
 }  // namespace
@@ -125,11 +179,8 @@ std::vector<std::string> conclusions(const Comparison& comparison)
                 clauses.push_back(clause);
             }
         }
-        for (const Scenario& scenario : comparison.scenarios) {
-            const std::string verdict = Figures(comparison, scenario.name, c).verdict();
-            if (!verdict.empty()) {
-                clauses.push_back(fmt::format("{} in {}", verdict, scenario.name));
-            }
+        for (const std::string& verdict : verdicts(comparison, c)) {
+            clauses.push_back(verdict);
         }
         if (!clauses.empty()) {
             sentences.push_back(

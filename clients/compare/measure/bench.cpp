@@ -1,6 +1,7 @@
 #include "clients/compare/measure/bench.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <sched.h>
 #include <signal.h>
@@ -35,14 +36,6 @@ std::string last_line(std::string_view text)
     return std::string(text.substr(end == std::string_view::npos ? 0 : end + 1));
 }
 
-// Whether the stage knows --pool: it says so itself.
-bool has_pool(const Bench& bench, const std::string& program)
-{
-    Child help(bench.supervisor, {{program, "--help"}, {}});
-    bench.supervisor.wait([&] { return help.ended(); }, after(bench.options.timeout));
-    return help.out().find("--pool") != std::string::npos;
-}
-
 std::string list(const std::vector<int>& cpus)
 {
     return fmt::format("CPU{} {}", cpus.size() == 1 ? "" : "s", fmt::join(cpus, ","));
@@ -66,7 +59,7 @@ Placement place(Pin pin, std::vector<int> cpus)
         placement.client = {placement.all.back()};
         placement.server = placement.client;
         placement.words = fmt::format("server and clients together on {}{}", list(placement.client),
-                                      pin == Pin::together ? "" : ", for there is no other");
+                                      pin == Pin::together ? "" : ", because there is no other");
     } else {
         placement.client = {clients_begin, placement.all.end()};
         placement.client_threads = static_cast<unsigned>(half);
@@ -101,6 +94,16 @@ double percent_busy(Supervisor& supervisor)
                                        static_cast<double>(now.all - before.all);
 }
 
+bool has_pool(Supervisor& supervisor, const Contestant& contestant, Nanoseconds timeout)
+{
+    if (contestant.program.empty()) {
+        return false;
+    }
+    Child help(supervisor, {{contestant.program, "--help"}, {}});
+    supervisor.wait([&] { return help.ended(); }, after(timeout));
+    return help.out().find("--pool") != std::string::npos;
+}
+
 // ---- Server
 
 Server::Server(const Bench& bench, const Contestant& contestant, const std::vector<int>& cpus)
@@ -110,9 +113,8 @@ Server::Server(const Bench& bench, const Contestant& contestant, const std::vect
         return;
     }
     Command command{{contestant.program, "--port", "0", "--quiet"}, cpus};
-    const std::string& pool = bench.options.pool;
-    if (!pool.empty() && has_pool(bench, contestant.program)) {
-        command.arguments.insert(command.arguments.end(), {"--pool", pool});
+    if (contestant.has_pool) {
+        command.arguments.insert(command.arguments.end(), {"--pool", bench.options.pool});
     }
     child_.emplace(bench.supervisor, command);
     await_address(bench);

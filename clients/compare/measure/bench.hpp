@@ -74,6 +74,10 @@ struct Bench {
     static constexpr unsigned slices = 10;
 };
 
+// Whether a stage knows --pool: its --help says so. Of somebody else's server that is not known.
+[[nodiscard]] bool has_pool(Supervisor& supervisor, const Contestant& contestant,
+                            Nanoseconds timeout);
+
 // A server that listens; compare's own ends with this object.
 class Server {
   public:

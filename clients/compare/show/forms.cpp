@@ -3,6 +3,7 @@
 #include "clients/compare/judge/comparison.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <sstream>
@@ -66,7 +67,7 @@ std::vector<std::string> fit(Table& rows, std::size_t width)
         }
     }
     if (!left_out.empty()) {
-        lines.push_back(fmt::format("(for want of width without: {})", fmt::join(left_out, ", ")));
+        lines.push_back(fmt::format("(left out for lack of room: {})", fmt::join(left_out, ", ")));
     }
     return lines;
 }
@@ -185,7 +186,7 @@ std::string format_table(const Comparison& comparison, TableForm form, std::size
     text += sentences.empty() ? "" : "\n";
     add_paragraph(method(comparison));
     if (!comparison.complete) {
-        add_paragraph("Stopped before the end: this is what was measured until then.");
+        add_paragraph(how_far(comparison));
     }
     return text;
 }

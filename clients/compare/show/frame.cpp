@@ -126,6 +126,18 @@ std::string progress_of(const Frame& frame, std::size_t width, Style style)
     return fmt::format("[{}]{}", fitted(bar, room, style.utf8), words);
 }
 
+// How high a rate stands in a sparkline, from 0 to 7. 0 is for a rate of 0. Above it the scale is
+// logarithmic, four decades high: on a linear one a stage with 1% of its best rate, and one with
+// 0.05%, would both look dead.
+std::size_t height(double share)
+{
+    if (share <= 0) {
+        return 0;
+    }
+    const double decades = std::clamp(4 + std::log10(share), 0.0, 4.0);
+    return 1 + static_cast<std::size_t>(std::lround(decades / 4 * 6));
+}
+
 }  // namespace
 
 std::string printable(std::string_view text, bool utf8)
@@ -172,11 +184,22 @@ std::string format_sparkline(const std::vector<double>& rates, double best,
             piece.clear();
             low = share < 0.5;
         }
-        piece += (style.utf8 ? blocks : ascii)[static_cast<std::size_t>(std::lround(share * 7))];
+        piece += (style.utf8 ? blocks : ascii)[height(share)];
     }
     line += coloured(low ? red : green, piece, style);
     line.append(width - shown, ' ');
     return line;
+}
+
+std::vector<std::string> picture_of(const Frame& frame, Style style)
+{
+    const std::size_t width = std::max(style.columns, 2U) - 1;
+    const Layout layout(frame, width);
+    std::vector<std::string> lines{cut(frame.title, width, style.utf8)};
+    for (const StageLine& stage : frame.stages) {
+        lines.push_back(line_of(stage, layout, style));
+    }
+    return lines;
 }
 
 std::vector<std::string> lines_of(const Frame& frame, Style style, std::size_t rows)

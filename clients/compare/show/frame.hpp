@@ -37,8 +37,12 @@ struct Frame {
 // control characters.
 [[nodiscard]] std::vector<std::string> lines_of(const Frame& frame, Style style, std::size_t rows);
 
+// The title and all stages: what stays when the run is over.
+[[nodiscard]] std::vector<std::string> picture_of(const Frame& frame, Style style);
+
 // "▆▇█▇▁▁▁▂▇█": one column for so many rates, of their mean height; the newest, should there be
-// more than fit. Filled up with blanks. Red where it has collapsed to less than half of the best.
+// more than fit. The scale is logarithmic. Filled up with blanks. Red where it has collapsed to
+// less than half of the best.
 [[nodiscard]] std::string format_sparkline(const std::vector<double>& rates, double best,
                                            std::size_t rates_per_column, std::size_t width,
                                            Style style);

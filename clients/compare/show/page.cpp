@@ -45,6 +45,7 @@ Json data_of(const Comparison& comparison)
     Json report = Json::parse(format_json(comparison));
     report["conclusions"] = conclusions(comparison);
     report["method"] = method(comparison);
+    report["how_far"] = how_far(comparison);
     report["facts"] = {{"Date", comparison.date}, {"Machine", to_string(comparison.machine)}};
     for (std::size_t s = 0; s < comparison.scenarios.size(); ++s) {
         const std::vector<Column>& columns = comparison.scenarios[s].columns;

@@ -54,6 +54,11 @@ class LineProgress : public Progress {
 
   private:
     void on_begin() override {}
+    void on_skip(std::size_t /*scenario*/, std::size_t /*contestant*/,
+                 const Measurement& /*known*/) override
+    {
+        // It has been said.
+    }
     void on_end(const Measurement& measurement) override
     {
         const Scenario& scenario = comparison().scenarios[current().scenario];
@@ -177,6 +182,17 @@ class Block {
         drawn_ = true;
     }
 
+    // Lines that stay: in place of the block, if there was one.
+    void leave(const std::vector<std::string>& lines)
+    {
+        std::string text = "\r\x1b[J";
+        for (const std::string& line : lines) {
+            text += line + "\r\n";
+        }
+        write(text);
+        drawn_ = false;
+    }
+
     void erase() noexcept
     {
         if (std::exchange(drawn_, false)) {
@@ -217,6 +233,10 @@ class BlockProgress : public Progress {
         }
         lines_.assign(comparison.scenarios.size(), waiting);
     }
+    // The pictures stay above the table, those of all scenarios that have curves.
+    ~BlockProgress() override { leave_pictures(); }
+    BlockProgress(const BlockProgress&) = delete;
+    BlockProgress& operator=(const BlockProgress&) = delete;
 
     void on_step(std::string_view step) override
     {
@@ -254,12 +274,55 @@ class BlockProgress : public Progress {
         on_step("starting");
     }
 
+    void on_skip(std::size_t scenario, std::size_t contestant, const Measurement& known) override
+    {
+        StageLine& line = lines_[scenario][contestant];
+        line.state = StageLine::State::failed;
+        line.words = brief(comparison().scenarios[scenario], known);
+    }
+
     void on_end(const Measurement& measurement) override
     {
         StageLine& line = current_line();
         const bool measured = measurement.verdict.empty();
         line.state = measured ? StageLine::State::measured : StageLine::State::failed;
         line.words = brief(comparison().scenarios[current().scenario], measurement);
+    }
+
+    // Of the last run of each stage, and so without its number.
+    void leave_pictures() noexcept
+    try {
+        style_.columns = block_.size().columns;
+        std::vector<std::string> lines;
+        for (std::size_t s = 0; s < lines_.size(); ++s) {
+            const bool drawn =
+                std::any_of(lines_[s].begin(), lines_[s].end(),
+                            [](const StageLine& line) { return !line.rates.empty(); });
+            if (done() > 0 && drawn) {
+                const Scenario& scenario = comparison().scenarios[s];
+                const auto picture = picture_of(
+                    frame_of(s, fmt::format("{}, over time (logarithmic)", scenario.name)), style_);
+                lines.insert(lines.end(), picture.begin(), picture.end());
+                lines.emplace_back();
+            }
+        }
+        if (!lines.empty()) {
+            block_.leave(lines);
+        }
+    } catch (const std::exception&) {
+        // The table is what counts.
+    }
+
+    [[nodiscard]] Frame frame_of(std::size_t scenario, std::string title) const
+    {
+        const CompareOptions& options = comparison().options;
+        const auto slice = static_cast<double>(options.duration.count()) / Bench::slices / 1e9;
+        Frame frame;
+        frame.title = std::move(title);
+        frame.stages = lines_[scenario];
+        frame.slices =
+            static_cast<std::size_t>(comparison().scenarios[scenario].seconds(options) / slice);
+        return frame;
     }
 
     void draw()
@@ -272,18 +335,16 @@ class BlockProgress : public Progress {
             current_line().words =
                 seconds < 3 ? step_ : fmt::format("{} {:.0f} s", step_, std::floor(seconds));
         }
-        const auto slice = static_cast<double>(options.duration.count()) / Bench::slices / 1e9;
         const double gone = seconds_gone();
         const double left = seconds_left();
-        const Frame frame{.title = fmt::format("run {} of {}, {}: {}", current().run, options.runs,
-                                               scenario.name, scenario.title(options)),
-                          .stages = lines_[current().scenario],
-                          .running = current().contestant,
-                          .slices = static_cast<std::size_t>(scenario.seconds(options) / slice),
-                          .done = done(),
-                          .total = total(),
-                          .share = gone / (gone + left),
-                          .seconds_left = left};
+        Frame frame = frame_of(current().scenario,
+                               fmt::format("run {} of {}, {}: {}", current().run, options.runs,
+                                           scenario.name, scenario.title(options)));
+        frame.running = current().contestant;
+        frame.done = done();
+        frame.total = total();
+        frame.share = gone / (gone + left);
+        frame.seconds_left = left;
         const Block::Size size = block_.size();
         style_.columns = size.columns;
         block_.draw(lines_of(frame, style_, size.rows - 1));
@@ -336,6 +397,13 @@ void Progress::end(const Measurement& measurement)
     }
     ++done_;
     on_end(measurement);
+}
+
+void Progress::skip(std::size_t scenario, std::size_t contestant, const Measurement& known)
+{
+    forecast_.add(scenario, contestant, 0, true);
+    ++done_;
+    on_skip(scenario, contestant, known);
 }
 
 std::size_t Progress::total() const noexcept

@@ -9,8 +9,8 @@
 
 namespace ground {
 
-// Goes to stderr, so that stdout has the table and nothing else. Whatever of it is not meant to
-// stay is gone when the object is.
+// Goes to stderr, so that stdout has the table and nothing else. When the object is gone, what it
+// has drawn in place is, too, but for a last picture of each scenario that has curves.
 class Progress : public BenchObserver {
   public:
     // On a terminal a block of lines that is drawn again and again; else, and where TERM=dumb, a
@@ -19,6 +19,8 @@ class Progress : public BenchObserver {
 
     void begin(unsigned run, std::size_t scenario, std::size_t contestant);
     void end(const Measurement& measurement);
+    // A measurement whose result is known without it, because the stage does not start.
+    void skip(std::size_t scenario, std::size_t contestant, const Measurement& known);
     // To be called now and then: time passes also while nothing is reported.
     virtual void on_tick() = 0;
 
@@ -44,6 +46,8 @@ class Progress : public BenchObserver {
   private:
     virtual void on_begin() = 0;
     virtual void on_end(const Measurement& measurement) = 0;
+    virtual void on_skip(std::size_t scenario, std::size_t contestant,
+                         const Measurement& known) = 0;
 
     const Comparison& comparison_;
     Forecast forecast_;

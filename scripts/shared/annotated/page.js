@@ -39,6 +39,12 @@ document.addEventListener("DOMContentLoaded", () => {
   const articles = [...document.querySelectorAll("article")];
   const title = document.title;
 
+  // The header has one row or two, and what sticks below it has to know.
+  const header = document.querySelector(".site");
+  new ResizeObserver(() => {
+    document.documentElement.style.setProperty("--bar", `${header.offsetHeight}px`);
+  }).observe(header);
+
   // ---- Addresses: #02_threads, #02_threads/serve, #02_threads/L42, #02_threads/L42-L50, #02_threads/diff
 
   function elementsAt(address) {

@@ -131,7 +131,7 @@ const hog = {
     const { ctx, chartArea: area, scales: { x } } = chart;
     ctx.save();
     ctx.textAlign = "center";
-    ctx.font = "12px system-ui, sans-serif";
+    ctx.font = "14px system-ui, sans-serif";
     for (const phase of phases.filter(({ name }) => name === "hog" || name === "leaving")) {
       const left = x.getPixelForValue(phase.begin_s);
       const width = Math.min(x.getPixelForValue(phase.end_s), area.right) - left;
@@ -141,7 +141,7 @@ const hog = {
       ctx.globalAlpha = 1;
       ctx.fillStyle = css("--quiet");
       if (ctx.measureText(phase.name).width + 6 < width) {
-        ctx.fillText(phase.name, left + width / 2, area.top + 13);
+        ctx.fillText(phase.name, left + width / 2, area.top + 16);
       }
     }
     ctx.restore();
@@ -155,7 +155,7 @@ const hog = {
     const at = [x.getPixelForValue((phase.begin_s + phase.end_s) / 2), area.top + area.height / 2];
     ctx.save();
     ctx.textAlign = "center";
-    ctx.font = "bold 13px system-ui, sans-serif";
+    ctx.font = "bold 16px system-ui, sans-serif";
     ctx.lineJoin = "round";
     ctx.lineWidth = 4;
     ctx.strokeStyle = css("--paper");
@@ -167,7 +167,7 @@ const hog = {
 };
 
 function options(view, { title, phases, word }) {
-  const text = { color: () => css("--quiet"), font: { size: 11 } };
+  const text = { color: () => css("--quiet"), font: { size: 14 } };
   const lines = { color: () => css("--line"), borderColor: () => css("--line") };
   return {
     animation: false,
@@ -310,8 +310,10 @@ function showPictures(section, scenario) {
   if (slices.length === 0) {
     return;
   }
+  // What a hog leaves of a rate may be a hundredth or a ten-thousandth: linear, both lie on the zero line.
+  const collapses = stages.some((stage) => stage.runs.some((run) => run.phases.some(({ name }) => name === "hog")));
   const view = {
-    logarithmic: false,
+    logarithmic: collapses,
     top: most("rate"),
     end: most("at_s"),
     charts: [],
@@ -322,7 +324,7 @@ function showPictures(section, scenario) {
   section.querySelector(".about").textContent =
     "A panel for each stage: requests per second over the seconds of the run, all with the same axes." +
     (runs > 1 ? ` The strong line is the run nearest to the median of “${ranked}”, the faint ones are the others.` : "");
-  if (stages.some((stage) => stage.runs.some((run) => run.phases.some(({ name }) => name === "hog")))) {
+  if (collapses) {
     showOverview(section.querySelector(".overview"), scenario, stages, view);
   }
   for (const stage of stages) {
@@ -330,6 +332,7 @@ function showPictures(section, scenario) {
   }
   for (const choice of section.querySelectorAll(".scale input")) {
     choice.name = `scale-${scenario.scenario}`;
+    choice.checked = view.logarithmic === (choice.value === "logarithmic");
     choice.addEventListener("change", () => {
       view.logarithmic = choice.value === "logarithmic";
       for (const chart of view.charts) {
@@ -349,7 +352,7 @@ const labels = {
     const { ctx, scales: { x } } = chart;
     ctx.save();
     ctx.fillStyle = css("--ink");
-    ctx.font = "11px system-ui, sans-serif";
+    ctx.font = "14px system-ui, sans-serif";
     ctx.textBaseline = "middle";
     ctx.lineJoin = "round";
     ctx.lineWidth = 3;
@@ -383,14 +386,14 @@ function showBars(figure, scenario) {
   plot.style.height = `${stages.length * datasets.length * 1.05 + 3}rem`;
   const canvas = figure.querySelector("canvas");
   canvas.setAttribute("aria-label", `Times. ${stages.map((stage) => description(scenario, stage)).join(". ")}`);
-  const text = { color: () => css("--quiet"), font: { size: 11 } };
+  const text = { color: () => css("--quiet"), font: { size: 14 } };
   const lines = { color: () => css("--line"), borderColor: () => css("--line") };
   charts.push(new Chart(canvas, {
     type: "bar",
     data: { labels: stages.map(({ name }) => name), datasets },
     options: {
       animation: false, events: [], indexAxis: "y", maintainAspectRatio: false, responsive: true,
-      layout: { padding: { right: 130 } },
+      layout: { padding: { right: 170 } },
       plugins: { legend: { display: false } },
       scales: {
         x: { min: 0, grid: lines, ticks: { ...text, maxRotation: 0, maxTicksLimit: 7, callback: (value) => `${seconds.format(value)} s` } },
@@ -409,6 +412,7 @@ function showRun(report) {
   document.getElementById("date").textContent = day;
   document.getElementById("method").textContent = report.method;
   document.getElementById("stopped").hidden = report.complete;
+  document.getElementById("stopped").textContent = report.how_far;
   document.getElementById("command").textContent = report.command;
   document.getElementById("shown").hidden = report.conclusions.length === 0;
   document.getElementById("conclusions").append(...report.conclusions.map((text) => element("li", text)));

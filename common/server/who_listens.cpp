@@ -1,0 +1,74 @@
+#include "common/server/who_listens.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <string_view>
+#include <system_error>
+
+namespace ground {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// As descriptors point at them: "socket:[4711]". A line of the table is, for example,
+//    0: 0100007F:61A8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000  0  4711 ...
+std::set<std::string> listening_sockets(std::uint16_t port)
+{
+    std::set<std::string> sockets;
+    const std::string ending = fmt::format(":{:04X}", port);
+    for (const char* const file : {"/proc/self/net/tcp", "/proc/self/net/tcp6"}) {
+        std::ifstream table(file);
+        for (std::string line; std::getline(table, line);) {
+            std::istringstream fields(line);
+            std::string number, local, remote, state, queues, timer, retries, user, timeout, inode;
+            fields >> number >> local >> remote >> state >> queues >> timer >> retries >> user >>
+                timeout >> inode;
+            if (state == "0A" && local.ends_with(ending)) {
+                sockets.insert(fmt::format("socket:[{}]", inode));
+            }
+        }
+    }
+    return sockets;
+}
+
+bool has_one_of(const fs::path& process, const std::set<std::string>& sockets)
+{
+    std::error_code error;
+    for (fs::directory_iterator entry(process / "fd", error), end; !error && entry != end;
+         entry.increment(error)) {
+        std::error_code gone;
+        if (sockets.contains(fs::read_symlink(entry->path(), gone).string())) {
+            return true;
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
+std::string who_listens(std::uint16_t port)
+{
+    const std::set<std::string> sockets = listening_sockets(port);
+    std::error_code error;
+    for (fs::directory_iterator entry("/proc", error), end; !error && entry != end;
+         entry.increment(error)) {
+        const std::string pid = entry->path().filename();
+        const bool is_process = pid.find_first_not_of("0123456789") == std::string::npos;
+        if (is_process && !sockets.empty() && has_one_of(entry->path(), sockets)) {
+            std::error_code unknown;
+            std::string name = fs::read_symlink(entry->path() / "exe", unknown).filename();
+            std::replace_if(
+                name.begin(), name.end(), [](char c) { return c < ' ' || c == '\x7f'; }, '?');
+            return fmt::format("{} (process {})", name.empty() ? "a program" : name, pid);
+        }
+    }
+    return {};
+}
+
+}  // namespace ground

@@ -1,0 +1,13 @@
+// who_listens.hpp -- who has taken a port, for the message that it is in use.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace ground {
+
+// "01_blocking (process 1234)". Empty if no process is known that listens there: it may be another
+// user's. Reads /proc, and throws nothing but bad_alloc.
+[[nodiscard]] std::string who_listens(std::uint16_t port);
+
+}  // namespace ground

@@ -1,0 +1,128 @@
+"""scripts/live, used as a user would: in a terminal, with keys. The terminal is tmux's, too."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PATIENCE = 60  # seconds
+# live's stages listen on the port that perf and nc take by default. Here that is nobody else's.
+ALONE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
+
+
+class Terminal:
+    """One in which a command runs, with nothing of the user's settings."""
+
+    def __init__(self, columns, rows, *command):
+        self.folder = tempfile.TemporaryDirectory(prefix="live-test-")
+        self.environment = {**os.environ, "TMUX_TMPDIR": self.folder.name, "TERM": "xterm-256color", "LANG": "C.UTF-8",
+                            "LC_ALL": "C.UTF-8", "GROUND_BUILT": "yes"}
+        self.environment.pop("TMUX", None)
+        words = [*ALONE, "sh", "-c", 'ip link set lo up; "$@"; echo "It has ended with $?"; exec sleep 1000', "sh", *command]
+        self.tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), *words, ";", "set-option", "-g", "status", "off")
+
+    def tmux(self, *words):
+        return subprocess.run(["tmux", "-L", "outer", "-f", "/dev/null", *words], env=self.environment, text=True,
+                              stdout=subprocess.PIPE, timeout=PATIENCE, check=True).stdout
+
+    def screen(self):
+        return self.tmux("capture-pane", "-p")
+
+    def wait_for(self, pattern):
+        end = time.monotonic() + PATIENCE
+        while not re.search(pattern, self.screen(), re.MULTILINE):
+            if time.monotonic() > end:
+                raise AssertionError(f"{pattern} is not on the screen:\n{self.screen()}")
+            time.sleep(0.1)
+        return self.screen()
+
+    def press(self, *keys):
+        self.tmux("send-keys", *keys)
+
+    def close(self):
+        subprocess.run(["tmux", "-L", "outer", "kill-server"], env=self.environment, check=False)
+        for socket in self.inner_sockets():
+            subprocess.run(["tmux", "-S", socket, "kill-server"], env=self.environment, check=False, stderr=subprocess.DEVNULL)
+        self.folder.cleanup()
+
+    def inner_sockets(self):
+        return list(Path(self.folder.name).glob("tmux-*/ground-live-*"))
+
+    def is_left(self):
+        """Whether a session that the script has made is still there."""
+        return any(subprocess.run(["tmux", "-S", socket, "list-sessions"], env=self.environment, check=False,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+                   for socket in self.inner_sockets())
+
+
+class Live(unittest.TestCase):
+    def terminal(self, columns, rows, *words):
+        terminal = Terminal(columns, rows, str(ROOT / "scripts/live"), *words)
+        self.addCleanup(terminal.close)
+        return terminal
+
+    def test_80_columns_are_enough(self):
+        for rows in (24, 36):
+            with self.subTest(rows=rows):
+                terminal = self.terminal(80, rows, "02")
+                # Whole lines, with their bars: perf has the width of the window.
+                terminal.wait_for(r"^\d+ reqs/sec +p50 .* p99 .*[█▏▎▍▌▋▊▉]")
+                terminal.wait_for(r"^> *$")
+                terminal.press("-l", "30")
+                terminal.press("Enter")
+                terminal.wait_for(r"^832040   \(")
+                terminal.press("C-b", "d")
+                terminal.wait_for("It has ended with 0")
+                self.assertFalse(terminal.is_left())
+
+    def test_a_wide_window_has_perf_beside_nc(self):
+        terminal = self.terminal(120, 40, "02")
+        terminal.wait_for(r"^\d+ reqs/sec +p50 .* p99 .*[█▏▎▍▌▋▊▉] *│")
+        terminal.wait_for(r"│> *$")
+
+    def test_after_ctrl_c_the_prompt_begins_a_line(self):
+        terminal = self.terminal(80, 24, "02")
+        terminal.wait_for(r"^> *$")
+        terminal.press("C-c")
+        terminal.wait_for(r"^> \^C\n\$ *$")
+        terminal.press("C-b", "Up")
+        terminal.press("C-b", "Up")
+        terminal.press("C-c")
+        terminal.wait_for(r"^\^C\n\$ *$")
+
+    def test_the_tour_says_what_comes_in_24_rows(self):
+        terminal = self.terminal(80, 24, "--tour", "04")
+        title = r"^1 of 1: 04_generators$"
+        first = terminal.wait_for(r"\[any key\] start the server")
+        self.assertRegex(first, f"(?m){title}")
+        # No word is broken: each line of the text ends where one does.
+        self.assertRegex(first, r"(?m)^generators: they yield .* them when *$")
+        self.assertIn("# the server", first)
+        for step in ("one client asks", "another client", "and for a big one"):
+            terminal.press("x")
+            terminal.wait_for(rf"\[any key\] {step}")
+        terminal.press("x")
+        last = terminal.wait_for(r"\[any key\] end it")
+        for pattern in (title, "^Buys: ", "^Costs: ", "^Leaves: "):
+            self.assertRegex(last, f"(?m){pattern}")
+        terminal.wait_for("no reply for")
+        terminal.press("x")
+        terminal.wait_for(r"\[any key\] the end")
+        terminal.press("q")
+        terminal.wait_for("It has ended with 0")
+        self.assertFalse(terminal.is_left())
+
+    def test_what_is_no_server_cannot_be_shown(self):
+        terminal = self.terminal(200, 24, "06c")
+        terminal.wait_for("live: 06c_monkey_patch can't be shown: that is no server, .*; choose another stage")
+
+
+if shutil.which("tmux") is None:
+    sys.exit("tmux is missing. On Debian or Ubuntu: apt-get install tmux")
+unittest.main()
