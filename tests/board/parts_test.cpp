@@ -1,0 +1,232 @@
+// parts_test.cpp -- the board's film, its clients, and what it sees of a server from outside.
+
+#include "clients/board/crowd.hpp"
+#include "clients/board/film.hpp"
+#include "clients/board/outside.hpp"
+
+#include "tests/harness.hpp"
+
+#include <asio.hpp>
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <filesystem>
+#include <iterator>
+#include <thread>
+
+using namespace ground::board;
+using namespace std::chrono_literals;
+
+namespace {
+
+using asio::ip::tcp;
+
+constexpr std::int64_t second = 1'000'000;
+
+std::size_t own_descriptors()
+{
+    return static_cast<std::size_t>(std::distance(
+        std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator()));
+}
+
+// A frame a second, every other one a key frame.
+void add_frames(Film& film, int count, std::size_t bytes)
+{
+    for (int i = 0; i < count; ++i) {
+        film.add(i * second, i % 2 == 0, std::string(bytes, 'x'));
+    }
+}
+
+// What is taken of the crowd until this holds.
+template <typename Condition>
+Tally take_until(Crowd& crowd, Condition condition)
+{
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    for (Tally tally = crowd.take();; tally = crowd.take()) {
+        if (condition(tally)) {
+            return tally;
+        }
+        REQUIRE(std::chrono::steady_clock::now() < deadline);
+        std::this_thread::sleep_for(1ms);
+    }
+}
+
+// Answers each line with another one, until its client leaves.
+void answer_all(tcp::acceptor& acceptor)
+{
+    asio::error_code end;
+    tcp::socket client = acceptor.accept();
+    std::array<char, 1000> bytes{};
+    for (;;) {
+        const std::size_t size = client.read_some(asio::buffer(bytes), end);
+        if (end) {
+            return;
+        }
+        const auto lines = std::count(bytes.begin(), bytes.begin() + static_cast<long>(size), '\n');
+        for (long i = 0; i < lines; ++i) {
+            asio::write(client, asio::buffer("1\n", 2), end);
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("film: however much went through it before, what is kept is the last minute")
+{
+    Film film;
+    add_frames(film, 300, 400'000);  // 24 MB a minute: two minutes would be too much
+    const auto frames = film.all();
+    REQUIRE(!frames.empty());
+    CHECK(frames.front()->key);
+    CHECK(frames.back()->microseconds - frames.front()->microseconds >= 58 * second);
+    CHECK(frames.back()->microseconds - frames.front()->microseconds <= 62 * second);
+}
+
+TEST_CASE("film: it is never larger than it may be, and begins with a key frame")
+{
+    Film film;
+    add_frames(film, 100, 4 << 20);
+    std::size_t bytes = 0;
+    for (const auto& frame : film.all()) {
+        bytes += frame->json.size();
+    }
+    CHECK(film.all().front()->key);
+    CHECK(bytes <= 48 << 20);
+    CHECK(bytes >= 36 << 20);
+}
+
+TEST_CASE("film: whoever is behind all that is kept is shown the last key frame and what follows")
+{
+    Film film;
+    add_frames(film, 100, 4 << 20);  // a dozen of them are kept
+    for (const std::uint64_t seen : {1U, 50U, 70U, 86U, 87U}) {
+        const auto frames = film.after(seen, 0ms);
+        REQUIRE(!frames.empty());
+        CHECK(frames.size() <= 2);
+        CHECK(frames.front()->key);
+        CHECK(frames.back()->number == 100);
+    }
+    const auto next = film.after(97, 0ms);
+    REQUIRE(next.size() == 3);
+    CHECK(next.front()->number == 98);
+}
+
+TEST_CASE("film: whoever comes is shown the last seconds, whoever has seen all waits for more")
+{
+    Film film;
+    add_frames(film, 40, 10);
+    const auto frames = film.after(0, 0ms);
+    REQUIRE(!frames.empty());
+    CHECK(frames.front()->key);
+    CHECK(frames.size() >= 9);
+    CHECK(frames.size() <= 11);
+    CHECK(film.after(40, 0ms).empty());
+    const std::jthread later([&film] { film.add(41 * second, false, "new"); });
+    const auto more = film.after(40, 60s);
+    REQUIRE(more.size() == 1);
+    CHECK(more.front()->json == "new");
+}
+
+TEST_CASE("outside: looking again and again takes no descriptors")
+{
+    asio::io_context context;
+    const tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
+    const std::size_t before = own_descriptors();
+    for (int i = 0; i < 50; ++i) {
+        (void)door_of(acceptor.local_endpoint().port());
+        (void)body_of(::getpid());
+    }
+    CHECK(own_descriptors() == before);
+}
+
+TEST_CASE("outside: who is at the door, and what it has sent, is what the kernel knows")
+{
+    asio::io_context context;
+    tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
+    const std::uint16_t port = acceptor.local_endpoint().port();
+    tcp::socket first(context);
+    tcp::socket second_one(context);
+    first.connect(acceptor.local_endpoint());
+    second_one.connect(acceptor.local_endpoint());
+    const tcp::socket accepted = acceptor.accept();
+    asio::write(first, asio::buffer("30\n", 3));
+    asio::write(second_one, asio::buffer("1\n", 2));
+    const Door door = door_of(port);
+    CHECK(door.waiting == std::vector<std::uint16_t>{second_one.local_endpoint().port()});
+    CHECK(door.unread == std::map<std::uint16_t, std::uint32_t>{
+                             {first.local_endpoint().port(), 3},
+                             {second_one.local_endpoint().port(), 2}});
+    CHECK(is_below(::getpid(), ::getppid()));
+    CHECK_FALSE(is_below(::getppid(), ::getpid()));
+    CHECK_FALSE(is_below(1, ::getpid()));
+}
+
+TEST_CASE("crowd: the time of a reply by hand begins when its request is sent")
+{
+    asio::io_context context;
+    tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
+    Crowd crowd;
+    crowd.aim(acceptor.local_endpoint().port());
+    const std::jthread server([&acceptor] { answer_all(acceptor); });
+    for (int i = 0; i < 3; ++i) {
+        const auto before = std::chrono::steady_clock::now();
+        REQUIRE(crowd.ask("1"));
+        std::vector<Line> lines;
+        while (lines.size() < 2) {
+            const Tally tally =
+                take_until(crowd, [](const Tally& some) { return !some.lines.empty(); });
+            lines.insert(lines.end(), tally.lines.begin(), tally.lines.end());
+        }
+        const std::chrono::duration<double, std::milli> longest =
+            std::chrono::steady_clock::now() - before;
+        CHECK(lines.back().reply);
+        CHECK(lines.back().milliseconds > 0);
+        CHECK(lines.back().milliseconds <= longest.count());
+        std::this_thread::sleep_for(300ms);  // somebody thinks about what to type next
+    }
+    crowd.everybody_leaves();
+}
+
+// A client thinks for a quarter of a second at least before it asks. If those who think were not
+// disturbed, some would come after others have asked.
+TEST_CASE("crowd: all come to another server at once, whoever was thinking")
+{
+    constexpr std::size_t clients = 20;
+    asio::io_context context;
+    tcp::acceptor first(context, {asio::ip::address_v4::loopback(), 0});
+    tcp::acceptor next(context, {asio::ip::address_v4::loopback(), 0});
+    Crowd crowd;
+    crowd.aim(first.local_endpoint().port());
+    REQUIRE(crowd.come(Role::client, clients) == clients);
+    std::vector<tcp::socket> there;
+    while (there.size() < clients) {
+        there.push_back(first.accept());
+    }
+    bool before_any_asks = false;
+    for (int round = 0; round < 5 && !before_any_asks; ++round) {  // a busy machine may be late
+        tcp::acceptor& other = round % 2 == 0 ? next : first;
+        std::vector<tcp::socket> come;
+        crowd.aim(other.local_endpoint().port());
+        other.non_blocking(true);
+        bool asked = false;
+        while (come.size() < clients && !asked) {
+            asio::error_code none;
+            tcp::socket client = other.accept(none);
+            if (!none) {
+                come.push_back(std::move(client));
+                continue;
+            }
+            for (tcp::socket& each : come) {
+                asked = asked || each.available() > 0;
+            }
+            std::this_thread::sleep_for(1ms);
+        }
+        before_any_asks = come.size() == clients;
+        other.non_blocking(false);
+        while (come.size() < clients) {
+            come.push_back(other.accept());
+        }
+        there = std::move(come);
+    }
+    CHECK(before_any_asks);
+}
