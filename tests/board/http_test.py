@@ -192,6 +192,33 @@ class WhatMayBeAsked(unittest.TestCase):
         with Board("05", "--", "--pool", "threads") as board:
             self.assertEqual(board.do("kill"), (409, "the workers here are threads: none can be killed alone\n"))
 
+    def test_of_too_much_for_a_frame_the_last_of_each_is_shown(self):
+        with Board("01") as board, Client(board.stage_port()) as client:
+            frames = board.frames()
+            client.file.write("1\n" * 20_000)  # a few events for each
+            client.file.flush()
+            thinned = next(frame for frame in frames if "thinned" in frame)
+            self.assertLessEqual(len(thinned["e"]), 1500)
+            self.assertGreater(len(thinned["e"]), 500)
+            times = [event[4] for event in thinned["e"]]
+            self.assertGreater(min(times[-100:]), thinned["t"] - 1_000_000)
+            self.assertEqual({client.file.readline() for _ in range(20_000)}, {"1\n"})
+            frames.close()
+
+    def test_what_a_stage_has_said_before_it_listened_is_no_cause_of_its_end(self):
+        with tempfile.TemporaryDirectory() as directory:
+            with Board("99", "--", "1", program=board_beside(directory, os.environ["LIAR"])) as board:
+                self.assertEqual(board.do("pause")[0], 200)
+                board.wait_for("it is paused", lambda frame: frame["pace"] == "paused")
+                (stage,) = board.others()
+                os.kill(stage, signal.SIGKILL)
+                ended = board.wait_for("it is told", lambda frame: "ended" in frame)
+                self.assertEqual((ended["ended"], ended["pace"]), ("signal 9 (Killed)", "free"))
+                board.do("restart")
+                (stage,) = eventually("another one", board.others)
+                os.kill(stage, signal.SIGTERM)
+                board.wait_for("its own words are", lambda frame: frame.get("ended") == "exit status 3: liar: I was told to end")
+
     def test_a_process_that_is_not_below_the_stage_is_never_killed(self):
         bystander = subprocess.Popen(["sleep", "1000"])
         self.addCleanup(bystander.wait)

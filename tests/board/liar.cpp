@@ -1,5 +1,5 @@
 // liar.cpp -- stands in a stage's place, and writes into the memory that it shares with the board
-// that another process is a worker of its own.
+// that another process is a worker of its own. What it says is to be told from what it dies of.
 //
 //     liar ... PROCESS
 
@@ -11,8 +11,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 using namespace ground::observe;
 
@@ -38,6 +40,12 @@ int main(int argc, char** argv)
     place.kind = Kind::worker;
     place.pid = static_cast<std::uint32_t>(std::atoi(argv[argc - 1]));
     place.id = 7;
+    std::signal(SIGTERM, [](int) {
+        constexpr std::string_view words = "liar: I was told to end\n";
+        [[maybe_unused]] const auto written = ::write(STDERR_FILENO, words.data(), words.size());
+        ::_exit(3);
+    });
+    std::fputs("liar: it has begun\n", stderr);
     std::printf("liar listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
     std::fflush(stdout);
     ::pause();

@@ -63,16 +63,23 @@ function showSentence() {
   find("#says").classList.toggle("alarm", alarm || Boolean(fresh) || model.ended !== "");
 }
 
-// What is the matter changes many times a second: a sentence stays long enough to be read, its numbers not as long.
-// Where time has been stopped, or jumps, there is nothing to wait for.
-let sentence = { text: "", kind: "", run: null, since: -Infinity };
+// What is the matter changes many times a second. A sentence stays long enough to be read, and a moment longer than
+// it is true: between one request and the next nothing is the matter. Its numbers change sooner. Where time has been
+// stopped, or jumps, there is nothing to wait for.
+let sentence = { text: "", kind: "", run: null, since: 0, true: 0 };  // since when it is shown, when it was true last
 function calm(text) {
   const kind = text.replaceAll(/\d+/g, "#");
   const run = `${model.run} ${model.pace} ${model.ended}`;
-  const now = film ? Infinity : performance.now();
-  const least = sentence.text === "" || model.pace !== "free" ? 0 : kind === sentence.kind ? 300 : 1200;
-  if (run !== sentence.run || now - sentence.since > least) {
-    sentence = { text, kind, run, since: text === sentence.text && kind === sentence.kind ? sentence.since : performance.now() };
+  const now = performance.now();
+  const atOnce = film || run !== sentence.run || model.pace !== "free" || sentence.text === "";
+  if (atOnce || (kind !== sentence.kind && now - (text === "" ? sentence.true : sentence.since) > 1200)) {
+    sentence = { text, kind, run, since: now, true: now };
+  } else if (kind === sentence.kind) {
+    sentence.true = now;
+    if (now - sentence.since > 300 && text !== sentence.text) {
+      sentence.text = text;
+      sentence.since = now;
+    }
   }
   return sentence.text;
 }

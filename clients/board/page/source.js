@@ -226,7 +226,7 @@ class SourceView {
       entry.row.dataset.warm = warm;
     }
     // Words are beside the code, or below it if they have no room there: from then on always, so that nothing jumps.
-    const grows = !entry.tall && entry.row.dataset.line && noted !== "" && !entry.row.hidden && entry.length + 2 + noted.length > this.columns;
+    const grows = !entry.tall && entry.row.dataset.line && noted !== "" && entry.length + 2 + noted.length > this.columns;
     if (grows) {
       entry.tall = true;
       entry.row.classList.add("tall");
