@@ -1,6 +1,7 @@
 // parts_test.cpp -- the board's film, its clients, and what it sees of a server from outside.
 
 #include "clients/board/crowd.hpp"
+#include "clients/board/doorkeeper.hpp"
 #include "clients/board/film.hpp"
 #include "clients/board/outside.hpp"
 #include "tests/harness.hpp"
@@ -161,6 +162,83 @@ TEST_CASE("outside: who is at the door, and what it has sent, is what the kernel
     CHECK(is_below(::getpid(), ::getppid()));
     CHECK_FALSE(is_below(::getppid(), ::getpid()));
     CHECK_FALSE(is_below(1, ::getpid()));
+}
+
+namespace {
+
+// A connection, both of whose ends are ours.
+struct Connection {
+    asio::io_context context;
+    tcp::acceptor acceptor{context, {asio::ip::address_v4::loopback(), 0}};
+    tcp::socket client{context};
+    tcp::socket server{context};
+
+    Connection()
+    {
+        client.connect(acceptor.local_endpoint());
+        server = acceptor.accept();
+    }
+    [[nodiscard]] std::uint16_t port() const { return acceptor.local_endpoint().port(); }
+    [[nodiscard]] int peer() const { return client.local_endpoint().port(); }
+
+    // Whether the server's end is shut down within this time.
+    bool shut(std::chrono::milliseconds time)
+    {
+        const auto deadline = std::chrono::steady_clock::now() + time;
+        server.non_blocking(true);
+        std::array<char, 65536> bytes{};
+        for (;;) {
+            asio::error_code error;
+            const std::size_t size = server.read_some(asio::buffer(bytes), error);
+            if (error && error != asio::error::would_block) {
+                return true;
+            }
+            if (size == 0 && std::chrono::steady_clock::now() > deadline) {
+                return false;
+            }
+            std::this_thread::sleep_for(1ms);
+        }
+    }
+};
+
+}  // namespace
+
+TEST_CASE("doorkeeper: who does not come to ask is put out, who has asked is not")
+{
+    Connection slow;
+    Doorkeeper keeper(slow.port(), {.to_ask = 100ms, .between_looks = 1ms});
+    CHECK(slow.shut(60s));
+    Connection asked;
+    Doorkeeper other(asked.port(), {.to_ask = 500ms, .between_looks = 1ms});
+    other.has_asked(asked.peer());
+    CHECK_FALSE(asked.shut(1s));
+}
+
+TEST_CASE("doorkeeper: who sends too much is put out, whether it has asked or not")
+{
+    Connection connection;
+    Doorkeeper keeper(connection.port(), {.bytes = 1000, .between_looks = 1ms});
+    keeper.has_asked(connection.peer());
+    asio::write(connection.client, asio::buffer(std::string(1000, 'x')));
+    CHECK_FALSE(connection.shut(200ms));
+    asio::write(connection.client, asio::buffer("x", 1));
+    CHECK(connection.shut(60s));
+}
+
+TEST_CASE("doorkeeper: when it closes, who is there is put out, and what is not its own is not")
+{
+    Connection connection;
+    Connection of_somebody_else;
+    Doorkeeper keeper(connection.port(), {.to_ask = 1h, .to_leave = 1ms, .between_looks = 1ms});
+    keeper.has_asked(connection.peer());
+    CHECK_FALSE(connection.shut(100ms));
+    keeper.close();
+    CHECK(connection.shut(60s));
+    CHECK_FALSE(of_somebody_else.shut(0ms));
+    connection.client.close();  // the socket that listens is left alone: one can still come
+    connection.client.connect(connection.acceptor.local_endpoint());
+    connection.server = connection.acceptor.accept();
+    CHECK(connection.shut(60s));
 }
 
 TEST_CASE("crowd: the time of a reply by hand begins when its request is sent")
