@@ -1,6 +1,6 @@
 #include "clients/board/board_options.hpp"
 
-#include "common/server/numbers.hpp"
+#include "common/base/numbers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

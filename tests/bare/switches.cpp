@@ -1,5 +1,5 @@
 // switches.cpp -- what it costs to pause and to go on, and to be paused: kernel threads, greenlets
-// and coroutines beside each other, as a Markdown table. Run by scripts/switches.
+// and coroutines beside each other, as a Markdown table. Run by scripts/measure/switches.
 //
 //     switches [MOST]        paused conversations to try for, of each kind (40000)
 
@@ -70,6 +70,9 @@ double cpu_time()
     return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
 }
 
+// Of the switches that it takes for figures to trust: one in so many.
+int part = 1;
+
 // Nanoseconds for one of so many, the median of some runs.
 template <typename F>
 double nanoseconds(int number, F f)
@@ -88,7 +91,7 @@ double nanoseconds(int number, F f)
 double switch_of_coroutine()
 {
     Task task = coroutine();
-    return nanoseconds(5'000'000,
+    return nanoseconds(5'000'000 / part,
                        [&](int n) {
                            for (int i = 0; i < n; ++i) {
                                task.next();
@@ -100,7 +103,7 @@ double switch_of_coroutine()
 double switch_of_greenlet()
 {
     Greenlet other(greenlet);
-    return nanoseconds(5'000'000,
+    return nanoseconds(5'000'000 / part,
                        [&](int n) {
                            for (int i = 0; i < n; ++i) {
                                other.switch_to();
@@ -123,7 +126,7 @@ double switch_of_thread()
             back.release();
         }
     });
-    const double result = nanoseconds(100'000, [&](int n) {
+    const double result = nanoseconds(100'000 / part, [&](int n) {
         for (int i = 0; i < n; ++i) {
             there.release();
             back.acquire();
@@ -209,6 +212,7 @@ void row(const char* kind, double switch_time, const Held& held, int most)
 int main(int argc, char** argv)
 {
     const int most = argc > 1 ? std::max(1, std::atoi(argv[1])) : 40'000;
+    part = argc > 2 ? std::max(1, std::atoi(argv[2])) : 1;
 
     std::deque<Task> tasks;
     const Held coroutines = hold(most, [&] {

@@ -7,12 +7,11 @@ Each sentence of the table is in PROMISES, word for word. So nothing can be writ
 
 import os
 import re
-import shutil
 import subprocess
 import time
 import unittest
 
-from support import BOARD, PATIENCE, Board, Browser, eventually
+from support import BOARD, PATIENCE, Board, Browser, eventually, missing
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 KEYS = {"space": " ", "↓": "ArrowDown", "↑": "ArrowUp"}
@@ -193,7 +192,7 @@ class Minutes(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not shutil.which("chromium"):
-        print("skipped: chromium is missing. On Debian or Ubuntu: apt-get install chromium")
+    if why := missing():
+        print(f"skipped: {why}")
         raise SystemExit
     unittest.main()

@@ -3,14 +3,13 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
 import time
 import unittest
 
-from support import BOARD, Board, Browser, eventually, file_url
+from support import BOARD, Board, Browser, eventually, file_url, missing
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "stages")
 
@@ -40,9 +39,11 @@ class Page(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        cls.browser.__exit__()
+        cls.browser.close()
 
     def setUp(self):
+        self.browser.resize(1280, 720)
+        self.browser.dark(False)
         self.browser.complaints.clear()
 
     def tearDown(self):
@@ -431,7 +432,7 @@ class Page(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not shutil.which("chromium"):
-        print("skipped: chromium is missing. On Debian or Ubuntu: apt-get install chromium")
+    if why := missing():
+        print(f"skipped: {why}")
         raise SystemExit
     unittest.main()

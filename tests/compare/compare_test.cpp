@@ -30,7 +30,7 @@ const std::string soon = sanitized ? "12s" : "5s";
 // Short measurements, patient with a machine that is busy; the arguments may say otherwise.
 Start compare(const Arguments& arguments)
 {
-    const std::vector<std::pair<std::string, std::string>> usual{{"--duration", "500ms"},
+    const std::vector<std::pair<std::string, std::string>> usual{{"--duration", "300ms"},
                                                                  {"--runs", "1"},
                                                                  {"--big", "20"},
                                                                  {"--timeout", "30s"},
