@@ -55,6 +55,8 @@ PROMISES = {
     "No dot shows that they share numbers.": "!model.lockSeen && clients().every(({ state: now }) => now === state.held)",
     "Three dots with a ring are on one line.": "dots('ringed').length === 3 && new Set(dots('ringed').map((dot) => dot.closest('li'))).size === 1",
     "Both workers compute.": BUSY,
+    "Both workers compute, and the third hog waits for one.":
+        f"{BUSY} && clients('hog').length === 3 && clients('hog').every((hog) => hog.state === state.awaits)",
     "The sentence above says whose request was lost.": "says('was killed: the request of hog')",
     "Another worker takes the place.": "model.ofKind('worker').length === 2 && model.ofKind('worker').some(({ id }) => !before.has(id))",
     "The hog's dot is full.": HOG,
