@@ -2,7 +2,7 @@
 
 #include "clients/shared/format.hpp"
 #include "clients/shared/target.hpp"
-#include "common/server/numbers.hpp"
+#include "common/base/numbers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

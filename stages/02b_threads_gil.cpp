@@ -7,13 +7,13 @@
 //         block at all, waits 5 ms to have it back from a thread that is computing.
 // Leaves: how can Python use the other cores? 03_process_pool does it with processes.
 
+#include "common/compute/gil.hpp"
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
 #include "common/server/options.hpp"
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
 #include "common/server/start_thread.hpp"
-#include "common/wait/gil.hpp"
 
 using namespace ground;
 

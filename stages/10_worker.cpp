@@ -6,11 +6,11 @@
 // Costs:  a trip through the broker for every request; a request may be computed twice.
 // Leaves: one queue, and one broker that everything goes through; see docs/10_worker.md.
 
+#include "common/base/numbers.hpp"
 #include "common/compute/broker_connection.hpp"
-#include "common/compute/fib.hpp"
 #include "common/compute/thread_pool.hpp"
+#include "common/server/fib.hpp"
 #include "common/server/log.hpp"
-#include "common/server/numbers.hpp"
 #include "common/server/options.hpp"
 #include "common/server/signals.hpp"
 

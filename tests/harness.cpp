@@ -1,6 +1,7 @@
 #include "harness.hpp"
 
 #include "stage.hpp"
+#include "watchdog.hpp"
 
 #include <fmt/format.h>
 
@@ -38,6 +39,13 @@ namespace {
 constexpr std::chrono::milliseconds noticeable{50};
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
+
+// What has not come by its deadline.
+[[noreturn]] void fail_in_vain(std::string_view for_what, std::string_view more = {})
+{
+    waited_in_vain(for_what);
+    fail(fmt::format("waited in vain for {}{}", for_what, more));
+}
 
 // Waits for one event on one descriptor; false at the deadline.
 bool wait_for_event(int fd, short events, const Deadline& deadline)
@@ -95,9 +103,10 @@ int Deadline::milliseconds() const
 
 void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
 {
+    const Waiting waiting(what);
     while (!condition()) {
         if (deadline.milliseconds() == 0) {
-            fail(fmt::format("waited in vain: {}", what));
+            fail_in_vain(what);
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
@@ -155,14 +164,20 @@ std::vector<ProcessInfo> threads_of(pid_t pid)
     return threads;
 }
 
-std::vector<ProcessInfo> descendants_of(pid_t pid)
+std::vector<ProcessInfo> processes()
 {
-    std::vector<ProcessInfo> others;
-    for (const int other : numbers_in("/proc")) {
-        if (const auto info = process_info(other); info && info->state != 'Z') {
-            others.push_back(*info);
+    std::vector<ProcessInfo> all;
+    for (const int pid : numbers_in("/proc")) {
+        if (const auto info = process_info(pid); info && info->state != 'Z') {
+            all.push_back(*info);
         }
     }
+    return all;
+}
+
+std::vector<ProcessInfo> descendants_of(pid_t pid)
+{
+    const std::vector<ProcessInfo> others = processes();
     std::vector<ProcessInfo> found;
     std::vector<pid_t> ancestors{pid};
     for (std::size_t i = 0; i < ancestors.size(); ++i) {
@@ -222,9 +237,14 @@ std::string Output::text() const
 // Call with the mutex not held; the condition is evaluated with it held.
 void Output::wait_until(const std::string& what, const std::function<bool()>& condition) const
 {
+    const Waiting waiting(what);
     std::unique_lock lock(mutex_);
-    if (!changed_.wait_for(lock, patience, [&] { return ended_ || condition(); }) || !condition()) {
-        fail(fmt::format("waited in vain for {}; what came is: {}", what, text_));
+    const bool in_time = changed_.wait_for(lock, patience, [&] { return ended_ || condition(); });
+    if (!in_time) {
+        fail_in_vain(what, "; what came is: " + text_);
+    }
+    if (!condition()) {
+        fail(fmt::format("the output has ended, without {}; what came is: {}", what, text_));
     }
 }
 
@@ -411,8 +431,9 @@ void Program::signal_group(int number) const { check(::kill(-pid_, number), "kil
 int Program::wait(Deadline deadline)
 {
     if (!status_) {
+        const Waiting waiting("the end of the program");
         if (!wait_for_event(pidfd_.get(), POLLIN, deadline)) {
-            fail("waited in vain for the end of the program");
+            fail_in_vain("the end of the program");
         }
         int status = 0;
         check(::waitpid(pid_, &status, 0), "waitpid");
@@ -466,6 +487,7 @@ std::size_t Program::address_space() const
 
 Outcome run(const Start& start, Deadline deadline)
 {
+    allow_more_time(std::chrono::milliseconds(deadline.milliseconds()));
     Program program(start);
     program.close_stdin();
     Outcome outcome;
@@ -653,7 +675,7 @@ void Client::send(std::string_view text)
     const Deadline deadline;
     while (!text.empty()) {
         if (!wait_for_event(socket_.get(), POLLOUT, deadline)) {
-            fail("waited in vain for the server to read");
+            fail_in_vain("the server to read");
         }
         text.remove_prefix(send_some(text));
     }
@@ -664,11 +686,12 @@ void Client::shutdown_send() { check(::shutdown(socket_.get(), SHUT_WR), "shutdo
 // Waits for more bytes; false at the end of file.
 bool Client::receive(const Deadline& deadline)
 {
+    const Waiting waiting("the server's reply");
     if (!wait_for_event(socket_.get(), POLLIN, deadline)) {
-        fail(fmt::format(
-            "waited in vain for the server's reply; so far {} bytes, at the end '{}'",
-            received_.size(),
-            received_.substr(received_.size() - std::min<std::size_t>(received_.size(), 500))));
+        fail_in_vain("the server's reply",
+                     fmt::format("; so far {} bytes, at the end '{}'", received_.size(),
+                                 received_.substr(received_.size() -
+                                                  std::min<std::size_t>(received_.size(), 500))));
     }
     std::array<char, 65536> buffer{};
     const auto size = static_cast<std::size_t>(
@@ -697,7 +720,7 @@ char Client::read_byte()
     char byte = 0;
     if (received_.empty()) {
         if (!wait_for_event(socket_.get(), POLLIN, Deadline())) {
-            fail("waited in vain for the server's reply");
+            fail_in_vain("the server's reply");
         }
         if (check(static_cast<int>(::recv(socket_.get(), &byte, 1, 0)), "recv") == 0) {
             fail("the server has closed instead of replying");
@@ -743,7 +766,7 @@ std::string Client::converse(std::string_view text)
             entry.events |= POLLOUT;
         }
         if (check(::poll(&entry, 1, deadline.milliseconds()), "poll") == 0) {
-            fail("waited in vain for the server's replies");
+            fail_in_vain("the server's replies");
         }
         if ((entry.revents & POLLOUT) != 0) {
             text.remove_prefix(send_some(text));
@@ -767,7 +790,7 @@ bool Client::readable() const
 void Client::wait_readable() const
 {
     if (received_.empty() && !wait_for_event(socket_.get(), POLLIN, Deadline())) {
-        fail("waited in vain for the server's reply");
+        fail_in_vain("the server's reply");
     }
 }
 

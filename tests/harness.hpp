@@ -9,7 +9,7 @@
 // children die with the thread that started them.)
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -98,6 +98,9 @@ struct ProcessInfo {
 
 // The threads of a process, with their numbers as pid.
 [[nodiscard]] std::vector<ProcessInfo> threads_of(pid_t pid);
+
+// All there are; zombies do not count.
+[[nodiscard]] std::vector<ProcessInfo> processes();
 
 // Its children, and theirs, and so on; zombies do not count.
 [[nodiscard]] std::vector<ProcessInfo> descendants_of(pid_t pid);
@@ -228,7 +231,7 @@ struct Outcome {
 
 // Runs it to its end, and to the end of whatever holds its output open. Some have much to do until
 // then.
-[[nodiscard]] Outcome run(const Start& start, Deadline deadline = Deadline(5 * patience));
+[[nodiscard]] Outcome run(const Start& start, Deadline deadline = Deadline(3 * patience));
 
 // A stage's executable that listens. Which stage: see stage.hpp.
 //

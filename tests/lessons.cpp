@@ -346,7 +346,7 @@ TEST_CASE("what one client has had computed, another one gets without computing"
     CHECK(first.ask(long_request.text()) == long_request.reply());
     const auto before = server.info().cpu;
     CHECK(second.ask(long_request.text()) == long_request.reply());
-    CHECK(server.info().cpu - before < milliseconds(200));
+    CHECK(server.info().cpu - before < milliseconds(150));
     CHECK(counted(server) == 2);
 }
 
@@ -494,7 +494,7 @@ TEST_CASE("what a departed client has asked for IS computed, before what others 
     CHECK(departed.ask("x\n" + long_request.text()).starts_with("[Error]"));
     departed.reset();
     CHECK(Client(server).ask("10\n") == "55");
-    CHECK(process_info(worker)->cpu >= milliseconds(800));
+    CHECK(process_info(worker)->cpu >= milliseconds(450));  // both of them, but for ticks
 }
 
 TEST_CASE("a request that takes too long is an error, and the conversation goes on" *

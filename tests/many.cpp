@@ -1,5 +1,5 @@
 // many.cpp -- 10,000 clients at once, against a stage that means to hold them.
-#include "common/server/limits.hpp"
+#include "common/base/limits.hpp"
 #include "suite.hpp"
 
 #include <signal.h>

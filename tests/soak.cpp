@@ -9,6 +9,7 @@
 // The seed decides what the guests say and do, the guest with number k the same in every run. Who
 // is served when is up to the kernel.
 #include "suite.hpp"
+#include "watchdog.hpp"
 
 #include <fmt/format.h>
 
@@ -780,6 +781,7 @@ void Soak::check_nobody_waits_in_vain(Clock::time_point now) const
         const auto since = stage().serves_others() ? guest.waits_since()
                                                    : std::max(guest.waits_since(), tally_.progress);
         if (now - since > patience) {
+            waited_in_vain(guest.describe());
             throw std::runtime_error(guest.describe() + ": waited in vain");
         }
     }
@@ -852,7 +854,8 @@ std::string in_megabytes(std::size_t bytes)
 
 TEST_CASE("everything at once: every reply is right and in order, and nothing stays behind")
 {
-    const std::chrono::seconds total(number_option("--seconds", 3));
+    const std::chrono::seconds total(number_option("--seconds", 2));
+    allow_more_time(total);
     const unsigned seed = number_option("--seed", std::random_device()());
     CAPTURE(seed);
     Chance chance(seed, 0);

@@ -1,6 +1,7 @@
 // The main program of the suites that run against a stage; see stage.hpp for the command line.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include "stage.hpp"
+#include "watchdog.hpp"
 
 #include <doctest/doctest.h>
 
@@ -20,7 +21,9 @@ int main(int argc, char** argv)
         return 2;
     }
     std::signal(SIGPIPE, SIG_IGN);
-    doctest::Context context;
-    context.applyCommandLine(argc, argv);
-    return context.run();
+    return ground::test::watched([&] {
+        doctest::Context context;
+        context.applyCommandLine(argc, argv);
+        return context.run();
+    });
 }

@@ -1,7 +1,7 @@
 // suite.hpp -- what the suites that run against a stage have in common.
 #pragma once
 
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 #include "harness.hpp"
 #include "stage.hpp"
 
@@ -45,7 +45,7 @@ class LongRequest {
   public:
     // Long enough to be seen in /proc, whatever this machine and this build are like: computing it
     // takes at least that much CPU time, and at the most twice as much.
-    explicit LongRequest(std::chrono::milliseconds at_least = std::chrono::milliseconds(400));
+    explicit LongRequest(std::chrono::milliseconds at_least = std::chrono::milliseconds(250));
     [[nodiscard]] std::string text() const { return fmt::format("{}\n", n_); }
     [[nodiscard]] std::string reply() const { return fmt::format("{}", fib_fast(n_)); }
 

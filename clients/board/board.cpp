@@ -81,8 +81,9 @@ void run(const BoardOptions& options)
         check_can_be_written(options.record);
     }
     const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
-    const std::vector<StageEntry> stages = read_catalogue(here.parent_path() / "stages");
-    const StageEntry& first = find_stage(stages, options.stage);
+    const Catalogue catalogue = read_catalogue(here.parent_path() / "stages");
+    const std::vector<StageEntry>& stages = catalogue.stages;
+    const StageEntry& first = find_stage(catalogue, options.stage);
     raise_limit_on_descriptors();
     Supervisor supervisor([] {});  // before the threads: they are to have its signals blocked, too
     Film film;

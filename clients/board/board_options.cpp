@@ -1,9 +1,10 @@
 #include "clients/board/board_options.hpp"
 
-#include "common/server/numbers.hpp"
+#include "common/base/numbers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -79,6 +80,7 @@ BoardOptions parse_board_options(int argc, char** argv)
     CLI::App app;
     double seconds = 0;
     std::vector<std::string> with;
+    app.allow_extras();  // to say more of them than CLI11 would
     app.add_option("stage", options.stage);
     add_number<std::uint16_t>(app, "--port", options.port, 0, 65535);
     app.add_option("--record", options.record);
@@ -91,6 +93,14 @@ BoardOptions parse_board_options(int argc, char** argv)
         std::exit(EXIT_SUCCESS);
     } catch (const CLI::ParseError& error) {
         refuse(error.what());
+    }
+    if (const std::vector<std::string> unknown = app.remaining(); !unknown.empty()) {
+        refuse(
+            unknown.front().starts_with('-')
+                ? fmt::format("{} is no option of the board's; the stage's come after --, as in: "
+                              "board {} -- {}",
+                              unknown.front(), options.stage, fmt::join(unknown, " "))
+                : fmt::format("one stage, not also '{}'", unknown.front()));
     }
     if (duration->count() > 0) {
         options.duration = std::chrono::milliseconds(std::llround(seconds * 1000));

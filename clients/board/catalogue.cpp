@@ -34,9 +34,9 @@ bool fits(const std::string& name, const std::string& text, int how)
 
 }  // namespace
 
-std::vector<StageEntry> read_catalogue(const std::string& directory)
+Catalogue read_catalogue(const std::string& directory)
 {
-    std::vector<StageEntry> stages;
+    Catalogue catalogue;
     std::ifstream table(fs::path(directory) / "stages.tsv");
     for (std::string line; std::getline(table, line);) {
         std::istringstream fields(line);
@@ -49,24 +49,27 @@ std::vector<StageEntry> read_catalogue(const std::string& directory)
             std::getline(fields, *field, '\t');
         }
         stage.program = fs::path(directory) / stage.name;
-        if (stage.model != "no server" && ::access(stage.program.c_str(), X_OK) == 0) {
+        if (stage.model == "no server") {
+            catalogue.others.push_back(stage.name);
+        } else if (::access(stage.program.c_str(), X_OK) == 0) {
             stage.source = read_file(fs::path(SOURCE_DIRECTORY) / stage.file);
-            stages.push_back(std::move(stage));
+            catalogue.stages.push_back(std::move(stage));
         }
     }
-    return stages;
+    return catalogue;
 }
 
-const StageEntry& find_stage(const std::vector<StageEntry>& stages, const std::string& name)
+const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name)
 {
-    if (stages.empty()) {
+    if (catalogue.stages.empty()) {
         throw ClientError("there are no stages; build them first: cmake --build build/release");
     }
     std::vector<std::string> names;
+    bool several = false;
     for (int how = 0; how < 3; ++how) {
         const StageEntry* found = nullptr;
-        bool several = false;
-        for (const StageEntry& stage : stages) {
+        several = false;
+        for (const StageEntry& stage : catalogue.stages) {
             if (fits(stage.name, name, how)) {
                 several = found != nullptr;
                 found = found == nullptr ? &stage : found;
@@ -75,12 +78,19 @@ const StageEntry& find_stage(const std::vector<StageEntry>& stages, const std::s
         if (found != nullptr && !several) {
             return *found;
         }
+        for (const std::string& other : catalogue.others) {
+            if (fits(other, name, how) && found == nullptr) {
+                throw ClientError(fmt::format(
+                    "{0} is no server, so there is nothing to show; see docs/{0}.md", other));
+            }
+        }
     }
-    for (const StageEntry& stage : stages) {
+    for (const StageEntry& stage : catalogue.stages) {
         names.push_back(stage.name);
     }
-    throw ClientError(
-        fmt::format("no single stage is called '{}'; there are: {}", name, fmt::join(names, ", ")));
+    throw ClientError(fmt::format("{} is called '{}'; there are: {}",
+                                  several ? "more than one stage" : "no stage", name,
+                                  fmt::join(names, ", ")));
 }
 
 }  // namespace ground::board

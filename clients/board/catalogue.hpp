@@ -15,11 +15,15 @@ struct StageEntry {
     std::string source;  // the text of that; empty if it is not there any more
 };
 
-// From the table that CMake has put beside the stages: those that serve and that have been built.
-[[nodiscard]] std::vector<StageEntry> read_catalogue(const std::string& directory);
+struct Catalogue {
+    std::vector<StageEntry> stages;
+    std::vector<std::string> others;  // those that are no servers, by name
+};
+
+// From the table that CMake has put beside the stages: those that have been built.
+[[nodiscard]] Catalogue read_catalogue(const std::string& directory);
 
 // The one that is called so, or that alone begins so: "05", "05_futures". Throws ClientError.
-[[nodiscard]] const StageEntry& find_stage(const std::vector<StageEntry>& stages,
-                                           const std::string& name);
+[[nodiscard]] const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name);
 
 }  // namespace ground::board

@@ -296,7 +296,7 @@ class Crowd::Impl {
         for (;;) {
             asio::error_code error;
             bool mine = false;
-            const Clock::time_point begin = Clock::now();
+            Clock::time_point begin;
             while (one.typed.empty() && !error) {
                 one.listening = true;
                 co_await one.socket.async_wait(tcp::socket::wait_read, into(error));
@@ -311,6 +311,7 @@ class Crowd::Impl {
                 const std::string request = one.typed.substr(0, length);
                 one.typed.erase(0, length);
                 said({one.number, false, request.substr(0, length - 1), 0});
+                begin = Clock::now();
                 asked(one);
                 mine = true;
                 co_await asio::async_write(one.socket, asio::buffer(request), into(error));

@@ -59,16 +59,17 @@ std::vector<FramePointer> Film::after(std::uint64_t number, std::chrono::millise
         return {};
     }
     std::size_t first = frames_.size();
+    const std::uint64_t behind = last_ - number;
     if (number == 0) {
         const std::int64_t since = frames_.back()->microseconds - shown_to_newcomers;
         while (first > 0 && frames_[first - 1]->microseconds >= since) {
             --first;
         }
         first = key_before(first);
-    } else if (last_ - number > too_slow) {
+    } else if (behind > too_slow || behind > frames_.size()) {  // large frames go early
         first = key_before(first - 1);
     } else {
-        first -= last_ - number;  // fewer than there are: so few go only after a minute
+        first -= behind;
     }
     return {frames_.begin() + static_cast<std::ptrdiff_t>(first), frames_.end()};
 }

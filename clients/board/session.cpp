@@ -3,6 +3,7 @@
 #include "clients/shared/target.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <signal.h>
 #include <sys/syscall.h>
@@ -94,10 +95,22 @@ bool same(const observe::Seen& a, const observe::Seen& b)
            a.requests == b.requests;
 }
 
+// Whether the workers are programs that the board has not started, on machines that it does not
+// know.
+bool behind_broker(const std::vector<std::string>& options)
+{
+    const auto pool = std::find(options.begin(), options.end(), "--pool");
+    return (pool != options.end() && std::next(pool) != options.end() &&
+            *std::next(pool) == "broker") ||
+           std::find(options.begin(), options.end(), "--pool=broker") != options.end();
+}
+
 std::vector<std::string> command_of(const StageEntry& stage,
                                     const std::vector<std::string>& options)
 {
-    std::vector<std::string> command{stage.program, "--host", "127.0.0.1", "--port", "0"};
+    // Quiet: what it says is then about itself, and may say why it ends.
+    std::vector<std::string> command{stage.program, "--host", "127.0.0.1",
+                                     "--port",      "0",      "--quiet"};
     command.insert(command.end(), options.begin(), options.end());
     return command;
 }
@@ -130,6 +143,7 @@ Session::Stage::Stage(Supervisor& supervisor, const StageEntry& stage,
         throw ClientError(fmt::format("{} does not say where it listens: {}", stage.name, first));
     }
     port = *number;
+    said = child.err().size();
 }
 
 Session::Session(Supervisor& supervisor, const std::vector<StageEntry>& stages, Film& film)
@@ -148,13 +162,18 @@ Session::~Session()
 
 void Session::start(const StageEntry& stage, const std::vector<std::string>& options)
 {
+    options_[stage.name] = options;
+    run(stage);
+}
+
+void Session::run(const StageEntry& stage)
+{
     crowd_.aim(0);
     if (stage_) {
         stage_->watcher.go();  // or a paused one would not notice that it has to end
         stage_->child.terminate();
         stage_.reset();
     }
-    options_ = {stage.name, options};
     shown_.clear();
     files_.clear();
     latencies_.clear();
@@ -163,7 +182,7 @@ void Session::start(const StageEntry& stage, const std::vector<std::string>& opt
     slow_ms_ = 0;
     next_key_ = next_body_ = 0;
     ++run_;
-    stage_.emplace(supervisor_, stage, options);
+    stage_.emplace(supervisor_, stage, options_[stage.name]);
     crowd_.aim(stage_->port);
 }
 
@@ -197,12 +216,15 @@ std::string Session::obey(const Json& command)
     if (what == "stage") {
         return other_stage(command);
     }
+    if (what == "restart") {
+        return restart();
+    }
     const bool gate = what == "pause" || what == "go" || what == "step" || what == "slow";
     if (!gate && what != "kill") {
         return "there is no such command";
     }
-    if (!stage_ || stage_->child.ended()) {
-        return "no stage is running; choose one";
+    if (!running()) {
+        return "no stage is running; r starts it again";
     }
     if (what == "pause") {
         pace_ = Pace::paused;
@@ -214,7 +236,7 @@ std::string Session::obey(const Json& command)
     }
     return what == "step"   ? step(command)
            : what == "slow" ? slow(command)
-           : what == "kill" ? kill_worker()
+           : what == "kill" ? kill_worker(command)
                             : "";
 }
 
@@ -284,28 +306,39 @@ std::string Session::leave(const Json& command)
     return crowd_.leave(number) ? "" : "there is no such client of the board's";
 }
 
-// The memory says which process is a worker. The kernel says whether that is true.
-std::string Session::kill_worker()
+// The chosen one, or the first. The memory says which process is a worker. The kernel says whether
+// that is true.
+std::string Session::kill_worker(const Json& command)
 {
+    const auto wanted = number_in(command, "id");
+    if (command.contains("id") && !wanted) {
+        return "which worker? its number";
+    }
+    bool workers = false;
     bool threads = false;
     for (const observe::Seen& seen : stage_->watcher.look()) {
         if (seen.kind != observe::Kind::worker) {
             continue;
         }
         const auto pid = static_cast<pid_t>(seen.pid);
-        if (pid == stage_->child.pid()) {
-            threads = true;
+        threads = threads || pid == stage_->child.pid();
+        workers = true;
+        if (pid == stage_->child.pid() || (wanted && *wanted != seen.id)) {
             continue;
         }
         const Descriptor process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
         if (process.get() >= 0 && is_below(pid, stage_->child.pid()) &&
             ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0) == 0) {
-            news_.push_back(fmt::format("worker {} was killed (process {})", seen.id, pid));
+            killed_.push_back(seen.id);
             return "";
         }
     }
-    return threads ? "the workers here are threads: none can be killed alone"
-                   : "this stage has no worker processes; 05_futures has";
+    if (behind_broker(options())) {
+        return "the workers are behind the broker; end one where it was started";
+    }
+    return threads   ? "the workers here are threads: none can be killed alone"
+           : workers ? "that worker is gone; choose another one"
+                     : "this stage has no worker processes; 05_futures has";
 }
 
 std::string Session::other_stage(const Json& command)
@@ -317,12 +350,24 @@ std::string Session::other_stage(const Json& command)
         return "there is no such stage";
     }
     try {
-        start(*stage, name == options_.first ? options_.second : std::vector<std::string>{});
+        run(*stage);
         return "";
     } catch (const ClientError& error) {
         news_.emplace_back(error.what());
         return error.what();
     }
+}
+
+std::string Session::restart()
+{
+    return stage_ ? other_stage({{"name", stage_->entry.name}}) : "no stage has run; choose one";
+}
+
+const std::vector<std::string>& Session::options() const
+{
+    static const std::vector<std::string> none;
+    const auto given = stage_ ? options_.find(stage_->entry.name) : options_.end();
+    return given == options_.end() ? none : given->second;
 }
 
 // ---- Looking
@@ -346,10 +391,13 @@ void Session::tick()
 
 void Session::notice_end()
 {
-    if (stage_->child.ended() && !std::exchange(stage_->said_its_end, true)) {
-        const std::string why = last_line(stage_->child.err());
-        news_.push_back(fmt::format("{} has ended: {}{}{}", stage_->entry.name,
-                                    stage_->child.ending(), why.empty() ? "" : ": ", why));
+    if (stage_->child.ended() && stage_->end.empty()) {
+        const std::string why =
+            last_line(std::string_view(stage_->child.err())
+                          .substr(std::min(stage_->said, stage_->child.err().size())));
+        stage_->end = stage_->child.ending() + (why.empty() ? "" : ": " + why);
+        pace_ = Pace::free;
+        slow_ms_ = 0;
     }
 }
 
@@ -368,13 +416,19 @@ void Session::film()
     std::string json = fmt::format(R"({{"t":{})", now_);
     if (key) {
         next_key_ = now_ + key_period;
-        append(json, R"(,"key":true,"run":{},"stage":{})", run_,
-               stage_ ? quoted(stage_->entry.name) : "null");
+        append(json, R"(,"key":true,"run":{},"stage":{},"options":{})", run_,
+               stage_ ? quoted(stage_->entry.name) : "null",
+               quoted(fmt::format("{}", fmt::join(options(), " "))));
     }
     if (stage_) {
         film_places(json, key);
         film_events(json);
+        if (!stage_->end.empty()) {
+            append(json, R"(,"ended":{})", quoted(std::as_const(stage_->end)));
+        }
     }
+    append_list(json, "killed", std::exchange(killed_, {}),
+                [&json](std::uint32_t id) { append(json, "{}", id); });
     film_clients(json, tally, key);
     append_list(json, "news", std::exchange(news_, {}),
                 [&json](const std::string& text) { json += quoted(text); });
@@ -390,14 +444,16 @@ void Session::film()
     film_.add(now_, key, std::move(json));
 }
 
-// Those that have changed since the frame before, and who is gone.
+// Those that have changed since the frame before, and who is gone. Of a stage that has ended the
+// memory still says where all were; nobody is there.
 void Session::film_places(std::string& json, bool key)
 {
     std::map<std::uint32_t, observe::Seen> there;
     std::vector<const observe::Seen*> changed;
     std::vector<std::uint32_t> gone;
     bool new_file = false;
-    for (const observe::Seen& seen : stage_->watcher.look()) {
+    for (const observe::Seen& seen :
+         running() ? stage_->watcher.look() : std::vector<observe::Seen>()) {
         const observe::Seen& kept = there.emplace(seen.id, seen).first->second;
         const auto before = shown_.find(seen.id);
         if (key || before == shown_.end() || !same(before->second, kept)) {
@@ -484,7 +540,7 @@ void Session::film_figures(std::string& json, const Tally& tally)
            sorted.empty() ? 0 : sorted[sorted.size() / 2], sorted.empty() ? 0 : sorted.back());
     append(json, R"(,"clients":{},"waiting":{},"longest":{:.0f})", tally.clients, tally.waiting,
            tally.longest_wait_so_far);
-    if (stage_ && !stage_->child.ended()) {
+    if (running()) {
         if (now_ >= next_body_) {
             next_body_ = now_ + body_period;
             const Body before = std::exchange(body_, body_of(stage_->child.pid()));

@@ -32,8 +32,8 @@ class Session {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    // Ends the stage that runs, if one does, and starts this one; the clients come over. Throws
-    // ClientError if it does not come to listen.
+    // Ends the stage that runs, if one does, and starts this one; the clients come over. It has
+    // these options whenever it is chosen again. Throws ClientError if it does not come to listen.
     void start(const StageEntry& stage, const std::vector<std::string>& options);
 
     // What a button wants: {"do": "pause"}. The result is empty, or one line that says why not.
@@ -56,7 +56,8 @@ class Session {
             watcher;  // before the child: it may still look into the memory while it ends
         Child child;
         std::uint16_t port = 0;
-        bool said_its_end = false;
+        std::size_t said = 0;  // bytes on stderr until it listened
+        std::string end;       // how it has ended; empty: it runs
     };
 
     std::string step(const nlohmann::json& command);
@@ -64,12 +65,14 @@ class Session {
     std::string come(Role role, const nlohmann::json& command);
     std::string ask(const nlohmann::json& command);
     std::string leave(const nlohmann::json& command);
-    std::string kill_worker();
+    std::string kill_worker(const nlohmann::json& command);
     std::string other_stage(const nlohmann::json& command);
-    std::string keep_pace();
+    std::string restart();
 
+    void run(const StageEntry& stage);
+    [[nodiscard]] bool running() const { return stage_ && !stage_->child.ended(); }
+    [[nodiscard]] const std::vector<std::string>& options() const;
     void notice_end();
-    void renew_pace();
     void film();
     void film_places(std::string& json, bool key);
     void film_events(std::string& json);
@@ -83,13 +86,14 @@ class Session {
     Film& film_;
     Crowd crowd_;
     std::optional<Stage> stage_;
-    std::pair<std::string, std::vector<std::string>> options_;  // those given, and for which stage
+    std::map<std::string, std::vector<std::string>> options_;  // those given, by the stage's name
 
     enum class Pace { free, slow, paused };
     Pace pace_ = Pace::free;
     unsigned slow_ms_ = 0;
     unsigned run_ = 0;  // counts the stages
     std::vector<std::string> news_;
+    std::vector<std::uint32_t> killed_;  // workers, since the last frame
 
     const std::uint64_t origin_;  // CLOCK_MONOTONIC in microseconds, as all times in the memory
     std::int64_t now_ = 0;        // since then

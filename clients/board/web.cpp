@@ -1,5 +1,6 @@
 #include "clients/board/web.hpp"
 
+#include "clients/board/doorkeeper.hpp"
 #include "clients/board/page.hpp"
 #include "clients/shared/target.hpp"
 
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <future>
 #include <latch>
+#include <optional>
 #include <thread>
 
 namespace ground::board {
@@ -26,6 +28,7 @@ using namespace std::chrono_literals;
 constexpr int most_viewers = 16;     // a thread for each
 constexpr std::size_t threads = 24;  // and some for what takes only a moment
 constexpr std::size_t longest_command = 4096;
+constexpr int receive_buffer = 16 << 10;  // bytes: what the kernel takes before anybody looks
 
 // 128 random bits, in letters that need no quoting.
 std::string random_text()
@@ -57,6 +60,14 @@ void answer(httplib::Response& response, int status, const std::string& why)
     response.set_content(why + '\n', "text/plain; charset=utf-8");
 }
 
+// In place of the library's own, which let two boards share a port. Connections inherit them.
+void set_options(int listener)
+{
+    const int yes = 1;
+    ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    ::setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+}
+
 }  // namespace
 
 class Web::Impl {
@@ -68,7 +79,9 @@ class Web::Impl {
             listens_.count_down();                    // it asks when it has begun to run
             return new httplib::ThreadPool(threads);  // it owns it
         };
-        server_.set_keep_alive_timeout(1);  // so that ending takes no longer than that
+        server_.set_socket_options(set_options);
+        server_.set_keep_alive_max_count(1);  // a connection is for one request: see Doorkeeper
+        server_.set_keep_alive_timeout(1);
         server_.set_read_timeout(2s);
         server_.set_write_timeout(5s);
         server_.set_tcp_nodelay(true);
@@ -87,9 +100,11 @@ class Web::Impl {
         const bool bound = port == 0 ? (port_ = server_.bind_to_any_port("127.0.0.1")) > 0
                                      : server_.bind_to_port("127.0.0.1", port_ = port);
         if (!bound) {
-            throw ClientError(
-                fmt::format("can't listen on port {}; choose another one with --port", port));
+            throw ClientError(fmt::format(
+                "can't listen on port {}: it is in use, or not allowed; choose another --port",
+                port));
         }
+        doorkeeper_.emplace(static_cast<std::uint16_t>(port_));
         address_ = fmt::format("http://127.0.0.1:{}/{}/", port_, token_);
         thread_ = std::thread([this] { server_.listen_after_bind(); });
     }
@@ -99,6 +114,7 @@ class Web::Impl {
         film_.end();
         listens_.wait();  // a stop() before that would be lost
         server_.stop();
+        doorkeeper_->close();
         thread_.join();
     }
     Impl(const Impl&) = delete;
@@ -112,6 +128,7 @@ class Web::Impl {
     // Nothing is served but what is named here.
     Handled route(const httplib::Request& request, httplib::Response& response)
     {
+        doorkeeper_->has_asked(request.remote_port);
         const std::string host = request.get_header_value("Host");
         if (host != fmt::format("127.0.0.1:{}", port_) &&
             host != fmt::format("localhost:{}", port_)) {
@@ -234,6 +251,7 @@ class Web::Impl {
     std::atomic<int> viewers_{0};
     std::latch listens_{1};
     httplib::Server server_;
+    std::optional<Doorkeeper> doorkeeper_;
     std::thread thread_;
 };
 

@@ -1,9 +1,9 @@
 #include "clients/compare/compare_options.hpp"
 
 #include "clients/compare/measure/scenarios.hpp"
-#include "common/compute/fib.hpp"
-#include "common/server/descriptor.hpp"
-#include "common/server/numbers.hpp"
+#include "common/base/descriptor.hpp"
+#include "common/base/numbers.hpp"
+#include "common/server/fib.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

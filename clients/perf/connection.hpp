@@ -2,7 +2,7 @@
 #pragma once
 
 #include "clients/perf/load.hpp"
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <cstddef>
 #include <string>

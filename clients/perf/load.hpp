@@ -21,7 +21,7 @@
 #include "clients/perf/perf_options.hpp"
 #include "clients/shared/histogram.hpp"
 #include "clients/shared/target.hpp"
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 
 #include <chrono>
 #include <cstdint>

@@ -1,7 +1,7 @@
 #include "clients/perf/perf_options.hpp"
 
-#include "common/compute/fib.hpp"
-#include "common/server/numbers.hpp"
+#include "common/base/numbers.hpp"
+#include "common/server/fib.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

@@ -1,6 +1,6 @@
 #include "clients/shared/target.hpp"
 
-#include "common/server/limits.hpp"
+#include "common/base/limits.hpp"
 
 #include <fmt/format.h>
 

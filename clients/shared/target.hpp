@@ -1,7 +1,7 @@
 // target.hpp -- whom a client talks to, and getting connected.
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <sys/socket.h>
 

@@ -8,7 +8,7 @@
 // connection has to come back to wait() or next() again and again, and not compute in between.
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 #include "common/server/options.hpp"
 
 #include <chrono>

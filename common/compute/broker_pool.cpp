@@ -1,8 +1,8 @@
 #include "common/compute/broker_pool.hpp"
 
+#include "common/base/numbers.hpp"
 #include "common/compute/broker_connection.hpp"
 #include "common/server/log.hpp"
-#include "common/server/numbers.hpp"
 
 #include <fmt/chrono.h>
 

@@ -47,6 +47,7 @@ try {
     const SignalsBlocked blocked;
     switch (options.pool) {
         case PoolKind::processes:
+            clean_up_before_exit(ProcessPool::end_workers);
             return std::make_unique<ProcessPool>(options.workers, options.rules.fib);
         case PoolKind::threads:
             return std::make_unique<ThreadPool>(options.workers, options.rules.fib);

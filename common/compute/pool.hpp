@@ -1,7 +1,7 @@
 // pool.hpp -- somebody else who computes Fibonacci numbers, as the stages see it.
 #pragma once
 
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 #include "common/server/options.hpp"
 #include "common/wait/future.hpp"
 

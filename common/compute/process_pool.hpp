@@ -23,8 +23,8 @@
 //   collector starts it all anew.
 #pragma once
 
+#include "common/base/descriptor.hpp"
 #include "common/compute/pool.hpp"
-#include "common/server/descriptor.hpp"
 
 #include <sys/types.h>
 

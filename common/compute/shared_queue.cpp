@@ -1,6 +1,6 @@
 #include "common/compute/shared_queue.hpp"
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <algorithm>
 

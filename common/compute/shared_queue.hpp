@@ -14,7 +14,7 @@
 // Whoever makes one keeps to it: one server, with one thread at a time on its side.
 #pragma once
 
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 
 #include <semaphore.h>
 

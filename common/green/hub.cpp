@@ -19,7 +19,7 @@ try {
     log("A green thread has ended by an exception");
 }
 
-// Throws what has been raised first.
+// Throws what has been raised first, if there is anything.
 void throw_raised(Hub::Waiter& who)
 {
     if (!who.raised.empty()) {
@@ -76,9 +76,11 @@ void Hub::loop()
     for (;;) {
         // Who is woken meanwhile has his turn after the sockets and the timers have had theirs.
         for (std::size_t turns = ready_.size(); turns > 0; --turns) {
-            Waiter& next = *ready_.front();
+            Waiter* const next = ready_.front();
             ready_.pop_front();
-            run(next);
+            if (next != nullptr) {
+                run(*next);
+            }
         }
         while (!timers_.empty() && timers_.begin()->first <= Clock::now()) {
             const auto due = timers_.extract(timers_.begin());
@@ -106,6 +108,7 @@ void Hub::run(Waiter& who)
     running_ = &main_;
     if (who.greenlet && who.greenlet->dead()) {
         who.ended = true;
+        forget_wake(who);
         for (Waiter* const waiting : std::exchange(who.joining, {})) {
             wake(*waiting);
         }
@@ -157,9 +160,9 @@ void Hub::wait_for(int fd, Events event)
     }
     Waiter* const self = running_;
     place_at(fd, event) = self;
-    modify(fd, selector_.get_key(fd).data);
     ++at_sockets_;
     try {
+        modify(fd, selector_.get_key(fd).data);
         pause();
         --at_sockets_;
     } catch (...) {
@@ -190,7 +193,10 @@ void Hub::forget(int fd) noexcept
 void Hub::pause()
 {
     Waiter& who = *running_;
-    throw_raised(who);
+    if (!who.raised.empty()) {
+        forget_wake(who);  // it was for this wait, and must not end the next one
+        throw_raised(who);
+    }
     who.where = &Greenlet::current();
     greenlet_.switch_to();
     throw_raised(who);
@@ -201,6 +207,14 @@ void Hub::wake(Waiter& who)
     if (!who.queued) {
         who.queued = true;
         ready_.push_back(&who);
+    }
+}
+
+// Its place stays empty, because the loop has counted those in the queue.
+void Hub::forget_wake(Waiter& who) noexcept
+{
+    if (std::exchange(who.queued, false)) {
+        std::replace(ready_.begin(), ready_.end(), &who, static_cast<Waiter*>(nullptr));
     }
 }
 

@@ -101,13 +101,14 @@ class Hub {
 
     void loop();
     void run(Waiter& who);
+    void forget_wake(Waiter& who) noexcept;
     void select();
     void modify(int fd, const Socket& socket);
     [[nodiscard]] Waiter*& place_at(int fd, Events event);
 
     Waiter main_;
     Waiter* running_ = &main_;
-    std::deque<Waiter*> ready_;
+    std::deque<Waiter*> ready_;  // nullptr: no longer needs its turn
     Timers timers_;
     Selector<Socket> selector_;
     std::size_t at_sockets_ = 0;  // so many wait there

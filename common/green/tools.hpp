@@ -1,9 +1,10 @@
 // tools.hpp -- what green threads wait for besides sockets and time: events, semaphores, locks,
 // queues and pools, with gevent's names.
 //
-// Who may call: see hub.hpp. Functions that wait say so; the others never do, and do not let
-// anybody else run. Who waits is served in the order of coming. A tool must live longer than those
-// who wait for it.
+// Who may call: see hub.hpp. Functions that wait say so; the others never do, and let no other
+// thread run. Threads that wait are served in the order of coming: what is released is handed to
+// the first of them, and a newcomer can't take it first. A tool must live longer than the threads
+// that wait for it.
 #pragma once
 
 #include "common/green/hub.hpp"
@@ -17,15 +18,17 @@
 
 namespace ground::green {
 
-// Those who wait for something to change, and look again when they are told that it has.
+// The threads that wait for something. A thread that is told need not look again: it has it.
 class WaitingList {
   public:
     WaitingList() = default;
     WaitingList(const WaitingList&) = delete;
     WaitingList& operator=(const WaitingList&) = delete;
 
-    // Waits until it is this one's turn to be told.
-    void wait()
+    // Waits until this thread is told. Calls give_back() if it is told and killed before it has
+    // run.
+    template <typename GiveBack>
+    void wait(GiveBack give_back)
     {
         Entry self{&hub_.running()};
         const auto place = list_.insert(list_.end(), &self);
@@ -33,28 +36,34 @@ class WaitingList {
             hub_.pause();
         } catch (...) {
             if (self.told) {
-                tell_one();  // who is killed when he has just been told passes it on
+                give_back();
             } else {
                 list_.erase(place);
             }
             throw;
         }
     }
-
-    void tell_one()
+    void wait()
     {
-        if (!list_.empty()) {
-            Entry& first = *list_.front();
-            list_.pop_front();
-            first.told = true;
-            hub_.wake(*first.who);
+        wait([] {});
+    }
+
+    // Tells the first one; returns false if there is none.
+    bool tell_one()
+    {
+        if (list_.empty()) {
+            return false;
         }
+        Entry& first = *list_.front();
+        list_.pop_front();
+        first.told = true;
+        hub_.wake(*first.who);
+        return true;
     }
 
     void tell_all()
     {
-        while (!list_.empty()) {
-            tell_one();
+        while (tell_one()) {
         }
     }
 
@@ -79,10 +88,10 @@ class Event {
     }
     void clear() noexcept { set_ = false; }
 
-    // Waits until it is set.
+    // Waits until it is set. A clear() that follows at once does not matter to a thread that waits.
     void wait()
     {
-        while (!set_) {
+        if (!set_) {
             waiting_.wait();
         }
     }
@@ -100,8 +109,8 @@ class Semaphore {
     // Waits until one is free, and takes it.
     void acquire()
     {
-        while (!try_acquire()) {
-            waiting_.wait();
+        if (!try_acquire()) {
+            waiting_.wait([this] { release(); });
         }
     }
     [[nodiscard]] bool try_acquire() noexcept
@@ -112,11 +121,14 @@ class Semaphore {
         --free_;
         return true;
     }
+    // While threads wait none is free: the first of them gets this one.
     void release()
     {
-        ++free_;
-        waiting_.tell_one();
+        if (!waiting_.tell_one()) {
+            ++free_;
+        }
     }
+    [[nodiscard]] std::size_t free() const noexcept { return free_; }
 
   private:
     std::size_t free_;
@@ -139,57 +151,64 @@ class Lock {
 template <typename T>
 class Queue {
   public:
-    explicit Queue(std::size_t most = std::numeric_limits<std::size_t>::max()) : most_(most) {}
+    explicit Queue(std::size_t most = std::numeric_limits<std::size_t>::max()) : room_(most) {}
 
     // Waits until there is room.
     void put(T item)
     {
-        while (full()) {
-            not_full_.wait();
-        }
-        items_.push_back(std::move(item));
-        not_empty_.tell_one();
+        room_.acquire();
+        add(std::move(item));
     }
 
     // Waits until there is something.
     [[nodiscard]] T get()
     {
-        while (empty()) {
-            not_empty_.wait();
-        }
-        T item = std::move(items_.front());
-        items_.pop_front();
-        not_full_.tell_one();
-        return item;
+        filled_.acquire();
+        return take();
     }
 
     // False, and nothing has changed, if there is no room.
     [[nodiscard]] bool try_put(T item)
     {
-        if (full()) {
+        if (!room_.try_acquire()) {
             return false;
         }
-        put(std::move(item));
+        add(std::move(item));
         return true;
     }
 
     [[nodiscard]] std::optional<T> try_get()
     {
-        if (empty()) {
+        if (!filled_.try_acquire()) {
             return std::nullopt;
         }
-        return get();
+        return take();
     }
 
-    [[nodiscard]] bool empty() const noexcept { return items_.empty(); }
-    [[nodiscard]] bool full() const noexcept { return items_.size() >= most_; }
-    [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
+    // What belongs to a thread that waited for it does not count, even before that thread runs:
+    // neither items nor room.
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+    [[nodiscard]] bool full() const noexcept { return room_.free() == 0; }
+    [[nodiscard]] std::size_t size() const noexcept { return filled_.free(); }
 
   private:
-    std::size_t most_;
+    void add(T item)
+    {
+        items_.push_back(std::move(item));
+        filled_.release();
+    }
+
+    T take()
+    {
+        T item = std::move(items_.front());
+        items_.pop_front();
+        room_.release();
+        return item;
+    }
+
     std::deque<T> items_;
-    WaitingList not_empty_;
-    WaitingList not_full_;
+    Semaphore room_;
+    Semaphore filled_{0};
 };
 
 // At most so many threads at a time. It waits for none of them at its end: join() before.

@@ -16,6 +16,7 @@
 #include <locale.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <asm/prctl.h>
@@ -131,11 +132,47 @@ size_t block_offset() noexcept
     return (block_size() - size_of_rest) & -block_alignment;
 }
 
+namespace {
+
+// libc keeps something for each thread in thread_locals of its own: a cache of free memory, above
+// all. It would give that back by a function that it hides. So here it outlives the thread, and
+// serves the next one: these are those of threads whose blocks are no more.
+char* orphans;
+size_t orphans_used;
+size_t orphans_room;
+
+void keep_locals(const char* locals) noexcept
+{
+    if (orphans_used == orphans_room) {
+        const size_t room = orphans_room == 0 ? 64 : 2 * orphans_room;
+        const long bigger =
+            orphans == nullptr
+                ? green_system_call(SYS_mmap, nullptr, room * libc_locals.size,
+                                    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L)
+                : green_system_call(SYS_mremap, orphans, orphans_room * libc_locals.size,
+                                    room * libc_locals.size, MREMAP_MAYMOVE, nullptr);
+        if (is_error(bigger)) {
+            return;
+        }
+        orphans = reinterpret_cast<char*>(bigger);
+        orphans_room = room;
+    }
+    memcpy(orphans + orphans_used++ * libc_locals.size, locals, libc_locals.size);
+}
+
+char* locals_of(void* block) noexcept { return static_cast<char*>(block) - libc_locals.below; }
+
+}  // namespace
+
+void give_back_block(void* block) noexcept
+{
+    keep_locals(locals_of(block));
+    deallocate_tls(block, false);
+}
+
 bool make_block(void* block, bool used) noexcept
 {
-    // What libc keeps for a thread in thread_locals of its own outlives the thread here: its cache
-    // of free memory serves the next one. (libc would give it back by a function that it hides.)
-    char* const locals = static_cast<char*>(block) - libc_locals.below;
+    char* const locals = locals_of(block);
     char kept[max_libc_locals];
     if (used) {
         memcpy(kept, locals, libc_locals.size);
@@ -147,6 +184,8 @@ bool make_block(void* block, bool used) noexcept
     }
     if (used) {
         memcpy(locals, kept, libc_locals.size);
+    } else if (orphans_used != 0) {
+        memcpy(locals, orphans + --orphans_used * libc_locals.size, libc_locals.size);
     }
     void* const mine = block_in_use();
     head(block)->self = head(block)->self_too = block;

@@ -16,6 +16,9 @@ constexpr size_t block_alignment = 64;
 // Makes a block of zeroed memory, or a new one of a used one. False: no memory.
 bool make_block(void* block, bool used) noexcept;
 
+// Before the memory of a block is given back. Not that of the thread that runs.
+void give_back_block(void* block) noexcept;
+
 // The first thing that a new thread does with its block.
 void begin_block() noexcept;
 

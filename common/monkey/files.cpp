@@ -47,6 +47,7 @@ int wait_for(int fd, File& file, List& list, Nanoseconds deadline) noexcept
     if (!watch(fd, file)) {
         return ENOTSUP;
     }
+    const uint32_t use = file.use;
     // Those with a time limit end at any signal: signal(7).
     switch (wait_in(list, deadline,
                     deadline == never ? Interruptible::unless_restarted : Interruptible::always)) {
@@ -57,7 +58,7 @@ int wait_for(int fd, File& file, List& list, Nanoseconds deadline) noexcept
         case Woken::by_somebody:
             break;
     }
-    return 0;
+    return file.use == use ? 0 : EBADF;  // kernel threads would go on waiting for the old file
 }
 
 }  // namespace
@@ -94,7 +95,9 @@ void forget_file(int fd) noexcept
     // Who still waits for it tries again, and is told that it is closed.
     wake_all(known.readers);
     wake_all(known.writers);
+    const uint32_t use = known.use + 1;
     known = File();
+    known.use = use;
 }
 
 void forget_files(unsigned first, unsigned last) noexcept

@@ -1,18 +1,16 @@
 // locks.cpp -- the hooks of what threads wait for each other with.
 //
 // The lists of those who wait stand inside the program's own objects, where libc has what its
-// algorithms need and these do not. An object that is shared with other processes is libc's as
-// before: waiting for it blocks everybody.
+// algorithms need and these do not. An object that is shared with other processes, or is robust or
+// has to do with priorities, is libc's as before. A process cannot be woken by another one's unlock
+// without waiting for it, so such an object is tried again and again.
 
 #include "common/monkey/green.hpp"
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
-
-#include <linux/futex.h>
 
 PATCHED(mutexes,
         "pthread_mutex_lock pthread_mutex_trylock pthread_mutex_timedlock pthread_mutex_clocklock "
@@ -25,27 +23,16 @@ PATCHED(rwlocks,
         "pthread_rwlock_rdlock pthread_rwlock_tryrdlock pthread_rwlock_timedrdlock "
         "pthread_rwlock_clockrdlock pthread_rwlock_wrlock pthread_rwlock_trywrlock "
         "pthread_rwlock_timedwrlock pthread_rwlock_clockwrlock pthread_rwlock_unlock");
-PATCHED(others, "pthread_barrier_init pthread_barrier_wait pthread_spin_lock flockfile syscall");
+PATCHED(others, "pthread_barrier_init pthread_barrier_wait pthread_spin_lock flockfile");
 
 using namespace green;
-
-// libc's own of a hook, found once.
-#define LIBC(name, version)                                                       \
-    ([]() noexcept {                                                              \
-        static decltype(&::name) function;                                        \
-        if (function == nullptr) {                                                \
-            function = reinterpret_cast<decltype(&::name)>(real(#name, version)); \
-        }                                                                         \
-        return function;                                                          \
-    }())
 
 namespace {
 
 // The moment, or one that is over if it is none at all.
 bool valid(const timespec* time) noexcept { return time->tv_nsec >= 0 && time->tv_nsec < second; }
 
-// ---- Mutexes
-// -----------------------------------------------------------------------------------------
+// ---- Mutexes ------------------------------------------------------------------------------------
 
 struct Mutex {  // over a pthread_mutex_t
     int locked;
@@ -112,41 +99,67 @@ int unlock(Mutex& mutex) noexcept
     return 0;
 }
 
-// ---- Condition variables
-// -------------------------------------------------------------------------------
+// ---- Condition variables ------------------------------------------------------------------------
 
-struct Condition {  // over a pthread_cond_t
+struct Condition {  // over the beginning of a pthread_cond_t
     List waiting;
-    unsigned groups[5];
-    unsigned flags;  // as pthread_cond_init() has set them: 1 shared, 2 by CLOCK_MONOTONIC
-    unsigned signals[2];
 };
-static_assert(sizeof(Condition) == sizeof(pthread_cond_t));
-static_assert(offsetof(Condition, flags) == offsetof(pthread_cond_t, __data.__wrefs));
+static_assert(sizeof(Condition) <= offsetof(pthread_cond_t, __data.__wrefs));
 
 Condition& condition_of(pthread_cond_t* condition) noexcept
 {
     return *reinterpret_cast<Condition*>(condition);
 }
 
-bool is_libcs(const Condition& condition) noexcept { return (condition.flags & 1U) != 0; }
+// As pthread_cond_init() has set them: 1 shared, 2 by CLOCK_MONOTONIC.
+unsigned flags_of(const pthread_cond_t* condition) noexcept { return condition->__data.__wrefs; }
 
-int wait(Condition& condition, Mutex& mutex, Nanoseconds deadline) noexcept
+bool is_libcs(const pthread_cond_t* condition) noexcept { return (flags_of(condition) & 1U) != 0; }
+
+// ECANCELED: it has been cancelled, and has the mutex.
+int wait(pthread_cond_t* condition, pthread_mutex_t* mutex, Nanoseconds deadline) noexcept
 {
-    const unsigned count = mutex.count;
-    mutex.count = 0;
-    if (const int error = unlock(mutex)) {
-        mutex.count = count;
+    Mutex& mine = mutex_of(mutex);
+    const unsigned count = is_libcs(mine) ? 0 : mine.count;
+    if (!is_libcs(mine)) {
+        mine.count = 0;
+    }
+    if (const int error = ::pthread_mutex_unlock(mutex)) {
+        if (!is_libcs(mine)) {
+            mine.count = count;
+        }
         return error;
     }
-    const Woken how = wait_in(condition.waiting, deadline);
-    lock(mutex, never);
-    mutex.count = count;
-    return how == Woken::by_the_clock ? ETIMEDOUT : 0;
+    Woken how = Woken::by_somebody;
+    if (is_libcs(condition)) {
+        // Another process' signal does not reach who does not wait in the kernel. So after a while
+        // it is said to have come: who waits for a condition has to look anyway.
+        constexpr Nanoseconds while_it_may_come = 2'000'000;
+        const Nanoseconds end = after(while_it_may_come);
+        how = park(end < deadline ? end : deadline, Interruptible::if_cancelled);
+        how = how == Woken::by_the_clock && end < deadline ? Woken::by_somebody : how;
+    } else {
+        how = wait_in(condition_of(condition).waiting, deadline, Interruptible::if_cancelled);
+    }
+    const int error = ::pthread_mutex_lock(mutex);
+    if (!is_libcs(mine)) {
+        mine.count = count;
+    }
+    return error != 0                   ? error
+           : how == Woken::by_a_signal  ? ECANCELED
+           : how == Woken::by_the_clock ? ETIMEDOUT
+                                        : 0;
 }
 
-// ---- Semaphores
-// ------------------------------------------------------------------------------------------
+int unless_cancelled(int error)
+{
+    if (error == ECANCELED) {
+        cancellation_point();
+    }
+    return error;
+}
+
+// ---- Semaphores ---------------------------------------------------------------------------------
 
 struct Semaphore {  // over a sem_t
     unsigned value;
@@ -171,29 +184,26 @@ bool take(Semaphore& semaphore) noexcept
     return true;
 }
 
-int wait(Semaphore& semaphore, Nanoseconds deadline) noexcept
+long wait(Semaphore& semaphore, Nanoseconds deadline) noexcept
 {
     if (take(semaphore)) {
         return 0;
     }
-    // Whoever posts hands over what he would have added.
+    // Whoever posts hands over what it would have added.
     const Interruptible by =
         deadline == never ? Interruptible::unless_restarted : Interruptible::always;
     switch (wait_in(semaphore.waiting, deadline, by)) {
         case Woken::by_the_clock:
-            errno = ETIMEDOUT;
-            return -1;
+            return -ETIMEDOUT;
         case Woken::by_a_signal:
-            errno = EINTR;
-            return -1;
+            return -EINTR;
         case Woken::by_somebody:
             break;
     }
     return 0;
 }
 
-// ---- Read-write locks
-// ----------------------------------------------------------------------------------------
+// ---- Read-write locks ---------------------------------------------------------------------------
 
 struct ReadWrite {  // over a pthread_rwlock_t
     unsigned readers;
@@ -262,28 +272,59 @@ int note_owner(ReadWrite& lock, int error) noexcept
 
 }  // namespace
 
+// ---- Those of libc ------------------------------------------------------------------------------
+
+namespace {
+
+// Tries a lock of libc's until it is not busy.
+template <typename Try>
+int try_until(Nanoseconds deadline, Try attempt) noexcept
+{
+    for (Patience patience;;) {
+        const int error = attempt();
+        if (error != EBUSY) {
+            return error;
+        }
+        if (patience.rest(deadline) == Woken::by_the_clock) {
+            return ETIMEDOUT;
+        }
+    }
+}
+
+}  // namespace
+
 PATCH int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept
 {
-    return is_libcs(mutex_of(mutex)) ? LIBC(pthread_mutex_lock, nullptr)(mutex)
-                                     : lock(mutex_of(mutex), never);
+    if (!is_libcs(mutex_of(mutex))) {
+        return lock(mutex_of(mutex), never);
+    }
+    return passes_through()
+               ? LIBC(pthread_mutex_lock)(mutex)
+               : try_until(never, [mutex] { return LIBC(pthread_mutex_trylock)(mutex); });
 }
 
 PATCH int pthread_mutex_trylock(pthread_mutex_t* mutex) noexcept
 {
-    return is_libcs(mutex_of(mutex)) ? LIBC(pthread_mutex_trylock, nullptr)(mutex)
+    return is_libcs(mutex_of(mutex)) ? LIBC(pthread_mutex_trylock)(mutex)
                                      : try_lock(mutex_of(mutex));
 }
 
 PATCH int pthread_mutex_clocklock(pthread_mutex_t* mutex, clockid_t clock,
                                   const timespec* time) noexcept
 {
-    if (is_libcs(mutex_of(mutex))) {
-        return LIBC(pthread_mutex_clocklock, nullptr)(mutex, clock, time);
+    if (is_libcs(mutex_of(mutex)) && passes_through()) {
+        return LIBC(pthread_mutex_clocklock)(mutex, clock, time);
     }
-    if (try_lock(mutex_of(mutex)) == 0) {
-        return 0;
+    if (const int error = pthread_mutex_trylock(mutex); error != EBUSY) {
+        return error;
     }
-    return valid(time) ? lock(mutex_of(mutex), moment(clock, time)) : EINVAL;
+    if (!valid(time)) {
+        return EINVAL;
+    }
+    const Nanoseconds deadline = moment(clock, time);
+    return is_libcs(mutex_of(mutex))
+               ? try_until(deadline, [mutex] { return LIBC(pthread_mutex_trylock)(mutex); })
+               : lock(mutex_of(mutex), deadline);
 }
 
 PATCH int pthread_mutex_timedlock(pthread_mutex_t* mutex, const timespec* time) noexcept
@@ -293,43 +334,39 @@ PATCH int pthread_mutex_timedlock(pthread_mutex_t* mutex, const timespec* time) 
 
 PATCH int pthread_mutex_unlock(pthread_mutex_t* mutex) noexcept
 {
-    return is_libcs(mutex_of(mutex)) ? LIBC(pthread_mutex_unlock, nullptr)(mutex)
-                                     : unlock(mutex_of(mutex));
+    return is_libcs(mutex_of(mutex)) ? LIBC(pthread_mutex_unlock)(mutex) : unlock(mutex_of(mutex));
 }
 
 PATCH int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex)
 {
-    if (is_libcs(condition_of(condition)) || is_libcs(mutex_of(mutex))) {
-        return LIBC(pthread_cond_wait, "GLIBC_2.3.2")(condition, mutex);
+    cancellation_point();
+    if ((is_libcs(condition) || is_libcs(mutex_of(mutex))) && passes_through()) {
+        return LIBC_VERSION(pthread_cond_wait, "GLIBC_2.3.2")(condition, mutex);
     }
-    return wait(condition_of(condition), mutex_of(mutex), never);
+    return unless_cancelled(wait(condition, mutex, never));
 }
 
 PATCH int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock,
                                  const timespec* time)
 {
-    if (is_libcs(condition_of(condition)) || is_libcs(mutex_of(mutex))) {
-        return LIBC(pthread_cond_clockwait, nullptr)(condition, mutex, clock, time);
+    cancellation_point();
+    if ((is_libcs(condition) || is_libcs(mutex_of(mutex))) && passes_through()) {
+        return LIBC(pthread_cond_clockwait)(condition, mutex, clock, time);
     }
-    return valid(time) ? wait(condition_of(condition), mutex_of(mutex), moment(clock, time))
-                       : EINVAL;
+    return valid(time) ? unless_cancelled(wait(condition, mutex, moment(clock, time))) : EINVAL;
 }
 
 PATCH int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex,
                                  const timespec* time)
 {
-    if (is_libcs(condition_of(condition)) || is_libcs(mutex_of(mutex))) {
-        return LIBC(pthread_cond_timedwait, "GLIBC_2.3.2")(condition, mutex, time);
-    }
-    const clockid_t clock =
-        (condition_of(condition).flags & 2U) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
+    const clockid_t clock = (flags_of(condition) & 2U) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
     return pthread_cond_clockwait(condition, mutex, clock, time);
 }
 
 PATCH int pthread_cond_signal(pthread_cond_t* condition) noexcept
 {
-    if (is_libcs(condition_of(condition))) {
-        return LIBC(pthread_cond_signal, "GLIBC_2.3.2")(condition);
+    if (is_libcs(condition)) {
+        return LIBC_VERSION(pthread_cond_signal, "GLIBC_2.3.2")(condition);
     }
     wake_first(condition_of(condition).waiting);
     return 0;
@@ -337,8 +374,8 @@ PATCH int pthread_cond_signal(pthread_cond_t* condition) noexcept
 
 PATCH int pthread_cond_broadcast(pthread_cond_t* condition) noexcept
 {
-    if (is_libcs(condition_of(condition))) {
-        return LIBC(pthread_cond_broadcast, "GLIBC_2.3.2")(condition);
+    if (is_libcs(condition)) {
+        return LIBC_VERSION(pthread_cond_broadcast, "GLIBC_2.3.2")(condition);
     }
     wake_all(condition_of(condition).waiting);
     return 0;
@@ -347,24 +384,17 @@ PATCH int pthread_cond_broadcast(pthread_cond_t* condition) noexcept
 // libc leaves alone the half of it that we use.
 PATCH int sem_init(sem_t* semaphore, int shared, unsigned value) noexcept
 {
-    const int result = LIBC(sem_init, nullptr)(semaphore, shared, value);
+    const int result = LIBC(sem_init)(semaphore, shared, value);
     if (result == 0) {
         semaphore_of(semaphore).waiting = List();
     }
     return result;
 }
 
-PATCH int sem_wait(sem_t* semaphore)
-{
-    begin();
-    return semaphore_of(semaphore).shared != 0 ? LIBC(sem_wait, nullptr)(semaphore)
-                                               : wait(semaphore_of(semaphore), never);
-}
-
 PATCH int sem_trywait(sem_t* semaphore) noexcept
 {
     if (semaphore_of(semaphore).shared != 0) {
-        return LIBC(sem_trywait, nullptr)(semaphore);
+        return LIBC(sem_trywait)(semaphore);
     }
     if (!take(semaphore_of(semaphore))) {
         errno = EAGAIN;
@@ -373,20 +403,62 @@ PATCH int sem_trywait(sem_t* semaphore) noexcept
     return 0;
 }
 
+namespace {
+
+// One that processes share.
+long wait_for_shared(sem_t* semaphore, Nanoseconds deadline) noexcept
+{
+    for (Patience patience;;) {
+        if (LIBC(sem_trywait)(semaphore) == 0) {
+            return 0;
+        }
+        if (errno != EAGAIN) {
+            return -errno;
+        }
+        const Interruptible by =
+            deadline == never ? Interruptible::unless_restarted : Interruptible::always;
+        switch (patience.rest(deadline, by)) {
+            case Woken::by_the_clock:
+                return -ETIMEDOUT;
+            case Woken::by_a_signal:
+                return -EINTR;
+            case Woken::by_somebody:
+                break;
+        }
+    }
+}
+
+long wait(sem_t* semaphore, Nanoseconds deadline) noexcept
+{
+    begin_to_wait();
+    return semaphore_of(semaphore).shared != 0 ? wait_for_shared(semaphore, deadline)
+                                               : wait(semaphore_of(semaphore), deadline);
+}
+
+}  // namespace
+
+PATCH int sem_wait(sem_t* semaphore)
+{
+    begin();
+    cancellation_point();
+    if (semaphore_of(semaphore).shared != 0 && passes_through()) {
+        return LIBC(sem_wait)(semaphore);
+    }
+    return static_cast<int>(end_of_wait(wait(semaphore, never)));
+}
+
 PATCH int sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* time)
 {
     begin();
-    if (semaphore_of(semaphore).shared != 0) {
-        return LIBC(sem_clockwait, nullptr)(semaphore, clock, time);
+    cancellation_point();
+    if (semaphore_of(semaphore).shared != 0 && passes_through()) {
+        return LIBC(sem_clockwait)(semaphore, clock, time);
     }
-    if (take(semaphore_of(semaphore))) {
+    if (sem_trywait(semaphore) == 0) {
         return 0;
     }
-    if (!valid(time)) {
-        errno = EINVAL;
-        return -1;
-    }
-    return wait(semaphore_of(semaphore), moment(clock, time));
+    return static_cast<int>(
+        end_of_wait(valid(time) ? wait(semaphore, moment(clock, time)) : -EINVAL));
 }
 
 PATCH int sem_timedwait(sem_t* semaphore, const timespec* time)
@@ -398,7 +470,7 @@ PATCH int sem_post(sem_t* pointer) noexcept
 {
     Semaphore& semaphore = semaphore_of(pointer);
     if (semaphore.shared != 0) {
-        return LIBC(sem_post, nullptr)(pointer);
+        return LIBC(sem_post)(pointer);
     }
     if (in_handler()) {  // the lists may be in any state
         __atomic_fetch_add(&semaphore.value, 1, __ATOMIC_SEQ_CST);
@@ -422,23 +494,47 @@ void green::post_now(void* pointer) noexcept
     }
 }
 
-// ---- Read-write locks: as libc's usual kind, readers do not wait for writers that wait
-// ------------------
+// ---- Read-write locks: as libc's usual kind, readers do not wait for writers that wait ----------
 
-#define RWLOCK_OR_LIBC(name, ...)                                       \
-    if (read_write_of(pointer).shared != 0) {                           \
-        return LIBC(name, nullptr)(pointer __VA_OPT__(, ) __VA_ARGS__); \
+namespace {
+
+bool is_libcs(const ReadWrite& lock) noexcept { return lock.shared != 0; }
+
+int try_read(pthread_rwlock_t* pointer) noexcept { return ::pthread_rwlock_tryrdlock(pointer); }
+int try_write(pthread_rwlock_t* pointer) noexcept { return ::pthread_rwlock_trywrlock(pointer); }
+
+int lock_until(pthread_rwlock_t* pointer, bool to_read, clockid_t clock,
+               const timespec* time) noexcept
+{
+    if (!valid(time)) {
+        return EINVAL;
     }
+    ReadWrite& mine = read_write_of(pointer);
+    const Nanoseconds deadline = moment(clock, time);
+    if (is_libcs(mine)) {
+        return try_until(deadline,
+                         [=] { return to_read ? try_read(pointer) : try_write(pointer); });
+    }
+    const int error = lock(mine, to_read, deadline);
+    return to_read ? error : note_owner(mine, error);
+}
+
+}  // namespace
 
 PATCH int pthread_rwlock_rdlock(pthread_rwlock_t* pointer) noexcept
 {
-    RWLOCK_OR_LIBC(pthread_rwlock_rdlock)
-    return lock(read_write_of(pointer), true, never);
+    if (!is_libcs(read_write_of(pointer))) {
+        return lock(read_write_of(pointer), true, never);
+    }
+    return passes_through() ? LIBC(pthread_rwlock_rdlock)(pointer)
+                            : try_until(never, [=] { return try_read(pointer); });
 }
 
 PATCH int pthread_rwlock_tryrdlock(pthread_rwlock_t* pointer) noexcept
 {
-    RWLOCK_OR_LIBC(pthread_rwlock_tryrdlock)
+    if (is_libcs(read_write_of(pointer))) {
+        return LIBC(pthread_rwlock_tryrdlock)(pointer);
+    }
     return is_free(read_write_of(pointer), true) ? lock(read_write_of(pointer), true, never)
                                                  : EBUSY;
 }
@@ -446,8 +542,9 @@ PATCH int pthread_rwlock_tryrdlock(pthread_rwlock_t* pointer) noexcept
 PATCH int pthread_rwlock_clockrdlock(pthread_rwlock_t* pointer, clockid_t clock,
                                      const timespec* time) noexcept
 {
-    RWLOCK_OR_LIBC(pthread_rwlock_clockrdlock, clock, time)
-    return valid(time) ? lock(read_write_of(pointer), true, moment(clock, time)) : EINVAL;
+    return is_libcs(read_write_of(pointer)) && passes_through()
+               ? LIBC(pthread_rwlock_clockrdlock)(pointer, clock, time)
+               : lock_until(pointer, true, clock, time);
 }
 
 PATCH int pthread_rwlock_timedrdlock(pthread_rwlock_t* pointer, const timespec* time) noexcept
@@ -457,22 +554,27 @@ PATCH int pthread_rwlock_timedrdlock(pthread_rwlock_t* pointer, const timespec* 
 
 PATCH int pthread_rwlock_wrlock(pthread_rwlock_t* pointer) noexcept
 {
-    RWLOCK_OR_LIBC(pthread_rwlock_wrlock)
-    return note_owner(read_write_of(pointer), lock(read_write_of(pointer), false, never));
+    if (!is_libcs(read_write_of(pointer))) {
+        return note_owner(read_write_of(pointer), lock(read_write_of(pointer), false, never));
+    }
+    return passes_through() ? LIBC(pthread_rwlock_wrlock)(pointer)
+                            : try_until(never, [=] { return try_write(pointer); });
 }
 
 PATCH int pthread_rwlock_trywrlock(pthread_rwlock_t* pointer) noexcept
 {
-    RWLOCK_OR_LIBC(pthread_rwlock_trywrlock)
+    if (is_libcs(read_write_of(pointer))) {
+        return LIBC(pthread_rwlock_trywrlock)(pointer);
+    }
     return is_free(read_write_of(pointer), false) ? pthread_rwlock_wrlock(pointer) : EBUSY;
 }
 
 PATCH int pthread_rwlock_clockwrlock(pthread_rwlock_t* pointer, clockid_t clock,
                                      const timespec* time) noexcept
 {
-    RWLOCK_OR_LIBC(pthread_rwlock_clockwrlock, clock, time)
-    ReadWrite& mine = read_write_of(pointer);
-    return valid(time) ? note_owner(mine, lock(mine, false, moment(clock, time))) : EINVAL;
+    return is_libcs(read_write_of(pointer)) && passes_through()
+               ? LIBC(pthread_rwlock_clockwrlock)(pointer, clock, time)
+               : lock_until(pointer, false, clock, time);
 }
 
 PATCH int pthread_rwlock_timedwrlock(pthread_rwlock_t* pointer, const timespec* time) noexcept
@@ -482,16 +584,17 @@ PATCH int pthread_rwlock_timedwrlock(pthread_rwlock_t* pointer, const timespec* 
 
 PATCH int pthread_rwlock_unlock(pthread_rwlock_t* pointer) noexcept
 {
-    RWLOCK_OR_LIBC(pthread_rwlock_unlock)
     ReadWrite& mine = read_write_of(pointer);
+    if (is_libcs(mine)) {
+        return LIBC(pthread_rwlock_unlock)(pointer);
+    }
     --(mine.writer != 0 ? mine.writer : mine.readers);
     mine.owner = 0;
     hand_over(mine);
     return 0;
 }
 
-// ---- Barriers, spin locks, the locks of stdio's files
-// ---------------------------------------------------
+// ---- Barriers, spin locks, the locks of stdio's files -------------------------------------------
 
 namespace {
 
@@ -509,7 +612,7 @@ static_assert(sizeof(Barrier) == sizeof(pthread_barrier_t));
 PATCH int pthread_barrier_init(pthread_barrier_t* barrier, const pthread_barrierattr_t* attributes,
                                unsigned count) noexcept
 {
-    const int error = LIBC(pthread_barrier_init, nullptr)(barrier, attributes, count);
+    const int error = LIBC(pthread_barrier_init)(barrier, attributes, count);
     if (error == 0) {
         reinterpret_cast<Barrier*>(barrier)->waiting = List();
     }
@@ -520,7 +623,7 @@ PATCH int pthread_barrier_wait(pthread_barrier_t* pointer) noexcept
 {
     Barrier& barrier = *reinterpret_cast<Barrier*>(pointer);
     if (barrier.shared != 0) {
-        return LIBC(pthread_barrier_wait, nullptr)(pointer);
+        return LIBC(pthread_barrier_wait)(pointer);
     }
     if (++barrier.here < barrier.count) {
         wait_in(barrier.waiting);
@@ -544,73 +647,4 @@ PATCH void flockfile(FILE* file) noexcept
     while (::ftrylockfile(file) != 0) {
         yield();
     }
-}
-
-// ---- Futexes: std::atomic::wait(), std::counting_semaphore, and what waits for a static variable
-// ---------
-
-namespace {
-
-long futex(int* address, int operation, int value, const timespec* time, long fifth, long sixth)
-{
-    const int what = operation & ~(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
-    switch (what) {
-        case FUTEX_WAIT:
-        case FUTEX_WAIT_BITSET: {
-            if (__atomic_load_n(address, __ATOMIC_SEQ_CST) != value) {
-                return -EAGAIN;
-            }
-            Nanoseconds deadline = never;
-            if (time != nullptr) {  // of FUTEX_WAIT a duration, else a moment
-                const bool of_day = (operation & FUTEX_CLOCK_REALTIME) != 0;
-                deadline = what == FUTEX_WAIT
-                               ? after(time->tv_sec * second + time->tv_nsec)
-                               : moment(of_day ? CLOCK_REALTIME : CLOCK_MONOTONIC, time);
-            }
-            const Interruptible by =
-                time == nullptr ? Interruptible::unless_restarted : Interruptible::always;
-            switch (wait_at(address, deadline, by)) {
-                case Woken::by_the_clock:
-                    return -ETIMEDOUT;
-                case Woken::by_a_signal:
-                    return -EINTR;
-                case Woken::by_somebody:
-                    break;
-            }
-            return 0;
-        }
-        case FUTEX_WAKE:
-        case FUTEX_WAKE_BITSET: {
-            const int woken = wake_at(address, value);
-            if ((operation & FUTEX_PRIVATE_FLAG) != 0 || woken == value) {
-                return woken;
-            }
-            // Somebody in another process may wait as well.
-            const long others =
-                green_system_call(SYS_futex, address, operation, value - woken, time, fifth, sixth);
-            return others < 0 ? others : others + woken;
-        }
-        default:
-            return green_system_call(SYS_futex, address, operation, value, time, fifth, sixth);
-    }
-}
-
-}  // namespace
-
-PATCH long syscall(long number, ...) noexcept
-{
-    va_list list;
-    va_start(list, number);
-    long words[6];
-    for (long& word : words) {
-        word = va_arg(list, long);  // as libc does it: those that were not given do not matter
-    }
-    va_end(list);
-    if (number == SYS_futex && threaded && !in_handler()) {
-        return with_errno(futex(reinterpret_cast<int*>(words[0]), static_cast<int>(words[1]),
-                                static_cast<int>(words[2]), reinterpret_cast<timespec*>(words[3]),
-                                words[4], words[5]));
-    }
-    return with_errno(
-        green_system_call(number, words[0], words[1], words[2], words[3], words[4], words[5]));
 }

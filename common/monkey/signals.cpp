@@ -2,14 +2,15 @@
 //
 // The kernel has one thread to interrupt, so it interrupts whoever runs or asks. Here is decided
 // whose wait ends by it: that of the thread that pthread_kill() has named; else that of the first
-// thread, which the kernel prefers as well.
+// thread, which the kernel prefers as well; else, if that one blocks the signal, that of a thread
+// which does not. masks.cpp sees to it that no signal comes that all of them block.
 
 #include "common/monkey/green.hpp"
 
 #include <pthread.h>
 #include <signal.h>
 
-PATCHED(signals, "sigaction signal pthread_kill");
+PATCHED(signals, "sigaction signal pthread_kill raise");
 
 namespace green {
 
@@ -18,8 +19,10 @@ volatile bool signals_came;
 namespace {
 
 struct sigaction actions[NSIG];
-volatile bool ends_waits;  // a handler without SA_RESTART has run
-Thread* volatile named;    // by pthread_kill()
+Thread* volatile named;         // by pthread_kill()
+volatile bool others_struck;    // beside the first thread
+volatile Signals for_anybody;   // have been handled, and the first thread blocks them
+volatile Signals ending_waits;  // of these: those without SA_RESTART
 char* volatile handler_frame;
 
 constexpr unsigned room = 64;
@@ -38,6 +41,27 @@ SigactionFunction real_sigaction() noexcept
     return function;
 }
 
+// Whose wait it ends, if there is one. What the thread does that this handler interrupts is not
+// known here, so no list is touched.
+void note(int number, Struck how) noexcept
+{
+    Thread* target = named;
+    named = nullptr;
+    const Signals signal = Signals{1} << (number - 1);
+    if (target == nullptr && !main_thread.ended && (main_thread.blocked & signal) == 0) {
+        target = &main_thread;
+    }
+    if (target == nullptr) {
+        for_anybody = for_anybody | signal;
+        if (how == Struck::ending) {
+            ending_waits = ending_waits | signal;
+        }
+        return;
+    }
+    target->struck = target->struck < how ? how : target->struck;
+    others_struck = others_struck || target != &main_thread;
+}
+
 void handle(int number, siginfo_t* info, void* context)
 {
     char* const before = handler_frame;
@@ -52,17 +76,9 @@ void handle(int number, siginfo_t* info, void* context)
         action.sa_handler(number);
     }
     handler_frame = before;
-    if ((action.sa_flags & SA_RESTART) == 0) {
-        ends_waits = true;
-    }
+    note(number, (action.sa_flags & SA_RESTART) == 0 ? Struck::ending : Struck::restarting);
     signals_came = true;
     hurry();
-}
-
-bool may_end(const Thread* thread, bool restarted) noexcept
-{
-    return thread->waits && thread->interruptible >= (restarted ? Interruptible::always
-                                                                : Interruptible::unless_restarted);
 }
 
 }  // namespace
@@ -90,15 +106,55 @@ void after_signals() noexcept
         post_now(posted[posts_done % room]);
         posts_done = posts_done + 1;
     }
-    Thread* const target = named != nullptr ? named : &main_thread;
-    const bool restarted = !ends_waits;
-    named = nullptr;
-    ends_waits = false;
-    if (may_end(target, restarted)) {
-        wake(target, Woken::by_a_signal);
-    } else if (target == &main_thread && target->ended && may_end(current, restarted)) {
-        wake(current, Woken::by_a_signal);
+    const auto wake_if_struck = [](Thread* thread) {
+        if (thread->waits && must_not_wait(thread, thread->interruptible)) {
+            thread->struck = Struck::no;
+            wake(thread, Woken::by_a_signal);
+        }
+    };
+    wake_if_struck(&main_thread);
+    if (others_struck) {
+        others_struck = false;
+        for (Thread* thread = first_alive; thread != nullptr; thread = thread->next_alive) {
+            wake_if_struck(thread);
+        }
     }
+    while (for_anybody != 0) {
+        const Signals signal = for_anybody & -for_anybody;
+        const Struck how = (ending_waits & signal) != 0 ? Struck::ending : Struck::restarting;
+        for_anybody = for_anybody & ~signal;
+        ending_waits = ending_waits & ~signal;
+        for (Thread* thread = first_alive; thread != nullptr; thread = thread->next_alive) {
+            if (thread->waits && (thread->blocked & signal) == 0) {
+                const Struck before = thread->struck;
+                thread->struck = how;
+                wake_if_struck(thread);
+                thread->struck = before;
+                if (!thread->waits) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+bool must_not_wait(const Thread* thread, Interruptible interruptible) noexcept
+{
+    if (interruptible == Interruptible::no) {
+        return false;
+    }
+    if (thread->cancelled && !thread->uncancellable) {
+        return true;
+    }
+    switch (thread->struck) {
+        case Struck::ending:
+            return interruptible >= Interruptible::unless_restarted;
+        case Struck::restarting:
+            return interruptible == Interruptible::always;
+        case Struck::no:
+            break;
+    }
+    return false;
 }
 
 bool post_later(void* semaphore) noexcept
@@ -157,8 +213,23 @@ PATCH int pthread_kill(pthread_t pthread, int number) noexcept
     if (thread->ended) {
         return ESRCH;
     }
-    named = number == 0 ? named : thread;
+    if (number > 0 && number < NSIG) {
+        const Signals signal = Signals{1} << (number - 1);
+        if (living > 1 && (thread->blocked & signal) != 0) {
+            thread->pending |= signal;
+            return 0;
+        }
+        if (actions[number].sa_handler != SIG_DFL && actions[number].sa_handler != SIG_IGN) {
+            named = thread;
+        }
+    }
     const long process = green_system_call(SYS_getpid);
     const long me = green_system_call(SYS_gettid);
     return static_cast<int>(-green_system_call(SYS_tgkill, process, me, static_cast<long>(number)));
+}
+
+PATCH int raise(int number) noexcept
+{
+    const int error = pthread_kill(::pthread_self(), number);
+    return static_cast<int>(with_errno(-error));
 }

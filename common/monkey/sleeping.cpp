@@ -1,9 +1,11 @@
 // sleeping.cpp -- the hooks that wait for several descriptors, or for time to pass.
 
 #include "common/monkey/green.hpp"
+#include "common/monkey/trying.hpp"
 
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/select.h>
@@ -16,8 +18,6 @@ PATCHED(sleep, "nanosleep clock_nanosleep usleep sleep");
 using namespace green;
 
 namespace {
-
-bool passes_through() noexcept { return !threaded || in_handler(); }
 
 // The places of one who waits for many descriptors: on the stack, or elsewhere if they are too
 // many.
@@ -44,11 +44,26 @@ class Places {
     Places& operator=(const Places&) = delete;
 
     [[nodiscard]] bool good() const noexcept { return places_ != nullptr; }
-    void enter(List& list) noexcept
+    void enter(List& list, const pollfd* entry, uint32_t use) noexcept
     {
         Waiter& place = places_[used_++];
         place.thread = current;
+        place.address = entry;
+        place.use = use;
         place.enter(list);
+    }
+    // Marks the entries whose descriptors have been closed meanwhile: how many they are.
+    [[nodiscard]] long closed(pollfd* entries) const noexcept
+    {
+        long number = 0;
+        for (size_t i = 0; i < used_; ++i) {
+            pollfd& entry = entries[static_cast<const pollfd*>(places_[i].address) - entries];
+            if (file(entry.fd)->use != places_[i].use && entry.revents == 0) {
+                entry.revents = POLLNVAL;
+                ++number;
+            }
+        }
+        return number;
     }
     void leave() noexcept
     {
@@ -84,13 +99,18 @@ long wait_for_some(pollfd* entries, nfds_t number, Nanoseconds deadline) noexcep
                 !watch(entries[i].fd, *known)) {
                 continue;
             }
-            places.enter(known->readers);  // errors and ends concern everybody
+            places.enter(known->readers, &entries[i],
+                         known->use);  // errors and ends concern everybody
             if ((entries[i].events & (POLLOUT | POLLWRNORM | POLLWRBAND)) != 0) {
-                places.enter(known->writers);
+                places.enter(known->writers, &entries[i], known->use);
             }
         }
         const Woken how = park(deadline, Interruptible::always);
+        ready = places.closed(entries);
         places.leave();
+        if (ready != 0) {
+            return ready;
+        }
         ready = look();
         if (ready != 0 || how == Woken::by_the_clock) {
             return ready;
@@ -122,15 +142,16 @@ class Mask {
     explicit Mask(const sigset_t* mask) noexcept : changed_(mask != nullptr)
     {
         if (changed_) {
-            green_system_call(SYS_rt_sigprocmask, static_cast<long>(SIG_SETMASK), mask, &before_,
-                              8L);
+            before_ = current->blocked;
+            Signals wanted = 0;
+            memcpy(&wanted, mask, sizeof wanted);
+            set_mask(wanted);
         }
     }
     ~Mask()
     {
         if (changed_) {
-            green_system_call(SYS_rt_sigprocmask, static_cast<long>(SIG_SETMASK), &before_, nullptr,
-                              8L);
+            set_mask(before_);
         }
     }
     Mask(const Mask&) = delete;
@@ -138,16 +159,23 @@ class Mask {
 
   private:
     bool changed_;
-    sigset_t before_;
+    Signals before_ = 0;
 };
 
+long wait_for_some(pollfd* entries, nfds_t number, Nanoseconds deadline,
+                   const sigset_t* mask) noexcept
+{
+    begin_to_wait();
+    const Mask changed(mask);
+    return wait_for_some(entries, number, deadline);
+}
+
 // select() is poll() with the descriptors as bits.
-int wait_for_sets(int number, fd_set* reading, fd_set* writing, fd_set* failing,
-                  Nanoseconds deadline) noexcept
+long wait_for_sets(int number, fd_set* reading, fd_set* writing, fd_set* failing,
+                   Nanoseconds deadline, const sigset_t* mask) noexcept
 {
     if (number < 0 || number > FD_SETSIZE) {
-        errno = EINVAL;
-        return -1;
+        return -EINVAL;
     }
     pollfd entries[FD_SETSIZE];
     nfds_t used = 0;
@@ -162,17 +190,16 @@ int wait_for_sets(int number, fd_set* reading, fd_set* writing, fd_set* failing,
             entries[used++] = {fd, static_cast<short>(events), 0};
         }
     }
-    const long ready = wait_for_some(entries, used, deadline);
+    const long ready = wait_for_some(entries, used, deadline, mask);
     if (ready < 0) {
-        return static_cast<int>(with_errno(ready));
+        return ready;
     }
     for (nfds_t i = 0; i < used; ++i) {
         if ((entries[i].revents & POLLNVAL) != 0) {
-            errno = EBADF;
-            return -1;
+            return -EBADF;
         }
     }
-    int bits = 0;
+    long bits = 0;
     const auto keep = [&bits](fd_set* set, const pollfd& entry, int events) {
         if (set == nullptr || !FD_ISSET(entry.fd, set)) {
             return;
@@ -215,7 +242,8 @@ PATCH int poll(pollfd* entries, nfds_t number, int milliseconds)
     const Nanoseconds deadline = milliseconds < 0    ? never
                                  : milliseconds == 0 ? 0
                                                      : after(milliseconds * (second / 1000));
-    return static_cast<int>(with_errno(wait_for_some(entries, number, deadline)));
+    cancellation_point();
+    return static_cast<int>(end_of_wait(wait_for_some(entries, number, deadline, nullptr)));
 }
 
 PATCH int ppoll(pollfd* entries, nfds_t number, const timespec* time, const sigset_t* mask)
@@ -225,18 +253,15 @@ PATCH int ppoll(pollfd* entries, nfds_t number, const timespec* time, const sigs
         return static_cast<int>(with_errno(green_system_call(
             SYS_ppoll, entries, number, time == nullptr ? nullptr : &copy, mask, 8L)));
     }
-    if (!valid(time)) {
-        errno = EINVAL;
-        return -1;
-    }
-    const Mask changed(mask);
-    return static_cast<int>(with_errno(wait_for_some(entries, number, deadline_of(time))));
+    cancellation_point();
+    return static_cast<int>(end_of_wait(
+        valid(time) ? wait_for_some(entries, number, deadline_of(time), mask) : -EINVAL));
 }
 
 PATCH int __poll_chk(pollfd* entries, nfds_t number, int milliseconds, size_t room)
 {
     if (room / sizeof(pollfd) < number) {
-        reinterpret_cast<void (*)()>(real("__chk_fail"))();
+        buffer_too_small();
     }
     return poll(entries, number, milliseconds);
 }
@@ -245,7 +270,7 @@ PATCH int __ppoll_chk(pollfd* entries, nfds_t number, const timespec* time, cons
                       size_t room)
 {
     if (room / sizeof(pollfd) < number) {
-        reinterpret_cast<void (*)()>(real("__chk_fail"))();
+        buffer_too_small();
     }
     return ppoll(entries, number, time, mask);
 }
@@ -259,12 +284,13 @@ PATCH int select(int number, fd_set* reading, fd_set* writing, fd_set* failing, 
     const timespec limit =
         time == nullptr ? timespec{} : timespec{time->tv_sec, time->tv_usec * 1000};
     const Nanoseconds deadline = deadline_of(time == nullptr ? nullptr : &limit);
-    const int result = wait_for_sets(number, reading, writing, failing, deadline);
+    cancellation_point();
+    const long result = wait_for_sets(number, reading, writing, failing, deadline, nullptr);
     if (time != nullptr && deadline != never) {  // Linux tells what is left of it
         const Nanoseconds rest = deadline == 0 ? 0 : deadline - now();
         *time = {rest > 0 ? rest / second : 0, rest > 0 ? rest % second / 1000 : 0};
     }
-    return result;
+    return static_cast<int>(end_of_wait(result));
 }
 
 PATCH int pselect(int number, fd_set* reading, fd_set* writing, fd_set* failing,
@@ -280,34 +306,48 @@ PATCH int pselect(int number, fd_set* reading, fd_set* writing, fd_set* failing,
             with_errno(green_system_call(SYS_pselect6, static_cast<long>(number), reading, writing,
                                          failing, time == nullptr ? nullptr : &copy, &both)));
     }
-    const Mask changed(mask);
-    return wait_for_sets(number, reading, writing, failing, deadline_of(time));
+    cancellation_point();
+    return static_cast<int>(end_of_wait(
+        valid(time) ? wait_for_sets(number, reading, writing, failing, deadline_of(time), mask)
+                    : -EINVAL));
 }
 
+namespace {
+
 // The program's own epoll descriptor is one that can be waited for like any other.
-PATCH int epoll_pwait(int fd, epoll_event* events, int room, int milliseconds, const sigset_t* mask)
+template <typename Ask>
+long wait_for_epoll(int fd, int milliseconds, const sigset_t* mask, Ask ask) noexcept
 {
-    const auto ask = [=](int patience) {
-        return green_system_call(SYS_epoll_pwait, fd, events, static_cast<long>(room),
-                                 static_cast<long>(patience), mask, 8L);
-    };
-    if (passes_through()) {
-        return static_cast<int>(with_errno(ask(milliseconds)));
-    }
+    begin_to_wait();
     const Mask changed(mask);
     const Nanoseconds deadline = milliseconds < 0 ? never : after(milliseconds * (second / 1000));
     for (;;) {
-        const long ready = ask(0);
-        pollfd entry{fd, POLLIN, 0};
+        const long ready = ask(0, nullptr);
         if (ready != 0 || milliseconds == 0) {
             take_turns();
-            return static_cast<int>(with_errno(ready));
+            return ready;
         }
+        pollfd entry{fd, POLLIN, 0};
         const long result = wait_for_some(&entry, 1, deadline);
         if (result <= 0) {
-            return static_cast<int>(with_errno(result));
+            return result;
         }
     }
+}
+
+}  // namespace
+
+PATCH int epoll_pwait(int fd, epoll_event* events, int room, int milliseconds, const sigset_t* mask)
+{
+    const auto ask = [=](int patience, const sigset_t* with) {
+        return green_system_call(SYS_epoll_pwait, fd, events, static_cast<long>(room),
+                                 static_cast<long>(patience), with, 8L);
+    };
+    if (passes_through()) {
+        return static_cast<int>(with_errno(ask(milliseconds, mask)));
+    }
+    cancellation_point();
+    return static_cast<int>(end_of_wait(wait_for_epoll(fd, milliseconds, mask, ask)));
 }
 
 PATCH int epoll_wait(int fd, epoll_event* events, int room, int milliseconds)
@@ -321,9 +361,15 @@ PATCH int clock_nanosleep(clockid_t clock, int flags, const timespec* time, time
         return static_cast<int>(-green_system_call(SYS_clock_nanosleep, static_cast<long>(clock),
                                                    static_cast<long>(flags), time, left));
     }
+    cancellation_point();
+    begin_to_wait();
     const bool absolute = (flags & TIMER_ABSTIME) != 0;
-    return sleep_until(absolute ? moment(clock, time) : deadline_of(time),
-                       absolute ? nullptr : left);
+    const int error =
+        sleep_until(absolute ? moment(clock, time) : deadline_of(time), absolute ? nullptr : left);
+    if (error == EINTR) {
+        cancellation_point();
+    }
+    return error;
 }
 
 PATCH int nanosleep(const timespec* time, timespec* left)

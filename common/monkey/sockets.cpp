@@ -1,73 +1,24 @@
-// sockets.cpp -- the hooks that read, write, accept and connect.
+// sockets.cpp -- the hooks that receive, send, accept and connect.
 //
-// All of them do the same: try it without waiting, and if it would have to wait, let others run
-// until epoll says that another try is worth it. Sockets are tried with MSG_DONTWAIT, because
-// O_NONBLOCK belongs to everybody who shares the socket, in other processes, too. Only for accept()
-// and connect() there is no such flag.
-//
-// A program without a second thread, and a signal's handler, are passed through.
+// Sockets are tried with MSG_DONTWAIT, because O_NONBLOCK belongs to all who share the socket, in
+// other processes, too. Only for accept() and connect() there is no such flag.
 
 #include "common/monkey/green.hpp"
+#include "common/monkey/trying.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 PATCHED(sockets,
         "accept accept4 connect recv recvfrom recvmsg send sendto sendmsg __recv_chk "
         "__recvfrom_chk setsockopt");
-PATCHED(
-    files,
-    "read readv write writev __read_chk close close_range closefrom dup2 dup3 fclose fcntl fcntl64 "
-    "ioctl");
 
 using namespace green;
 
-namespace {
-
-bool passes_through() noexcept { return !threaded || in_handler(); }
-
-// What a function does that waits for as long as it takes.
-template <typename Try, typename Wait>
-long try_and_wait(int fd, Nanoseconds File::*timeout, Wait wait, Try attempt) noexcept
-{
-    File* const known = file(fd);
-    Nanoseconds deadline = 0;  // not known yet
-    for (;;) {
-        const long result = attempt();
-        if (result != -EAGAIN || known == nullptr) {
-            take_turns();
-            return result;
-        }
-        learn(fd, *known);
-        if (known->nonblocking) {
-            take_turns();
-            return result;
-        }
-        if (deadline == 0) {
-            const Nanoseconds limit = known->*timeout;
-            deadline = limit == never ? never : after(limit);
-        }
-        if (const int error = wait(fd, *known, deadline)) {
-            return -error;
-        }
-    }
-}
-
-template <typename Try>
-long receive(int fd, Try attempt) noexcept
-{
-    return try_and_wait(fd, &File::receive_timeout, wait_readable, attempt);
-}
-
-long receive_into(int fd, void* data, size_t size, int flags, void* from, void* from_size) noexcept
+long green::receive_into(int fd, void* data, size_t size, int flags, void* from,
+                         void* from_size) noexcept
 {
     if (passes_through() || (flags & MSG_DONTWAIT) != 0) {
         return green_system_call(SYS_recvfrom, fd, data, size, flags, from, from_size);
@@ -89,9 +40,18 @@ long receive_into(int fd, void* data, size_t size, int flags, void* from, void* 
     }
 }
 
+bool green::wants_to_wait(int fd) noexcept
+{
+    File* const known = file(fd);
+    if (known != nullptr) {
+        learn(fd, *known);
+    }
+    return known != nullptr && !known->nonblocking;
+}
+
 // A blocking send() sends all of it, or says how much it has sent when that fails.
-long send_from(int fd, const void* data, size_t size, int flags, const void* to,
-               long to_size) noexcept
+long green::send_from(int fd, const void* data, size_t size, int flags, const void* to,
+                      long to_size) noexcept
 {
     if (passes_through() || (flags & MSG_DONTWAIT) != 0) {
         return green_system_call(SYS_sendto, fd, data, size, flags, to, to_size);
@@ -106,21 +66,13 @@ long send_from(int fd, const void* data, size_t size, int flags, const void* to,
             return already != 0 ? static_cast<long>(already) : result;
         }
         already += static_cast<size_t>(result);
-        const File* const known = file(fd);
-        if (already >= size || known == nullptr || !known->knows_flags || known->nonblocking) {
-            // Without a wait so far it is not known whether the program wants to wait.
-            if (already >= size || known == nullptr) {
-                return static_cast<long>(already);
-            }
-            learn(fd, *file(fd));
-            if (known->nonblocking) {
-                return static_cast<long>(already);
-            }
+        if (already >= size || !wants_to_wait(fd)) {
+            return static_cast<long>(already);
         }
     }
 }
 
-long send_message(int fd, const msghdr* message, int flags) noexcept
+long green::send_message(int fd, const msghdr* message, int flags) noexcept
 {
     if (passes_through() || (flags & MSG_DONTWAIT) != 0) {
         return green_system_call(SYS_sendmsg, fd, message, flags);
@@ -138,12 +90,7 @@ long send_message(int fd, const msghdr* message, int flags) noexcept
             continue;
         }
         const long skip = sent > before ? sent - before : 0;
-        File* const known = file(fd);
-        if (known == nullptr) {
-            return sent;
-        }
-        learn(fd, *known);
-        if (known->nonblocking) {
+        if (!wants_to_wait(fd)) {
             return sent;
         }
         const size_t size = piece.iov_len - static_cast<size_t>(skip);
@@ -156,56 +103,7 @@ long send_message(int fd, const msghdr* message, int flags) noexcept
     return sent > already || sent <= 0 ? sent : already;
 }
 
-// Pipes, terminals and the like: there is no flag to try with, so look first.
-bool is_ready(int fd, short events) noexcept
-{
-    pollfd entry{fd, events, 0};
-    return green_system_call(SYS_poll, &entry, 1L, 0L) != 0;
-}
-
-template <typename Call>
-long read_when_ready(int fd, Call read) noexcept
-{
-    return receive(fd, [&] {
-        if (is_ready(fd, POLLIN)) {
-            return read();
-        }
-        File& known = *file(fd);
-        learn(fd, known);
-        return known.nonblocking ? read() : -EAGAIN;
-    });
-}
-
-// A pipe that is ready takes this much without blocking, and in one piece: pipe(7).
-long write_when_ready(int fd, const char* data, size_t size) noexcept
-{
-    constexpr size_t piece = 4096;
-    File& known = *file(fd);
-    learn(fd, known);
-    if (known.nonblocking) {
-        return green_system_call(SYS_write, fd, data, size);
-    }
-    size_t already = 0;
-    do {
-        const size_t left = size - already;
-        const long result = try_and_wait(fd, &File::send_timeout, wait_writable, [&] {
-            return is_ready(fd, POLLOUT) ? green_system_call(SYS_write, fd, data + already,
-                                                             left < piece ? left : piece)
-                                         : -EAGAIN;
-        });
-        if (result < 0) {
-            return already != 0 ? static_cast<long>(already) : result;
-        }
-        already += static_cast<size_t>(result);
-    } while (already < size);
-    return static_cast<long>(already);
-}
-
-[[noreturn]] void buffer_too_small() noexcept
-{
-    reinterpret_cast<void (*)()>(real("__chk_fail"))();
-    __builtin_unreachable();
-}
+namespace {
 
 void set_nonblocking(int fd, bool on) noexcept
 {
@@ -244,14 +142,31 @@ long connect_to(int fd, const sockaddr* address, socklen_t size) noexcept
     }
     File& known = *file(fd);
     learn(fd, known);
-    if (known.nonblocking || address->sa_family == AF_UNIX) {  // which is connected at once
+    const auto attempt = [=] {
         return green_system_call(SYS_connect, fd, address, static_cast<long>(size));
+    };
+    if (known.nonblocking) {
+        return attempt();
     }
+    const Nanoseconds limit = known.send_timeout;
+    const Nanoseconds deadline = limit == never ? never : after(limit);
+    const uint32_t use = known.use;
     set_nonblocking(fd, true);
-    long result = green_system_call(SYS_connect, fd, address, static_cast<long>(size));
+    long result = attempt();
+    // AF_UNIX: the backlog is full, and the kernel tells nobody when it is not any more.
+    for (Patience patience; result == -EAGAIN && address->sa_family == AF_UNIX;) {
+        const Woken how = patience.rest(
+            deadline, limit == never ? Interruptible::unless_restarted : Interruptible::always);
+        if (known.use != use) {
+            return -EBADF;
+        }
+        if (how != Woken::by_somebody) {
+            result = how == Woken::by_the_clock ? -EAGAIN : -EINTR;
+            break;
+        }
+        result = attempt();
+    }
     if (result == -EINPROGRESS) {
-        const Nanoseconds limit = known.send_timeout;
-        const Nanoseconds deadline = limit == never ? never : after(limit);
         int error = 0;
         while (error == 0 && !is_ready(fd, POLLOUT)) {
             error = wait_writable(fd, known, deadline);
@@ -261,6 +176,8 @@ long connect_to(int fd, const sockaddr* address, socklen_t size) noexcept
             green_system_call(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &length);
         } else if (error == EAGAIN) {
             error = EINPROGRESS;  // connect(2) about SO_SNDTIMEO
+        } else if (known.use != use) {
+            return -EBADF;
         }
         result = -error;
     }
@@ -270,31 +187,34 @@ long connect_to(int fd, const sockaddr* address, socklen_t size) noexcept
 
 }  // namespace
 
-// ---- Sockets
-// -------------------------------------------------------------------------------------------
+// ---- Sockets ------------------------------------------------------------------------------------
 
 PATCH int accept4(int fd, sockaddr* from, socklen_t* size, int flags)
 {
     begin();
-    return static_cast<int>(with_errno(accept_from(fd, from, size, flags)));
+    cancellation_point();
+    return static_cast<int>(end_of_wait(accept_from(fd, from, size, flags)));
 }
 
 PATCH int accept(int fd, sockaddr* from, socklen_t* size) { return accept4(fd, from, size, 0); }
 
 PATCH int connect(int fd, const sockaddr* address, socklen_t size)
 {
-    return static_cast<int>(with_errno(connect_to(fd, address, size)));
+    cancellation_point();
+    return static_cast<int>(end_of_wait(connect_to(fd, address, size)));
 }
 
 PATCH ssize_t recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from,
                        socklen_t* from_size)
 {
-    return with_errno(receive_into(fd, data, size, flags, from, from_size));
+    cancellation_point();
+    return end_of_wait(receive_into(fd, data, size, flags, from, from_size));
 }
 
 PATCH ssize_t recv(int fd, void* data, size_t size, int flags)
 {
-    return with_errno(receive_into(fd, data, size, flags, nullptr, nullptr));
+    cancellation_point();
+    return end_of_wait(receive_into(fd, data, size, flags, nullptr, nullptr));
 }
 
 PATCH ssize_t __recv_chk(int fd, void* data, size_t size, size_t room, int flags)
@@ -310,27 +230,31 @@ PATCH ssize_t __recvfrom_chk(int fd, void* data, size_t size, size_t room, int f
 
 PATCH ssize_t recvmsg(int fd, msghdr* message, int flags)
 {
+    cancellation_point();
     if (passes_through() || (flags & MSG_DONTWAIT) != 0) {
-        return with_errno(green_system_call(SYS_recvmsg, fd, message, flags));
+        return end_of_wait(green_system_call(SYS_recvmsg, fd, message, flags));
     }
-    return with_errno(receive(
+    return end_of_wait(receive(
         fd, [&] { return green_system_call(SYS_recvmsg, fd, message, flags | MSG_DONTWAIT); }));
 }
 
 PATCH ssize_t sendto(int fd, const void* data, size_t size, int flags, const sockaddr* to,
                      socklen_t to_size)
 {
-    return with_errno(send_from(fd, data, size, flags, to, static_cast<long>(to_size)));
+    cancellation_point();
+    return end_of_wait(send_from(fd, data, size, flags, to, static_cast<long>(to_size)));
 }
 
 PATCH ssize_t send(int fd, const void* data, size_t size, int flags)
 {
-    return with_errno(send_from(fd, data, size, flags, nullptr, 0));
+    cancellation_point();
+    return end_of_wait(send_from(fd, data, size, flags, nullptr, 0));
 }
 
 PATCH ssize_t sendmsg(int fd, const msghdr* message, int flags)
 {
-    return with_errno(send_message(fd, message, flags));
+    cancellation_point();
+    return end_of_wait(send_message(fd, message, flags));
 }
 
 PATCH int setsockopt(int fd, int level, int option, const void* value, socklen_t size) noexcept
@@ -342,207 +266,4 @@ PATCH int setsockopt(int fd, int level, int option, const void* value, socklen_t
     }
     return static_cast<int>(with_errno(
         green_system_call(SYS_setsockopt, fd, level, option, value, static_cast<long>(size))));
-}
-
-// ---- Whatever has a descriptor
-// ---------------------------------------------------------------------------
-
-PATCH ssize_t read(int fd, void* data, size_t size)
-{
-    const auto simply = [=] { return green_system_call(SYS_read, fd, data, size); };
-    if (passes_through() || size == 0) {
-        return with_errno(simply());
-    }
-    switch (kind_of(fd)) {
-        case File::Kind::socket:
-            return with_errno(receive_into(fd, data, size, 0, nullptr, nullptr));
-        case File::Kind::pollable:
-            return with_errno(read_when_ready(fd, simply));
-        default:
-            return with_errno(simply());
-    }
-}
-
-PATCH ssize_t __read_chk(int fd, void* data, size_t size, size_t room)
-{
-    return size > room ? (buffer_too_small(), 0) : read(fd, data, size);
-}
-
-PATCH ssize_t readv(int fd, const iovec* pieces, int number)
-{
-    const auto simply = [=] {
-        return green_system_call(SYS_readv, fd, pieces, static_cast<long>(number));
-    };
-    if (passes_through()) {
-        return with_errno(simply());
-    }
-    switch (kind_of(fd)) {
-        case File::Kind::socket: {
-            msghdr message{};
-            message.msg_iov = const_cast<iovec*>(pieces);
-            message.msg_iovlen = static_cast<size_t>(number);
-            return recvmsg(fd, &message, 0);
-        }
-        case File::Kind::pollable:
-            return with_errno(read_when_ready(fd, simply));
-        default:
-            return with_errno(simply());
-    }
-}
-
-PATCH ssize_t write(int fd, const void* data, size_t size)
-{
-    if (passes_through() || size == 0) {
-        return with_errno(green_system_call(SYS_write, fd, data, size));
-    }
-    switch (kind_of(fd)) {
-        case File::Kind::socket:
-            return with_errno(send_from(fd, data, size, 0, nullptr, 0));
-        case File::Kind::pollable:
-            return with_errno(write_when_ready(fd, static_cast<const char*>(data), size));
-        default:
-            return with_errno(green_system_call(SYS_write, fd, data, size));
-    }
-}
-
-PATCH ssize_t writev(int fd, const iovec* pieces, int number)
-{
-    const auto simply = [=] {
-        return green_system_call(SYS_writev, fd, pieces, static_cast<long>(number));
-    };
-    if (passes_through()) {
-        return with_errno(simply());
-    }
-    switch (kind_of(fd)) {
-        case File::Kind::socket: {
-            msghdr message{};
-            message.msg_iov = const_cast<iovec*>(pieces);
-            message.msg_iovlen = static_cast<size_t>(number);
-            return with_errno(send_message(fd, &message, 0));
-        }
-        case File::Kind::pollable: {
-            ssize_t all = 0;
-            for (int i = 0; i < number; ++i) {
-                const long size = static_cast<long>(pieces[i].iov_len);
-                const long written =
-                    size == 0 ? 0
-                              : write_when_ready(fd, static_cast<const char*>(pieces[i].iov_base),
-                                                 pieces[i].iov_len);
-                if (written < 0 && all == 0) {
-                    return with_errno(written);
-                }
-                all += written > 0 ? written : 0;
-                if (written < size) {
-                    break;
-                }
-            }
-            return all;
-        }
-        default:
-            return with_errno(simply());
-    }
-}
-
-// ---- A number that stands for another file from now on
-// ----------------------------------------------------
-
-PATCH int close(int fd)
-{
-    forget_file(fd);
-    return static_cast<int>(with_errno(green_system_call(SYS_close, fd)));
-}
-
-PATCH int dup2(int from, int to) noexcept
-{
-    if (from != to) {
-        forget_file(to);
-    }
-    return static_cast<int>(with_errno(green_system_call(SYS_dup2, from, to)));
-}
-
-PATCH int dup3(int from, int to, int flags) noexcept
-{
-    forget_file(to);
-    return static_cast<int>(with_errno(green_system_call(SYS_dup3, from, to, flags)));
-}
-
-PATCH int fclose(FILE* stream)
-{
-    forget_file(::fileno(stream));
-    return reinterpret_cast<int (*)(FILE*)>(real("fclose"))(stream);
-}
-
-PATCH int close_range(unsigned first, unsigned last, int flags) noexcept
-{
-    constexpr unsigned close_on_exec = 4;  // nothing is closed now
-    if ((static_cast<unsigned>(flags) & close_on_exec) == 0) {
-        forget_files(first, last);
-    }
-    return static_cast<int>(
-        with_errno(green_system_call(SYS_close_range, static_cast<unsigned long>(first),
-                                     static_cast<unsigned long>(last), flags)));
-}
-
-PATCH void closefrom(int first) noexcept
-{
-    close_range(first < 0 ? 0U : static_cast<unsigned>(first), ~0U, 0);
-}
-
-// ---- Whether the program wants to wait at all
-// ---------------------------------------------------------------
-
-namespace {
-
-void now_nonblocking(int fd, bool on) noexcept
-{
-    if (File* const known = file(fd)) {
-        known->knows_flags = false;
-        known->listens = false;
-        if (!on) {
-            return;
-        }
-        learn(fd, *known);
-    }
-}
-
-}  // namespace
-
-PATCH int fcntl(int fd, int command, ...)
-{
-    va_list list;
-    va_start(list, command);
-    void* const argument = va_arg(list, void*);
-    va_end(list);
-    using Function = int (*)(int, int, void*);
-    static Function function;
-    if (function == nullptr) {
-        function = reinterpret_cast<Function>(real("fcntl"));
-    }
-    const int result = function(fd, command, argument);
-    if (command == F_SETFL && result == 0) {
-        now_nonblocking(fd, (reinterpret_cast<uintptr_t>(argument) & O_NONBLOCK) != 0);
-    }
-    return result;
-}
-
-PATCH int fcntl64(int fd, int command, ...)
-{
-    va_list list;
-    va_start(list, command);
-    void* const argument = va_arg(list, void*);
-    va_end(list);
-    return fcntl(fd, command, argument);
-}
-
-PATCH int ioctl(int fd, unsigned long request, ...) noexcept
-{
-    va_list list;
-    va_start(list, request);
-    void* const argument = va_arg(list, void*);
-    va_end(list);
-    const long result = green_system_call(SYS_ioctl, fd, request, argument);
-    if (request == FIONBIO && result == 0) {
-        now_nonblocking(fd, *static_cast<const int*>(argument) != 0);
-    }
-    return static_cast<int>(with_errno(result));
 }

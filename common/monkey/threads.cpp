@@ -7,34 +7,32 @@
 #include <sched.h>
 #include <stdlib.h>
 
-PATCHED(
-    threads,
-    "pthread_create pthread_join pthread_tryjoin_np pthread_timedjoin_np pthread_clockjoin_np "
-    "pthread_detach pthread_exit pthread_once pthread_key_create pthread_key_delete sched_yield");
+PATCHED(threads,
+        "pthread_create pthread_join pthread_tryjoin_np pthread_timedjoin_np pthread_clockjoin_np "
+        "pthread_detach pthread_once pthread_key_create pthread_key_delete sched_yield "
+        "pthread_getattr_np");
 
 using namespace green;
 
 namespace {
 
-// Reserved, not used: a thread touches a few pages of it. Without a size of the program's own there
-// would be 8 MiB for each, and a page table of 4 KiB.
-constexpr size_t usual_stack = 256 * 1024;
-
+// As large as it would be with kernel threads: programs rely on it, CPython's limit of recursion,
+// say. It is reserved, not used: a thread touches a few pages of it.
 size_t stack_size_of(const pthread_attr_t* attributes) noexcept
 {
-    if (attributes == nullptr) {
-        return usual_stack;
+    size_t size = 0;
+    if (attributes != nullptr) {
+        ::pthread_attr_getstacksize(attributes, &size);
+        return size;
     }
-    size_t wanted = 0;
-    size_t usual = 0;
-    pthread_attr_t untouched;
-    ::pthread_attr_init(&untouched);
-    ::pthread_attr_getstacksize(attributes, &wanted);
-    ::pthread_attr_getstacksize(&untouched, &usual);
-    ::pthread_attr_destroy(&untouched);
-    return wanted == usual ? usual_stack : wanted;
+    pthread_attr_t usual;
+    ::pthread_attr_init(&usual);
+    ::pthread_attr_getstacksize(&usual, &size);
+    ::pthread_attr_destroy(&usual);
+    return size;
 }
 
+// ECANCELED: this thread has been cancelled.
 int join(pthread_t pthread, void** result, Nanoseconds deadline) noexcept
 {
     begin();
@@ -47,9 +45,10 @@ int join(pthread_t pthread, void** result, Nanoseconds deadline) noexcept
     }
     thread->joiner = current;
     while (!thread->ended) {
-        if (park(deadline) == Woken::by_the_clock && !thread->ended) {
+        const Woken how = park(deadline, Interruptible::if_cancelled);
+        if (how != Woken::by_somebody && !thread->ended) {
             thread->joiner = nullptr;
-            return ETIMEDOUT;
+            return how == Woken::by_the_clock ? ETIMEDOUT : ECANCELED;
         }
     }
     if (result != nullptr) {
@@ -59,8 +58,7 @@ int join(pthread_t pthread, void** result, Nanoseconds deadline) noexcept
     return 0;
 }
 
-// ---- pthread_key_t: libc keeps the values, in the block; it would also call the destructors
-// ----------
+// ---- pthread_key_t: libc keeps the values, in the block; it would also call the destructors -----
 
 void (*destructors[PTHREAD_KEYS_MAX])(void*);
 pthread_key_t highest_key;
@@ -101,7 +99,25 @@ PATCH int pthread_create(pthread_t* result, const pthread_attr_t* attributes, vo
     return 0;
 }
 
-PATCH int pthread_join(pthread_t thread, void** result) { return join(thread, result, never); }
+namespace {
+
+int join_unless_cancelled(pthread_t pthread, void** result, Nanoseconds deadline)
+{
+    begin();
+    cancellation_point();
+    const int error = join(pthread, result, deadline);
+    if (error == ECANCELED) {
+        cancellation_point();
+    }
+    return error;
+}
+
+}  // namespace
+
+PATCH int pthread_join(pthread_t thread, void** result)
+{
+    return join_unless_cancelled(thread, result, never);
+}
 
 PATCH int pthread_tryjoin_np(pthread_t thread, void** result) noexcept
 {
@@ -110,13 +126,13 @@ PATCH int pthread_tryjoin_np(pthread_t thread, void** result) noexcept
 
 PATCH int pthread_timedjoin_np(pthread_t thread, void** result, const timespec* time)
 {
-    return join(thread, result, moment(CLOCK_REALTIME, time));
+    return join_unless_cancelled(thread, result, moment(CLOCK_REALTIME, time));
 }
 
 PATCH int pthread_clockjoin_np(pthread_t thread, void** result, clockid_t clock,
                                const timespec* time)
 {
-    return join(thread, result, moment(clock, time));
+    return join_unless_cancelled(thread, result, moment(clock, time));
 }
 
 PATCH int pthread_detach(pthread_t pthread) noexcept
@@ -144,12 +160,7 @@ PATCH int sched_yield() noexcept
 
 PATCH int pthread_key_create(pthread_key_t* key, void (*destructor)(void*)) noexcept
 {
-    using Function = int (*)(pthread_key_t*, void (*)(void*));
-    static Function create;
-    if (create == nullptr) {
-        create = reinterpret_cast<Function>(real("pthread_key_create"));
-    }
-    const int error = create(key, destructor);
+    const int error = LIBC(pthread_key_create)(key, destructor);
     if (error == 0) {
         destructors[*key] = destructor;
         highest_key = *key > highest_key ? *key : highest_key;
@@ -159,20 +170,34 @@ PATCH int pthread_key_create(pthread_key_t* key, void (*destructor)(void*)) noex
 
 PATCH int pthread_key_delete(pthread_key_t key) noexcept
 {
-    using Function = int (*)(pthread_key_t);
-    static Function remove;
-    if (remove == nullptr) {
-        remove = reinterpret_cast<Function>(real("pthread_key_delete"));
-    }
-    const int error = remove(key);
+    const int error = LIBC(pthread_key_delete)(key);
     if (error == 0) {
         destructors[key] = nullptr;
     }
     return error;
 }
 
-// ---- once
-// --------------------------------------------------------------------------------------------
+// libc would look into the block, and find nothing of what it puts there.
+PATCH int pthread_getattr_np(pthread_t pthread, pthread_attr_t* attributes) noexcept
+{
+    begin();
+    const Thread* const thread = thread_of(pthread);
+    if (thread == &main_thread) {
+        return LIBC(pthread_getattr_np)(pthread, attributes);
+    }
+    const StackOf stack = stack_of(thread);
+    const int error = ::pthread_attr_init(attributes);
+    if (error != 0) {
+        return error;
+    }
+    ::pthread_attr_setstack(attributes, stack.lowest, stack.size);
+    ::pthread_attr_setguardsize(attributes, stack.guard);
+    ::pthread_attr_setdetachstate(
+        attributes, thread->detached ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
+    return 0;
+}
+
+// ---- once ---------------------------------------------------------------------------------------
 
 namespace {
 

@@ -47,17 +47,24 @@ struct Where {
     std::uint16_t line = 0;   // of that file
     std::uint64_t since = 0;  // microseconds of CLOCK_MONOTONIC
 
+    // The word has room for 50.9 days of them. A machine may run for longer: then the time begins
+    // again at 0 in the word, and whoever unpacks it says what time it is about.
+    static constexpr unsigned time_bits = 42;
+    static constexpr std::uint64_t time_mask = (std::uint64_t{1} << time_bits) - 1;
+
     [[nodiscard]] constexpr std::uint64_t packed() const noexcept
     {
         return std::uint64_t{static_cast<std::uint8_t>(state)} << 58U |
-               (std::uint64_t{file} & 0xf) << 54U | (std::uint64_t{line} & 0xfff) << 42U |
-               (since & ((std::uint64_t{1} << 42U) - 1));
+               (std::uint64_t{file} & 0xf) << 54U | (std::uint64_t{line} & 0xfff) << time_bits |
+               (since & time_mask);
     }
-    [[nodiscard]] static constexpr Where unpacked(std::uint64_t word) noexcept
+    [[nodiscard]] static constexpr Where unpacked(std::uint64_t word, std::uint64_t about) noexcept
     {
+        const std::uint64_t before = (about - word) & time_mask;
+        const bool is_later = before > time_mask / 2;  // written after the clock was read
         return {static_cast<State>(word >> 58U), static_cast<std::uint8_t>(word >> 54U & 0xf),
-                static_cast<std::uint16_t>(word >> 42U & 0xfff),
-                word & ((std::uint64_t{1} << 42U) - 1)};
+                static_cast<std::uint16_t>(word >> time_bits & 0xfff),
+                about - before + (is_later ? time_mask + 1 : 0)};
     }
 };
 
@@ -75,7 +82,7 @@ struct alignas(64) Place {
     std::atomic<std::uint32_t> for_id;
     std::atomic<std::uint32_t> requests;  // answered so far
     std::atomic<std::uint32_t> granted;   // the gate: the step that the watcher has allowed last
-    std::atomic<std::uint32_t> taken;     // (it alone writes), and the last that was taken
+    std::atomic<std::uint32_t> taken;     // (it alone writes), and the last that was used up
     std::atomic<std::uint32_t> owner;     // a worker's: the process whose pool it is of
     std::atomic<std::uint32_t> pin;       // the server's own: see seams.hpp
 };
@@ -104,7 +111,7 @@ struct Control {
     // Until when (CLOCK_MONOTONIC, microseconds) pace counts: after it everybody is free.
     std::atomic<std::uint64_t> lease;
     std::atomic<std::uint32_t> granted;  // paused: steps that anybody may take, counted up ...
-    std::atomic<std::uint32_t> taken;    // ... and that were taken (written by the server)
+    std::atomic<std::uint32_t> taken;    // ... and that were used up, by the server or by a pause
     // Counted up by whoever changes one of the above, or grants somebody a step: a futex(2), at
     // which everybody who is held waits, until the lease ends at the latest.
     std::atomic<std::uint32_t> changed;

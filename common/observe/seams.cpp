@@ -20,6 +20,7 @@
 #include <linux/futex.h>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace ground::observe {
 
@@ -166,7 +167,7 @@ std::uint64_t file_number(const char* path) noexcept
 }
 
 // File and line as they stand in a Where: 16 bits.
-constexpr unsigned since_bits = 42;
+constexpr unsigned since_bits = Where::time_bits;
 constexpr unsigned state_bits = 58;
 
 std::uint64_t line_in(std::uint64_t where) noexcept { return where >> since_bits & 0xffff; }
@@ -191,7 +192,7 @@ State state_of(const Place& place) noexcept
 std::uint64_t where(State state, std::uint64_t line) noexcept
 {
     return std::uint64_t{static_cast<std::uint8_t>(state)} << state_bits | line << since_bits |
-           now();
+           (now() & Where::time_mask);
 }
 
 // --- What happens
@@ -243,6 +244,8 @@ Place* take_place(std::size_t first, std::size_t end, Kind kind, State state,
         std::uint32_t nobody = 0;
         if (place.id.load(memory_order_relaxed) == 0 &&
             place.id.compare_exchange_strong(nobody, ~0U, memory_order_acquire)) {
+            // Whoever sees one of these sees that the one before has gone (as in tell()).
+            std::atomic_thread_fence(memory_order_release);
             place.pid.store(me().pid, memory_order_relaxed);
             place.tid.store(me().tid, memory_order_relaxed);
             place.peer.store(0, memory_order_relaxed);
@@ -268,14 +271,42 @@ void leave_place(Place& place) noexcept
     place.id.store(0, memory_order_release);
 }
 
+// Gives this thread's entry back when the thread ends. It is an object of its own, because Self has
+// to be one that a signal's handler may use first.
+struct Leaver {
+    bool armed = false;
+    ~Leaver()
+    {
+        Place* const mine = std::exchange(self.mine, nullptr);
+        if (mine != nullptr && mine != &nowhere) {
+            leave_place(*mine);
+        }
+    }
+};
+thread_local Leaver leaver;
+
+void take_own_place(Kind kind, State state) noexcept
+{
+    leaver.armed = true;  // constructs it
+    self.mine = take_place(most_conversations, most_conversations + most_others, kind, state, 0);
+}
+
 Place& own() noexcept
 {
     if (self.mine == nullptr) {
-        self.mine =
-            take_place(most_conversations, most_conversations + most_others, Kind::thread, runs, 0);
+        take_own_place(Kind::thread, runs);
         tell(*self.mine, self.mine->now.load(memory_order_relaxed), 0);
     }
     return *self.mine;
+}
+
+// The conversation that this thread runs has ended.
+void run_nobody_more() noexcept
+{
+    self.current = nullptr;
+    if (self.mine != nullptr) {
+        self.mine->for_id.store(0, memory_order_relaxed);
+    }
 }
 
 void switch_to(Place* conversation) noexcept
@@ -340,11 +371,14 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
     return ::syscall(SYS_futex, &word, operation, value, timeout, nullptr, 0);
 }
 
+// A pause that begins uses up what is left of the one before, so here as there it is decided by an
+// exchange who has a step.
 bool takes_a_step(Place& place) noexcept
 {
     const std::uint32_t granted = place.granted.load(memory_order_relaxed);
-    if (granted != place.taken.load(memory_order_relaxed)) {
-        place.taken.store(granted, memory_order_relaxed);
+    std::uint32_t last = place.taken.load(memory_order_relaxed);
+    if (granted != last &&
+        place.taken.compare_exchange_strong(last, granted, memory_order_relaxed)) {
         return true;
     }
     Control& control = shared().control;
@@ -516,11 +550,11 @@ void detail::close(int fd) noexcept
     if (place == nullptr) {
         return;
     }
-    if (place != &nowhere) {
-        leave_place(*place);
-    }
     if (self.current == place) {
-        switch_to(nullptr);
+        run_nobody_more();
+    }
+    if (place != &nowhere) {
+        leave_place(*place);  // from here on it may be somebody else's
     }
 }
 
@@ -563,8 +597,7 @@ void detail::unpin(Place& place) noexcept { place.pin.store(0, memory_order_rela
 
 void detail::become_worker(std::uint32_t owner) noexcept
 {
-    self.mine =
-        take_place(most_conversations, most_conversations + most_others, Kind::worker, idles, 0);
+    take_own_place(Kind::worker, idles);
     self.mine->owner.store(owner, memory_order_relaxed);
     tell(*self.mine, self.mine->now.load(memory_order_relaxed), 0);
 }

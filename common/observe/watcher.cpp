@@ -21,14 +21,6 @@ using std::memory_order_acquire;
 using std::memory_order_relaxed;
 using std::memory_order_release;
 
-std::uint64_t now() noexcept
-{
-    timespec time{};
-    ::clock_gettime(CLOCK_MONOTONIC, &time);
-    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 +
-           static_cast<std::uint64_t>(time.tv_nsec) / 1'000;
-}
-
 // Whoever is held looks at the gate again.
 void tell_changed(Control& control) noexcept
 {
@@ -37,6 +29,14 @@ void tell_changed(Control& control) noexcept
 }
 
 }  // namespace
+
+std::uint64_t now() noexcept
+{
+    timespec time{};
+    ::clock_gettime(CLOCK_MONOTONIC, &time);
+    return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 +
+           static_cast<std::uint64_t>(time.tv_nsec) / 1'000;
+}
 
 // A server whose memory is made shorter while it writes there would be killed: hence the seals.
 Watcher::Watcher()
@@ -72,6 +72,7 @@ std::string Watcher::file(std::uint8_t index) const
 std::vector<Seen> Watcher::look() const
 {
     std::vector<Seen> all;
+    const std::uint64_t time = now();
     for (std::size_t i = 0; i < memory_->places.size(); ++i) {
         const Place& place = memory_->places[i];
         const std::uint32_t id = place.id.load(memory_order_acquire);
@@ -81,7 +82,7 @@ std::vector<Seen> Watcher::look() const
         const Seen seen{.index = i,
                         .id = id,
                         .kind = place.kind.load(memory_order_relaxed),
-                        .where = Where::unpacked(place.now.load(memory_order_relaxed)),
+                        .where = Where::unpacked(place.now.load(memory_order_relaxed), time),
                         .peer = place.peer.load(memory_order_relaxed),
                         .pid = place.pid.load(memory_order_relaxed),
                         .tid = place.tid.load(memory_order_relaxed),
@@ -102,6 +103,7 @@ std::vector<Happened> Watcher::events(std::size_t most)
 {
     constexpr std::uint64_t patience = 100'000;  // microseconds
     std::vector<Happened> found;
+    const std::uint64_t time = now();
     const std::uint64_t written = memory_->written.load(memory_order_acquire);
     if (written - next_ > most_events) {
         lost_ += written - most_events - next_;
@@ -110,12 +112,13 @@ std::vector<Happened> Watcher::events(std::size_t most)
     while (next_ != written && found.size() < most) {
         const Event& event = memory_->ring[next_ % most_events];
         const std::uint64_t sequence = event.sequence.load(memory_order_acquire);
-        const Happened happened{.number = next_,
-                                .where = Where::unpacked(event.where.load(memory_order_relaxed)),
-                                .id = event.id.load(memory_order_relaxed),
-                                .tid = event.tid.load(memory_order_relaxed),
-                                .n = event.n.load(memory_order_relaxed),
-                                .for_id = event.for_id.load(memory_order_relaxed)};
+        const Happened happened{
+            .number = next_,
+            .where = Where::unpacked(event.where.load(memory_order_relaxed), time),
+            .id = event.id.load(memory_order_relaxed),
+            .tid = event.tid.load(memory_order_relaxed),
+            .n = event.n.load(memory_order_relaxed),
+            .for_id = event.for_id.load(memory_order_relaxed)};
         std::atomic_thread_fence(memory_order_acquire);
         const bool whole =
             sequence == next_ + 1 && event.sequence.load(memory_order_relaxed) == sequence;
@@ -137,6 +140,11 @@ std::vector<Happened> Watcher::events(std::size_t most)
     return found;
 }
 
+std::uint64_t Watcher::happened() const noexcept
+{
+    return memory_->written.load(memory_order_acquire);
+}
+
 void Watcher::set(Pace pace) noexcept
 {
     renew();
@@ -152,11 +160,21 @@ void Watcher::slow(std::uint32_t microseconds_per_step)
     set(Pace::slow);
 }
 
-// Steps that were granted and not taken are not for this pause.
+// Steps that were granted before and that nobody has taken are not for this pause: they are used up
+// here. The server may be taking one at this moment.
 void Watcher::pause()
 {
+    const auto use_up = [](std::atomic<std::uint32_t>& taken, std::uint32_t granted) {
+        std::uint32_t last = taken.load(memory_order_relaxed);
+        while (last != granted &&
+               !taken.compare_exchange_weak(last, granted, memory_order_relaxed)) {
+        }
+    };
     Control& control = memory_->control;
-    control.granted.store(control.taken.load(memory_order_relaxed), memory_order_relaxed);
+    use_up(control.taken, control.granted.load(memory_order_relaxed));
+    for (Place& place : memory_->places) {
+        use_up(place.taken, place.granted.load(memory_order_relaxed));
+    }
     set(Pace::paused);
 }
 

@@ -8,8 +8,8 @@
 //     watcher.step(watcher.look().front().id);
 #pragma once
 
+#include "common/base/descriptor.hpp"
 #include "common/observe/memory.hpp"
-#include "common/server/descriptor.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -17,6 +17,9 @@
 #include <vector>
 
 namespace ground::observe {
+
+// CLOCK_MONOTONIC in microseconds: the time of all that is seen.
+[[nodiscard]] std::uint64_t now() noexcept;
 
 // One entry of the table, as it was at one moment.
 struct Seen {
@@ -61,6 +64,10 @@ class Watcher {
     // are counted in lost().
     [[nodiscard]] std::vector<Happened> events(std::size_t most = most_events);
     [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
+    // How many events there have been so far, and the number of the next to be returned. (Some of
+    // those in between may still be about to be written, by somebody who was killed meanwhile.)
+    [[nodiscard]] std::uint64_t happened() const noexcept;
+    [[nodiscard]] std::uint64_t next() const noexcept { return next_; }
 
     // The gate. Each renews the lease; so does renew(), to be called from any thread, at least
     // every second.

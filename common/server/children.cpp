@@ -1,7 +1,7 @@
 #include "common/server/children.hpp"
 
+#include "common/base/descriptor.hpp"
 #include "common/observe/seams.hpp"
-#include "common/server/descriptor.hpp"
 #include "common/server/linger.hpp"
 #include "common/server/log.hpp"
 

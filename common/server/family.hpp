@@ -1,7 +1,7 @@
 // family.hpp -- a server of several processes, each of which serves on its own.
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 #include "common/server/options.hpp"
 
 #include <vector>

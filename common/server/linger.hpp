@@ -6,7 +6,7 @@
 // the client leaves, too: a lingering close (RFC 9112, section 9.6).
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 namespace ground {
 

@@ -1,6 +1,6 @@
 #include "common/server/log.hpp"
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,6 +1,6 @@
 #include "common/server/net.hpp"
 
-#include "common/server/limits.hpp"
+#include "common/base/limits.hpp"
 #include "common/server/linger.hpp"
 #include "common/server/log.hpp"
 

@@ -4,7 +4,7 @@
 // Functions that name no other error throw asio::system_error.
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 #include "common/server/options.hpp"
 
 #include <asio/awaitable.hpp>

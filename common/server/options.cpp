@@ -1,10 +1,10 @@
 #include "common/server/options.hpp"
 
+#include "common/base/limits.hpp"
+#include "common/base/numbers.hpp"
 #include "common/observe/seams.hpp"
-#include "common/observe/trace.hpp"
-#include "common/server/limits.hpp"
 #include "common/server/log.hpp"
-#include "common/server/numbers.hpp"
+#include "common/server/trace.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>

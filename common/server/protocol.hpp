@@ -5,7 +5,7 @@
 // LF. docs/protocol.md has the whole contract. Nothing in here knows about sockets.
 #pragma once
 
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 
 #include <array>
 #include <cstddef>

@@ -1,6 +1,5 @@
 #include "common/server/signals.hpp"
 
-#include "common/compute/process_pool.hpp"
 #include "common/observe/seams.hpp"
 #include "common/server/children.hpp"
 #include "common/server/log.hpp"
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
@@ -35,6 +35,7 @@ namespace ground {
 namespace {
 
 bool parent_takes_interrupts = false;
+std::atomic<CleanUp> clean_up{nullptr};
 
 sigset_t stop_signals() noexcept
 {
@@ -47,9 +48,16 @@ sigset_t stop_signals() noexcept
     return set;
 }
 
+void call_clean_up() noexcept
+{
+    if (const CleanUp f = clean_up) {
+        f();
+    }
+}
+
 [[noreturn]] void leave() noexcept
 {
-    ProcessPool::end_workers();
+    call_clean_up();
     end_children();
 #ifdef GROUND_ADDRESS_SANITIZER
     __lsan_do_leak_check();  // _exit() would skip it
@@ -61,7 +69,7 @@ sigset_t stop_signals() noexcept
 {
     constexpr std::string_view line = "Out of memory: it ends here (see ulimit -v and ulimit -d)\n";
     log_detail::write_if_there_is_room(line);
-    ProcessPool::end_workers();
+    call_clean_up();
     ::_exit(EXIT_FAILURE);
 }
 
@@ -81,6 +89,8 @@ void await_signal_on_a_thread(React react)
 }
 
 }  // namespace
+
+void clean_up_before_exit(CleanUp f) noexcept { clean_up = f; }
 
 void exit_on_signals()
 {

@@ -14,6 +14,12 @@
 
 namespace ground {
 
+// Sets the function that is called before the process ends in one of these ways. A process pool has
+// to end its workers then. There is one such function, and it is called in a signal handler, or
+// when there is no memory: it may use only what is async-signal-safe.
+using CleanUp = void (*)() noexcept;
+void clean_up_before_exit(CleanUp f) noexcept;
+
 // Ends the process at once, whatever it is doing: the kernel closes what it held, and the workers
 // of a process pool are gone before it is.
 void exit_on_signals();

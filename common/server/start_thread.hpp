@@ -1,6 +1,7 @@
 // start_thread.hpp -- a thread for a client, and for the server itself.
 #pragma once
 
+#include "common/observe/seams.hpp"
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
 #include "common/server/options.hpp"
@@ -24,6 +25,7 @@ void start_thread(Handle handle, tcp::socket client, Arguments... arguments)
     const auto shared = std::make_shared<tcp::socket>(std::move(client));
     try {
         std::thread([handle, shared, arguments...] {
+            observe::runs_now(observe::client(*shared));
             std::invoke(handle, std::move(*shared), arguments...);
         }).detach();
     } catch (const std::exception&) {

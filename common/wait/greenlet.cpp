@@ -106,6 +106,9 @@ class OverflowHandler {
             [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
         }
         ::sigaction(SIGSEGV, &before, nullptr);  // the instruction is tried again, to its end
+        if (info->si_code <= 0) {                // no instruction: the signal was sent
+            ::raise(SIGSEGV);                    // and arrives again once this has returned
+        }
     }
 
     static inline struct sigaction before {

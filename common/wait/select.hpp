@@ -1,8 +1,8 @@
 // select.hpp -- select(2) as Python's select module has it: lists in, lists out.
 #pragma once
 
+#include "common/base/descriptor.hpp"
 #include "common/observe/seams.hpp"
-#include "common/server/descriptor.hpp"
 
 #include <sys/select.h>
 

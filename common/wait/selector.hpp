@@ -5,8 +5,8 @@
 // the kernel keeps the list, and a call costs what is ready, not what is registered.
 #pragma once
 
+#include "common/base/descriptor.hpp"
 #include "common/observe/seams.hpp"
-#include "common/server/descriptor.hpp"
 
 #include <sys/epoll.h>
 
@@ -82,7 +82,7 @@ class Selector {
             throw std::invalid_argument("descriptor is registered already");
         }
         try {
-            apply(place->second);
+            apply(place->second, events);
         } catch (...) {
             keys_.erase(place);
             throw;
@@ -90,8 +90,10 @@ class Selector {
         return place->second.key;
     }
 
-    // What the descriptor is waited for from now on; none is allowed. The kernel is told by the
-    // next select(), so what has changed back by then costs no system call.
+    // What the descriptor is waited for from now on; none is allowed. The kernel is told at once of
+    // what is new to it. What is no longer waited for, it is told only when it reports it: mostly
+    // that is waited for again by then, and has cost no system call. What throws has changed
+    // nothing.
     void modify(int fd, Events events, Here here = Here::at())
     {
         if (contains(events, Events::read)) {
@@ -100,14 +102,14 @@ class Selector {
             observe::waits(observe::sends, observe::client(fd), here);
         }
         Entry& entry = find(fd)->second;
-        entry.key.events = events;
-        if (!entry.changed && events != entry.applied) {
-            changed_.push_back(&entry);  // first: what throws has changed nothing that matters
-            entry.changed = true;
+        if ((events & entry.applied) != events) {
+            apply(entry, events);
         }
+        entry.key.events = events;
     }
 
-    void modify(int fd, Events events, Data data)
+    // The same, with other data. The caller keeps the data if this throws.
+    void modify(int fd, Events events, Data&& data)
     {
         modify(fd, events, Here());
         find(fd)->second.key.data = std::move(data);
@@ -141,9 +143,7 @@ class Selector {
                                    Here here = Here::at())
     {
         using Clock = std::chrono::steady_clock;
-        apply_changes();
         forget_unregistered();
-        apply_changes();  // the end of somebody's data may have unregistered or modified others
         std::optional<Clock::time_point> deadline;
         if (timeout) {
             timeout = std::min<std::chrono::nanoseconds>(*timeout, longest);
@@ -154,16 +154,19 @@ class Selector {
             const int count =
                 ::epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()),
                              timeout ? milliseconds(*timeout) : -1);
-            if (count != -1) {
-                const auto count_of_ready = static_cast<std::size_t>(count);
-                const ReadyList ready{std::span(events_).first(count_of_ready)};
-                for (const auto& [key, what] : ready) {
-                    observe::is_ready(observe::client(key.fd));
-                }
-                return ready;
-            }
-            if (errno != EINTR) {
+            if (count == -1 && errno != EINTR) {
                 check(-1, "epoll_wait");
+            }
+            if (count != -1) {
+                const auto reported = std::span(events_).first(static_cast<std::size_t>(count));
+                tell_what_is_not_waited_for(reported);
+                const ReadyList ready(reported);
+                if (!ready.empty() || reported.empty()) {
+                    for (const auto& [key, what] : ready) {
+                        observe::is_ready(observe::client(key.fd));
+                    }
+                    return ready;
+                }
             }
             if (deadline) {
                 timeout = *deadline - Clock::now();
@@ -175,8 +178,7 @@ class Selector {
     struct Entry {
         Entry(int fd, Events events, Data data) : key{fd, events, std::move(data)} {}
         Key key;
-        Events applied = Events::none;  // what the kernel knows
-        bool changed = false;           // stands in changed_
+        Events applied = Events::none;  // what the kernel knows: this and perhaps more
     };
     using Entries = std::unordered_map<int, Entry>;  // its entries stay where they are
 
@@ -198,29 +200,29 @@ class Selector {
         return static_cast<int>(std::max<std::int64_t>(rounded, 0));
     }
 
-    // What waits for nothing is taken out of the kernel's list: while it stands there, a connection
-    // that has broken is told of, wanted or not.
-    void apply(Entry& entry)
+    void apply(Entry& entry, Events events)
     {
-        if (entry.applied == entry.key.events) {
+        if (entry.applied == events) {
             return;
         }
-        const int operation = entry.applied == Events::none      ? EPOLL_CTL_ADD
-                              : entry.key.events == Events::none ? EPOLL_CTL_DEL
-                                                                 : EPOLL_CTL_MOD;
-        epoll_event event{static_cast<std::uint32_t>(entry.key.events), {.ptr = &entry}};
+        const int operation = entry.applied == Events::none ? EPOLL_CTL_ADD
+                              : events == Events::none      ? EPOLL_CTL_DEL
+                                                            : EPOLL_CTL_MOD;
+        epoll_event event{static_cast<std::uint32_t>(events), {.ptr = &entry}};
         check(::epoll_ctl(epoll_.get(), operation, entry.key.fd, &event), "epoll_ctl");
-        entry.applied = entry.key.events;
+        entry.applied = events;
     }
 
-    // What has been unregistered has nothing left to apply.
-    void apply_changes()
+    // Or the kernel would report it again at once. What waits for nothing is taken out of the
+    // kernel's list: while it stands there, a broken connection is reported, wanted or not. (Only
+    // to add something takes memory, so this does not fail.)
+    void tell_what_is_not_waited_for(std::span<const epoll_event> reported)
     {
-        while (!changed_.empty()) {
-            Entry& entry = *changed_.back();
-            changed_.pop_back();
-            entry.changed = false;
-            apply(entry);
+        for (const epoll_event& event : reported) {
+            Entry& entry = *static_cast<Entry*>(event.data.ptr);
+            if ((event.events & ~static_cast<std::uint32_t>(entry.key.events)) != 0) {
+                apply(entry, entry.key.events);
+            }
         }
     }
 
@@ -228,7 +230,6 @@ class Selector {
 
     Descriptor epoll_;
     Entries keys_;
-    std::vector<Entry*> changed_;
     std::vector<typename Entries::node_type> unregistered_;
     std::vector<epoll_event> events_{256};  // more that is ready is told by the next select()
 };

@@ -2,7 +2,7 @@
 // end.
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <sys/socket.h>
 

@@ -1,6 +1,6 @@
 #include "common/wait/stack.hpp"
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 #include "common/wait/sanitizers.hpp"
 
 #include <sys/mman.h>

@@ -4,7 +4,7 @@
 //
 // With 01_blocking it never ends: each waits until all are connected and served, and one is.
 
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 #include "common/server/net.hpp"
 
 #include <fmt/format.h>
@@ -22,8 +22,17 @@
 using namespace ground;
 
 namespace {
+
 constexpr int clients = 100;
+
+// Called by any thread: ends the program.
+[[noreturn]] void give_up(const asio::system_error& error)
+{
+    fmt::print(stderr, "hundred: {}; start a stage, and name its port\n", error.what());
+    std::_Exit(1);
 }
+
+}  // namespace
 
 int main(int argc, char** argv)
 try {
@@ -37,15 +46,23 @@ try {
     std::barrier all(clients);
     std::atomic<int> right = 0;
     const auto talk = [&](tcp::socket& socket, unsigned n) {
-        for (int i = 0; i < 3; ++i) {
-            send(socket, fmt::format("{}\n", n));
-            std::string reply;
-            while (!reply.ends_with('\n')) {
-                std::array<char, 100> buffer;
-                reply.append(buffer.data(), recv(socket, buffer));
+        try {
+            for (int i = 0; i < 3; ++i) {
+                send(socket, fmt::format("{}\n", n));
+                std::string reply;
+                while (!reply.ends_with('\n')) {
+                    std::array<char, 100> buffer;
+                    const std::size_t size = recv(socket, buffer);
+                    if (size == 0) {
+                        throw asio::system_error(asio::error::eof);
+                    }
+                    reply.append(buffer.data(), size);
+                }
+                right += reply == fmt::format("{}\n", fib_fast(n)) ? 1 : 0;
+                all.arrive_and_wait();  // nobody goes on before all have been served
             }
-            right += reply == fmt::format("{}\n", fib_fast(n)) ? 1 : 0;
-            all.arrive_and_wait();  // nobody goes on before all have been served
+        } catch (const asio::system_error& error) {
+            give_up(error);
         }
     };
     std::vector<std::jthread> threads;
@@ -55,6 +72,5 @@ try {
     threads.clear();  // waits for them
     fmt::print("{} clients at once, {} right replies\n", clients, right.load());
 } catch (const asio::system_error& error) {
-    fmt::print(stderr, "hundred: {}; start a stage, and name its port\n", error.what());
-    return 1;
+    give_up(error);
 }

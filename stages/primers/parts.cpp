@@ -38,6 +38,9 @@ try {
         while (std::count(replies.begin(), replies.end(), '\n') < 3) {
             std::array<char, 100> buffer;
             const std::size_t size = recv(clients[i], buffer);
+            if (size == 0) {
+                throw asio::system_error(asio::error::eof);
+            }
             replies.append(buffer.data(), size);
         }
         fmt::print("client {} has\n{}", i, replies);

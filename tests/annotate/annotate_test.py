@@ -592,14 +592,22 @@ class Program(unittest.TestCase):
             self.assertEqual(list(Path(directory).iterdir()), [pipe])
 
     def test_ctrl_c_ends_it_and_leaves_nothing_behind(self):
-        with tempfile.TemporaryDirectory() as directory:
+        with tempfile.TemporaryDirectory() as tools, tempfile.TemporaryDirectory() as directory:
+            # It has begun to write when it asks ctags, and this one never answers: it can't be through before Ctrl-C.
+            asked, ctags = Path(tools) / "asked", Path(tools) / "ctags"
+            os.mkfifo(asked)
+            ctags.write_text(f"#!/bin/sh\necho >'{asked}'\nexec sleep 600\n", encoding="utf-8")
+            ctags.chmod(0o755)
+            environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
             with subprocess.Popen([ROOT / "scripts" / "annotate", "-o", f"{directory}/page.html"], text=True,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as program:
-                deadline = time.monotonic() + 60
-                while not os.listdir(directory) and time.monotonic() < deadline:
-                    time.sleep(0.01)  # until it has begun to write
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                                  env=environment) as program:
+                reader = os.open(asked, os.O_RDWR)
+                self.assertTrue(select.select([reader], [], [], 60)[0])
+                os.close(reader)
+                self.assertEqual(len(os.listdir(directory)), 1)
                 os.killpg(program.pid, signal.SIGINT)  # as a terminal does
-                self.assertEqual(program.communicate(), ("", ""))
+                self.assertEqual(program.communicate(timeout=60), ("", ""))
             self.assertEqual(program.returncode, -signal.SIGINT)
             self.assertEqual(os.listdir(directory), [])
 

@@ -1,8 +1,8 @@
 // bare_epoll.cpp -- the least that a server with one thread and an epoll loop can do.
 //
-// The limit that scripts/bench compares the stages with: the same numbers in and out, the same
-// socket options, nothing shared with the project, nothing but system calls. It cuts corners that
-// no server should: whoever breaks the protocol, or does not take its replies, is hung up on.
+// The limit that scripts/measure/bench compares the stages with: the same numbers in and out, the
+// same socket options, nothing shared with the project, nothing but system calls. It cuts corners
+// that no server should: whoever breaks the protocol, or does not take its replies, is hung up on.
 //
 //     bare_epoll [PORT]        PORT 0 (the default) is a free one
 

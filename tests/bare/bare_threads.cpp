@@ -1,8 +1,8 @@
 // bare_threads.cpp -- the least that a server with one thread per connection can do.
 //
-// The limit that scripts/bench compares the stages with: the same numbers in and out, the same
-// socket options, nothing shared with the project, nothing but system calls and std::thread. It
-// cuts corners that no server should: whoever breaks the protocol is hung up on.
+// The limit that scripts/measure/bench compares the stages with: the same numbers in and out, the
+// same socket options, nothing shared with the project, nothing but system calls and std::thread.
+// It cuts corners that no server should: whoever breaks the protocol is hung up on.
 //
 //     bare_threads [PORT]      PORT 0 (the default) is a free one
 

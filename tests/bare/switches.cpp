@@ -1,5 +1,5 @@
 // switches.cpp -- what it costs to pause and to go on, and to be paused: kernel threads, greenlets
-// and coroutines beside each other, as a Markdown table. Run by scripts/switches.
+// and coroutines beside each other, as a Markdown table. Run by scripts/measure/switches.
 //
 //     switches [MOST]        paused conversations to try for, of each kind (40000)
 

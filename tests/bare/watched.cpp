@@ -1,4 +1,5 @@
-// watched PROGRAM [ARGUMENT...] -- becomes a server that somebody watches, for scripts/bench.
+// watched PROGRAM [ARGUMENT...] -- becomes a server that somebody watches, for
+// scripts/measure/bench.
 //
 // A process of its own reads all that happens, fifty times a second, on whatever CPU is free, until
 // the server has gone. It is nobody's child, so what it uses is not the server's.

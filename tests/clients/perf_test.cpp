@@ -1,5 +1,5 @@
 #include "clients/perf/load.hpp"
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 #include "process.hpp"
 #include "scripted_server.hpp"
 

@@ -1,7 +1,7 @@
 // process.hpp -- a program that is being tested, run as its user would run it.
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <sys/types.h>
 

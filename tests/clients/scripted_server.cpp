@@ -1,6 +1,6 @@
 #include "scripted_server.hpp"
 
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -1,7 +1,7 @@
 // scripted_server.hpp -- a server that does what a test tells it to, right or wrong.
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <cstdint>
 #include <functional>

@@ -1,5 +1,5 @@
 // fake_server.cpp -- started like a stage, but with a flaw; which one is set by the build.
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

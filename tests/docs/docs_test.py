@@ -1,4 +1,4 @@
-"""Whether scripts/docs.py finds what is stale, and nothing else.
+"""Whether scripts/check/docs.py finds what is stale, and nothing else.
 
 Each test writes a small project of its own: a page that is recorded and found to be current, and is then
 broken in one place.
@@ -197,7 +197,7 @@ class DocsTest(unittest.TestCase):
     def setUp(self):
         self.root = Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()
         self.build = self.root / "elsewhere"
-        for name in ("docs.py", "stage-diff", "lib.sh", "stages"):
+        for name in ("check/docs.py", "stage-diff", "shared/lib.sh", "stages"):
             self.write(f"scripts/{name}", (SCRIPTS / name).read_text(), 0o755)
         self.write("scripts/measure", "#!/bin/sh\n", 0o755)
         self.write("stages/01_a.cpp", STAGE_1)
@@ -221,7 +221,7 @@ class DocsTest(unittest.TestCase):
     def docs(self, *arguments, pass_fds=()):
         """Runs the tool. Returns its exit status and what it printed."""
         ran = subprocess.run(
-            [sys.executable, self.root / "scripts/docs.py", "--build", self.build, *arguments],
+            [sys.executable, self.root / "scripts/check/docs.py", "--build", self.build, *arguments],
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -301,7 +301,7 @@ class Sources(DocsTest):
     def test_a_changed_source_is_found(self):
         self.record(self.PAGE)
         self.break_file("stages/01_a.cpp", '"hello"', '"HELLO"')
-        self.assert_finding(r"docs/page\.md:1: .*stale; run: scripts/docs --record docs/page.md", '"HELLO"')
+        self.assert_finding(r"docs/page\.md:1: .*stale; run: scripts/check/docs --record docs/page.md", '"HELLO"')
 
     def test_a_block_changed_by_hand_is_found(self):
         self.record(self.PAGE)
@@ -634,7 +634,7 @@ class Diagrams(DocsTest):
         self.assertEqual(0, status, output)
         self.assert_current()
         self.break_file("docs/diagrams/a.dot", "server", "waiter")
-        self.assert_finding("docs/diagrams/a.dot:1: a.svg is not what this draws; run: scripts/docs --record")
+        self.assert_finding("docs/diagrams/a.dot:1: a.svg is not what this draws; run: scripts/check/docs --record")
 
     def test_a_diagram_that_cannot_be_drawn_is_found(self):
         self.write("docs/diagrams/a.dot", "digraph { client -> \n")
@@ -688,7 +688,7 @@ class Interrupted(DocsTest):
         scratch = self.root / "scratch"
         scratch.mkdir()
         docs = subprocess.Popen(
-            [sys.executable, self.root / "scripts/docs.py", "--check", "--build", self.build],
+            [sys.executable, self.root / "scripts/check/docs.py", "--check", "--build", self.build],
             env={**os.environ, "TMPDIR": str(scratch)},
             cwd=self.root,
             start_new_session=True,

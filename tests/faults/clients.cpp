@@ -19,7 +19,7 @@ namespace {
 // Takes as much CPU time as it needs to be seen, and not much more.
 const LongRequest& long_request()
 {
-    static const LongRequest request(milliseconds(200));
+    static const LongRequest request(milliseconds(100));
     return request;
 }
 
@@ -144,7 +144,7 @@ TEST_CASE("what a client that has gone had asked for is computed to its end all 
 {
     // CPU time tells, however busy the machine is: all but a part of the computing was still to be
     // done when its client went.
-    const LongRequest long_one(milliseconds(400));
+    const LongRequest long_one(milliseconds(250));
     Server::Arguments arguments;
     if (stage().has_pool()) {
         arguments = {"--workers", "1"};
@@ -157,14 +157,14 @@ TEST_CASE("what a client that has gone had asked for is computed to its end all 
     client.reset();
     if (stage().computes_in_turn()) {
         check_serves(server);
-        CHECK(cpu_time_with_descendants(server) - before >= milliseconds(200));
+        CHECK(cpu_time_with_descendants(server) - before >= milliseconds(150));
         by_design("others wait until it has been computed");
     } else {
         if (!stage().has_pool()) {
             check_serves(server);
         }
         CHECK_NOTHROW(eventually("it has been computed", [&] {
-            return cpu_time_with_descendants(server) - before >= milliseconds(200);
+            return cpu_time_with_descendants(server) - before >= milliseconds(150);
         }));
         check_serves(server);
         held("its number is computed to the end");
@@ -297,13 +297,13 @@ TEST_CASE("a client that takes its replies byte by byte gets all of them, and ot
     // By now it is stuck: there are requests that it does not read, for want of room for replies.
     const auto end = server_end(server, slow);
     CHECK((end && end->unread > 0));
-    // It waits for room, and not for them: while this process uses half a second of CPU time, it
-    // uses hardly any.
+    // It waits for room, and not for them: while this process uses a fifth of a second of CPU
+    // time, it uses hardly any.
     const auto used_before = cpu_time_with_descendants(server);
-    burn(milliseconds(500));
+    burn(milliseconds(200));
     const auto used = cpu_time_with_descendants(server) - used_before;
-    CHECK((sanitized || used < milliseconds(100)));  // a slow one may still be at it
-    slow.grow_receive_buffer();                      // the rest may come faster
+    CHECK((sanitized || used < milliseconds(60)));  // a slow one may still be at it
+    slow.grow_receive_buffer();                     // the rest may come faster
     for (const char byte : slow.read_all()) {
         right = right && byte == reply[received % reply.size()];
         ++received;

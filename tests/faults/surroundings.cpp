@@ -1,6 +1,7 @@
 // surroundings.cpp -- what a terminal, an operator or the system may do to a server.
 #include "support.hpp"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
@@ -22,6 +23,14 @@ using namespace ground::test;
 using std::chrono::milliseconds;
 
 namespace {
+
+// What a server that is told to end has to do still: where it finishes what it computes there has
+// to be an end to it, or it would compute until it is cut off.
+std::string last_request()
+{
+    return stage().finishes_when_stopped() ? LongRequest(milliseconds(200)).text()
+                                           : std::string(endless_request);
+}
 
 // Does it to the server and its workers, again and again and one after the other, until it is
 // destroyed.
@@ -143,8 +152,10 @@ TEST_CASE("SIGTERM and SIGINT end it while it computes, and leave nothing behind
         CAPTURE(number);
         Server server;
         Client client(server);
-        client.send(endless_request);
-        wait_until_computing(server);
+        // Once without end: it is cut off where it would finish.
+        const std::string request =
+            number == SIGTERM ? std::string(endless_request) : last_request();
+        wait_until_computing(server, [&] { client.send(request); });
         server.signal(number);
         CHECK(server.wait(Deadline(time_to_end)) == 0);
         check_nothing_was_left(server);
@@ -157,8 +168,8 @@ TEST_CASE("Ctrl-C reaches the whole process group and ends it in silence")
 {
     Server server({"--quiet"});
     Client client(server);
-    client.send(endless_request);
-    wait_until_computing(server);
+    const std::string request = last_request();
+    wait_until_computing(server, [&] { client.send(request); });
     server.signal_group(SIGINT);
     CHECK(server.wait(Deadline(time_to_end)) == 0);
     check_nothing_was_left(server);
@@ -349,11 +360,23 @@ TEST_CASE("a clock that jumps to and fro by years changes nothing" * only_if(!sa
             clients.erase(client);
         }
     }
-    Client client(server);
-    client.send(endless_request);
-    wait_until_computing(server);
+    // It is told to end with a client that takes no replies: where it finishes what it has begun, a
+    // clock has to cut it off.
+    Client client(server.port(), 4096);
+    std::string requests;
+    for (int i = 0; i < 10'000; ++i) {
+        requests += "x\n";
+    }
+    pollfd room{client.native_handle(), POLLOUT, 0};
+    while (::poll(&room, 1, 200) == 1) {
+        client.send_some(requests);
+    }
+    const auto start = std::chrono::steady_clock::now();
     server.signal(SIGTERM);
     CHECK(server.wait(Deadline(time_to_end)) == 0);
+    if (stage().finishes_when_stopped()) {
+        CHECK(std::chrono::steady_clock::now() - start >= time_until_cut_off);
+    }
     check_nothing_was_left(server);
     held();
 }

@@ -1,7 +1,7 @@
 // verdict.hpp -- what a fault test has seen, for the table of all stages and all faults.
 //
 // A fault is a TEST_SUITE: what its test cases report becomes one cell of the table, which
-// scripts/robustness.py prints. A run writes what it has seen into the directory that the
+// scripts/check/robustness.py prints. A run writes what it has seen into the directory that the
 // environment variable FAULTS names, into a file of its own; without it, it writes nothing.
 #pragma once
 

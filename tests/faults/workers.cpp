@@ -6,8 +6,73 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <chrono>
+#include <functional>
+#include <string>
 
 using namespace ground::test;
+using std::chrono::milliseconds;
+
+namespace {
+
+// Holds a process with SIGSTOP.
+class Stopped {
+  public:
+    explicit Stopped(pid_t pid) : pid_(pid)
+    {
+        REQUIRE(::kill(pid, SIGSTOP) == 0);
+        eventually("it stands still", [&] { return process_info(pid)->state == 'T'; });
+    }
+    ~Stopped() { ::kill(pid_, SIGCONT); }
+    Stopped(const Stopped&) = delete;
+    Stopped& operator=(const Stopped&) = delete;
+
+  private:
+    pid_t pid_;
+};
+
+// Holds a process as a debugger does: unlike SIGSTOP, its parent hears nothing of it.
+class Debugger {
+  public:
+    explicit Debugger(pid_t pid) : pid_(pid)
+    {
+        REQUIRE(::ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) == 0);
+        REQUIRE(::ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr) == 0);
+        int status = 0;
+        REQUIRE(::waitpid(pid, &status, __WALL) == pid);
+        REQUIRE(WIFSTOPPED(status));
+    }
+    ~Debugger() { ::ptrace(PTRACE_DETACH, pid_, nullptr, nullptr); }
+    Debugger(const Debugger&) = delete;
+    Debugger& operator=(const Debugger&) = delete;
+
+  private:
+    pid_t pid_;
+};
+
+// The client asks for a number, and the worker that computes it is held while the rest happens.
+// Returns the reply that is still to come. A request that was through before its worker was held is
+// followed by one that takes twice as long.
+template <typename Hold>
+std::string ask_and_hold(const Server& server, Client& client,
+                         const std::function<void()>& meanwhile)
+{
+    for (milliseconds at_least(150);; at_least *= 2) {
+        REQUIRE(at_least < milliseconds(5000));
+        const LongRequest request(at_least);
+        const auto busy =
+            wait_until_descendants_compute(server, 1, [&] { client.send(request.text()); });
+        REQUIRE(busy.size() == 1);
+        const Hold hold(busy[0]);
+        meanwhile();
+        if (!client.readable()) {
+            return request.reply();
+        }
+        CHECK(client.read_line() == request.reply());
+    }
+}
+
+}  // namespace
 
 TEST_SUITE_BEGIN("worker killed");
 
@@ -97,21 +162,15 @@ TEST_SUITE_BEGIN("worker stopped");
 TEST_CASE("a stopped worker delays only what it computes" * only_if(stage().has_processes()) *
           because("no worker processes"))
 {
-    const LongRequest long_request(
-        std::chrono::milliseconds(1000));  // not through before it is stopped
     const Server server({"--workers", "2"});
     Client one(server);
-    const auto busy =
-        wait_until_descendants_compute(server, 1, [&] { one.send(long_request.text()); });
-    REQUIRE(busy.size() == 1);
-    REQUIRE(::kill(busy[0], SIGSTOP) == 0);
     Client two(server);
-    for (int i = 0; i < 20; ++i) {
-        REQUIRE(two.ask("10\n") == "55");
-    }
-    CHECK_FALSE(one.readable());
-    REQUIRE(::kill(busy[0], SIGCONT) == 0);
-    CHECK(one.read_line() == long_request.reply());
+    const std::string reply = ask_and_hold<Stopped>(server, one, [&] {
+        for (int i = 0; i < 20; ++i) {
+            REQUIRE(two.ask("10\n") == "55");
+        }
+    });
+    CHECK(one.read_line() == reply);
     held();
 }
 
@@ -119,47 +178,18 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("worker under a debugger");
 
-namespace {
-
-// Holds a process as a debugger does: unlike SIGSTOP, its parent hears nothing of it.
-class Debugger {
-  public:
-    explicit Debugger(pid_t pid) : pid_(pid)
-    {
-        REQUIRE(::ptrace(PTRACE_SEIZE, pid, nullptr, nullptr) == 0);
-        REQUIRE(::ptrace(PTRACE_INTERRUPT, pid, nullptr, nullptr) == 0);
-        int status = 0;
-        REQUIRE(::waitpid(pid, &status, __WALL) == pid);
-        REQUIRE(WIFSTOPPED(status));
-    }
-    ~Debugger() { ::ptrace(PTRACE_DETACH, pid_, nullptr, nullptr); }
-    Debugger(const Debugger&) = delete;
-    Debugger& operator=(const Debugger&) = delete;
-
-  private:
-    pid_t pid_;
-};
-
-}  // namespace
-
 TEST_CASE("a worker that is debugged delays only what it computes" *
           only_if(stage().has_processes()) * because("no worker processes"))
 {
-    const LongRequest long_request(std::chrono::milliseconds(1000));  // not through before it stops
     const Server server({"--workers", "2"});
     Client one(server);
-    const auto busy =
-        wait_until_descendants_compute(server, 1, [&] { one.send(long_request.text()); });
-    REQUIRE(busy.size() == 1);
-    {
-        const Debugger debugger(busy[0]);
-        Client two(server);
+    Client two(server);
+    const std::string reply = ask_and_hold<Debugger>(server, one, [&] {
         for (int i = 0; i < 20; ++i) {
             REQUIRE(two.ask("10\n") == "55");
         }
-        CHECK_FALSE(one.readable());
-    }
-    CHECK(one.read_line() == long_request.reply());
+    });
+    CHECK(one.read_line() == reply);
     held();
 }
 

@@ -1,6 +1,6 @@
 // green_test.cpp -- 06c_monkey_patch by itself: what it says, what it replaces, and that programs
 // that know nothing of it do with green threads what they do with kernel threads.
-#include "common/server/limits.hpp"
+#include "common/base/limits.hpp"
 #include "tests/suite.hpp"
 
 #include <signal.h>

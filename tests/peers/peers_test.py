@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
-specification = importlib.util.spec_from_file_location("peers", ROOT / "scripts" / "peers.py")
+specification = importlib.util.spec_from_file_location("peers", ROOT / "scripts" / "shared" / "peers.py")
 peers = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(peers)
 
@@ -176,7 +176,7 @@ del each
 
 class Script(unittest.TestCase):
     def run_script(self, *arguments):
-        return subprocess.run([peers.PYTHON, ROOT / "scripts" / "peers.py", *arguments], capture_output=True, text=True,
+        return subprocess.run([peers.PYTHON, ROOT / "scripts" / "shared" / "peers.py", *arguments], capture_output=True, text=True,
                               check=False)
 
     def test_every_program_in_the_folder_is_a_peer(self):
@@ -192,7 +192,7 @@ class Script(unittest.TestCase):
     def test_the_page_names_every_peer(self):
         page = (ROOT / "docs" / "peers.md").read_text()
         for peer in peers.PEERS:
-            self.assertIn(f"| [`{peer.name}`](../scripts/peers.d/{peer.source.name}) |", page)
+            self.assertIn(f"| [`{peer.name}`](../scripts/shared/peers.d/{peer.source.name}) |", page)
 
     def test_only_takes_words_of_names(self):
         self.assertEqual([peer.name for peer in peers.chosen(["go", "asyncio"])], ["python_asyncio", "go_net"])

@@ -1,5 +1,6 @@
 """A hundred clients at once, of any stage."""
 
+import os
 import socket
 import sys
 import threading
@@ -23,7 +24,11 @@ def talk(client, n):
         client.sendall(b"%d\n" % n)
         reply = b""
         while not reply.endswith(b"\n"):
-            reply += client.recv(100)
+            part = client.recv(100)
+            if not part:
+                print("the server has gone", file=sys.stderr)
+                os._exit(1)  # sys.exit() would end only this thread
+            reply += part
         right.append(reply == b"%d\n" % fib_fast(n))
         everybody.wait()
     client.close()

@@ -12,7 +12,10 @@ for part in b"30\n2", b"0\n1", b"0\n":
 for i, client in enumerate(clients):
     replies = b""
     while replies.count(b"\n") < 3:
-        replies += client.recv(100)
+        part = client.recv(100)
+        if not part:
+            sys.exit("the server has gone")
+        replies += part
     print("client", i, "has")
     print(replies.decode(), end="")
     client.close()

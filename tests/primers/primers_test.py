@@ -2,17 +2,20 @@
 
     primers_test.py NAME PROGRAM [STAGE]
 
-Both are given the same input, and the port of the same running stage, if they talk to one. Times differ a little
-(on a busy machine they all do): they have to be nearly the same. Of how often something happened it matters only
-whether it was never, once or many times.
+Both are given the same input, and the port of the same running stage, if they talk to one. Before that they are given
+the port of a server that ends each connection at once, and have to end, too. Times differ a little (on a busy machine
+they all do): they have to be nearly the same. Of how often something happened it matters only whether it was never,
+once or many times.
 """
 
 import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -20,6 +23,7 @@ PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's greenlet and gevent
 NEEDS = re.compile(r"^(?:import|from) (greenlet|gevent)\b", re.MULTILINE)
 SKIPPED = 77
 DEADLINE = 60  # seconds; each takes a few
+DEADLINE_TO_GIVE_UP = 20
 
 # How far apart two times may be, in seconds. What the primers tell apart is a second apart or more.
 NEARLY = 0.45
@@ -94,6 +98,32 @@ def start(stage):
     return server, server.stdout.readline().rsplit(":", 1)[1].strip()
 
 
+class Deaf:
+    """A server that ends its side of every connection at once, and reads until the client has gone."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self.port = str(self.listener.getsockname()[1])
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        clients = []
+        while True:
+            client, _ = self.listener.accept()
+            client.shutdown(socket.SHUT_WR)
+            clients.append(client)
+
+
+def check_gives_up(command, must_say_so):
+    """Throws if the program waits for more from a server that has ended the connection."""
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=DEADLINE_TO_GIVE_UP, check=False)
+    except subprocess.TimeoutExpired:
+        raise SystemExit(f"{command} does not notice that the server has gone") from None
+    if must_say_so and (done.returncode == 0 or not done.stderr):
+        raise SystemExit(f"{command} ended with {done.returncode} when the server had gone:\n{done.stderr.decode()}")
+
+
 def outputs(name, commands):
     """What was done, and what came of it in C++ and in Python."""
     if name == "console":
@@ -115,6 +145,10 @@ def main():
     if needed and subprocess.run([PYTHON, "-c", f"import {needed[0]}"], stderr=subprocess.DEVNULL, check=False).returncode:
         print(f"skipped: apt-get install python3-{needed[0]}")
         return SKIPPED
+    if stage:
+        deaf = Deaf()
+        check_gives_up([program, deaf.port], True)
+        check_gives_up([PYTHON, str(python), deaf.port], False)
     server, port = start(stage[0]) if stage else (None, None)
     arguments = [port] if port else []
     commands = [[program, *arguments], [PYTHON, str(python), *arguments]]

@@ -1,10 +1,10 @@
-"""What scripts/bench says under its tables: which goals were missed, and why, where that is known."""
+"""What scripts/measure/bench says under its tables: which goals were missed, and why, where that is known."""
 
 import sys
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "measure"))
 import bench
 
 

@@ -1,4 +1,4 @@
-"""What scripts/hog-chart.py draws, and what it says when it cannot."""
+"""What scripts/measure/hog-chart.py draws, and what it says when it cannot."""
 
 import copy
 import json
@@ -9,7 +9,7 @@ import unittest
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-PROGRAM = Path(__file__).resolve().parents[2] / "scripts" / "hog-chart.py"
+PROGRAM = Path(__file__).resolve().parents[2] / "scripts" / "measure" / "hog-chart.py"
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -1,4 +1,4 @@
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 
 #include <doctest/doctest.h>
 

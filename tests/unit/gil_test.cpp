@@ -1,4 +1,4 @@
-#include "common/wait/gil.hpp"
+#include "common/compute/gil.hpp"
 
 #include "tests/harness.hpp"
 

@@ -1,15 +1,18 @@
 #include "common/green/hub.hpp"
 #include "common/green/socket.hpp"
 #include "common/green/tools.hpp"
+#include "tests/harness.hpp"
 
-#include <asio/local/connect_pair.hpp>
 #include <doctest/doctest.h>
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -61,6 +64,25 @@ std::exception_ptr error(const char* what)
     return std::make_exception_ptr(std::runtime_error(what));
 }
 
+// A program whose stderr can be looked at: this one, before it has come to doctest.
+constexpr const char* reporting = "GREEN_TEST_REPORTING";
+[[maybe_unused]] const bool no_report = [] {
+    if (::getenv(reporting) != nullptr) {
+        green::Event never;
+        const green::Thread killed = green::spawn([&] { never.wait(); });
+        const std::vector<green::Thread> threads{
+            green::spawn([] { throw std::runtime_error("a test throws this"); }),
+            green::spawn([] { throw 42; }), green::spawn([&] {
+                const green::Timeout timeout(1ms);
+                never.wait();
+            }),
+            green::spawn([&] { killed.kill(); })};
+        green::joinall(threads);
+        ::_exit(0);
+    }
+    return true;
+}();
+
 }  // namespace
 
 TEST_CASE("green: a spawned thread runs when the one that has spawned it waits, in their order")
@@ -108,6 +130,17 @@ TEST_CASE("green: an exception that nobody catches ends its thread and nobody el
     CHECK(good_has_run);
     CHECK_THROWS_WITH(std::rethrow_exception(bad.error()), "a test throws this");
     CHECK_FALSE(good.error());
+}
+
+TEST_CASE("green: what ends a thread is reported in one line, unless it was killed")
+{
+    const auto ended = ground::test::run(
+        {.command = {"/proc/self/exe"}, .environment = {std::string(reporting) + "=1"}});
+    CHECK(ended.status == 0);
+    CHECK(ended.err ==
+          "A green thread has ended: a test throws this\n"
+          "A green thread has ended by an exception\n"
+          "A green thread has ended: timed out\n");
 }
 
 TEST_CASE("green: main is told when everybody waits for ever")
@@ -175,6 +208,54 @@ TEST_CASE("green: who is killed before the beginning never begins")
     CHECK(held.use_count() == 1);
 }
 
+TEST_CASE("green: a thread that ends by a kill while it waits for its turn is not run again")
+{
+    const green::Thread victim = green::spawn([] {
+        try {
+            green::sleep(forever);
+        } catch (const std::runtime_error&) {
+            green::sleep(0s);  // here the other one kills it
+        }
+    });
+    let_others_run();
+    const auto kill = [&](const char* why) { victim.kill(error(why)); };
+    const green::Thread one = green::spawn(kill, "one");
+    const green::Thread two = green::spawn(kill, "two");
+    one.join();
+    two.join();
+    CHECK_THROWS_WITH(std::rethrow_exception(victim.error()), "two");
+    let_others_run();
+}
+
+TEST_CASE("green: a thread that survives a kill waits again, as long as it has to")
+{
+    Trace trace;
+    green::Event event;
+    const green::Thread victim = green::spawn([&] {
+        for (const char* const what : {"first", "second"}) {
+            try {
+                green::sleep(what == std::string("first") ? forever : 0s);
+            } catch (const std::runtime_error&) {
+                trace.push_back(what);
+            }
+        }
+        static_cast<void>(green::within(forever, [&] { green::sleep(1ms); }));
+        trace.push_back("slept");
+        event.wait();
+        trace.push_back("woken");
+    });
+    let_others_run();
+    const auto kill = [&] { victim.kill(error("a warning")); };
+    const std::vector<green::Thread> killers{green::spawn(kill), green::spawn(kill)};
+    let_others_run();
+    CHECK(trace == Trace{"first", "second"});
+    green::sleep(10ms);
+    CHECK(trace == Trace{"first", "second", "slept"});
+    event.set();
+    green::joinall(killers);
+    CHECK(trace.back() == "woken");
+}
+
 TEST_CASE("green: who is killed while asleep, at a socket or in a join waits there no longer")
 {
     const Pair pair;
@@ -208,6 +289,31 @@ TEST_CASE("green: one waits for reading and another one for writing, but no two 
     CHECK_THROWS_AS(std::rethrow_exception(reader.error()), std::system_error);
 }
 
+TEST_CASE("green: a thread that was woken by a socket and does not read costs no CPU time")
+{
+    const Pair pair;
+    CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+    green::Hub::current().wait_for(pair.one.get(), Events::read);
+    const auto before = ground::test::thread_cpu_time();
+    green::sleep(300ms);
+    CHECK(ground::test::thread_cpu_time() - before < 150ms);
+    green::Hub::current().wait_for(pair.one.get(), Events::read);  // it is still ready
+}
+
+TEST_CASE("green: to wait for what can't be waited for throws, and leaves nothing behind")
+{
+    // epoll knows no regular files. (Without memory it refuses anything, in the same way.)
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
+    REQUIRE(file);
+    const int fd = ::fileno(file.get());
+    auto& hub = green::Hub::current();
+    CHECK_THROWS_AS(hub.wait_for(fd, Events::read), std::system_error);
+    CHECK_THROWS_AS(hub.wait_for(fd, Events::read), std::system_error);
+    green::Event never;
+    CHECK_THROWS_AS(never.wait(), green::LoopExit);  // nobody is left at a socket
+    hub.forget(fd);
+}
+
 TEST_CASE("green: an event wakes all who wait, and who comes later does not wait")
 {
     green::Event event;
@@ -228,6 +334,25 @@ TEST_CASE("green: an event wakes all who wait, and who comes later does not wait
     event.wait();
     event.clear();
     CHECK_FALSE(event.is_set());
+}
+
+TEST_CASE("green: an event that is cleared at once has woken all who waited")
+{
+    green::Event event;
+    int woken = 0;
+    const auto wait = [&] {
+        event.wait();
+        ++woken;
+    };
+    const std::vector<green::Thread> threads{green::spawn(wait), green::spawn(wait)};
+    let_others_run();
+    event.set();
+    event.clear();
+    const green::Thread late = green::spawn(wait);
+    let_others_run();
+    CHECK(woken == 2);
+    event.set();
+    late.join();
 }
 
 TEST_CASE("green: a semaphore lets as many in as it was told, in the order of their coming")
@@ -273,6 +398,63 @@ TEST_CASE("green: who is killed when the semaphore has just become free for him 
     CHECK(second_has_it);
 }
 
+TEST_CASE(
+    "green: what is released is for the first who waits, not for who comes before that one runs")
+{
+    green::Semaphore semaphore(0);
+    Trace trace;
+    const auto take = [&](const std::string& name) {
+        semaphore.acquire();
+        trace.push_back(name);
+    };
+    std::vector<green::Thread> threads{green::spawn(take, "a"), green::spawn(take, "b")};
+    let_others_run();
+    semaphore.release();
+    CHECK_FALSE(semaphore.try_acquire());
+    threads.push_back(green::spawn(take, "c"));
+    let_others_run();
+    CHECK(trace == Trace{"a"});
+    semaphore.release();
+    semaphore.release();
+    green::joinall(threads);
+    CHECK(trace == Trace{"a", "b", "c"});
+    semaphore.release();
+    CHECK(semaphore.try_acquire());  // nobody waits: it is free
+    CHECK_FALSE(semaphore.try_acquire());
+}
+
+TEST_CASE("green: a semaphore that was meant for one who is killed is free again")
+{
+    green::Semaphore semaphore(0);
+    const green::Thread only = green::spawn([&] { semaphore.acquire(); });
+    let_others_run();
+    semaphore.release();
+    only.kill();
+    CHECK(semaphore.try_acquire());
+}
+
+TEST_CASE("green: a thread that takes its lock again and again does not keep the others out")
+{
+    green::Lock lock;
+    bool stop = false;
+    Trace trace;
+    const green::Thread greedy = green::spawn([&] {
+        for (int i = 0; i < 100 && !stop; ++i) {
+            const std::lock_guard guard(lock);
+            trace.push_back("greedy");
+            green::sleep(0s);
+        }
+    });
+    const green::Thread other = green::spawn([&] {
+        const std::lock_guard guard(lock);
+        trace.push_back("other");
+        stop = true;
+    });
+    greedy.join();
+    other.join();
+    CHECK(trace == Trace{"greedy", "other", "greedy"});
+}
+
 TEST_CASE("green: a lock works with std::lock_guard, across a wait")
 {
     green::Lock lock;
@@ -307,6 +489,45 @@ TEST_CASE("green: a queue keeps the order, and who finds it empty waits")
     queue.put(3);
     reader.join();
     CHECK(got == std::vector{1, 2, 3});
+}
+
+TEST_CASE(
+    "green: an item is for the first who waits for one, and for the next if that one is killed")
+{
+    green::Queue<int> queue;
+    Trace trace;
+    const auto take = [&](const std::string& name) {
+        trace.push_back(name + std::to_string(queue.get()));
+    };
+    const green::Thread a = green::spawn(take, "a");
+    const green::Thread b = green::spawn(take, "b");
+    let_others_run();
+    queue.put(1);
+    CHECK_FALSE(queue.try_get());
+    CHECK(queue.empty());
+    a.kill();
+    b.join();
+    CHECK(trace == Trace{"b1"});
+    const green::Thread c = green::spawn(take, "c");
+    let_others_run();
+    queue.put(2);
+    c.kill();
+    CHECK(queue.size() == 1);
+    CHECK(queue.try_get() == 2);
+}
+
+TEST_CASE("green: room in a queue is for the first who waits for it")
+{
+    green::Queue<int> queue(1);
+    queue.put(1);
+    const green::Thread writer = green::spawn([&] { queue.put(2); });
+    let_others_run();
+    CHECK(queue.get() == 1);
+    CHECK_FALSE(queue.try_put(3));
+    CHECK(queue.full());
+    writer.join();
+    CHECK(queue.get() == 2);
+    CHECK(queue.try_put(3));
 }
 
 TEST_CASE("green: a bounded queue never holds more, and who finds it full waits")

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -40,26 +42,70 @@ Value up(Value value = {}) { return Greenlet::current().parent()->switch_to(std:
 
 int as_int(const Value& value) { return std::any_cast<int>(value); }
 
-// Uses so many kilobytes of stack.
-[[gnu::noinline]] int deep(unsigned kilobytes)  // NOLINT(misc-no-recursion)
+// Uses so many kilobytes of stack. Each call looks into its caller's frame when it returns: so
+// no compiler can make a loop of it.
+[[gnu::noinline]] int deep(unsigned kilobytes,  // NOLINT(misc-no-recursion)
+                           const volatile char* caller = nullptr)
 {
     volatile char frame[1024];
     frame[0] = static_cast<char>(kilobytes);
     frame[1023] = static_cast<char>(kilobytes);
-    return kilobytes == 0 ? 0 : deep(kilobytes - 1) + (frame[0] == frame[1023] ? 1 : 0);
+    const int below = kilobytes == 0 ? 0 : deep(kilobytes - 1, frame);
+    return below + (caller == nullptr || frame[0] != *caller ? 1 : 0);
 }
 
-// doctest takes SIGSEGV for itself, so the program that overflows a stack is this one before it has
-// come to doctest.
-constexpr const char* overflow = "GREENLET_TEST_OVERFLOW";
-[[maybe_unused]] const bool no_overflow = [] {
-    if (::getenv(overflow) != nullptr) {
-        Greenlet greenlet([] { deep(10'000); });
-        greenlet.switch_to();
+// doctest takes SIGSEGV for itself, so the program that ends by it is this one before it has come
+// to doctest. How it ends is in the environment.
+constexpr const char* ending = "GREENLET_TEST_ENDING";
+[[maybe_unused]] const bool no_ending = [] {
+    if (const char* const value = ::getenv(ending)) {
+        const std::string_view how = value;
+        const auto overflow = [] {
+            Greenlet greenlet([] { deep(10'000); });
+            greenlet.switch_to();
+        };
+        if (how == "overflow") {
+            overflow();
+        } else if (how == "overflow in another thread") {
+            Greenlet greenlet([] {});
+            std::thread(overflow).join();
+        } else if (how == "sent") {
+            Greenlet greenlet([] {});
+            greenlet.switch_to();
+            ::kill(::getpid(), SIGSEGV);
+        }
         ::_exit(0);
     }
     return true;
 }();
+
+ground::test::Outcome end_by(const std::string& how)
+{
+    return ground::test::run(
+        {.command = {"/proc/self/exe"},
+         // What a sanitizer has to say of it is not for its log: there it would be a finding.
+         .environment = {std::string(ending) + "=" + how, "ASAN_OPTIONS=", "TSAN_OPTIONS="}});
+}
+
+// Splits the mapping at this address into as many as the kernel allows, and joins a few again.
+void leave_no_room_for_mappings()
+{
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    constexpr std::size_t pages = 4'000'000;  // only reserved
+    void* const all = ::mmap(nullptr, pages * page, PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    std::size_t split = 1;
+    const auto protect = [&](std::size_t number, int how) {
+        return ::mprotect(static_cast<char*>(all) + number * page, page, how) == 0;
+    };
+    while (split < pages && protect(split, PROT_READ)) {
+        split += 2;
+    }
+    for (int i = 0; i < 20; ++i) {
+        split -= 2;
+        protect(split, PROT_NONE);
+    }
+}
 
 std::exception_ptr error(const char* what)
 {
@@ -434,11 +480,13 @@ TEST_CASE(
     // In a process of its own: the list of mappings is full afterwards.
     const pid_t child = ::fork();
     if (child == 0) {
+        leave_no_room_for_mappings();
         std::vector<std::unique_ptr<Greenlet>> greenlets;
         try {
-            for (;;) {
+            while (greenlets.size() < 200) {
                 greenlets.push_back(std::make_unique<Greenlet>([] {}));
             }
+            ::_exit(3);  // without guards they are one mapping
         } catch (const std::system_error& e) {
             ::_exit(e.code().value() == ENOMEM ? 0 : 1);
         } catch (...) {
@@ -453,16 +501,24 @@ TEST_CASE(
 
 TEST_CASE("greenlet: who calls too deep hits the guard page, and the end says why")
 {
-    const auto ended = ground::test::run(
-        {.command = {"/proc/self/exe"},
-         // What a sanitizer has to say of it is not for its log: there it would be a finding.
-         .environment = {std::string(overflow) + "=1", "ASAN_OPTIONS=", "TSAN_OPTIONS="}});
-    CAPTURE(ended.err);
-    if (ground::sanitizers::present) {
-        CHECK(ended.status != 0);
-    } else {
-        CHECK(ended.status == -SIGSEGV);
-        CHECK(ended.err.starts_with("Stack overflow: a greenlet has 256 KiB; "));
-        CHECK(ended.err.find('\n') == ended.err.size() - 1);
+    for (const char* const where : {"overflow", "overflow in another thread"}) {
+        CAPTURE(where);
+        const auto ended = end_by(where);
+        CAPTURE(ended.err);
+        if (ground::sanitizers::present) {
+            CHECK(ended.status != 0);
+        } else {
+            CHECK(ended.status == -SIGSEGV);
+            CHECK(ended.err.starts_with("Stack overflow: a greenlet has 256 KiB; "));
+            CHECK(ended.err.find('\n') == ended.err.size() - 1);
+        }
     }
+}
+
+TEST_CASE("greenlet: a SIGSEGV that was sent ends the program at once, and says nothing of stacks" *
+          doctest::skip(ground::sanitizers::present))
+{
+    const auto ended = end_by("sent");
+    CHECK(ended.status == -SIGSEGV);
+    CHECK(ended.err == "");
 }

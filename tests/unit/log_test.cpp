@@ -1,7 +1,7 @@
 // The log has one stderr in the life of a process, so each of these logs in a child.
 #include "common/server/log.hpp"
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>

@@ -1,7 +1,7 @@
 // Pools are tested in a program of their own: ProcessPool must be made while there are no threads.
+#include "common/base/descriptor.hpp"
 #include "common/compute/process_pool.hpp"
 #include "common/compute/thread_pool.hpp"
-#include "common/server/descriptor.hpp"
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>

@@ -5,8 +5,12 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 
+#include <atomic>
 #include <csignal>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <thread>
@@ -14,6 +18,19 @@
 
 using namespace ground;
 using namespace std::chrono_literals;
+
+namespace {
+
+int calls_of_epoll_ctl = 0;
+
+}  // namespace
+
+// The selector's, in this program.
+extern "C" int epoll_ctl(int epoll, int operation, int fd, epoll_event* event) noexcept
+{
+    ++calls_of_epoll_ctl;
+    return static_cast<int>(::syscall(SYS_epoll_ctl, epoll, operation, fd, event));
+}
 
 namespace {
 
@@ -81,6 +98,52 @@ TEST_CASE("selector: modify() counts from the next select() on, also from and to
     CHECK(ready(selector) == "A:w");
     selector.modify(a.fd(), Events::none);
     CHECK(ready(selector) == "");
+}
+
+TEST_CASE("selector: to stop waiting and to begin again costs no system call, unless it is ready")
+{
+    Pair a;
+    Pair other;
+    Selector<std::string> selector;
+    selector.register_fd(a.fd(), Events::read, "a");
+    selector.register_fd(other.fd(), Events::read, "other");
+    calls_of_epoll_ctl = 0;
+    for (int i = 0; i < 10; ++i) {
+        selector.modify(a.fd(), Events::none);
+        other.poke();
+        CHECK(ready(selector) == "other:r");
+        selector.modify(a.fd(), Events::read);
+    }
+    CHECK(calls_of_epoll_ctl == 0);
+    selector.modify(a.fd(), Events::none);
+    a.poke();
+    CHECK(ready(selector) == "other:r");  // the kernel has reported it, and now knows
+    CHECK(calls_of_epoll_ctl == 1);
+    CHECK(ready(selector) == "other:r");
+    CHECK(calls_of_epoll_ctl == 1);
+    selector.modify(a.fd(), Events::read);
+    CHECK(calls_of_epoll_ctl == 2);
+    CHECK(ready(selector) == "a:r other:r");
+}
+
+TEST_CASE("selector: what the kernel can't wait for is said at once, and select() goes on")
+{
+    // epoll knows no regular files. (Without memory it refuses anything, in the same way.)
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
+    REQUIRE(file);
+    const int fd = ::fileno(file.get());
+    Pair a;
+    a.poke();
+    Selector<std::unique_ptr<int>> selector;
+    selector.register_fd(a.fd(), Events::read, std::make_unique<int>(1));
+    selector.register_fd(fd, Events::none, std::make_unique<int>(2));
+    auto data = std::make_unique<int>(3);
+    CHECK_THROWS_AS(selector.modify(fd, Events::read, std::move(data)), std::system_error);
+    CHECK(data);  // NOLINT(bugprone-use-after-move): it has not been taken
+    CHECK(*selector.get_key(fd).data == 2);
+    CHECK(selector.get_key(fd).events == Events::none);
+    CHECK_FALSE(selector.select(0s).empty());
+    CHECK_NOTHROW(selector.unregister(fd));
 }
 
 TEST_CASE("selector: a connection that has broken is ready for whatever it is waited for")
@@ -254,6 +317,29 @@ TEST_CASE("selector: a signal does not end a select()")
     });
     CHECK(trace(selector.select()) == "a:r");
     static_cast<void>(std::signal(SIGUSR1, SIG_DFL));
+}
+
+TEST_CASE("selector: signals do not make the time of a select() longer")
+{
+    static std::atomic<int> signals;
+    static int bell;
+    const Descriptor owner(check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));
+    signals = 0;
+    bell = owner.get();
+    static_cast<void>(std::signal(SIGALRM, [](int) {
+        if (++signals == 1000) {
+            ::eventfd_write(bell, 1);  // at least five seconds have passed
+        }
+    }));
+    Selector<std::string> selector;
+    selector.register_fd(bell, Events::read, "bell");
+    const itimerval often{{0, 5'000}, {0, 5'000}};
+    ::setitimer(ITIMER_REAL, &often, nullptr);
+    CHECK(trace(selector.select(50ms)) == "");
+    const itimerval never{};
+    ::setitimer(ITIMER_REAL, &never, nullptr);
+    static_cast<void>(std::signal(SIGALRM, SIG_DFL));
+    CHECK(signals > 0);
 }
 
 TEST_CASE("selector: another thread ends a select() through an eventfd")

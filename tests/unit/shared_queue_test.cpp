@@ -1,7 +1,7 @@
 // The queue without its processes: who dies or stands still, and where, is for the test to say.
 #include "common/compute/shared_queue.hpp"
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 #include "tests/harness.hpp"
 
 #include <doctest/doctest.h>

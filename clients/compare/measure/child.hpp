@@ -10,7 +10,7 @@
 // system calls.)
 #pragma once
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <sys/types.h>
 

@@ -1,7 +1,7 @@
 #include "clients/compare/measure/scenarios.hpp"
 
 #include "clients/shared/histogram.hpp"
-#include "common/compute/fib.hpp"
+#include "common/server/fib.hpp"
 
 #include <fmt/format.h>
 

@@ -1,0 +1,117 @@
+// gil.hpp -- a global interpreter lock, as CPython has had it since 3.2 (Python/ceval_gil.h).
+//
+// One lock for all threads, and a holder that is asked to hand it over. Who wants it waits for one
+// switch interval; if nobody has let go of it meanwhile, the waiter sets the drop request. The
+// holder looks at that at every call of a function, lets go, and waits until somebody else has
+// taken the lock: without that it would often have it back before the other one has woken up.
+//
+// A thread that is about to block releases the lock first and takes it again afterwards. If another
+// thread wants to compute, it has the lock by then, and taking it again costs a whole switch
+// interval. (Not if the call returns before the other thread has woken up, as a send() mostly
+// does.) That gap is the convoy effect.
+#pragma once
+
+#include "common/server/fib.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <stop_token>
+#include <utility>
+
+namespace ground {
+
+class Gil {
+  public:
+    // A thread as the lock knows it; CPython's PyThreadState. Every thread that wants the lock has
+    // one of its own, and only that thread calls its members.
+    class Thread {
+      public:
+        explicit Thread(Gil& gil) noexcept : gil_(gil), id_(++gil.last_id_) {}
+        Thread(const Thread&) = delete;
+        Thread& operator=(const Thread&) = delete;
+
+        // Waits for the lock. Returns false, without the lock, if a stop is requested first.
+        bool take(const std::stop_token& stop = {});
+
+        // Lets go of the lock. If somebody has asked for it, waits until somebody has taken it.
+        void drop();
+
+        // To be called now and then while computing, with the lock held.
+        void drop_if_asked()
+        {
+            if (gil_.drop_request_.load(std::memory_order_relaxed)) {
+                drop();
+                take();
+            }
+        }
+
+        // What f(n) is, computed as an interpreter does it, with the lock held: between any two
+        // calls of a function it looks whether another thread wants to be let in.
+        Number interpret(FibFunction f, unsigned n, Here here = Here::at())
+        {
+            const observe::Seam seam(observe::computes, observe::whoever_runs, here, n);
+            return evaluate(f.plain(), n);
+        }
+
+        // Calls f() without the lock: what Python does around every call that may block.
+        template <typename F>
+        auto without_lock(F f)
+        {
+            drop();
+            const Retake retake(*this);
+            return f();
+        }
+
+      private:
+        struct Retake {
+            explicit Retake(Thread& t) noexcept : thread(t) {}
+            ~Retake() { thread.take(); }
+            Retake(const Retake&) = delete;
+            Retake& operator=(const Retake&) = delete;
+            Thread& thread;
+        };
+
+        Number evaluate(FibFunction::Plain f, unsigned n);
+
+        Gil& gil_;
+        const std::uint64_t id_;  // not an address: those are used again, and shared by fibres
+    };
+
+    // Holds the lock for as long as it lives, like a std::lock_guard.
+    class Guard {
+      public:
+        explicit Guard(Thread& thread) : thread_(thread) { thread_.take(); }
+        ~Guard() { thread_.drop(); }
+        Guard(const Guard&) = delete;
+        Guard& operator=(const Guard&) = delete;
+
+      private:
+        Thread& thread_;
+    };
+
+    explicit Gil(std::chrono::microseconds switch_interval) noexcept : interval_(switch_interval) {}
+    Gil(const Gil&) = delete;
+    Gil& operator=(const Gil&) = delete;
+
+    // Whether somebody has asked the holder for the lock.
+    [[nodiscard]] bool drop_requested() const noexcept { return drop_request_; }
+
+  private:
+    const std::chrono::microseconds interval_;
+    std::atomic<std::uint64_t> last_id_{0};
+    std::atomic<bool> drop_request_{false};
+
+    std::mutex mutex_;                  // guards the next three
+    std::condition_variable unlocked_;  // notified when locked_ has become false
+    bool locked_ = false;
+    std::uint64_t switch_number_ = 0;  // how often the lock has gone from one thread to another
+
+    std::mutex switch_mutex_;           // guards the next two; locked after mutex_ if both are
+    std::condition_variable switched_;  // notified when the lock has been taken
+    std::uint64_t last_holder_ = 0;
+};
+
+}  // namespace ground

@@ -1,0 +1,70 @@
+// trying.hpp -- what all hooks do that read, write, accept or connect: try it without waiting, and
+// if it would have to wait, let others run until epoll says that another try is worth it.
+//
+// A program without a second thread, and a signal's handler, are passed through.
+#pragma once
+
+#include "common/monkey/green.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+namespace green {
+
+// What a function does that waits for as long as it takes.
+template <typename Try, typename Wait>
+long try_and_wait(int fd, Nanoseconds File::*timeout, Wait wait, Try attempt) noexcept
+{
+    begin_to_wait();
+    File* const known = file(fd);
+    Nanoseconds deadline = 0;  // not known yet
+    for (;;) {
+        const long result = attempt();
+        if (result != -EAGAIN || known == nullptr) {
+            take_turns();
+            return result;
+        }
+        learn(fd, *known);
+        if (known->nonblocking) {
+            take_turns();
+            return result;
+        }
+        if (deadline == 0) {
+            const Nanoseconds limit = known->*timeout;
+            deadline = limit == never ? never : after(limit);
+        }
+        if (const int error = wait(fd, *known, deadline)) {
+            return -error;
+        }
+    }
+}
+
+template <typename Try>
+long receive(int fd, Try attempt) noexcept
+{
+    return try_and_wait(fd, &File::receive_timeout, wait_readable, attempt);
+}
+
+// Pipes, terminals and the like: there is no flag to try with, so look first.
+inline bool is_ready(int fd, short events) noexcept
+{
+    pollfd entry{fd, events, 0};
+    return green_system_call(SYS_poll, &entry, 1L, 0L) != 0;
+}
+
+// These return like system calls.
+long receive_into(int fd, void* data, size_t size, int flags, void* from, void* from_size) noexcept;
+long send_from(int fd, const void* data, size_t size, int flags, const void* to,
+               long to_size) noexcept;
+long send_message(int fd, const msghdr* message, int flags) noexcept;
+
+// Whether a function that has done a part of its work is to wait until it can do the rest.
+bool wants_to_wait(int fd) noexcept;
+
+[[noreturn]] inline void buffer_too_small() noexcept
+{
+    reinterpret_cast<void (*)()>(real("__chk_fail"))();
+    __builtin_unreachable();
+}
+
+}  // namespace green

@@ -1,0 +1,412 @@
+#include "watchdog.hpp"
+
+#include "common/server/descriptor.hpp"
+#include "harness.hpp"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+#include <vector>
+
+namespace ground::test {
+
+namespace {
+
+using std::chrono::seconds;
+using Clock = std::chrono::steady_clock;  // the same in all processes
+
+// A wait may take `patience`, and there may be something before it.
+constexpr seconds time_for_a_test_case = 2 * patience;
+
+// After so many waits in vain the rest of a suite tells nothing more, and each takes `patience`.
+constexpr int enough_in_vain = 3;
+
+// What the child tells the watchdog. The words are written by one thread, and read when that has
+// written nothing for a long time.
+struct Shared {
+    std::atomic<Clock::rep> began;     // of the test case
+    std::atomic<Clock::rep> deadline;  // 0: there was none yet
+    std::array<char, 256> test_case;
+    std::array<char, 512> waits_for;
+};
+Shared* shared = nullptr;  // nothing if nobody watches
+
+int times_in_vain = 0;
+
+void copy(std::string_view text, char* to, std::size_t size)
+{
+    const std::size_t length = std::min(text.size(), size - 1);
+    std::memcpy(to, text.data(), length);
+    to[length] = '\0';
+}
+
+std::string first_line_of(const std::string& path)
+{
+    std::ifstream file(path);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+// Arguments, or the name of a kernel's or a dying process.
+std::string command_of(pid_t pid)
+{
+    std::string words = first_line_of(fmt::format("/proc/{}/cmdline", pid));
+    if (words.empty()) {
+        return fmt::format("[{}]", first_line_of(fmt::format("/proc/{}/comm", pid)));
+    }
+    std::replace(words.begin(), words.end(), '\0', ' ');
+    words.pop_back();
+    // The programs' folder is the same for all.
+    const auto slash = words.substr(0, words.find(' ')).find_last_of('/');
+    return slash == std::string::npos ? words : words.substr(slash + 1);
+}
+
+// Those that wait, and what their first argument is.
+enum class First { nothing, descriptor };
+struct Call {
+    long number;
+    std::string_view name;
+    First first;
+};
+constexpr std::array<Call, 26> calls{{
+    {SYS_accept, "accept", First::descriptor},
+    {SYS_accept4, "accept4", First::descriptor},
+    {SYS_clock_nanosleep, "clock_nanosleep", First::nothing},
+    {SYS_connect, "connect", First::descriptor},
+    {SYS_epoll_pwait, "epoll_pwait", First::descriptor},
+#ifdef SYS_epoll_wait
+    {SYS_epoll_wait, "epoll_wait", First::descriptor},
+#else
+    {-2, "", First::nothing},
+#endif
+    {SYS_futex, "futex", First::nothing},
+    {SYS_io_uring_enter, "io_uring_enter", First::descriptor},
+    {SYS_nanosleep, "nanosleep", First::nothing},
+#ifdef SYS_poll
+    {SYS_poll, "poll", First::nothing},
+    {SYS_select, "select", First::nothing},
+    {SYS_pause, "pause", First::nothing},
+#else
+    {-2, "", First::nothing},
+    {-2, "", First::nothing},
+    {-2, "", First::nothing},
+#endif
+    {SYS_ppoll, "ppoll", First::nothing},
+    {SYS_pselect6, "pselect6", First::nothing},
+    {SYS_read, "read", First::descriptor},
+    {SYS_readv, "readv", First::descriptor},
+    {SYS_recvfrom, "recvfrom", First::descriptor},
+    {SYS_recvmsg, "recvmsg", First::descriptor},
+    {SYS_restart_syscall, "restart_syscall", First::nothing},
+    {SYS_rt_sigtimedwait, "rt_sigtimedwait", First::nothing},
+    {SYS_sendmsg, "sendmsg", First::descriptor},
+    {SYS_sendto, "sendto", First::descriptor},
+    {SYS_wait4, "wait4", First::nothing},
+    {SYS_waitid, "waitid", First::nothing},
+    {SYS_write, "write", First::descriptor},
+    {SYS_writev, "writev", First::descriptor},
+}};
+
+// What a thread is doing: its system call, with the file that it is about; else where the kernel
+// says that it sleeps.
+std::string deed_of(pid_t pid, pid_t thread)
+{
+    const std::string folder = fmt::format("/proc/{}/task/{}/", pid, thread);
+    std::istringstream words(first_line_of(folder + "syscall"));
+    std::string number;
+    std::string first;
+    words >> number >> first;
+    if (number == "running") {
+        return "runs";
+    }
+    const auto call = std::find_if(calls.begin(), calls.end(), [&](const Call& one) {
+        return std::to_string(one.number) == number;
+    });
+    if (call == calls.end()) {
+        const std::string where = first_line_of(folder + "wchan");
+        return number.empty() ? fmt::format("in {}", where.empty() ? "?" : where)
+                              : fmt::format("in system call {}", number);
+    }
+    if (call->first == First::nothing) {
+        return fmt::format("in {}()", call->name);
+    }
+    const auto descriptor = std::strtoul(first.c_str(), nullptr, 16);
+    std::array<char, 200> target{};
+    const std::string link = fmt::format("/proc/{}/fd/{}", pid, descriptor);
+    if (::readlink(link.c_str(), target.data(), target.size() - 1) == -1) {
+        return fmt::format("in {}({})", call->name, descriptor);
+    }
+    return fmt::format("in {}({}: {})", call->name, descriptor, target.data());
+}
+
+// All of this test's, and no others: what a process has started and what that has started, also
+// if its parents have died, since each program of a test has a session of its own.
+std::vector<ProcessInfo> family_of(pid_t root)
+{
+    std::vector<ProcessInfo> all = descendants_of(root);
+    std::set<pid_t> known{root};
+    std::set<pid_t> sessions;
+    for (const ProcessInfo& process : all) {
+        known.insert(process.pid);
+        if (process.session == process.pid) {
+            sessions.insert(process.session);
+        }
+    }
+    for (const ProcessInfo& process : processes()) {
+        if (sessions.contains(process.session) && known.insert(process.pid).second) {
+            all.push_back(process);
+        }
+    }
+    return all;
+}
+
+// A file of sockets in this namespace, as rows of who waits for whom would be too long: those with
+// bytes that nobody has read.
+std::string unread_bytes()
+{
+    std::string text;
+    int rows = 0;
+    std::ifstream file("/proc/net/tcp");
+    for (std::string line; std::getline(file, line);) {
+        std::istringstream fields(line);
+        std::string number, local, remote, state, queues;
+        if (!(fields >> number >> local >> remote >> state >> queues) || number == "sl") {
+            continue;
+        }
+        const auto port = [](const std::string& address) {
+            return std::strtoul(address.substr(address.find(':') + 1).c_str(), nullptr, 16);
+        };
+        const auto unread = std::strtoul(queues.substr(queues.find(':') + 1).c_str(), nullptr, 16);
+        if (unread > 0 && ++rows <= 10) {
+            text += fmt::format("  {} {} at port {}, from {}\n", unread,
+                                state == "0A" ? "clients that nobody has accepted" : "bytes unread",
+                                port(local), port(remote));
+        }
+    }
+    return rows > 10 ? text + fmt::format("  and {} more like these\n", rows - 10) : text;
+}
+
+void tell(std::string_view text)
+{
+    std::fflush(stdout);
+    std::fwrite(text.data(), 1, text.size(), stderr);
+    std::fflush(stderr);
+}
+
+// Called by the watchdog, of a child that has not ended in time.
+void end(pid_t child)
+{
+    const std::string waits_for(shared->waits_for.data());
+    const auto taken = Clock::now().time_since_epoch() - Clock::duration(shared->began.load());
+    tell(fmt::format("\nwatchdog: the test case \"{}\" has not ended in {} s{}\n{}",
+                     shared->test_case.data(), taken / seconds(1),
+                     waits_for.empty() ? "" : "; it waits for: " + waits_for,
+                     where_everybody_stands(child)));
+    const auto family = family_of(child);
+    ::kill(child, SIGKILL);
+    for (const ProcessInfo& process : family) {
+        ::kill(process.pid, SIGKILL);
+    }
+}
+
+int watch(pid_t child)
+{
+    const Descriptor process(
+        check(static_cast<int>(::syscall(SYS_pidfd_open, child, 0U)), "pidfd_open"));
+    bool killed = false;
+    pollfd ended{process.get(), POLLIN, 0};
+    for (;;) {
+        const auto deadline = shared->deadline.load();
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+            Clock::duration(deadline) - Clock::now().time_since_epoch());
+        if (deadline != 0 && left.count() <= 0 && !killed) {
+            end(child);
+            killed = true;
+        }
+        // Without a test case, and after its end, there is nothing but to look again.
+        const bool runs = deadline != 0 && !killed;
+        const int timeout =
+            runs ? static_cast<int>(std::max<std::int64_t>(left.count(), 0)) + 1 : 1000;
+        if (::poll(&ended, 1, timeout) == 1) {
+            break;
+        }
+    }
+    int status = 0;
+    check(::waitpid(child, &status, 0), "waitpid");
+    if (killed) {
+        return 1;
+    }
+    if (WIFSIGNALED(status)) {
+        // Whoever waits for this process shall see the same: a shell ends its loop after Ctrl-C.
+        ::signal(WTERMSIG(status), SIG_DFL);
+        ::raise(WTERMSIG(status));
+        return 1;
+    }
+    return WEXITSTATUS(status);
+}
+
+// Tells the watchdog which test case runs. After too many waits in vain the next one does not.
+class Reporter : public doctest::IReporter {
+  public:
+    explicit Reporter(const doctest::ContextOptions& /*unused*/) {}
+
+    void test_case_start(const doctest::TestCaseData& test) override
+    {
+        if (times_in_vain >= enough_in_vain) {
+            tell(fmt::format("watchdog: {} waits were in vain; the suite ends before \"{}\"\n",
+                             times_in_vain, test.m_name));
+            std::_Exit(1);
+        }
+        if (shared != nullptr) {
+            copy(test.m_name, shared->test_case.data(), shared->test_case.size());
+            const auto now = Clock::now().time_since_epoch();
+            shared->began = now.count();
+            shared->deadline = (now + time_for_a_test_case).count();
+        }
+    }
+    void test_run_start() override {}
+    void test_run_end(const doctest::TestRunStats& /*unused*/) override {}
+    void test_case_reenter(const doctest::TestCaseData& /*unused*/) override {}
+    void test_case_end(const doctest::CurrentTestCaseStats& /*unused*/) override {}
+    void test_case_skipped(const doctest::TestCaseData& /*unused*/) override {}
+    void report_query(const doctest::QueryData& /*unused*/) override {}
+    void test_case_exception(const doctest::TestCaseException& /*unused*/) override {}
+    void subcase_start(const doctest::SubcaseSignature& /*unused*/) override {}
+    void subcase_end() override {}
+    void log_assert(const doctest::AssertData& /*unused*/) override {}
+    void log_message(const doctest::MessageData& /*unused*/) override {}
+};
+
+REGISTER_LISTENER("watchdog", 1, Reporter);
+
+bool debugged()
+{
+    std::ifstream file("/proc/self/status");
+    for (std::string line; std::getline(file, line);) {
+        if (line.starts_with("TracerPid:")) {
+            return line.find_first_of("123456789") != std::string::npos;
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
+int watched(const std::function<int()>& tests)
+{
+    if (debugged()) {
+        return tests();
+    }
+    void* const memory =
+        ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return tests();
+    }
+    shared = new (memory) Shared{};
+    const pid_t watchdog = ::getpid();
+    const pid_t child = check(::fork(), "fork");
+    if (child != 0) {
+        ::signal(SIGINT, SIG_IGN);  // from a terminal it reaches both, and the child decides
+        return watch(child);
+    }
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != watchdog) {
+        ::_exit(1);  // it has died before the line above
+    }
+    return tests();
+}
+
+void allow_more_time(std::chrono::milliseconds more)
+{
+    if (shared != nullptr) {
+        shared->deadline += Clock::duration(more).count();
+    }
+}
+
+Waiting::Waiting(std::string_view for_what)
+{
+    if (shared != nullptr) {
+        before_ = shared->waits_for.data();
+        copy(for_what, shared->waits_for.data(), shared->waits_for.size());
+    }
+}
+
+Waiting::~Waiting()
+{
+    if (shared != nullptr) {
+        copy(before_, shared->waits_for.data(), shared->waits_for.size());
+    }
+}
+
+void waited_in_vain(std::string_view for_what)
+{
+    if (++times_in_vain <= enough_in_vain) {
+        tell(fmt::format("\nwaited in vain for: {}\n{}", for_what,
+                         where_everybody_stands(::getpid())));
+    }
+}
+
+std::string where_everybody_stands(pid_t root)
+{
+    std::vector<ProcessInfo> all = family_of(root);
+    if (const auto info = process_info(root)) {
+        all.insert(all.begin(), *info);
+    }
+    // In the order in which they were found; what many processes have in common once.
+    std::vector<std::pair<std::string, std::vector<pid_t>>> processes;
+    for (const ProcessInfo& process : all) {
+        std::vector<std::pair<std::string, int>> threads;
+        for (const ProcessInfo& thread : threads_of(process.pid)) {
+            const std::string deed =
+                fmt::format("{} {}", thread.state, deed_of(process.pid, thread.pid));
+            const auto same = std::find_if(threads.begin(), threads.end(),
+                                           [&](const auto& other) { return other.first == deed; });
+            if (same == threads.end()) {
+                threads.emplace_back(deed, 1);
+            } else {
+                ++same->second;
+            }
+        }
+        std::string text = fmt::format("{}\n", command_of(process.pid).substr(0, 200));
+        for (const auto& [deed, count] : threads) {
+            text += count == 1 ? fmt::format("      {}\n", deed)
+                               : fmt::format("      {} threads: {}\n", count, deed);
+        }
+        const auto same = std::find_if(processes.begin(), processes.end(),
+                                       [&](const auto& other) { return other.first == text; });
+        if (same == processes.end()) {
+            processes.push_back({text, {process.pid}});
+        } else {
+            same->second.push_back(process.pid);
+        }
+    }
+    std::string text = "where everybody stands (state of each thread, and what it is in):\n";
+    for (const auto& [what, pids] : processes) {
+        const auto cpu = process_info(pids.front());
+        text += fmt::format("  {}{} (CPU {} ms): {}", pids.front(),
+                            pids.size() == 1 ? "" : fmt::format(" and {} more", pids.size() - 1),
+                            cpu ? cpu->cpu.count() : 0, what);
+    }
+    return text + unread_bytes();
+}
+
+}  // namespace ground::test
