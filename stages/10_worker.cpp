@@ -16,7 +16,6 @@
 
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 
 using namespace ground;
@@ -27,7 +26,7 @@ struct Worker {
     Options options;
     Bell bell;  // a number has been computed, or we are to end
     std::atomic<bool> ending{false};
-    bool has_begun = false;  // the broker once let us have the queue; from then on we come back
+    Attempts attempts{options.stage, options.broker};
 };
 
 // Computes on the other thread. This one comes back to the connection again and again: a worker
@@ -52,6 +51,8 @@ Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned 
     return number.result();
 }
 
+bool two_have_died_of(const Message& request) { return request.redelivered && request.attempt > 1; }
+
 Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Message& request)
 {
     Message reply;
@@ -59,7 +60,7 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
     reply.correlation_id = request.correlation_id;
     reply.type = "error";
     const auto n = parse_number<unsigned>(request.body);
-    if (request.redelivered && request.attempt > 1) {
+    if (two_have_died_of(request)) {
         reply.body = "worker died";
     } else if (!n || *n > fib_limit || (request.type != "fib" && request.type != "fib_fast")) {
         reply.body = "a worker was asked for what it does not know";
@@ -86,7 +87,7 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
 Message copy_for_a_second_attempt(const Worker& worker, const Message& request)
 {
     log("{}: fib({}) has been with a worker that is gone; it gets one more", worker.options.stage,
-        request.body);
+        printable(request.body, 20));
     Message copy = request;
     copy.routing_key = worker.options.broker.queue;
     copy.attempt = request.attempt + 1;
@@ -99,7 +100,7 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
     // One at a time. With more, a slow machine would sit on work that a fast one could do; the
     // price is that it waits for the next one while the acknowledgement travels.
     broker.consume(worker.options.broker.queue, 1);
-    worker.has_begun = true;
+    worker.attempts.succeeded();
     fmt::print("{} takes requests from '{}' at {}\n", worker.options.stage,
                worker.options.broker.queue, BrokerConnection::address(worker.options.broker));
     std::fflush(stdout);
@@ -120,9 +121,16 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
                                        : answer(worker, broker, thread, *request);
         // First the answer, then the acknowledgement. Until then the request is the broker's to
         // give to somebody else. The other way round, who dies in between takes the answer along.
+        // (Where two have died already it may be the answer that kills: RabbitMQ closes the
+        // connection of whoever answers to certain addresses. Then the request must be gone first.)
         broker.cork(true);
-        broker.publish(message);
-        broker.acknowledge(*request);
+        if (two_have_died_of(*request)) {
+            broker.acknowledge(*request);
+            broker.publish(message);
+        } else {
+            broker.publish(message);
+            broker.acknowledge(*request);
+        }
         broker.cork(false);
     }
 }
@@ -140,18 +148,12 @@ int main(int argc, char** argv)
         worker.bell.ring();
     });
     ThreadPool thread(1, fib);
-    Pauses pauses;
     while (!worker.ending) {
         try {
             BrokerConnection broker(worker.options.broker);
-            pauses = Pauses();
             work(worker, broker, thread);
         } catch (const BrokerError& error) {
-            log("{}: {}", about.name, error.what());
-            if (!worker.has_begun) {
-                return EXIT_FAILURE;
-            }
-            worker.bell.wait(pauses.next());
+            worker.bell.wait(worker.attempts.failed(error));
         }
     }
 }

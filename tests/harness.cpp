@@ -1,5 +1,6 @@
 #include "harness.hpp"
 
+#include "common/base/pipe.hpp"
 #include "stage.hpp"
 #include "watchdog.hpp"
 
@@ -58,18 +59,6 @@ bool wait_for_event(int fd, short events, const Deadline& deadline)
         }
         return check(ready, "poll") == 1;
     }
-}
-
-struct Pipe {
-    Descriptor read_end;
-    Descriptor write_end;
-};
-
-Pipe make_pipe()
-{
-    std::array<int, 2> ends{};
-    check(::pipe2(ends.data(), O_CLOEXEC), "pipe2");
-    return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
 // The names in a directory of /proc that are numbers.
@@ -316,9 +305,9 @@ bool become(int target, const Descriptor& stream) noexcept
 // memory is made ready before.
 Program::Program(const Start& start)
 {
-    Pipe in = make_pipe();
-    Pipe out = make_pipe();
-    Pipe err = make_pipe();
+    Pipe in;
+    Pipe out;
+    Pipe err;
     Descriptor child_out = open_stream(start.out, out);
     Descriptor child_err = open_stream(start.err, err);
     const auto pointers = [](std::vector<std::string>& words, char** more = nullptr) {

@@ -1,7 +1,8 @@
 #include "watchdog.hpp"
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 #include "harness.hpp"
+#include "silent_reporter.hpp"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -265,7 +266,7 @@ int watch(pid_t child)
 }
 
 // Tells the watchdog which test case runs. After too many waits in vain the next one does not.
-class Reporter : public doctest::IReporter {
+class Reporter : public SilentReporter {
   public:
     explicit Reporter(const doctest::ContextOptions& /*unused*/) {}
 
@@ -283,17 +284,6 @@ class Reporter : public doctest::IReporter {
             shared->deadline = (now + time_for_a_test_case).count();
         }
     }
-    void test_run_start() override {}
-    void test_run_end(const doctest::TestRunStats& /*unused*/) override {}
-    void test_case_reenter(const doctest::TestCaseData& /*unused*/) override {}
-    void test_case_end(const doctest::CurrentTestCaseStats& /*unused*/) override {}
-    void test_case_skipped(const doctest::TestCaseData& /*unused*/) override {}
-    void report_query(const doctest::QueryData& /*unused*/) override {}
-    void test_case_exception(const doctest::TestCaseException& /*unused*/) override {}
-    void subcase_start(const doctest::SubcaseSignature& /*unused*/) override {}
-    void subcase_end() override {}
-    void log_assert(const doctest::AssertData& /*unused*/) override {}
-    void log_message(const doctest::MessageData& /*unused*/) override {}
 };
 
 REGISTER_LISTENER("watchdog", 1, Reporter);

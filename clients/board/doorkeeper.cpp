@@ -1,6 +1,6 @@
 #include "clients/board/doorkeeper.hpp"
 
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <fcntl.h>
 #include <netinet/in.h>

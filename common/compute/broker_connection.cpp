@@ -1,11 +1,22 @@
 #include "common/compute/broker_connection.hpp"
 
+#include "common/server/log.hpp"
+
 #include <fmt/format.h>
 
+// Since 0.13 they are in a folder of their own, and the old ones only warn.
+#if __has_include(<rabbitmq-c/amqp.h>)
+#include <rabbitmq-c/amqp.h>
+#include <rabbitmq-c/framing.h>
+#include <rabbitmq-c/ssl_socket.h>
+#include <rabbitmq-c/tcp_socket.h>
+#else
 #include <amqp.h>
 #include <amqp_framing.h>
 #include <amqp_ssl_socket.h>
 #include <amqp_tcp_socket.h>
+#endif
+
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -113,6 +124,15 @@ class Address {
 
 }  // namespace
 
+std::string printable(std::string_view text, std::size_t longest)
+{
+    const bool cut = text.size() > longest;
+    std::string line(text.substr(0, longest));
+    std::replace_if(
+        line.begin(), line.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+    return cut ? line + "..." : line;
+}
+
 Bell::Bell() : eventfd_(check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")) {}
 
 void Bell::ring() const noexcept { ::eventfd_write(eventfd_.get(), 1); }
@@ -198,12 +218,17 @@ void BrokerConnection::Impl::open_socket()
     amqp_set_handshake_timeout(state, &patience);
     amqp_set_rpc_timeout(state, &patience);
     const int status = amqp_socket_open_noblock(socket, address.host(), address.port(), &patience);
-    if (status != AMQP_STATUS_OK) {
-        throw BrokerError(fmt::format(
-            "no broker at {}: {}; start one (scripts/broker does), or say where it is with "
-            "--broker amqp://user:password@host:port/vhost",
-            address.for_people(), amqp_error_string2(status)));
+    if (status == AMQP_STATUS_OK) {
+        return;
     }
+    const std::string why = fmt::format(
+        "no broker at {}: {}; start one (scripts/broker does), or say where it is with "
+        "--broker amqp://user:password@host:port/vhost",
+        address.for_people(), amqp_error_string2(status));
+    if (address.tls() && status != AMQP_STATUS_SOCKET_ERROR) {
+        throw BrokerError(why);  // a certificate, say: that does not mend itself
+    }
+    throw NoBroker(why);
 }
 
 void BrokerConnection::Impl::login()
@@ -238,17 +263,25 @@ void BrokerConnection::Impl::login()
             "rabbitmqctl add_vhost and set_permissions",
             address.for_people(), address.user(), address.vhost(), why.words));
     }
-    throw BrokerError(fmt::format("what is at {} does not speak to us as a broker does: {}",
-                                  address.for_people(), why.words));
+    const std::string what = fmt::format("what is at {} does not speak to us as a broker does: {}",
+                                         address.for_people(), why.words);
+    // A container's port accepts, and closes, before there is a broker in it.
+    if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION &&
+        (reply.library_error == AMQP_STATUS_CONNECTION_CLOSED ||
+         reply.library_error == AMQP_STATUS_SOCKET_ERROR)) {
+        throw NoBroker(what);
+    }
+    throw BrokerError(what);
 }
 
+// The queue itself is durable in any case: newer brokers (RabbitMQ 4.3) have no other queues that
+// several may use. Whether what is in it survives a restart is for each message to say.
 void BrokerConnection::Impl::declare(const BrokerOptions& options)
 {
     amqp_channel_open(state, channel);
     amqp_rpc_reply_t reply = amqp_get_rpc_reply(state);
     if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
-        amqp_queue_declare(state, channel, bytes(options.queue), 0, options.durable ? 1 : 0, 0, 0,
-                           amqp_empty_table);
+        amqp_queue_declare(state, channel, bytes(options.queue), 0, 1, 0, 0, amqp_empty_table);
         reply = amqp_get_rpc_reply(state);
     }
     if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
@@ -257,10 +290,9 @@ void BrokerConnection::Impl::declare(const BrokerOptions& options)
     const Closed why = why_failed(reply);
     if (why.code == AMQP_PRECONDITION_FAILED) {
         throw BrokerError(fmt::format(
-            "queue '{}' at {} is there and is {}durable; {} --durable, here or where it was made, "
-            "or take another --queue",
-            options.queue, address.for_people(), options.durable ? "not " : "",
-            options.durable ? "leave out" : "add"));
+            "queue '{}' at {} is there, and is another one than we need ({}); delete it "
+            "(rabbitmqctl delete_queue), or take another --queue",
+            options.queue, address.for_people(), why.words));
     }
     if (why.code == AMQP_ACCESS_REFUSED) {
         throw BrokerError(fmt::format(
@@ -464,7 +496,7 @@ std::optional<Message> BrokerConnection::next()
         for (const auto& entry :
              std::span(headers.entries, static_cast<std::size_t>(headers.num_entries))) {
             if (text(entry.key) == attempt_header && entry.value.kind == AMQP_FIELD_KIND_I32) {
-                message.attempt = entry.value.value.i32;
+                message.attempt = std::max(1, entry.value.value.i32);
             }
         }
     }
@@ -474,8 +506,10 @@ std::optional<Message> BrokerConnection::next()
     return message;
 }
 
-void BrokerConnection::wait(const Bell& bell) const
+void BrokerConnection::wait(const Bell& bell, Here here) const
 {
+    // Not a state in which a watcher could hold it up: heartbeats must not be forgotten.
+    const observe::Seam waiting(observe::idles, observe::this_thread, here);
     impl_->look = true;
     if (impl_->may_have_more()) {
         return;  // publish() may have read something when it was the turn of a heartbeat
@@ -488,13 +522,45 @@ void BrokerConnection::wait(const Bell& bell) const
     }
 }
 
-std::chrono::milliseconds Pauses::next()
+Attempts::Attempts(std::string who, const BrokerOptions& options)
+    : who_(std::move(who)), options_(options)
 {
+}
+
+std::chrono::milliseconds Attempts::failed(const BrokerError& error)
+{
+    if (!was_connected_ && dynamic_cast<const NoBroker*>(&error) == nullptr) {
+        log("{}: {}", who_, error.what());
+        std::_Exit(EXIT_FAILURE);  // there are other threads
+    }
+    if (std::exchange(connected_, false)) {
+        log("{}: lost the broker at {}: {}; trying again", who_,
+            BrokerConnection::address(options_), error.what());
+        said_.clear();
+    } else if (said_ != error.what()) {
+        said_ = error.what();
+        log("{}: {}; trying again", who_, said_);
+    }
+    if (!since_) {
+        since_ = Clock::now();
+    }
     static thread_local std::minstd_rand random(std::random_device{}());
     const auto longest =
         std::exchange(longest_, std::min(2 * longest_, std::chrono::milliseconds(5000)));
     return std::chrono::milliseconds(
         std::uniform_int_distribution<std::int64_t>(longest.count() / 2, longest.count())(random));
+}
+
+void Attempts::succeeded()
+{
+    connected_ = true;
+    longest_ = std::chrono::milliseconds(200);
+    if (since_) {
+        log("{}: {} the broker after {:.1f} s", who_, was_connected_ ? "back at" : "found",
+            std::chrono::duration<double>(Clock::now() - *since_).count());
+        since_.reset();
+    }
+    was_connected_ = true;
 }
 
 }  // namespace ground

@@ -9,9 +9,11 @@
 #pragma once
 
 #include "common/base/descriptor.hpp"
+#include "common/observe/seams.hpp"
 #include "common/server/options.hpp"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -45,6 +47,16 @@ class BrokerError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// There is no broker where it should be, or not yet: unlike being turned away, that may change.
+class NoBroker : public BrokerError {
+  public:
+    using BrokerError::BrokerError;
+};
+
+// What came through the queue, for a log or for a client: anybody may have written it. One line of
+// printable ASCII, and not more than so many characters.
+[[nodiscard]] std::string printable(std::string_view text, std::size_t longest = 200);
+
 // What travels. The names are AMQP's.
 struct Message {
     std::string routing_key;     // the queue that it goes to; empty once it has come
@@ -52,7 +64,7 @@ struct Message {
     std::string correlation_id;  // of the question, and of its answer
     std::string type;            // what the body is
     std::string body;
-    int attempt = 1;                          // a header of ours; see stages/10_worker.cpp
+    int attempt = 1;                          // a header of ours, 1 or more: see 10_worker.cpp
     std::chrono::milliseconds expiration{0};  // how long anybody waits for it; 0: for ever
     bool persistent = false;                  // survives a restart in a durable queue
 
@@ -99,20 +111,37 @@ class BrokerConnection {
 
     // Waits until something may have come, or the bell rings, but not for so long that heartbeats
     // would be forgotten. Silences the bell.
-    void wait(const Bell& bell) const;
+    void wait(const Bell& bell, Here here = Here::at()) const;
 
   private:
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };
 
-// How long to wait before the next attempt to connect: twice as long each time, up to 5 s. A random
-// part of it, so that all who have lost the same broker do not come back in the same moment.
-class Pauses {
+// The attempts to find a broker, or to come back to it. Says what is wrong, but not the same again
+// at each attempt; and how long it took.
+class Attempts {
   public:
-    [[nodiscard]] std::chrono::milliseconds next();
+    Attempts(std::string who, const BrokerOptions& options);
+
+    // If it has never been let in, and the broker turns it away, it says why, and the program ends
+    // with 1. Otherwise it returns how long to wait before the next: twice as long each time, up to
+    // 5 s. A random part of it, so that all who have lost the same broker do not come back in the
+    // same moment.
+    [[nodiscard]] std::chrono::milliseconds failed(const BrokerError& error);
+
+    // There is a connection.
+    void succeeded();
 
   private:
+    using Clock = std::chrono::steady_clock;
+
+    std::string who_;
+    BrokerOptions options_;
+    bool connected_ = false;
+    bool was_connected_ = false;
+    std::string said_;
+    std::optional<Clock::time_point> since_;  // the first that has failed
     std::chrono::milliseconds longest_{200};
 };
 

@@ -62,7 +62,7 @@ class BrokerPool final : public Pool {
 
     void run_connection(std::unique_ptr<BrokerConnection> connection);
     void talk(BrokerConnection& connection);
-    [[nodiscard]] std::unique_ptr<BrokerConnection> connect_again();
+    [[nodiscard]] std::unique_ptr<BrokerConnection> connect_again(const BrokerError& lost);
     [[nodiscard]] bool publish_what_waits(BrokerConnection& connection);
     void complete(const Message& reply);
     void fail_published(const std::string& why);
@@ -85,6 +85,7 @@ class BrokerPool final : public Pool {
     std::uint64_t next_to_publish_ = 1;
     std::size_t published_ = 0;  // of those in requests_
 
+    Attempts attempts_;  // the connection's thread's own
     std::thread connection_thread_;
     std::thread clock_thread_;
 };
@@ -115,9 +116,11 @@ std::exception_ptr error(const std::string& text)
 BrokerPool::BrokerPool(const Options& options)
     : stage_(options.stage),
       options_(options.broker),
-      request_type_(options.rules.fib == fib_fast ? "fib_fast" : "fib")
+      request_type_(options.rules.fib == fib_fast ? "fib_fast" : "fib"),
+      attempts_(options.stage, options.broker)
 {
     auto connection = connect(options_);
+    attempts_.succeeded();
     connection_thread_ = std::thread([this, connection = std::move(connection)]() mutable {
         run_connection(std::move(connection));
     });
@@ -193,11 +196,9 @@ void BrokerPool::run_connection(std::unique_ptr<BrokerConnection> connection)
             talk(*connection);
             return;
         } catch (const BrokerError& lost) {
-            log("{}: lost the broker at {}: {}", stage_, BrokerConnection::address(options_),
-                lost.what());
             fail_published("lost the broker, and perhaps the answer; ask again");
+            connection = connect_again(lost);
         }
-        connection = connect_again();
     }
 }
 
@@ -215,24 +216,18 @@ void BrokerPool::talk(BrokerConnection& connection)
 }
 
 // Returns nothing when the pool ends.
-std::unique_ptr<BrokerConnection> BrokerPool::connect_again()
+std::unique_ptr<BrokerConnection> BrokerPool::connect_again(const BrokerError& lost)
 {
-    const auto since = Clock::now();
-    Pauses pauses;
-    std::string said;
-    while (pause(pauses.next())) {
+    auto length = attempts_.failed(lost);
+    while (pause(length)) {
         try {
             auto connection = connect(options_);
-            log("{}: back at the broker after {:.1f} s", stage_,
-                std::chrono::duration<double>(Clock::now() - since).count());
+            attempts_.succeeded();
             const std::lock_guard lock(mutex_);
             connected_ = true;
             return connection;
         } catch (const BrokerError& still) {
-            if (said != still.what()) {  // not the same every few seconds
-                said = still.what();
-                log("{}: {}; trying again", stage_, said);
-            }
+            length = attempts_.failed(still);
         }
     }
     return nullptr;
@@ -304,7 +299,7 @@ void BrokerPool::complete(const Message& reply)
     if (reply.type == "result" && result) {
         promise->set_result(*result);
     } else if (reply.type == "error") {
-        promise->set_exception(error(reply.body));
+        promise->set_exception(error(printable(reply.body)));
     } else {
         promise->set_exception(error("a worker sent what is no answer"));
     }

@@ -1,5 +1,6 @@
 #include "common/compute/process_pool.hpp"
 
+#include "common/base/pipe.hpp"
 #include "common/compute/shared_queue.hpp"
 #include "common/server/log.hpp"
 
@@ -29,18 +30,6 @@ std::atomic<int> current_life{-1};
 std::atomic<pid_t> current_forker{-1};
 pid_t server = -1;                 // whose pool it is, for those who work in it
 std::atomic<bool> leaving{false};  // set by end_workers(): nobody is to be replaced any more
-
-struct Pipe {
-    Pipe()
-    {
-        int ends[2];
-        check(::pipe2(ends, O_CLOEXEC), "pipe2");
-        read = Descriptor(ends[0]);
-        write = Descriptor(ends[1]);
-    }
-    Descriptor read;
-    Descriptor write;
-};
 
 // Closes all descriptors from 3 on, but for two.
 void close_all_but(int one, int other) noexcept
@@ -279,14 +268,14 @@ void ProcessPool::start_forker()
 {
     Pipe life;
     Pipe bell;
-    check(::fcntl(bell.write.get(), F_SETFL, O_NONBLOCK), "fcntl");
+    check(::fcntl(bell.write_end.get(), F_SETFL, O_NONBLOCK), "fcntl");
     server = ::getpid();
     forker_ = check(::fork(), "fork");
     if (forker_ == 0) {
-        run_forker(*shared_, workers_, fib_, life.read.get(), bell.write.get());
+        run_forker(*shared_, workers_, fib_, life.read_end.get(), bell.write_end.get());
     }
-    life_ = std::move(life.write);
-    bell_ = std::move(bell.read);
+    life_ = std::move(life.write_end);
+    bell_ = std::move(bell.read_end);
     current_forker = forker_;
     current_life = life_.get();
 }

@@ -90,7 +90,8 @@ static_assert(sizeof(Place) == 64);
 
 // A change of state. Of a new line in the same state there is none: that is for the table alone.
 struct Event {
-    // Its number plus 1, written last; anything else: not written yet, or overwritten.
+    // Its number plus 1, written last; with this bit set while it is being written.
+    static constexpr std::uint64_t unfinished = std::uint64_t{1} << 63U;
     std::atomic<std::uint64_t> sequence;
     std::atomic<std::uint64_t> where;  // a Where; its time is the event's
     std::atomic<std::uint32_t> id;     // whose

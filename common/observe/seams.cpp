@@ -197,6 +197,24 @@ std::uint64_t where(State state, std::uint64_t line) noexcept
 
 // --- What happens
 
+// Makes this the place of this event, unless it is another's. Somebody may have been stopped, by
+// the kernel, before his event was whole, for so long that the ring has come round meanwhile: then
+// this one is lost, rather than both mixed. If he was killed his place is free again after some
+// rounds.
+bool take(Event& event, std::uint64_t number) noexcept
+{
+    constexpr std::uint64_t dead = 16 * most_events;
+    std::uint64_t before = event.sequence.load(memory_order_relaxed);
+    const std::uint64_t newest = before & ~Event::unfinished;
+    if (newest > number || (before != newest && number - newest < dead) ||
+        !event.sequence.compare_exchange_strong(before, (number + 1) | Event::unfinished,
+                                                memory_order_relaxed)) {
+        return false;
+    }
+    std::atomic_thread_fence(memory_order_release);
+    return true;
+}
+
 void tell(const Place& place, std::uint64_t where, std::uint32_t n) noexcept
 {
     const std::uint32_t id = place.id.load(memory_order_relaxed);
@@ -207,8 +225,9 @@ void tell(const Place& place, std::uint64_t where, std::uint32_t n) noexcept
     auto& ring = shared().ring;
     Event& event = ring[number % most_events];
     __builtin_prefetch(&ring[(number + 8) % most_events], 1);
-    event.sequence.store(0, memory_order_relaxed);
-    std::atomic_thread_fence(memory_order_release);
+    if (!take(event, number)) {
+        return;
+    }
     event.where.store(where, memory_order_relaxed);
     event.id.store(id, memory_order_relaxed);
     event.tid.store(me().tid, memory_order_relaxed);

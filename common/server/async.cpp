@@ -14,11 +14,6 @@
 
 namespace ground {
 
-namespace {
-using Clock = std::chrono::steady_clock;
-using Timer = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
-}  // namespace
-
 awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor, Here here)
 {
     for (;;) {
@@ -97,7 +92,8 @@ awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket, std::span<
 
 awaitable<void> async_sleep(std::chrono::microseconds time)
 {
-    const auto end = time.count() == 0 ? Clock::time_point::max() : Clock::now() + time;
+    using Time = Timer::time_point;
+    const Time end = time.count() == 0 ? Time::max() : Timer::clock_type::now() + time;
     Timer timer(co_await asio::this_coro::executor, end);
     co_await timer.async_wait(use_awaitable);
 }

@@ -131,7 +131,14 @@ void add_broker_options(CLI::App& app, BrokerOptions& broker)
     app.add_option("--queue", broker.queue, "The queue between servers and workers")
         ->type_name("NAME")
         ->capture_default_str();
-    app.add_flag("--durable", broker.durable, "Queue and requests survive a restart of the broker");
+    app.add_flag("--durable", broker.durable, "Requests survive a restart of the broker");
+}
+
+void add_trace(CLI::App& app, std::string& trace)
+{
+    app.add_option("--trace", trace, "Write what happens to FILE, 200 MB of it, for Perfetto")
+        ->type_name("FILE");
+    static_assert(observe::most_trace_bytes == 200'000'000);
 }
 
 // Ends the program if there is nothing to run.
@@ -180,8 +187,7 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
                             "How numbers are computed: slowly on purpose, or not");
     app.add_flag("-q,--quiet", options.quiet, "Say nothing about single connections");
     std::string trace;
-    app.add_option("--trace", trace, "Write what happens to FILE, for ui.perfetto.dev")
-        ->type_name("FILE");
+    add_trace(app, trace);
     if (has.pool) {
         add_choice<PoolKind>(app, "--pool", options.pool,
                              {{"processes", PoolKind::processes},
@@ -260,7 +266,12 @@ Options parse_worker_options(int argc, char** argv, const About& stage)
     CLI::App app(stage.teaches, stage.name);
     app.get_formatter()->column_width(34);
     add_broker_options(app, options.broker);
+    std::string trace;
+    add_trace(app, trace);
     parse(app, argc, argv, stage);
+    if (!trace.empty()) {
+        observe::trace_to(trace, options.stage);
+    }
     ::signal(SIGPIPE, SIG_IGN);
     return options;
 }

@@ -18,7 +18,7 @@ enum class PoolKind { processes, threads, inline_, broker };
 struct BrokerOptions {
     std::string url = "amqp://guest:guest@127.0.0.1:5672";  // with the password: not for the log
     std::string queue = "ground.fib";
-    bool durable = false;  // the queue and what is in it survive a restart of the broker
+    bool durable = false;  // what is in the queue survives a restart of the broker
     std::chrono::microseconds timeout{10'000'000};  // how long a request waits for its answer
 };
 

@@ -2,45 +2,28 @@
 
 #include <cxxabi.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include <boost/context/detail/fcontext.hpp>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string_view>
+
+#if defined(GROUND_ASAN)
+// AddressSanitizer reads this before main(). To notice a use after return it can keep locals in
+// memory of its own, and newer compilers have it do so. The leak check would look into that of the
+// thread, but not into those of paused greenlets: what they hold, and main() among them, would be
+// leaks.
+extern "C" const char* __asan_default_options() { return "detect_stack_use_after_return=0"; }
+#endif
 
 namespace ground {
 
 namespace {
 
-using boost::context::detail::jump_fcontext;
 using boost::context::detail::make_fcontext;
 using boost::context::detail::transfer_t;
-
-// Who runs, of this thread. (Greenlets do not change threads, so that the compiler may keep the
-// address of this across a switch.)
-constinit thread_local Greenlet* running = nullptr;
-
-// What the C++ runtime keeps for each thread and means for each stack: the exceptions that have
-// been caught and whose handlers have not yet been left, and the number of those still on their
-// way. (The Itanium C++ ABI, 2.2.2; the type is opaque, its two members are not.)
-class ExceptionsInFlight {
-  public:
-    ExceptionsInFlight() noexcept { std::memcpy(&words_, abi::__cxa_get_globals(), sizeof words_); }
-    void restore() const noexcept { std::memcpy(abi::__cxa_get_globals(), &words_, sizeof words_); }
-    static void clear() noexcept { std::memset(abi::__cxa_get_globals(), 0, sizeof(Words)); }
-
-  private:
-    struct Words {
-        void* caught;
-        unsigned uncaught;
-    };
-    Words words_;
-};
 
 bool is_exit(const std::exception_ptr& error)
 try {
@@ -98,7 +81,7 @@ class OverflowHandler {
 
     static void handle(int /*signal*/, siginfo_t* info, void* /*context*/)
     {
-        if (running != nullptr && running->guards(info->si_addr)) {
+        if (Greenlet::on_guard_page(info->si_addr)) {
             constexpr std::string_view line =
                 "Stack overflow: a greenlet has 256 KiB; let it call less deep, or raise "
                 "Stack::size (common/wait/stack.hpp)\n";
@@ -122,20 +105,19 @@ struct Greenlet::Entry {
     // The first function on a greenlet's stack. It never returns: nobody has called it.
     static void run(transfer_t arrived) noexcept
     {
-        Greenlet& self = current();
-        ExceptionsInFlight::clear();
-        Message message = receive(self, arrived);
-        self.state_ = State::alive;
+        Greenlet& self = *thread_.running;
+        *thread_.in_flight = {};
+        Value value;
+        std::exception_ptr error;
         try {
-            if (message.error) {
-                std::rethrow_exception(std::exchange(message.error, nullptr));
-            }
-            message.value = self.body_->run(std::move(message.value));
+            value = receive(self, arrived);
+            self.state_ = State::alive;
+            value = self.body_->run(std::move(value));
         } catch (const GreenletExit&) {
-            message.value.reset();
+            value.reset();
         } catch (...) {
-            message.value.reset();
-            message.error = std::current_exception();
+            value.reset();
+            error = std::current_exception();
         }
         std::exchange(self.body_, nullptr)->~AnyBody();
         self.state_ = State::dead;
@@ -143,42 +125,21 @@ struct Greenlet::Entry {
         while (next->dead()) {
             next = next->parent_;
         }
-        jump(self, *next, message);
-    }
-
-    // Takes over what the other side has sent, and sees to the other side itself.
-    static Message receive(Greenlet& self, transfer_t arrived) noexcept
-    {
-        Message& sent = *static_cast<Message*>(arrived.data);
-        Greenlet& from = *sent.from;
-        self.info_.arrive(from.info_);
-        Message message = std::move(sent);
-        if (from.dead()) {
-            from.end();  // and with it goes what sent pointed at
-        } else {
-            from.context_ = arrived.fctx;
-        }
-        return message;
+        jump(self, *next, value, error ? &error : nullptr);
     }
 };
 
-// The switch. All of it runs on one side or the other of jump_fcontext(), which saves the registers
-// that a called function has to preserve, the floating point mode, and changes the stack.
-//
-// This and deliver() are compiled into their callers: every function that is returned from on
-// another stack than it was called on is a return that the processor has predicted wrongly.
-[[gnu::always_inline]] inline Greenlet::Message Greenlet::jump(Greenlet& from, Greenlet& to,
-                                                               Message& message) noexcept
+Greenlet::Value Greenlet::receive_all(const Message& sent)
 {
-    message.from = &from;
-    const ExceptionsInFlight in_flight;
-    const int error_number = errno;
-    running = &to;
-    from.info_.leave(to.info_, from.dead());
-    const transfer_t arrived = jump_fcontext(to.context_, &message);
-    errno = error_number;
-    in_flight.restore();
-    return Entry::receive(from, arrived);
+    Value value = std::move(*sent.value);
+    std::exception_ptr error = sent.error == nullptr ? nullptr : std::move(*sent.error);
+    if (sent.from->dead()) {
+        sent.from->end();  // and with it goes what sent points at, and sent itself
+    }
+    if (error) {
+        std::rethrow_exception(std::move(error));
+    }
+    return value;
 }
 
 Greenlet::Greenlet() noexcept : state_(State::alive), main_(this) { info_.is_thread(); }
@@ -189,12 +150,10 @@ Greenlet& Greenlet::main() noexcept
     return the_main;
 }
 
-Greenlet& Greenlet::current() noexcept
+void Greenlet::begin_thread() noexcept
 {
-    if (running == nullptr) {
-        running = &main();
-    }
-    return *running;
+    static_assert(sizeof(ExceptionsInFlight) == sizeof(void*) + alignof(void*));
+    thread_ = {&main(), reinterpret_cast<ExceptionsInFlight*>(abi::__cxa_get_globals()), &errno};
 }
 
 void* Greenlet::place_for_body(std::size_t size, std::size_t alignment)
@@ -221,7 +180,8 @@ void Greenlet::begin(AnyBody* body, Greenlet& parent)
 Greenlet::~Greenlet()
 {
     if (this == main_) {
-        running = nullptr;
+        info_.thread_ends();
+        thread_.running = nullptr;
         return;
     }
     if (state_ == State::alive) {
@@ -229,8 +189,13 @@ Greenlet::~Greenlet()
         leave_parent();
         here.adopt(*this);
         unwinding_ = true;
-        Message message{{}, std::make_exception_ptr(GreenletExit{})};
-        jump(here, *this, message);
+        Value none;
+        std::exception_ptr exit = std::make_exception_ptr(GreenletExit{});
+        try {
+            jump(here, *this, none, &exit);
+        } catch (...) {
+            // What it has thrown instead is nobody's.
+        }
     } else if (state_ == State::fresh) {
         std::exchange(body_, nullptr)->~AnyBody();
         state_ = State::dead;
@@ -244,7 +209,13 @@ Greenlet::~Greenlet()
     leave_parent();
 }
 
-[[gnu::always_inline]] inline Greenlet::Value Greenlet::deliver(Message message)
+Greenlet::Value Greenlet::throw_into(std::exception_ptr error)
+{
+    return deliver({}, std::move(error));
+}
+
+// Whatever may be the case.
+Greenlet::Value Greenlet::deliver(Value value, std::exception_ptr error)
 {
     Greenlet& here = current();
     if (main_ != here.main_) {
@@ -254,7 +225,7 @@ Greenlet::~Greenlet()
         throw GreenletExit{};
     }
     Greenlet* to = this;
-    if (message.error && to->state_ == State::fresh) {
+    if (error && to->state_ == State::fresh) {
         std::exchange(to->body_, nullptr)->~AnyBody();
         to->state_ = State::dead;
         to->end();
@@ -263,24 +234,17 @@ Greenlet::~Greenlet()
         while (to->dead()) {
             to = to->parent_;
         }
-        if (message.error && is_exit(message.error)) {
-            message.error = nullptr;
+        if (error && is_exit(error)) {
+            error = nullptr;
         }
     }
     if (to != &here) {
-        message = jump(here, *to, message);
+        return jump(here, *to, value, error ? &error : nullptr);
     }
-    if (message.error) {
-        std::rethrow_exception(std::move(message.error));
+    if (error) {
+        std::rethrow_exception(std::move(error));
     }
-    return std::move(message.value);
-}
-
-Greenlet::Value Greenlet::switch_to(Value value) { return deliver({std::move(value), nullptr}); }
-
-Greenlet::Value Greenlet::throw_into(std::exception_ptr error)
-{
-    return deliver({{}, std::move(error)});
+    return value;
 }
 
 void Greenlet::end() noexcept

@@ -17,6 +17,7 @@
 #include "common/wait/stack.hpp"
 
 #include <any>
+#include <boost/context/detail/fcontext.hpp>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -54,13 +55,19 @@ class Greenlet {
     // Pauses who calls and runs this one. Returns when somebody switches to who called: with the
     // value that was passed then; or throws what was thrown into it. Of a greenlet that is dead the
     // nearest living ancestor is meant. Throws std::logic_error on the wrong thread.
-    Value switch_to(Value value = {});
+    [[gnu::always_inline]] Value switch_to(Value value = {});
 
     // As switch_to(), but there the call that waits throws. One that has not begun is dead then,
     // and its parent gets the exception.
     Value throw_into(std::exception_ptr error);
 
-    [[nodiscard]] static Greenlet& current() noexcept;
+    [[nodiscard]] static Greenlet& current() noexcept
+    {
+        if (thread_.running == nullptr) [[unlikely]] {
+            begin_thread();
+        }
+        return *thread_.running;
+    }
 
     // Where control goes at the end. A thread's main greenlet has none: nullptr.
     [[nodiscard]] Greenlet* parent() const noexcept { return parent_; }
@@ -74,18 +81,41 @@ class Greenlet {
     // How many bytes of its stack are memory; a dead one has none.
     [[nodiscard]] std::size_t stack_touched() const { return stack_ ? stack_.touched() : 0; }
 
-    // For the handler of SIGSEGV.
-    [[nodiscard]] bool guards(const void* address) const noexcept { return stack_.guards(address); }
+    // For the handler of SIGSEGV: whether this is the guard page of the one that runs.
+    [[nodiscard]] static bool on_guard_page(const void* address) noexcept
+    {
+        return thread_.running != nullptr && thread_.running->stack_.guards(address);
+    }
 
   private:
     enum class State { fresh, alive, dead };
 
-    // What goes from one stack to another. It stands on that of the sender.
+    // What goes from one stack to another. It stands on that of the sender, and so does what it
+    // points at.
     struct Message {
-        Value value;
-        std::exception_ptr error;
-        Greenlet* from = nullptr;
+        Greenlet* from;
+        Value* value;
+        std::exception_ptr* error;  // nullptr: none
     };
+
+    // What the C++ runtime keeps for each thread and means for each stack: the exceptions that have
+    // been caught and whose handlers have not yet been left, and the number of those still on their
+    // way. (The Itanium C++ ABI, 2.2.2; the type is opaque, its two members are not.)
+    struct ExceptionsInFlight {
+        void* caught;
+        unsigned uncaught;
+    };
+
+    // What a switch needs to know of its thread. Where errno and the runtime's exceptions are is a
+    // function call each, with the same answer for as long as the thread lives: they are asked for
+    // once. (Greenlets do not change threads, so the compiler may keep the address of this across a
+    // switch.)
+    struct OfThread {
+        Greenlet* running;  // nullptr: there are no greenlets yet
+        ExceptionsInFlight* in_flight;
+        int* error_number;
+    };
+    static inline constinit thread_local OfThread thread_{};
 
     // The body, on the top of the stack that it will run on.
     struct AnyBody {
@@ -101,11 +131,14 @@ class Greenlet {
 
     Greenlet() noexcept;  // a thread's own stack
     static Greenlet& main() noexcept;
+    static void begin_thread() noexcept;
 
     [[nodiscard]] void* place_for_body(std::size_t size, std::size_t alignment);
     void begin(AnyBody* body, Greenlet& parent);
-    Value deliver(Message message);
-    static Message jump(Greenlet& from, Greenlet& to, Message& message) noexcept;
+    Value deliver(Value value, std::exception_ptr error);
+    static Value jump(Greenlet& from, Greenlet& to, Value& value, std::exception_ptr* error);
+    static Value receive(Greenlet& self, boost::context::detail::transfer_t arrived);
+    static Value receive_all(const Message& sent);
     struct Entry;
     void end() noexcept;
     void adopt(Greenlet& child) noexcept;
@@ -149,6 +182,57 @@ Greenlet::Value Greenlet::BodyOf<Body>::run(Value first)
     } else {
         return std::invoke(body);
     }
+}
+
+// The switch. All of it runs on one side or the other of jump_fcontext(), which saves the registers
+// that a called function has to preserve, the floating point mode, and changes the stack.
+//
+// It is compiled into its callers: every function that is returned from on another stack than it
+// was called on is a return that the processor has predicted wrongly, and that costs twice as much
+// as jump_fcontext().
+//
+// (jump_fcontext() is not what Boost.Context documents, but what all of that stands on. The
+// documented fiber allocates its own stacks, and every switch returns another fiber.)
+[[gnu::always_inline]] inline Greenlet::Value Greenlet::jump(Greenlet& from, Greenlet& to,
+                                                             Value& value,
+                                                             std::exception_ptr* error)
+{
+    Message message{&from, &value, error};
+    // Each by itself: a load of both at once would wait for the two stores of the last switch.
+    void* const caught = thread_.in_flight->caught;
+    const unsigned uncaught = thread_.in_flight->uncaught;
+    const int error_number = *thread_.error_number;
+    thread_.running = &to;
+    from.info_.leave(to.info_, from.dead());
+    const auto arrived = boost::context::detail::jump_fcontext(to.context_, &message);
+    *thread_.error_number = error_number;
+    thread_.in_flight->caught = caught;
+    thread_.in_flight->uncaught = uncaught;
+    return receive(from, arrived);
+}
+
+// Takes over what the other side has sent, and sees to the other side itself. Throws what has been
+// thrown there.
+[[gnu::always_inline]] inline Greenlet::Value Greenlet::receive(
+    Greenlet& self, boost::context::detail::transfer_t arrived)
+{
+    const Message& sent = *static_cast<const Message*>(arrived.data);
+    Greenlet& from = *sent.from;
+    self.info_.arrive(from.info_);
+    from.context_ = arrived.fctx;
+    if (from.dead() || sent.error != nullptr) [[unlikely]] {
+        return receive_all(sent);
+    }
+    return std::move(*sent.value);
+}
+
+inline Greenlet::Value Greenlet::switch_to(Value value)
+{
+    Greenlet& here = current();
+    if (main_ == here.main_ && !here.unwinding_ && !dead() && this != &here) [[likely]] {
+        return jump(here, *this, value, nullptr);
+    }
+    return deliver(std::move(value), nullptr);
 }
 
 }  // namespace ground

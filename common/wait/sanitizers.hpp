@@ -54,16 +54,26 @@ class StackInfo {
         // own stack holds is no leak.
         pthread_attr_t attributes;
         void* bottom = nullptr;
-        std::size_t size = 0;
         if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {
-            if (::pthread_attr_getstack(&attributes, &bottom, &size) == 0) {
-                __lsan_register_root_region(bottom, size);
+            if (::pthread_attr_getstack(&attributes, &bottom, &thread_size_) == 0) {
+                __lsan_register_root_region(bottom, thread_size_);
+                thread_bottom_ = bottom;
             }
             ::pthread_attr_destroy(&attributes);
         }
 #endif
 #if defined(GROUND_TSAN)
         fiber_ = __tsan_get_current_fiber();
+#endif
+    }
+
+    // That thread ends.
+    void thread_ends() noexcept
+    {
+#if defined(GROUND_ASAN)
+        if (thread_bottom_ != nullptr) {
+            __lsan_unregister_root_region(thread_bottom_, thread_size_);
+        }
 #endif
     }
 
@@ -114,6 +124,8 @@ class StackInfo {
     void* fake_stack_ = nullptr;
     const void* bottom_ = nullptr;  // of a thread's own stack it is known once that has been left
     std::size_t size_ = 0;
+    const void* thread_bottom_ = nullptr;  // as the thread itself says
+    std::size_t thread_size_ = 0;
 #endif
 #if defined(GROUND_TSAN)
     void* fiber_ = nullptr;

@@ -24,7 +24,6 @@ last, against the same running server.
 import argparse
 import json
 import os
-import platform
 import re
 import signal
 import statistics
@@ -34,12 +33,13 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts" / "shared"))
+import recording  # noqa: E402
+
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
 COMPARE = BIN / "clients" / "compare"
 BARE_CLIENT = BIN / "tests" / "bare_client"
-# Where --record puts the tables, each kind between two lines that mark their place.
-PAGE = ROOT / "docs" / "figures.md"
 POOLS = ("processes", "threads", "inline")
 BESIDE = " (the other build)"
 WATCHED = " (watched)"
@@ -446,10 +446,8 @@ def many_table(results, few, many):
 
 
 def machine():
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True).stdout.strip()
-    return (f"{model[1] if model else platform.machine()}, {os.cpu_count()} CPUs, "
-            f"Linux {platform.release().split('-')[0]}, GCC {compiler}, Release build")
+    return f"{recording.machine()}, GCC {compiler}, Release build"
 
 
 def report(results, checks, crowds, arguments, rounds):
@@ -494,14 +492,6 @@ def compare_report():
         sys.exit(f"bench: compare has failed (exit status {run.returncode}); see above")
     *tables, how = [part for part in run.stdout.strip().split("\n\n") if not part.startswith("- ")]
     return "\n\n".join([f"`{' '.join(command)}` on: {machine()}; {how}", *tables]) + "\n"
-
-
-def put_into_page(mark, text):
-    before, begin, rest = PAGE.read_text().partition(f"<!-- {mark} -->\n")
-    _, end, after = rest.partition(f"<!-- /{mark} -->")
-    if not end:
-        sys.exit(f"bench: {PAGE.relative_to(ROOT)} has lost its <!-- {mark} --> and <!-- /{mark} --> lines")
-    PAGE.write_text(before + begin + "\n" + text + "\n" + end + after)
 
 
 # --- The run -----------------------------------------------------------------------------------------
@@ -563,7 +553,7 @@ def show_compare(record):
         sys.exit(130)  # compare has heard it, too, and cleans up
     print(text, end="")
     if record:
-        put_into_page("compare", text)
+        recording.put_into_page("compare", text)
 
 
 def main():
@@ -618,7 +608,7 @@ def main():
         text = report(results, checks, crowds, arguments, rounds)
         print(text, end="")
         if arguments.record and rounds == arguments.rounds and not failures:
-            put_into_page("bench", text)
+            recording.put_into_page("bench", text)
             show_compare(record=True)
     if failures or rounds < arguments.rounds:
         sys.exit(1)

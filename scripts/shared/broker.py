@@ -29,6 +29,7 @@ PATIENCE = 300  # seconds for a start; 4 to 10 are usual, but a busy machine has
 # busy machine, runnable and without a CPU: probably since they yield while they wait for each other's locks, and Linux
 # (6.18) takes each yield for patience. With one neither does.
 ONE_SCHEDULER = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
+STARTED = b"Server startup complete"
 SKIPPED = 77  # what --or-skip ends with where there is no RabbitMQ; ctest knows it
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)
@@ -91,8 +92,21 @@ def speaks_amqp(port):
         return False
 
 
+def check_free(port):
+    """Somebody else at our port would be taken for our broker by whoever connects to it."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Erlang does
+            probe.bind(("127.0.0.1", port))
+    except OSError as error:
+        die(f"port {port}: {error.strerror}. Leave out --port, or give another one"
+            + (" (Debian's own RabbitMQ listens at 5672: systemctl status rabbitmq-server)" if port == 5672 else ""))
+
+
 class Broker:
     def __init__(self, directory, port):
+        if port:
+            check_free(port)
         self.taken = take_ports(3)
         free = [taken for taken, _ in self.taken]
         self.directory = directory
@@ -139,7 +153,8 @@ class Broker:
 
     def wait_until_up(self):
         deadline = time.monotonic() + PATIENCE
-        while not speaks_amqp(self.port):
+        # It listens before all of it is there: RabbitMQ 4 drops direct replies until it says that it is.
+        while not (STARTED in self.log.read_bytes() and speaks_amqp(self.port)):
             if self.node.poll() is not None or time.monotonic() > deadline:
                 sys.stderr.write(self.log.read_text(errors="replace")[-4000:])
                 die("RabbitMQ did not start (see above)")

@@ -12,9 +12,10 @@ tab=$'\t'
 build_packages=(
     g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev libjs-chart.js doctest-dev
 )
-# The clients that nobody here wrote, which the tests let talk to every stage; a browser for the pages
-# that we write; and Python for a server of the talk's and for what the primers are held against.
-test_packages=(netcat-openbsd netcat-traditional telnet socat chromium python3 python3-greenlet python3-gevent)
+# The clients that nobody here wrote, which the tests let talk to every stage; a browser for the pages that we write, and
+# what drives it; and Python for a server of the talk's and for what the primers are held against.
+test_packages=(netcat-openbsd netcat-traditional telnet socat chromium chromium-driver python3-selenium)
+test_packages+=(python3 python3-greenlet python3-gevent)
 # What CMake can do without, leaving out what needs it: Boost.Context is for greenlets, cpp-httplib for the board.
 optional_packages=(libboost-context-dev liburing-dev libcpp-httplib-dev pkg-config)
 test_packages+=("${optional_packages[@]}")

@@ -23,13 +23,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts" / "shared"))
+import recording  # noqa: E402
+
 SOURCES = ROOT / "scripts" / "shared" / "peers.d"
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
 COMPARE = BIN / "clients" / "compare"
 PYTHON = "/usr/bin/python3"  # Debian's: other ones do not find its packages
-# Where --record puts the tables, each kind between two lines that mark their place.
-PAGE = ROOT / "docs" / "figures.md"
 SCENARIOS = "crowd,hog,parallel,idle"
 # What stands beside the peers, unless --stages says otherwise: the relatives of each.
 STAGES = ("02_threads,02b_threads_gil,02c_fork,03_process_pool,04_generators,04b_callbacks,06b_greenlets,"
@@ -113,11 +114,6 @@ def existing(stages):
     return found, lacking
 
 
-def machine():
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    return f"{cpu[1] if cpu else os.uname().machine}, {len(os.sched_getaffinity(0))} CPUs, Linux {os.uname().release.split('-')[0]}"
-
-
 def versions(peers):
     """Of what the peers are run by."""
     def first_line(*command):
@@ -136,14 +132,6 @@ def versions(peers):
         else:
             found += [package(name) for name in peer.packages]
     return ", ".join(dict.fromkeys(found))
-
-
-def put_into_page(mark, text):
-    before, begin, rest = PAGE.read_text().partition(f"<!-- {mark} -->\n")
-    _, end, after = rest.partition(f"<!-- /{mark} -->")
-    if not end:
-        sys.exit(f"peers: {PAGE.relative_to(ROOT)} has lost its <!-- {mark} --> and <!-- /{mark} --> lines")
-    PAGE.write_text(before + begin + "\n" + text + "\n" + end + after)
 
 
 # --- The table ---------------------------------------------------------------------------------------
@@ -174,7 +162,7 @@ def compare(peers, stages, arguments):
         raise Failed(f"compare has failed (exit status {run.returncode}); see above")
     *tables, how = [part for part in run.stdout.strip().split("\n\n") if not part.startswith("- ")]
     words = " ".join(["scripts/peers", *(a for a in sys.argv[1:] if a != "--record")])
-    return "\n\n".join([f"`{words}` on: {machine()}; {versions(peers)}; {how}", *tables]) + "\n"
+    return "\n\n".join([f"`{words}` on: {recording.machine()}; {versions(peers)}; {how}", *tables]) + "\n"
 
 
 # --- The goals ---------------------------------------------------------------------------------------
@@ -312,7 +300,7 @@ def goals(arguments):
     redis_version = f", redis {version[0]}" if (version := re.findall(r"v=(\S+)", subprocess.run(
         ["redis-server", "--version"], capture_output=True, text=True, check=False).stdout
         if shutil.which("redis-server") else "")) else ""
-    head = (f"`{command}` on: {machine()}; {versions([go]) if go else 'no Go'}{redis_version}; closed loop; medians of "
+    head = (f"`{command}` on: {recording.machine()}; {versions([go]) if go else 'no Go'}{redis_version}; closed loop; medians of "
             f"{arguments.rounds} interleaved rounds of {arguments.seconds:g} s each; ratios within a round: median and "
             "extremes.")
     return "\n".join([head, "", *goals_table(results)]) + "\n"
@@ -393,7 +381,7 @@ def main():
         sys.exit(130)  # whoever was started has heard it, too, or has been ended
     print(text, end="")
     if arguments.record:
-        put_into_page(mark, text)
+        recording.put_into_page(mark, text)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ import time
 import unittest
 from pathlib import Path
 
-from browser import Browser
-
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "browser"))
+from browser import Browser, missing  # noqa: E402
+
 # In the order of the page: the talk first.
 STAGES = [ROOT / "stages" / f"{name}.cpp" for name in subprocess.run(
     [ROOT / "scripts" / "stages", "--names", "talk", "around", "beyond"], capture_output=True, text=True,
@@ -95,18 +96,20 @@ LOW_CONTRAST = """(() => {
 class Page(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
+        if why := missing():
+            raise unittest.SkipTest(why)
         cls.directory = Path(tempfile.mkdtemp(prefix="annotate-test-"))
         cls.addClassCleanup(shutil.rmtree, cls.directory)
         cls.file = cls.directory / "annotated.html"
         made = annotate("-o", str(cls.file))
         if made.returncode != 0:
             raise AssertionError(f"scripts/annotate failed: {made.stdout}{made.stderr}")
-        cls.browser = Browser()
+        cls.browser = Browser(1280, 720, "--hide-scrollbars", note_requests=True)
         cls.addClassCleanup(cls.browser.close)
 
     def setUp(self):
         self.browser.media(prefers_color_scheme="light")
-        self.browser.window(1280, 720)
+        self.browser.resize(1280, 720)
         # Loading takes time: what a test has left as it was serves the next one, too.
         if self.js("window.asFound !== true || localStorage.length > 0 || document.querySelector('dialog').open"):
             self.browser.scripts(True)
@@ -123,7 +126,7 @@ class Page(unittest.TestCase):
         self.assertLessEqual({request.partition("#")[0] for request in requests}, {self.file.as_uri(), "about:blank"})
 
     def js(self, expression):
-        return self.browser.js(expression)
+        return self.browser.look(expression)
 
     def open(self, address=""):
         """As if the address had been typed into a new window."""
@@ -340,7 +343,7 @@ class Page(unittest.TestCase):
         removed, added = pair()  # wide: side by side
         self.assertEqual(removed["top"], added["top"])
         self.assertLessEqual(removed["right"], added["left"] + 1)
-        self.browser.press("s", "s")
+        self.browser.press("s")
         removed, added = pair()
         self.assertLess(removed["top"], added["top"])
         self.assertEqual(removed["left"], added["left"])
@@ -403,13 +406,13 @@ class Page(unittest.TestCase):
             self.assertEqual(self.address(), stage.stem)
         self.browser.press("ArrowRight")  # the last
         self.assertEqual(self.address(), STAGES[-1].stem)
-        self.browser.press("d", "d")
+        self.browser.press("d")
         self.assertEqual(self.address(), f"{STAGES[-1].stem}/diff")
         self.browser.press("ArrowLeft")
         self.assertEqual(self.address(), f"{STAGES[-2].stem}/diff")
-        self.browser.press("d", "d")
+        self.browser.press("d")
         self.assertEqual(self.address(), f"{STAGES[-2].stem}/diff-code")
-        self.browser.press("d", "d")
+        self.browser.press("d")
         self.assertEqual(self.address(), STAGES[-2].stem)
 
     def test_links_to_the_previous_and_the_next(self):
@@ -433,7 +436,7 @@ class Page(unittest.TestCase):
 
     def test_search_finds_a_symbol_and_goes_there(self):
         self.browser.go("03_process_pool")
-        self.browser.press("/", "/")
+        self.browser.press("/")
         self.assertTrue(self.js("document.getElementById('search').open"))
         self.assertEqual(self.js("document.activeElement.id + document.activeElement.value"), "query")
         self.browser.type("try_accept")
@@ -441,13 +444,13 @@ class Page(unittest.TestCase):
         self.assertEqual(self.address(), "03_process_pool")
         first = self.js("[...document.querySelectorAll('#results a')][0].getAttribute('href')")
         self.assertEqual(first, "#net.hpp/Listener::try_accept")
-        self.browser.press("Enter", "\r")
+        self.browser.press("Enter")
         self.assertFalse(self.js("document.getElementById('search').open"))
         self.assertEqual(self.address(), "net.hpp/Listener::try_accept")
         self.assert_in_sight("net.hpp/Listener::try_accept")
 
     def test_search_finds_lines_of_code_and_comments_in_all_files(self):
-        self.browser.press("/", "/")
+        self.browser.press("/")
         for query in ("backlog keeps", "socketpair();", "zygote", "listener", "no such words"):
             self.js(f"document.getElementById('query').value = {json.dumps(query)}")
             self.js("document.getElementById('query').dispatchEvent(new Event('input'))")
@@ -467,13 +470,13 @@ class Page(unittest.TestCase):
         self.assertFalse(self.js("document.getElementById('search').open"))
 
     def test_search_results_can_be_walked_with_the_keyboard(self):
-        self.browser.press("/", "/")
+        self.browser.press("/")
         self.browser.type("serve")
         self.browser.press("ArrowDown")
         self.browser.press("ArrowDown")
         link = self.js("document.activeElement.getAttribute('href')")
         self.assertEqual(link, self.js("[...document.querySelectorAll('#results a')][1].getAttribute('href')"))
-        self.browser.press("Enter", "\r")
+        self.browser.press("Enter")
         self.assertEqual("#" + self.address(), link)
 
     # ---- How it looks
@@ -518,13 +521,13 @@ class Page(unittest.TestCase):
                     seen = self.js(LOW_CONTRAST)
                     self.assertGreater(seen["texts"], 20)
                     self.assertEqual(seen["low"], [])
-            self.browser.press("/", "/")
+            self.browser.press("/")
             self.browser.type("future")
             self.assertEqual(self.js(LOW_CONTRAST)["low"], [])
             self.browser.press("Escape")
 
     def test_on_a_phone_nothing_is_wider_than_the_window(self):
-        self.browser.window(360, 740)
+        self.browser.resize(360, 740)
         addresses = self.js("[...document.querySelectorAll('#home, article, .view[id]')].map((e) => e.id)")
         self.assertGreater(len(addresses), 30)
         for address in addresses:
@@ -538,7 +541,7 @@ class Page(unittest.TestCase):
 
     def test_a_line_of_100_columns_fits_beside_its_comment(self):
         for width in (1280, 1920):
-            self.browser.window(width, 1080)
+            self.browser.resize(width, 1080)
             self.browser.go("home")
             for stage in STAGES:
                 self.browser.go(stage.stem)

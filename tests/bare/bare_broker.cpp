@@ -6,8 +6,13 @@
 //     bare_broker consume                                 until it is killed
 //
 // The broker is that of GROUND_BROKER (without a password that has to be written as %..).
+#if __has_include(<rabbitmq-c/amqp.h>)
+#include <rabbitmq-c/amqp.h>
+#include <rabbitmq-c/tcp_socket.h>
+#else
 #include <amqp.h>
 #include <amqp_tcp_socket.h>
+#endif
 
 #include <chrono>
 #include <cstdio>
@@ -43,7 +48,7 @@ amqp_connection_state_t connect()
          "logging in");
     amqp_channel_open(connection, 1);
     need(good(amqp_get_rpc_reply(connection)), "opening a channel");
-    amqp_queue_declare(connection, 1, amqp_cstring_bytes(queue), 0, 0, 0, 0, amqp_empty_table);
+    amqp_queue_declare(connection, 1, amqp_cstring_bytes(queue), 0, 1, 0, 0, amqp_empty_table);
     need(good(amqp_get_rpc_reply(connection)), "declaring the queue");
     return connection;
 }

@@ -3,12 +3,11 @@
 
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 import unittest
 
-from support import BOARD, Board, Browser, eventually, file_url
+from support import BOARD, Board, Browser, eventually, file_url, missing
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "stages")
 
@@ -28,7 +27,7 @@ class Page(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
-        cls.browser.__exit__()
+        cls.browser.close()
 
     def setUp(self):
         self.browser.complaints.clear()
@@ -246,7 +245,7 @@ class Page(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if not shutil.which("chromium"):
-        print("skipped: chromium is missing. On Debian or Ubuntu: apt-get install chromium")
+    if why := missing():
+        print(f"skipped: {why}")
         raise SystemExit
     unittest.main()

@@ -3,13 +3,20 @@
 #include "common/compute/broker_connection.hpp"
 #include "tests/suite.hpp"
 
+#include <nlohmann/json.hpp>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <deque>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <list>
@@ -355,6 +362,219 @@ class OddWorker {
     BrokerConnection connection_;
 };
 
+// Somebody who asks without a server.
+class Asker {
+  public:
+    explicit Asker(const std::string& queue) : queue_(queue), connection_(options_for(queue))
+    {
+        connection_.consume(BrokerConnection::direct_reply, 0);
+    }
+    void send(std::string_view type, std::string_view body, int attempt = 1,
+              std::string_view reply_to = BrokerConnection::direct_reply)
+    {
+        Message request;
+        request.routing_key = queue_;
+        request.reply_to = reply_to;
+        request.correlation_id = "1";
+        request.type = type;
+        request.body = body;
+        request.attempt = attempt;
+        connection_.publish(request, true);
+    }
+    Message reply(std::chrono::seconds longest = patience)
+    {
+        const auto end = std::chrono::steady_clock::now() + longest;
+        while (std::chrono::steady_clock::now() < end) {
+            if (const auto reply = connection_.next()) {
+                return *reply;
+            }
+            connection_.wait(bell_);
+        }
+        throw std::runtime_error("no answer has come");
+    }
+    Message ask(std::string_view type, std::string_view body)
+    {
+        send(type, body);
+        return reply();
+    }
+
+  private:
+    const std::string queue_;
+    Bell bell_;
+    BrokerConnection connection_;
+};
+
+sockaddr_in loopback(std::uint16_t port)
+{
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    return address;
+}
+
+// Stands between a worker and the broker, and knows in which order the worker has published and
+// acknowledged. It can go away and come back. One connection at a time.
+class Proxy {
+  public:
+    Proxy()
+    {
+        come();
+        sockaddr_in address{};
+        socklen_t size = sizeof address;
+        check(::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size),
+              "getsockname");
+        port_ = ntohs(address.sin_port);
+    }
+    ~Proxy() { go(); }
+    Proxy(const Proxy&) = delete;
+    Proxy& operator=(const Proxy&) = delete;
+
+    [[nodiscard]] std::string url() const
+    {
+        return fmt::format("amqp://guest:guest@127.0.0.1:{}", port_);
+    }
+
+    void come()
+    {
+        listener_ = Descriptor(check(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+        const int on = 1;
+        ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        const sockaddr_in address = loopback(port_);
+        check(::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address),
+              "bind");
+        check(::listen(listener_.get(), 5), "listen");
+        ending_ = false;
+        thread_ = std::thread([this] { run(); });
+    }
+    void go()
+    {
+        ending_ = true;
+        if (thread_.joinable()) {
+            thread_.join();
+        }
+        listener_.reset();
+    }
+
+    // "publish", "ack": what the worker has sent since the last call.
+    std::vector<std::string> methods()
+    {
+        const std::lock_guard lock(mutex_);
+        return std::exchange(methods_, {});
+    }
+    [[nodiscard]] std::size_t count() const
+    {
+        const std::lock_guard lock(mutex_);
+        return methods_.size();
+    }
+
+  private:
+    static bool readable(int fd)
+    {
+        pollfd waits{fd, POLLIN, 0};
+        return ::poll(&waits, 1, 0) == 1;
+    }
+    // Returns what has come; "" at the end.
+    static std::string pass_on(int from, int to)
+    {
+        std::string bytes(65'536, '\0');
+        const ssize_t size = ::recv(from, bytes.data(), bytes.size(), 0);
+        bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
+        for (std::size_t sent = 0; sent < bytes.size();) {
+            const ssize_t some = ::send(to, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+            if (some <= 0) {
+                return "";
+            }
+            sent += static_cast<std::size_t>(some);
+        }
+        return bytes;
+    }
+    void run()
+    {
+        while (!ending_) {
+            pollfd waits{listener_.get(), POLLIN, 0};
+            if (::poll(&waits, 1, 20) == 1) {
+                const Descriptor worker(::accept(listener_.get(), nullptr, nullptr));
+                connect(worker.get());
+            }
+        }
+    }
+    void connect(int worker)
+    {
+        const Descriptor broker(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const std::string& url = broker_url();
+        const auto port = std::atoi(url.c_str() + url.find_last_of(':') + 1);
+        const sockaddr_in address = loopback(static_cast<std::uint16_t>(port));
+        if (::connect(broker.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+            0) {
+            return;
+        }
+        bool header = true;
+        std::string frames;
+        while (!ending_) {
+            pollfd either[]{{worker, POLLIN, 0}, {broker.get(), POLLIN, 0}};
+            ::poll(either, 2, 20);
+            if (readable(worker)) {
+                const std::string bytes = pass_on(worker, broker.get());
+                if (bytes.empty()) {
+                    return;
+                }
+                frames += bytes;
+                if (header && frames.size() >= 8) {  // "AMQP", and a version
+                    frames.erase(0, 8);
+                    header = false;
+                }
+                if (!header) {
+                    read(frames);
+                }
+            }
+            if (readable(broker.get()) && pass_on(broker.get(), worker).empty()) {
+                return;
+            }
+        }
+    }
+    // A frame: its type (1: a method), a channel, a length, so many bytes, and one at its end.
+    void read(std::string& frames)
+    {
+        const auto number = [&](std::size_t at, std::size_t size) {
+            std::size_t value = 0;
+            for (std::size_t i = 0; i < size; ++i) {
+                value = value << 8U | static_cast<unsigned char>(frames[at + i]);
+            }
+            return value;
+        };
+        while (frames.size() >= 7 && frames.size() >= number(3, 4) + 8) {
+            constexpr std::size_t basic = 60;
+            if (frames[0] == 1 && number(7, 2) == basic) {
+                const std::size_t method = number(9, 2);
+                const std::lock_guard lock(mutex_);
+                if (method == 40) {
+                    methods_.emplace_back("publish");
+                } else if (method == 80) {
+                    methods_.emplace_back("ack");
+                }
+            }
+            frames.erase(0, number(3, 4) + 8);
+        }
+    }
+
+    std::uint16_t port_ = 0;
+    Descriptor listener_;
+    std::atomic<bool> ending_ = false;
+    mutable std::mutex mutex_;
+    std::vector<std::string> methods_;
+    std::thread thread_;
+};
+
+std::size_t count_of(std::string_view part, std::string_view text)
+{
+    std::size_t count = 0;
+    for (auto at = text.find(part); at != text.npos; at = text.find(part, at + 1)) {
+        ++count;
+    }
+    return count;
+}
+
 std::string contents(const std::string& path)
 {
     std::ifstream file(path);
@@ -362,6 +582,149 @@ std::string contents(const std::string& path)
 }
 
 }  // namespace
+
+// One worker, and those who ask it: in a run of their own, which takes seconds (see
+// CMakeLists.txt).
+TEST_SUITE_BEGIN("worker");
+
+TEST_CASE("worker: the answer leaves before the acknowledgement, and both after the computing")
+{
+    const std::string queue = new_queue();
+    Proxy proxy;
+    const Program worker(worker_start(queue, {"--broker", proxy.url()}));
+    worker.out().wait_for("10_worker takes requests");
+    static_cast<void>(proxy.methods());
+    Asker asker(queue);
+    CHECK(asker.ask("fib", "20").body == "6765");
+    eventually("it has acknowledged", [&] { return proxy.count() >= 2; });
+    CHECK(proxy.methods() == std::vector<std::string>{"publish", "ack"});
+
+    const LongRequest request(milliseconds(1500));
+    const std::string n = request.text().substr(0, request.text().size() - 1);
+    asker.send("fib", n);
+    eventually("it computes", [&] { return is_computing(worker); });
+    CHECK(proxy.count() == 0);
+    CHECK(asker.reply().body == request.reply());
+    eventually("it has acknowledged", [&] { return proxy.count() >= 2; });
+    CHECK(proxy.methods() == std::vector<std::string>{"publish", "ack"});
+}
+
+TEST_CASE("worker: one that is started before its broker waits for it, and says so once")
+{
+    const std::string queue = new_queue();
+    Proxy proxy;
+    proxy.go();
+    Program worker(worker_start(queue, {"--broker", proxy.url()}));
+    worker.err().wait_for("trying again");
+    proxy.come();
+    worker.out().wait_for("10_worker takes requests");
+    worker.err().wait_for("10_worker: found the broker after");
+    CHECK(worker.err().text().starts_with("10_worker: no broker at 127.0.0.1:"));
+    CHECK(count_of("\n", worker.err().text()) == 2);
+    Asker asker(queue);
+    CHECK(asker.ask("fib", "20").body == "6765");
+    worker.signal(SIGTERM);
+    CHECK(worker.wait(Deadline(time_to_end)) == 0);
+}
+
+TEST_CASE("worker: one that waits for its broker ends when it is told to")
+{
+    Proxy proxy;
+    proxy.go();
+    Program worker(worker_start(new_queue(), {"--broker", proxy.url()}));
+    worker.err().wait_for("trying again");
+    worker.signal(SIGTERM);
+    CHECK(worker.wait(Deadline(time_to_end)) == 0);
+}
+
+TEST_CASE("worker: a broker that is lost is named once, and found again")
+{
+    const std::string queue = new_queue();
+    Proxy proxy;
+    const Program worker(worker_start(queue, {"--broker", proxy.url()}));
+    worker.out().wait_for("10_worker takes requests");
+    proxy.go();
+    worker.err().wait_for("10_worker: lost the broker at 127.0.0.1:");
+    worker.err().wait_for("10_worker: no broker at 127.0.0.1:");
+    ::usleep(1'500'000);  // it tries again, three times or so
+    proxy.come();
+    worker.err().wait_for("10_worker: back at the broker after");
+    CHECK(count_of("\n", worker.err().text()) == 3);
+    Asker asker(queue);
+    CHECK(asker.ask("fib", "20").body == "6765");
+}
+
+// RabbitMQ closes the connection of whoever answers to such an address.
+TEST_CASE("worker: a request that can't be answered is given up, and others are answered")
+{
+    const std::string queue = new_queue();
+    const Worker worker(queue);
+    Asker asker(queue);
+    asker.send("fib", "20", 1, "amq.rabbitmq.reply-to.!!!.x");
+    const auto losses = [&] { return count_of("lost the broker", worker.err().text()); };
+    eventually("it has been tried", [&] { return losses() >= 3; });
+    // Were it still there, it would come before this one.
+    CHECK(asker.ask("fib", "20").body == "6765");
+    CHECK(losses() == 3);
+    CHECK(count_of("\n", worker.err().text()) <= 2 * 3 + 1);
+}
+
+TEST_CASE("worker: whoever writes a mark of his own kills no more workers than others")
+{
+    const std::string queue = new_queue();
+    for (const int mark : {0, -3}) {
+        CAPTURE(mark);
+        std::list<Worker> workers;
+        for (int i = 0; i < 3; ++i) {
+            workers.emplace_back(queue);
+        }
+        Asker asker(queue);
+        asker.send("fib", "50", mark);
+        for (int i = 0; i < 2; ++i) {
+            const auto busy = wait_for_busy(workers);
+            busy->signal(SIGKILL);
+            workers.erase(busy);
+        }
+        CHECK(asker.reply().body == "worker died");
+        CHECK(asker.ask("fib", "20").body == "6765");
+    }
+}
+
+TEST_CASE("worker: what stands in a request is one short line in its log")
+{
+    const std::string queue = new_queue();
+    Asker asker(queue);
+    asker.send("fib", "1\n\x1b[31mred" + std::string(1'000'000, '\x80'));
+    {
+        OddWorker dies(queue);
+        static_cast<void>(dies.take());
+    }
+    const Worker worker(queue);
+    CHECK(asker.reply().body == "a worker was asked for what it does not know");
+    CHECK(worker.err().text() ==
+          "10_worker: fib(1??[31mred??????????...) has been with a worker that is gone; it gets "
+          "one more\n");
+}
+
+TEST_CASE("worker: it can be traced like a server")
+{
+    const std::string queue = new_queue();
+    std::string file = std::filesystem::temp_directory_path() / "worker-trace-XXXXXX";
+    const Descriptor made(check(::mkstemp(file.data()), "mkstemp"));
+    Program worker(worker_start(queue, {"--trace", file}));
+    worker.out().wait_for("10_worker takes requests");
+    Asker asker(queue);
+    CHECK(asker.ask("fib", "20").body == "6765");
+    worker.signal(SIGTERM);
+    CHECK(worker.wait(Deadline(time_to_end)) == 0);
+    const auto trace = nlohmann::json::parse(contents(file));
+    std::filesystem::remove(file);
+    CHECK(std::count_if(trace.begin(), trace.end(), [](const auto& entry) {
+              return entry["ph"] == "X" && entry["name"] == "fib(20)";
+          }) == 1);
+}
+
+TEST_SUITE_END();
 
 TEST_CASE("broker: workers killed under load lose no request and double none and confuse none")
 {
@@ -532,6 +895,46 @@ TEST_CASE("broker: more requests than may be under way at a time are all answere
     }
 }
 
+TEST_CASE("broker: requests that nobody has answered in time leave room for others")
+{
+    // The pool sends 1,024 at a time: more than that wait in vain, and then somebody comes.
+    const std::string queue = new_queue();
+    const ServerOn server(queue, "500ms");
+    constexpr int clients = 420;
+    std::deque<Client> waiting;
+    for (int i = 0; i < clients; ++i) {
+        waiting.emplace_back(server);
+    }
+    for (int round = 0; round < 3; ++round) {
+        for (Client& client : waiting) {
+            client.send("20\n");
+        }
+        for (Client& client : waiting) {
+            REQUIRE(client.read_line().starts_with("[Error] no worker has answered"));
+        }
+    }
+    const Worker worker(queue);
+    eventually("it is served again", [&] { return waiting.front().ask("20\n") == "6765"; });
+}
+
+TEST_CASE("broker: what a worker writes as an error is one line to the client")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    OddWorker worker(queue);
+    Client client(server);
+    client.send("20\n21\n");
+    const Message first = worker.take();
+    worker.reply(first, first.correlation_id, "x\n111\r\n222\x1b[2J" + std::string(100'000, 'y'),
+                 "error");
+    worker.acknowledge(first);
+    CHECK(client.read_line() == "[Error] x?111??222?[2J" + std::string(186, 'y') + "...");
+    const Message second = worker.take();
+    worker.reply(second, second.correlation_id, "10946");
+    worker.acknowledge(second);
+    CHECK(client.read_line() == "10946");
+}
+
 TEST_CASE("broker: answers that come twice or too late or to nobody's question are ignored")
 {
     const std::string queue = new_queue();
@@ -566,36 +969,19 @@ TEST_CASE("broker: a worker says no to what it does not know and lives on")
 {
     const std::string queue = new_queue();
     const Worker worker(queue);
-    BrokerConnection connection(options_for(queue));
-    connection.consume(BrokerConnection::direct_reply, 0);
-    const Bell bell;
-    const auto ask = [&](std::string_view type, std::string_view body) {
-        Message request;
-        request.routing_key = queue;
-        request.reply_to = BrokerConnection::direct_reply;
-        request.correlation_id = "1";
-        request.type = type;
-        request.body = body;
-        connection.publish(request, true);
-        for (;;) {
-            if (const auto reply = connection.next()) {
-                return *reply;
-            }
-            connection.wait(bell);
-        }
-    };
+    Asker asker(queue);
     for (const auto& [type, body] : {std::pair{"fib", "94"},
                                      {"fib", "-1"},
                                      {"fib", "x"},
                                      {"fib", ""},
                                      {"rm", "1"},
                                      {"", "1"}}) {
-        const Message reply = ask(type, body);
+        const Message reply = asker.ask(type, body);
         CHECK(reply.type == "error");
         CHECK(reply.body == "a worker was asked for what it does not know");
     }
-    CHECK(ask("fib", "20").body == "6765");
-    CHECK(ask("fib_fast", "93").body == "12200160415121876738");
+    CHECK(asker.ask("fib", "20").body == "6765");
+    CHECK(asker.ask("fib_fast", "93").body == "12200160415121876738");
 }
 
 TEST_CASE("broker: killed and started again under load it is found again by server and workers")
@@ -678,19 +1064,29 @@ TEST_CASE("broker: a queue that somebody deletes is made again")
     });
 }
 
-TEST_CASE("broker: a durable queue serves and a queue that is not what was asked for is refused")
+TEST_CASE("broker: a queue is durable in any case, and one that is not as ours is refused")
 {
-    const std::string queue = new_queue();
-    {
-        const Server server({"--queue", queue, "--durable"});
-        const Program worker(worker_start(queue, {"--durable"}));
+    for (const bool durable : {true, false}) {
+        const std::string queue = new_queue();
+        const std::vector<std::string> options =
+            durable ? std::vector<std::string>{"--durable"} : std::vector<std::string>{};
+        Server::Arguments arguments{"--queue", queue};
+        arguments.insert(arguments.end(), options.begin(), options.end());
+        const Server server(arguments);
+        const Program worker(worker_start(queue, options));
         Client client(server);
         CHECK(client.ask("20\n") == "6765");
+        CHECK(rabbitmqctl({"-q", "list_queues", "name", "durable"}).out.find(queue + "\ttrue") !=
+              std::string::npos);
     }
-    check_refusals({"--queue", queue}, "add --durable");
-    const std::string transient = new_queue();
-    const ServerOn server(transient);
-    check_refusals({"--queue", transient, "--durable"}, "leave out --durable");
+    const std::string short_one = new_queue();
+    const std::string path = fmt::format("{}.queues", std::getenv("GROUND_BROKER_PID_FILE"));
+    std::ofstream(path) << fmt::format(
+        R"({{"queues": [{{"name": "{}", "vhost": "/", "durable": true, "auto_delete": false,
+             "arguments": {{"x-max-length": 5}}}}]}})",
+        short_one);
+    call_rabbitmqctl({"import_definitions", path});
+    check_refusals({"--queue", short_one}, "x-max-length");  // in the broker's words
 }
 
 TEST_CASE("broker: who may not come in is told why in one line without the password")
@@ -699,8 +1095,9 @@ TEST_CASE("broker: who may not come in is told why in one line without the passw
                    "does not let 'guest' in with this password", "wr0ng");
     check_refusals({"--broker", url_of("nobody:wr0ng")}, "does not let 'nobody' in", "wr0ng");
     check_refusals({"--broker", url_of("guest:guest", "/nowhere")}, "vhost nowhere not found");
-    check_refusals({"--broker", "amqp://guest:wr0ng@127.0.0.1:1"}, "no broker at 127.0.0.1:1",
-                   "wr0ng");
+    check_refusal({{stage().executable(), "--port", "0", "--pool", "broker", "--broker",
+                    "amqp://guest:wr0ng@127.0.0.1:1"}},
+                  "no broker at 127.0.0.1:1", "wr0ng");  // a worker waits for it
     check_refusals({"--broker", "amqp//guest:wr0ng@127.0.0.1"}, "is not an address", "wr0ng");
 
     set_up_users();

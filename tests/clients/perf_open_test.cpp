@@ -1,5 +1,6 @@
 // perf's open loop, its reconnecting, its idle connections, and CSV.
 
+#include "perf_command.hpp"
 #include "process.hpp"
 #include "scripted_server.hpp"
 
@@ -23,17 +24,6 @@ using namespace ground;
 using nlohmann::json;
 
 namespace {
-
-std::vector<std::string> perf(const ScriptedServer& server, std::vector<std::string> options)
-{
-    options.insert(options.begin(), {PERF_PATH, server.target()});
-    return options;
-}
-
-bool contains(const std::string& text, std::string_view part)
-{
-    return text.find(part) != std::string::npos;
-}
 
 // A file that is gone with its owner.
 struct TemporaryFile {

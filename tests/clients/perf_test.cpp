@@ -1,5 +1,6 @@
 #include "clients/perf/load.hpp"
 #include "common/server/fib.hpp"
+#include "perf_command.hpp"
 #include "process.hpp"
 #include "scripted_server.hpp"
 
@@ -17,17 +18,6 @@ using namespace ground;
 using nlohmann::json;
 
 namespace {
-
-std::vector<std::string> perf(const ScriptedServer& server, std::vector<std::string> options)
-{
-    options.insert(options.begin(), {PERF_PATH, server.target()});
-    return options;
-}
-
-bool contains(const std::string& text, std::string_view part)
-{
-    return text.find(part) != std::string::npos;
-}
 
 // Without the control characters, and with something to see if there was one.
 bool is_plain(const std::string& text)

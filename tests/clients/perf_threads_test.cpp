@@ -1,6 +1,7 @@
 // perf's threads: all together they do what one would.
 
 #include "clients/perf/schedule.hpp"
+#include "perf_command.hpp"
 #include "process.hpp"
 #include "scripted_server.hpp"
 
@@ -18,21 +19,6 @@
 using namespace ground;
 using namespace std::chrono_literals;
 using nlohmann::json;
-
-namespace {
-
-std::vector<std::string> perf(const ScriptedServer& server, std::vector<std::string> options)
-{
-    options.insert(options.begin(), {PERF_PATH, server.target()});
-    return options;
-}
-
-bool contains(const std::string& text, std::string_view part)
-{
-    return text.find(part) != std::string::npos;
-}
-
-}  // namespace
 
 TEST_CASE("part: every connection and every request falls to one thread")
 {

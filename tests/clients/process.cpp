@@ -1,5 +1,7 @@
 #include "process.hpp"
 
+#include "common/base/pipe.hpp"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
@@ -16,19 +18,6 @@
 namespace ground {
 
 namespace {
-
-struct Pipe {
-    Descriptor read_end;
-    Descriptor write_end;
-
-    Pipe()
-    {
-        std::array<int, 2> ends{};
-        check(::pipe2(ends.data(), O_CLOEXEC), "pipe2");
-        read_end = Descriptor(ends[0]);
-        write_end = Descriptor(ends[1]);
-    }
-};
 
 // posix_spawn() gives its errors back instead of putting them into errno.
 void check_spawn(int error, const char* call)

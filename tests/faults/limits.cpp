@@ -235,6 +235,44 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("no memory left");
 
+// (Asio has a set for all of its sockets, which an io_context waits for, too: it is not ours.)
+TEST_CASE("a client that the kernel has no memory to wait for is sent away, the others are served" *
+          only_if(stage().scheduler_is_ours() && !stage().uses_select() && !sanitized) *
+          because("Asio or select waits, or a thread for each client; not with sanitizers"))
+{
+    const Server server(
+        {}, {.command = {},
+             .environment = {std::string("LD_PRELOAD=") + RARE_MOMENTS, "MOST_WATCHES=20"}});
+    const auto is_served = [](Client& client) {
+        try {
+            return client.ask("10\n") == "55";
+        } catch (const std::exception&) {
+            return false;  // it has been sent away
+        }
+    };
+    std::deque<Client> served;
+    int sent_away = 0;
+    for (int i = 0; i < 40; ++i) {
+        Client client(server);
+        if (is_served(client)) {
+            served.push_back(std::move(client));
+        } else {
+            ++sent_away;
+        }
+    }
+    CHECK(served.size() > 5);
+    CHECK(sent_away > 5);
+    for (Client& client : served) {
+        REQUIRE(client.ask("20\n") == "6765");
+    }
+    served.clear();
+    eventually("there is room again", [&] {
+        Client client(server);
+        return is_served(client);
+    });
+    held();
+}
+
 bool still_serves(const Server& server)
 try {
     check_serves(server);

@@ -307,6 +307,22 @@ TEST_CASE("signals that interrupt its system calls disturb no reply")
     held();
 }
 
+TEST_CASE("a poke that is received before its sender goes on loses no result" *
+          only_if(stage().scheduler_is_ours() && stage().computes_aside() && !sanitized) *
+          because("no scheduler of ours that is poked; not with sanitizers"))
+{
+    const Server server(
+        {}, {.command = {}, .environment = {std::string("LD_PRELOAD=") + RARE_MOMENTS}});
+    Client client(server);
+    for (int i = 0; i < 3; ++i) {
+        client.send("34\n");  // not done before somebody waits for it
+        REQUIRE_NOTHROW(eventually(
+            "a reply", [&] { return client.readable(); }, Deadline(std::chrono::seconds(5))));
+        REQUIRE(client.read_line() == "5702887");
+    }
+    held();
+}
+
 TEST_CASE("being stopped and continued does not cut short what it finishes" *
           only_if(stage().finishes_when_stopped()) * because("ends at once"))
 {

@@ -1,5 +1,6 @@
 #include "verdict.hpp"
 
+#include "tests/silent_reporter.hpp"
 #include "tests/stage.hpp"
 
 #include <cstdlib>
@@ -28,7 +29,7 @@ std::string file_of_this_run()
 
 // A line for each test case: fault, outcome, reason, figure, name of the test case. And one at the
 // end, without which the run has not come to its end.
-class Writer : public doctest::IReporter {
+class Writer : public SilentReporter {
   public:
     explicit Writer(const doctest::ContextOptions& /*unused*/) {}
 
@@ -48,7 +49,6 @@ class Writer : public doctest::IReporter {
         test_ = &test;
         verdict = {};
     }
-    void test_case_reenter(const doctest::TestCaseData& /*unused*/) override {}
     void test_case_end(const doctest::CurrentTestCaseStats& stats) override
     {
         if (!stats.testCaseSuccess) {
@@ -61,12 +61,6 @@ class Writer : public doctest::IReporter {
         test_ = &test;
         write({"not applicable", test.m_description == nullptr ? "" : test.m_description, {}});
     }
-    void report_query(const doctest::QueryData& /*unused*/) override {}
-    void test_case_exception(const doctest::TestCaseException& /*unused*/) override {}
-    void subcase_start(const doctest::SubcaseSignature& /*unused*/) override {}
-    void subcase_end() override {}
-    void log_assert(const doctest::AssertData& /*unused*/) override {}
-    void log_message(const doctest::MessageData& /*unused*/) override {}
 
   private:
     void write(const Verdict& seen)

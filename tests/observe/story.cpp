@@ -103,13 +103,23 @@ TEST_CASE("observe: step by step, a request goes through these lines of the sour
 TEST_CASE("observe: a conversation has an entry for as long as it is there, and no longer")
 {
     Watched watched;
+    const auto count = [&](Kind kind) {
+        const auto all = watched.watcher().look();
+        return std::count_if(all.begin(), all.end(),
+                             [kind](const auto& seen) { return seen.kind == kind; });
+    };
+    {  // Whoever is there as long as the server is.
+        Client client(watched.server());
+        CHECK(client.ask("10\n") == "55");
+    }
+    eventually("it has gone", [&] { return count(Kind::conversation) == 0; });
+    const auto threads = count(Kind::thread);
     for (int i = 0; i < 20; ++i) {
         Client client(watched.server());
         CHECK(client.ask("10\n") == "55");
     }
-    eventually("all have gone", [&] {
-        return !watched.find([](const auto& seen) { return seen.kind == Kind::conversation; });
-    });
+    eventually("all have gone, and their threads",
+               [&] { return count(Kind::conversation) == 0 && count(Kind::thread) <= threads; });
 }
 
 TEST_CASE("observe: a worker that is killed is not seen any more, and its successor is" *

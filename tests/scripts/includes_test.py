@@ -12,19 +12,19 @@ ROOT = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().pare
 # From the bottom up: a layer may include itself and the layers before it.
 LAYERS = ["common/base", "common/observe", "common/wait", "common/server", "common/compute", "common/green"]
 
-# Outside of common/ a folder may include itself and these.
+# The other folders may include themselves and these.
 MAY_INCLUDE = {
-    "common/monkey": [],  # it is loaded into programs of any kind, and brings nothing along
-    "clients/shared": ["common"],
-    "clients/perf": ["clients/shared", "common"],
-    "clients/compare/measure": ["clients/compare/compare_options.hpp", "clients/perf", "clients/shared", "common"],
-    "clients/compare/judge": ["clients/compare/measure", "clients/compare/compare_options.hpp", "clients/shared", "common"],
-    "clients/compare/show": ["clients/compare/judge", "clients/compare/measure", "clients/compare/compare_options.hpp",
-                             "clients/perf", "clients/shared", "common"],
-    "clients/board": ["clients/compare/measure", "clients/shared", "common"],
-    "clients": ["common"],
-    "stages": ["common"],
     **{layer: LAYERS[:place] for place, layer in enumerate(LAYERS)},
+    "common/monkey": [],  # it is loaded into programs of any kind, and brings nothing along
+    "clients/shared": LAYERS,
+    "clients/perf": ["clients/shared", *LAYERS],
+    "clients/compare/measure": ["clients/compare/compare_options.hpp", "clients/perf", "clients/shared", *LAYERS],
+    "clients/compare/judge": ["clients/compare/measure", "clients/compare/compare_options.hpp", "clients/shared", *LAYERS],
+    "clients/compare/show": ["clients/compare/judge", "clients/compare/measure", "clients/compare/compare_options.hpp",
+                             "clients/perf", "clients/shared", *LAYERS],
+    "clients/board": ["clients/compare/measure", "clients/shared", *LAYERS],
+    "clients": LAYERS,
+    "stages": LAYERS,
 }
 
 

@@ -1,5 +1,7 @@
 #include "clients/compare/measure/child.hpp"
 
+#include "common/base/pipe.hpp"
+
 #include <fmt/format.h>
 
 #include <fcntl.h>
@@ -25,19 +27,6 @@ namespace {
 constexpr std::size_t most_text = 16 << 20;
 // Stages promise to end within 2 s.
 constexpr int milliseconds_to_end = 3000;
-
-struct Pipe {
-    Descriptor read_end;
-    Descriptor write_end;
-
-    Pipe()
-    {
-        std::array<int, 2> ends{};
-        check(::pipe2(ends.data(), O_CLOEXEC), "pipe2");
-        read_end = Descriptor(ends[0]);
-        write_end = Descriptor(ends[1]);
-    }
-};
 
 // As exec() takes them.
 std::vector<char*> pointers_to(std::vector<std::string>& texts)
