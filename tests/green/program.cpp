@@ -678,7 +678,7 @@ void other_locks()
     spinning.join();
 }
 
-// A writer that gives up does not keep those who came after it from reading.
+// A writer that gives up does not keep the readers behind it from reading.
 void writer_that_gives_up()
 {
     pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
@@ -716,7 +716,7 @@ void writer_that_gives_up()
     second.join();
 }
 
-// What processes share makes only that thread wait which waits for it.
+// A thread that waits for what processes share does not stop the other threads.
 struct Shared {
     pthread_mutex_t mutex;
     pthread_cond_t condition;
@@ -1180,8 +1180,8 @@ void closed_and_used_again()
     }
 }
 
-// A closed descriptor's number is that of the next one. Who waits for the old one does not get what
-// comes for the new one: with kernel threads it waits for the old one, with green ones it is told.
+// A closed descriptor's number is that of the next one. A thread that waits for the old one does
+// not get what comes for the new one. A kernel thread goes on waiting; a green one gets EBADF.
 void closed_while_others_wait()
 {
     Pair old;
@@ -1657,7 +1657,7 @@ void forked()
 
 pthread_mutex_t kept_by_the_parent = PTHREAD_MUTEX_INITIALIZER;
 
-// Who waits when somebody else forks does so in the parent only.
+// Threads that wait while another one forks do so in the parent only.
 void forked_while_others_wait()
 {
     const pid_t parent = ::getpid();
