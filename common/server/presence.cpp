@@ -1,7 +1,7 @@
 #include "common/server/presence.hpp"
 
 #include "common/server/async.hpp"
-#include "common/server/descriptor.hpp"
+#include "common/base/descriptor.hpp"
 
 #include <asio/execution_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
