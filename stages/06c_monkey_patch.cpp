@@ -1,175 +1,137 @@
 // 06c_monkey_patch.cpp -- an existing program with threads, made green without touching it.
 //
-// Changed since 06b_greenlets: no program is written; one that is there already is run, and the
-//         functions by which it starts threads, waits, receives and sends are replaced.
-// Buys:   the source of 02, and even its binary, with the cost of 06b; it works for programs that
-//         nobody here wrote.
-// Costs:  one core; and whatever was not replaced stops everybody, without a word.
-// Leaves: nobody sees in the source where it waits. 07_coroutines says it at every co_await.
+// Changed since 06b_greenlets: no program is written. This library is loaded into 02_threads, as it
+//         was built, and replaces the functions by which it starts threads, accepts, receives and
+//         sends.
+// Buys:   the source of 02, and even its binary, with the cost of 06b.
+// Costs:  one core; and a function that was not replaced stops all threads, without a word.
+// Leaves: other programs call other functions: common/monkey replaces over a hundred, and carries
+//         CPython. The source does not show where it waits; 07_coroutines says so at every
+//         co_await.
 
-// A dynamically linked program does not contain recv(). It contains the name, and when it is
-// started the dynamic loader looks through the libraries, in order, for one that has a function of
-// that name. A library that LD_PRELOAD names stands before all others, libc included. So this
-// launcher does little: it names one and becomes the program.
-//
-// What then happens is in the folder common/monkey, in this order to be read:
-//
-//   sockets.cpp    recv() and its like: try, and wait for the descriptor. try_and_wait() is the
-//                  lesson: begin there
-//   files.cpp      to wait for a descriptor: a list of those who wait, and epoll
-//   scheduler.cpp  to wait at all: park() lets the next one run, wake() makes it ready again
-//   switch.cpp     to let the next one run: six registers and the stack pointer
-//   blocks.cpp     what else belongs to a thread: its thread_locals
-//   locks.cpp      threads that wait for each other
-//   threads.cpp    pthread_create() and what goes with it
-//   sleeping.cpp   poll(), select(), sleep()
-//   signals.cpp    signals that end somebody's wait
+#include "common/wait/greenlet.hpp"
 
-#include <fmt/format.h>
-
-#include <dlfcn.h>
-#include <elf.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <string>
-#include <string_view>
+#include <array>
+#include <cerrno>
+#include <deque>
 
 namespace {
 
-constexpr const char* name = "06c_monkey_patch";
+using ground::Greenlet;
 
-constexpr std::string_view usage =
-    "06c_monkey_patch PROGRAM [ARGUMENT...]\n"
-    "06c_monkey_patch --list\n"
-    "\n"
-    "Runs a program with its threads made green: all of them on one kernel thread.\n"
-    "Watch 02_threads serve 10,000 clients with it, and ps -T show one thread.\n"
-    "\n"
-    "  --list  prints the functions that are replaced, and runs nothing\n"
-    "  --help  prints this\n";
+// All threads of the program are greenlets. Those that wait are in none of our lists: the kernel
+// knows them, as what epoll is to return with the event.
+class Hub {
+  public:
+    void spawn(Greenlet* greenlet) { ready_.push_back(greenlet); }
+    Greenlet& greenlet() { return greenlet_; }
 
-template <typename... Args>
-[[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args)
-{
-    fmt::print(stderr, "{}: {}\n", name, fmt::format(format, std::forward<Args>(args)...));
-    std::exit(EXIT_FAILURE);
-}
-
-void print(std::string_view text)
-{
-    fmt::print("{}", text);
-    if (std::fflush(stdout) != 0) {
-        fail("can't write to stdout: {}", std::strerror(errno));
-    }
-}
-
-// The library stands beside this program.
-std::string find_library()
-{
-    std::error_code unknown;
-    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", unknown);
-    const std::filesystem::path library = self.parent_path() / "06c_monkey_patch.so";
-    if (unknown || !std::filesystem::exists(library)) {
-        fail("this build has no library to preload: that takes x86-64, glibc, and no sanitizer");
-    }
-    return library.string();
-}
-
-// The library has a line for each family of functions.
-void list(const std::string& library)
-{
-    void* const handle = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-    void* const lines = handle == nullptr ? nullptr : ::dlsym(handle, "green_patched");
-    if (lines == nullptr) {
-        fail("{}", ::dlerror());
-    }
-    std::string text;
-    const auto line_at = reinterpret_cast<const char* (*)(std::size_t)>(lines);
-    for (std::size_t i = 0; const char* line = line_at(i); ++i) {
-        text += fmt::format("{}\n", line);
-    }
-    print(text);
-}
-
-// As execvp() would find it.
-std::string find_program(const std::string& program)
-{
-    if (program.find('/') != std::string::npos) {
-        return program;
-    }
-    const char* const path = std::getenv("PATH");
-    std::string_view left = path == nullptr ? "/bin:/usr/bin" : path;
-    while (!left.empty()) {
-        const std::size_t end = std::min(left.find(':'), left.size());
-        const std::string candidate = fmt::format("{}/{}", left.substr(0, end), program);
-        if (::access(candidate.c_str(), X_OK) == 0) {
-            return candidate;
+    // Pauses the caller until the descriptor is ready. One greenlet at a time may wait for it: in
+    // 02 each socket has a thread.
+    void wait_for(int fd, unsigned events)
+    {
+        epoll_event event{events | EPOLLONESHOT, {.ptr = &Greenlet::current()}};
+        if (::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == -1) {  // it is new
+            ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
         }
-        left.remove_prefix(std::min(end + 1, left.size()));
+        greenlet_.switch_to();
     }
-    return program;
-}
 
-// A program without an interpreter (the dynamic loader) has nobody who would look for libraries; it
-// would run as it is, and nobody would notice. A script has, if what runs it has.
-bool is_static(const std::string& program)
-{
-    std::ifstream file(program, std::ios::binary);
-    Elf64_Ehdr header{};
-    if (!file.read(reinterpret_cast<char*>(&header), sizeof header) ||
-        std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
-        return false;
-    }
-    file.seekg(static_cast<std::streamoff>(header.e_phoff));
-    for (int i = 0; i < header.e_phnum; ++i) {
-        Elf64_Phdr part{};
-        if (file.read(reinterpret_cast<char*>(&part), sizeof part) && part.p_type == PT_INTERP) {
-            return false;
+  private:
+    void run()
+    {
+        for (;;) {
+            while (ready_.empty()) {
+                poll();
+            }
+            Greenlet* const next = ready_.front();
+            ready_.pop_front();
+            next->switch_to();
+            if (next->dead()) {
+                delete next;
+            }
         }
     }
-    return true;
+
+    void poll()
+    {
+        std::array<epoll_event, 256> events;
+        const int count = ::epoll_wait(epoll_, events.data(), events.size(), -1);
+        for (int i = 0; i < count; ++i) {
+            ready_.push_back(static_cast<Greenlet*>(events[static_cast<std::size_t>(i)].data.ptr));
+        }
+    }
+
+    int epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+    std::deque<Greenlet*> ready_;
+    Greenlet greenlet_{[this] { run(); }};
+};
+
+// It is made when it is first needed, and never destroyed: it is needed until the program ends.
+Hub& hub()
+{
+    static Hub& the_hub = *new Hub;
+    return the_hub;
 }
 
-// Before what is there already: it has to be the first who is asked.
-void preload(const std::string& library)
+// What a function does that waits for as long as it takes: tries, and waits in the hub as often as
+// another try is needed.
+template <typename Try>
+ssize_t try_and_wait(int fd, unsigned events, Try attempt)
 {
-    const char* const others = std::getenv("LD_PRELOAD");
-    const bool alone = others == nullptr || *others == '\0';
-    const std::string all = alone ? library : fmt::format("{}:{}", library, others);
-    ::setenv("LD_PRELOAD", all.c_str(), 1);
+    for (;;) {
+        const ssize_t result = attempt();
+        if (result != -1 || errno != EAGAIN) {
+            return result;
+        }
+        hub().wait_for(fd, events);
+    }
 }
 
 }  // namespace
 
-int main(int argc, char** argv)
-{
-    const std::string_view first = argc > 1 ? argv[1] : "";
-    if (first == "--help" || first == "-h") {
-        print(usage);
-        return EXIT_SUCCESS;
-    }
-    if (first.empty() || (first.starts_with('-') && first != "--list")) {
-        fmt::print(stderr, "{}: {}; try --help\n", name,
-                   first.empty() ? "name a program to run" : fmt::format("no option {}", first));
-        return 2;
-    }
-    const std::string library = find_library();
-    if (first == "--list") {
-        list(library);
-        return EXIT_SUCCESS;
-    }
-    const std::string program = find_program(argv[1]);
-    if (::access(program.c_str(), X_OK) != 0) {
-        fail("can't run {}: {}; give the path of a program", program, std::strerror(errno));
-    }
-    if (is_static(program)) {
-        fail("{} is statically linked: it asks nobody for its functions", program);
-    }
-    preload(library);
-    ::execv(program.c_str(), argv + 1);
-    fail("can't run {}: {}", program, std::strerror(errno));
+// The program calls these in place of libc's, because the dynamic loader finds them first. What
+// libc's would do is a system call.
+extern "C" {
+
+int pthread_create(pthread_t* thread, const pthread_attr_t*, void* (*start)(void*),
+                   void* argument) noexcept
+try {
+    auto* const greenlet = new Greenlet([=] { start(argument); }, hub().greenlet());
+    hub().spawn(greenlet);
+    *thread = reinterpret_cast<pthread_t>(greenlet);
+    return 0;
+} catch (...) {  // no memory for another stack
+    return EAGAIN;
 }
+
+// libc forgets a detached thread at its end. Here all threads are forgotten: 02 joins none.
+int pthread_detach(pthread_t) noexcept { return 0; }
+
+int accept(int fd, sockaddr* address, socklen_t* size)
+{
+    hub().wait_for(fd, EPOLLIN);  // there is no flag to try with
+    return static_cast<int>(::syscall(SYS_accept4, fd, address, size, 0));
+}
+
+ssize_t recv(int fd, void* data, size_t size, int flags)
+{
+    return try_and_wait(fd, EPOLLIN, [=] {
+        return ::syscall(SYS_recvfrom, fd, data, size, flags | MSG_DONTWAIT, nullptr, nullptr);
+    });
+}
+
+ssize_t send(int fd, const void* data, size_t size, int flags)
+{
+    return try_and_wait(fd, EPOLLOUT, [=] {
+        return ::syscall(SYS_sendto, fd, data, size, flags | MSG_DONTWAIT, nullptr, 0);
+    });
+}
+
+}  // extern "C"

@@ -47,7 +47,9 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool)
             std::string reply = request->error;
             if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                co_await async_wait(future, use_awaitable);
+                if (!future.done()) {
+                    co_await async_wait(future, use_awaitable);
+                }
                 reply = format_reply(future);
             }
             co_await async_send(client, reply);

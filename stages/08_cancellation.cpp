@@ -2,9 +2,9 @@
 //
 // Changed since 07_coroutines: whoever waits also says what else ends the waiting: that the client
 //         has left, that it takes too long, that the server is told to stop.
-// Buys:   who leaves costs nothing more; nobody waits for ever; a shutdown that finishes.
-// Costs:  a request that has to wait is three waits at once; and what is computed already is left
-//         to end, for nobody.
+// Buys:   a client that has left costs nothing more; no wait is for ever; a shutdown that finishes.
+// Costs:  every wait has to say what else may end it; and what is being computed already is left to
+//         end, for nobody.
 // Leaves: one thread still runs all connections. 09_all_cores has a loop for every core.
 
 #include "common/compute/pool.hpp"
@@ -12,45 +12,30 @@
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
 #include "common/server/options.hpp"
+#include "common/server/presence.hpp"
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
 #include "common/server/task_group.hpp"
 
-#include <asio/experimental/awaitable_operators.hpp>
+#include <asio/co_spawn.hpp>
 
 using namespace ground;
-using namespace asio::experimental::awaitable_operators;
 
 namespace {
 
-// Waits for a future with what Asio has for waiting, so that it can be ended like any other wait: a
-// timer that never expires. The callback, on the pool's thread, posts the rest to the loop's.
-awaitable<void> async_wait(Future<Number> future)
+// Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
+// token. The callback comes on the pool's thread and posts the rest to the handler's own.
+template <typename Token>
+auto async_wait(const Future<Number>& future, Token&& token)
 {
-    const auto executor = co_await asio::this_coro::executor;
-    const auto timer = std::make_shared<Timer>(executor, Timer::time_point::max());
-    future.add_done_callback(
-        [executor, timer](const auto&) { asio::post(executor, [timer] { timer->cancel(); }); });
-    asio::error_code done;
-    co_await timer->async_wait(asio::redirect_error(use_awaitable, done));
-}
-
-// The reply that a future will make; throws if its client has left before it came. Whichever of the
-// three waits ends first ends the others.
-awaitable<std::string> answer(Future<Number> future, tcp::socket& client, Limits limits)
-{
-    if (!future.done()) {
-        const auto ended = co_await shield(async_wait(future) || async_left(client) ||
-                                           async_sleep(limits.request));
-        if (ended.index() != 0) {
-            future.cancel();  // if nobody has begun to compute it, nobody will
-            if (ended.index() == 1) {
-                throw asio::system_error(asio::error::connection_reset);
-            }
-            co_return format_error("it took too long, try a smaller number");
-        }
-    }
-    co_return format_reply(future);
+    return asio::async_initiate<Token, void()>(
+        [future](auto handler) {
+            auto work = asio::make_work_guard(handler);  // run() must not return before
+            future.add_done_callback([work, handler = std::move(handler)](const auto&) mutable {
+                asio::post(work.get_executor(), std::move(handler));
+            });
+        },
+        token);
 }
 
 // The conversation with one client. It owns the client's socket: leaving closes it.
@@ -58,11 +43,13 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
 {
     co_await asio::this_coro::throw_if_cancelled(false);  // a stop ends a wait, not a conversation
     const ConnectionLog log(client);
+    Presence presence(client);
     Requests requests(rules);
     while (!requests.ended()) {
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {
-            co_await async_send(client, format_error("nothing was asked for too long"));
+            co_await async_send(client, format_error("nothing was asked for too long"),
+                                limits.idle);
             co_return;
         }
         requests.received(*size);
@@ -72,13 +59,21 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                 reply = format_error("busy, try again later");
             } else if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
-                reply = co_await answer(future, client, limits);
+                if (!future.done()) {
+                    // What ends the wait: the result, or that one of these gives it up.
+                    const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
+                    const After late(client.get_executor(), limits.request, [&] {
+                        future.give_up("it took too long, try a smaller number");
+                    });
+                    co_await async_wait(future, use_awaitable);
+                }
+                reply = format_reply(future);
             }
-            co_await async_send(client, reply);
+            co_await async_send(client, reply, limits.idle);
         }
         const bool stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
         if (stopped) {
-            client.shutdown(tcp::socket::shutdown_receive);  // as if it had asked its last
+            co_return;  // as if it had asked its last
         }
     }
 }
@@ -98,7 +93,7 @@ awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits li
 int main(int argc, char** argv)
 {
     const Options options = parse_options(argc, argv, about, {.pool = true, .limits = true});
-    // It outlives the pool, which still posts: what nobody waits for any more, at its end.
+    // It outlives the pool, whose thread may still be about to return from its last post.
     asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     warn_of_limit(options, 10'000);

@@ -14,50 +14,35 @@
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
 #include "common/server/options.hpp"
+#include "common/server/presence.hpp"
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
 #include "common/server/start_thread.hpp"
 #include "common/server/task_group.hpp"
 
-#include <asio/experimental/awaitable_operators.hpp>
+#include <asio/co_spawn.hpp>
 
 #include <deque>
 #include <thread>
 #include <vector>
 
 using namespace ground;
-using namespace asio::experimental::awaitable_operators;
 
 namespace {
 
-// Waits for a future with what Asio has for waiting, so that it can be ended like any other wait: a
-// timer that never expires. The callback, on the pool's thread, posts the rest to the loop's.
-awaitable<void> async_wait(Future<Number> future)
+// Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
+// token. The callback comes on the pool's thread and posts the rest to the handler's own.
+template <typename Token>
+auto async_wait(const Future<Number>& future, Token&& token)
 {
-    const auto executor = co_await asio::this_coro::executor;
-    const auto timer = std::make_shared<Timer>(executor, Timer::time_point::max());
-    future.add_done_callback(
-        [executor, timer](const auto&) { asio::post(executor, [timer] { timer->cancel(); }); });
-    asio::error_code done;
-    co_await timer->async_wait(asio::redirect_error(use_awaitable, done));
-}
-
-// The reply that a future will make; throws if its client has left before it came. Whichever of the
-// three waits ends first ends the others.
-awaitable<std::string> answer(Future<Number> future, tcp::socket& client, Limits limits)
-{
-    if (!future.done()) {
-        const auto ended = co_await shield(async_wait(future) || async_left(client) ||
-                                           async_sleep(limits.request));
-        if (ended.index() != 0) {
-            future.cancel();  // if nobody has begun to compute it, nobody will
-            if (ended.index() == 1) {
-                throw asio::system_error(asio::error::connection_reset);
-            }
-            co_return format_error("it took too long, try a smaller number");
-        }
-    }
-    co_return format_reply(future);
+    return asio::async_initiate<Token, void()>(
+        [future](auto handler) {
+            auto work = asio::make_work_guard(handler);  // run() must not return before
+            future.add_done_callback([work, handler = std::move(handler)](const auto&) mutable {
+                asio::post(work.get_executor(), std::move(handler));
+            });
+        },
+        token);
 }
 
 // The conversation with one client. It owns the client's socket: leaving closes it.
@@ -65,11 +50,13 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
 {
     co_await asio::this_coro::throw_if_cancelled(false);  // a stop ends a wait, not a conversation
     const ConnectionLog log(client);
+    Presence presence(client);
     Requests requests(rules);
     while (!requests.ended()) {
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {
-            co_await async_send(client, format_error("nothing was asked for too long"));
+            co_await async_send(client, format_error("nothing was asked for too long"),
+                                limits.idle);
             co_return;
         }
         requests.received(*size);
@@ -79,21 +66,29 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                 replies += request->error;
             } else if (pool.waiting() >= limits.waiting) {
                 replies += format_error("busy, try again later");
-            } else if (const Future<Number> future = pool.submit(request->n); future.done()) {
-                replies += format_reply(future);
             } else {
-                if (!replies.empty()) {
-                    co_await async_send(client, replies);  // they need not wait for this one
+                const Future<Number> future = pool.submit(request->n);
+                if (!future.done()) {
+                    // What ends the wait: the result, or that one of these gives it up.
+                    const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
+                    const After late(client.get_executor(), limits.request, [&] {
+                        future.give_up("it took too long, try a smaller number");
+                    });
+                    if (!replies.empty()) {
+                        co_await async_send(client, replies, limits.idle);
+                        replies.clear();  // they need not wait for this one
+                    }
+                    co_await async_wait(future, use_awaitable);
                 }
-                replies = co_await answer(future, client, limits);
+                replies += format_reply(future);
             }
         }
         if (!replies.empty()) {
-            co_await async_send(client, replies);
+            co_await async_send(client, replies, limits.idle);
         }
         const bool stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
         if (stopped) {
-            client.shutdown(tcp::socket::shutdown_receive);  // as if it had asked its last
+            co_return;  // as if it had asked its last
         }
     }
 }
@@ -140,7 +135,7 @@ int main(int argc, char** argv)
     if (options.processes > 0) {  // each child goes on from here, with a loop and a pool of its own
         sockets = fork_family(options, listen_together(options, options.processes));
     }
-    // They outlive the pool, which still posts: what nobody waits for any more, at its end.
+    // They outlive the pool, whose thread may still be about to return from its last post.
     std::deque<Loop> loops(options.processes > 0 ? 1 : options.threads);
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     if (options.processes == 0) {

@@ -4,9 +4,12 @@
 #include "suite.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -468,6 +471,39 @@ TEST_CASE("a client that leaves takes its request with it" *
     CHECK(first.read_line() == long_request.reply());
 }
 
+// Most of these leave while the server sends them the first of their replies.
+TEST_CASE("clients that leave as soon as they have asked take their requests with them" *
+          only_if(stage().has_limits() && stage().computes_aside() && !stage().pool_is_broker()))
+{
+    constexpr std::size_t many = 50;
+    eventually("all have left while the only worker was busy", [&] {
+        const LongRequest long_request(milliseconds(1000));
+        const Server server({"--workers", "1"});
+        Client first(server);
+        first.send(long_request.text());
+        wait_until_computing(server);
+        for (std::size_t i = 0; i < many; ++i) {
+            Client departed(server);
+            departed.send(fmt::format("x\n{}", endless_request));
+            departed.reset();
+        }
+        eventually("all are forgotten", [&] {
+            const std::string log = server.err().text();
+            std::size_t closed = 0;
+            for (auto at = log.find("Closed"); at != std::string::npos;
+                 at = log.find("Closed", at + 1)) {
+                ++closed;
+            }
+            return closed == many;
+        });
+        if (first.readable()) {
+            return false;
+        }
+        CHECK(Client(server).ask("10\n") == "55");
+        return true;
+    });
+}
+
 TEST_CASE("a server that ends while a departed client's request is computed ends in peace" *
           only_if(stage().has_limits() && stage().computes_aside()))
 {
@@ -512,6 +548,18 @@ TEST_CASE("a client that asks nothing for too long is told, and closed" *
     const Server server({"--idle-timeout", "50ms"});
     Client client(server);
     CHECK(client.read_all() == "[Error] nothing was asked for too long\n");
+}
+
+TEST_CASE("a request that takes too long is an error although the replies before it wait" *
+          only_if(stage().has_limits() && stage().computes_aside()))
+{
+    const Server server({"--workers", "2", "--request-timeout", "100ms"});
+    Client client(server);
+    client.send(fmt::format("10\nx\n{}20\n", endless_request));
+    CHECK(client.read_line() == "55");
+    CHECK(client.read_line().starts_with("[Error] not a number"));
+    CHECK(client.read_line() == "[Error] it took too long, try a smaller number");
+    CHECK(client.read_line() == "6765");
 }
 
 TEST_CASE("a client that asks in time is not idle" * only_if(stage().has_limits()))
@@ -648,6 +696,30 @@ TEST_CASE("its loop is io_uring, and nothing of it is epoll" * only_if(stage().i
     CAPTURE(open);
     CHECK(open.find("[io_uring]") != std::string::npos);
     CHECK(open.find("[eventpoll]") == std::string::npos);
+}
+
+TEST_CASE("its port is free when it has ended, whatever the kernel still has to do for it" *
+          only_if(stage().is("07c_io_uring")))
+{
+    for (int round = 0; round < 5; ++round) {
+        Server server;
+        std::deque<Client> clients;
+        for (int i = 0; i < 100; ++i) {
+            clients.emplace_back(server);
+            REQUIRE(clients.back().ask("10\n") == "55");
+        }
+        server.signal(SIGTERM);
+        CHECK(server.wait(Deadline(time_to_end)) == 0);
+        const ground::Descriptor next(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const int yes = 1;
+        ::setsockopt(next.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_port = htons(server.port());
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        CHECK(::bind(next.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+        CHECK(::listen(next.get(), 1) == 0);
+    }
 }
 
 TEST_CASE("where io_uring is forbidden it says so in one line" *
@@ -827,6 +899,24 @@ TEST_CASE("loops in processes: one that dies takes its own clients along, and no
     }
     ::kill(loops.back().pid, SIGKILL);
     CHECK(server.wait() == 1);
+}
+
+TEST_CASE("loops in processes: a conversation that the loop ends does not stop it" *
+          only_if(stage().has_event_loops()))
+{
+    const Server server({"--processes", "1"});
+    // It may be held up for so long that the server has stopped listening to the one that it has
+    // sent away.
+    eventually("another client is served while the one that is sent away may still talk", [&] {
+        Client other(server);
+        CHECK(other.ask("10\n") == "55");
+        Client overlong(server);
+        overlong.send(std::string(150, '1'));
+        CHECK(overlong.read_all().starts_with("[Error] line longer than"));
+        CHECK(other.ask("10\n") == "55");
+        const auto end = server_end(server, overlong);
+        return end && end->inode != 0;
+    });
 }
 
 TEST_CASE("loops in processes: SIGTERM and Ctrl-C let all of them finish, SIGKILL leaves none" *

@@ -38,6 +38,8 @@ Catalogue read_catalogue(const std::string& directory)
 {
     Catalogue catalogue;
     std::ifstream table(fs::path(directory) / "stages.tsv");
+    const fs::path installed = fs::path(directory).parent_path() / "source";
+    const fs::path sources = fs::is_directory(installed) ? installed : fs::path(SOURCE_DIRECTORY);
     for (std::string line; std::getline(table, line);) {
         std::istringstream fields(line);
         StageEntry stage;
@@ -52,7 +54,7 @@ Catalogue read_catalogue(const std::string& directory)
         if (stage.model == "no server") {
             catalogue.others.push_back(stage.name);
         } else if (::access(stage.program.c_str(), X_OK) == 0) {
-            stage.source = read_file(fs::path(SOURCE_DIRECTORY) / stage.file);
+            stage.source = read_file(sources / stage.file);
             catalogue.stages.push_back(std::move(stage));
         }
     }

@@ -19,6 +19,13 @@ try {
     log("A green thread has ended by an exception");
 }
 
+// The longest time there is, is for ever, and not an overflow.
+Hub::Clock::time_point in(std::chrono::nanoseconds time) noexcept
+{
+    const auto now = Hub::Clock::now();
+    return now + std::min(time, Hub::Clock::time_point::max() - now);
+}
+
 // Throws what has been raised first, if there is anything.
 void throw_raised(Hub::Waiter& who)
 {
@@ -266,7 +273,7 @@ void sleep(std::chrono::nanoseconds time)
         return;
     }
     bool over = false;
-    const auto timer = hub.call_at(Hub::Clock::now() + time, [&] {
+    const auto timer = hub.call_at(in(time), [&] {
         over = true;
         hub.wake(self);
     });
@@ -282,7 +289,7 @@ void sleep(std::chrono::nanoseconds time)
 
 Timeout::Timeout(std::chrono::nanoseconds time)
 {
-    timer_ = hub_.call_at(Hub::Clock::now() + time, [this] {
+    timer_ = hub_.call_at(in(time), [this] {
         timer_.reset();
         hub_.raise(owner_, this, std::make_exception_ptr(TimedOut{this}));
     });

@@ -14,9 +14,9 @@
 #include <elf.h>
 #include <link.h>
 #include <locale.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <asm/prctl.h>
@@ -37,12 +37,16 @@ size_t tid_offset;
 size_t list_offset;
 bool fast;  // the processor sets %fs itself
 
-// libc's own thread_locals, as an offset from the block: among them is its cache of free memory.
-constexpr size_t max_libc_locals = 1024;
+// libc's own thread_locals, as an offset from the block.
 struct {
     size_t below;
     size_t size;
 } libc_locals;
+
+// Where among them it points to the cache of free memory that it has for each thread. A thread that
+// ends gives its cache back by a function that libc hides; here they would be lost. But no thread
+// is interrupted in malloc(), so one cache will do for all. 0: not found, or there is none.
+size_t cache_below;
 
 // The beginning of a block, which compiled code knows: the ABI (and GCC's stack protector).
 struct Head {
@@ -91,6 +95,43 @@ int find_libc(dl_phdr_info* module, size_t, void* wanted) noexcept
     return 1;
 }
 
+bool is_readable(const char* address) noexcept
+{
+    return green_system_call(SYS_access, address, 0L) != -EFAULT;
+}
+
+// Whether this is the cache: then freeing a small piece of memory changes it.
+bool is_cache(const char* candidate) noexcept
+{
+    constexpr size_t part = 128;  // of it
+    void* volatile piece = ::malloc(24);
+    char before[part];
+    // It is the first piece of the heap that there ever was, and not this one, which changes, too.
+    const bool plausible = candidate != nullptr &&
+                           reinterpret_cast<uintptr_t>(candidate) % 16 == 0 &&
+                           candidate + part <= static_cast<char*>(piece) &&
+                           is_readable(candidate) && is_readable(candidate + part);
+    if (plausible) {
+        memcpy(before, candidate, part);
+    }
+    ::free(piece);
+    return plausible && memcmp(before, candidate, part) != 0;
+}
+
+void find_cache() noexcept
+{
+    is_cache(nullptr);  // now there is one, if there ever is
+    const char* const block = static_cast<char*>(block_in_use());
+    for (size_t below = libc_locals.below; below > libc_locals.below - libc_locals.size;
+         below -= sizeof(char*)) {
+        const char* candidate = nullptr;
+        memcpy(&candidate, block - below, sizeof candidate);
+        if (candidate != nullptr && is_cache(candidate)) {
+            cache_below = below;
+        }
+    }
+}
+
 }  // namespace
 
 void* block_in_use() noexcept { return reinterpret_cast<void*>(__builtin_thread_pointer()); }
@@ -118,10 +159,13 @@ bool know_blocks() noexcept
 
     // Look whether it is true of the block that this thread has.
     void* const mine = block_in_use();
-    return head(mine)->self == mine && head(mine)->self_too == mine &&
-           at<int>(mine, tid_offset) == green_system_call(SYS_gettid) &&
-           alignment <= block_alignment && libc_locals.size != 0 &&
-           libc_locals.size <= max_libc_locals && static_size > size_of_rest + libc_locals.below;
+    if (head(mine)->self != mine || head(mine)->self_too != mine ||
+        at<int>(mine, tid_offset) != green_system_call(SYS_gettid) || alignment > block_alignment ||
+        libc_locals.size == 0 || static_size <= size_of_rest + libc_locals.below) {
+        return false;
+    }
+    find_cache();
+    return true;
 }
 
 size_t block_size() noexcept { return (static_size + block_alignment - 1) & -block_alignment; }
@@ -132,60 +176,19 @@ size_t block_offset() noexcept
     return (block_size() - size_of_rest) & -block_alignment;
 }
 
-namespace {
-
-// libc keeps something for each thread in thread_locals of its own: a cache of free memory, above
-// all. It would give that back by a function that it hides. So here it outlives the thread, and
-// serves the next one: these are those of threads whose blocks are no more.
-char* orphans;
-size_t orphans_used;
-size_t orphans_room;
-
-void keep_locals(const char* locals) noexcept
-{
-    if (orphans_used == orphans_room) {
-        const size_t room = orphans_room == 0 ? 64 : 2 * orphans_room;
-        const long bigger =
-            orphans == nullptr
-                ? green_system_call(SYS_mmap, nullptr, room * libc_locals.size,
-                                    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L)
-                : green_system_call(SYS_mremap, orphans, orphans_room * libc_locals.size,
-                                    room * libc_locals.size, MREMAP_MAYMOVE, nullptr);
-        if (is_error(bigger)) {
-            return;
-        }
-        orphans = reinterpret_cast<char*>(bigger);
-        orphans_room = room;
-    }
-    memcpy(orphans + orphans_used++ * libc_locals.size, locals, libc_locals.size);
-}
-
-char* locals_of(void* block) noexcept { return static_cast<char*>(block) - libc_locals.below; }
-
-}  // namespace
-
-void give_back_block(void* block) noexcept
-{
-    keep_locals(locals_of(block));
-    deallocate_tls(block, false);
-}
+void give_back_block(void* block) noexcept { deallocate_tls(block, false); }
 
 bool make_block(void* block, bool used) noexcept
 {
-    char* const locals = locals_of(block);
-    char kept[max_libc_locals];
     if (used) {
-        memcpy(kept, locals, libc_locals.size);
         deallocate_tls(block, false);
         memset(block, 0, size_of_rest);
     }
     if (allocate_tls(block) == nullptr) {
         return false;
     }
-    if (used) {
-        memcpy(locals, kept, libc_locals.size);
-    } else if (orphans_used != 0) {
-        memcpy(locals, orphans + --orphans_used * libc_locals.size, libc_locals.size);
+    if (cache_below != 0) {
+        at<void*>(block, -cache_below) = at<void*>(block_in_use(), -cache_below);
     }
     void* const mine = block_in_use();
     head(block)->self = head(block)->self_too = block;

@@ -1,11 +1,12 @@
 #include "common/server/async.hpp"
 
+#include "common/server/presence.hpp"
+
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/experimental/deferred.hpp>
 #include <asio/experimental/parallel_group.hpp>
 #include <asio/redirect_error.hpp>
 
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -92,21 +93,37 @@ awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket, std::span<
 
 awaitable<void> async_sleep(std::chrono::microseconds time)
 {
-    using Time = Timer::time_point;
-    const Time end = time.count() == 0 ? Time::max() : Timer::clock_type::now() + time;
-    Timer timer(co_await asio::this_coro::executor, end);
+    Timer timer(co_await asio::this_coro::executor, time);
     co_await timer.async_wait(use_awaitable);
 }
 
-awaitable<void> async_left(tcp::socket& socket)
+namespace {
+
+awaitable<std::size_t> send_in_time(tcp::socket& socket, std::string_view text,
+                                    std::chrono::microseconds limit, Here here)
 {
-    // The reactor tells of a change. What has been lost before we look is not one.
-    pollfd state{socket.native_handle(), 0, 0};
-    if (::poll(&state, 1, 0) == 0) {
-        asio::error_code lost;
-        co_await socket.async_wait(tcp::socket::wait_error,
-                                   asio::redirect_error(use_awaitable, lost));
+    bool late = false;
+    const After end(socket.get_executor(), limit, [&] {
+        late = true;
+        socket.cancel();
+    });
+    try {
+        co_return co_await async_send(socket, text, here);
+    } catch (const asio::system_error&) {
+        if (!late) {
+            throw;
+        }
     }
+    throw asio::system_error(asio::error::timed_out);
+}
+
+}  // namespace
+
+awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text,
+                                  std::chrono::microseconds limit, Here here)
+{
+    return limit.count() == 0 ? async_send(socket, text, here)
+                              : send_in_time(socket, text, limit, here);
 }
 
 }  // namespace ground

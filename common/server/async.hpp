@@ -53,12 +53,8 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
                                                                std::chrono::microseconds limit,
                                                                Here here = Here::at());
 
-// Waits so long; for ever if it is 0.
+// Waits so long.
 [[nodiscard]] awaitable<void> async_sleep(std::chrono::microseconds time);
-
-// Waits until the connection is lost. That its peer has sent its last is no sign of that: it may
-// still wait for replies. TCP has the same word, FIN, for both; only a reset is certain.
-[[nodiscard]] awaitable<void> async_left(tcp::socket& socket);
 
 // Sends all of it. The text has to live until then. (Written out like async_recv(), so that Asio
 // needs as much memory for one as for the other: what a connection that waits to receive gives back
@@ -75,5 +71,11 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
         },
         use_awaitable);
 }
+
+// As above, but that it does not wait for longer than this, if it is more than 0: it throws
+// asio::error::timed_out then.
+[[nodiscard]] awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text,
+                                                std::chrono::microseconds limit,
+                                                Here here = Here::at());
 
 }  // namespace ground

@@ -56,8 +56,8 @@ class Locked {
     bool for_good_ = false;
 };
 
-// Says so if a child has not ended as it should. Formats on the stack, for a handler must not ask
-// for memory.
+// Says so if a child has not ended as it should. Formats on the stack, because a handler must not
+// ask for memory; and does not wait for whoever reads stderr, because nothing else runs meanwhile.
 void tell(pid_t child, int status) noexcept
 {
     if (connection_log_is_silent() || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
@@ -73,8 +73,7 @@ void tell(pid_t child, int status) noexcept
                     : fmt::format_to_n(line.data(), line.size(),
                                        "Lost a client: process {} ended with status {}\n", child,
                                        WEXITSTATUS(status));
-    [[maybe_unused]] const ssize_t written =
-        ::write(STDERR_FILENO, line.data(), std::min(end.size, line.size()));
+    log_detail::write_if_there_is_room({line.data(), std::min(end.size, line.size())});
 }
 
 // One signal may stand for several children.
@@ -109,24 +108,26 @@ void reap_children()
     check(::sigaction(SIGCHLD, &action, nullptr), "sigaction");
 }
 
-pid_t fork_child()
+pid_t fork_child(ChildServes clients)
 {
     const pid_t parent = ::getpid();
     const Locked lock;
-    children.push_back(-1);  // now, for what comes after the fork must not fail
+    if (children.size() == children.capacity()) {
+        children.reserve(2 * children.size() + 8);  // what comes after the fork must not fail
+    }
     const pid_t child = ::fork();
     if (child == 0) {
         children.clear();  // they are our siblings
-        linger_without_threads();
+        if (clients == ChildServes::one_client) {
+            linger_without_threads();
+        }
         // Whoever has died before the first line does not send the signal any more.
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::getppid() != parent) {
             ::_exit(EXIT_FAILURE);
         }
-    } else if (child == -1) {
-        children.pop_back();
-    } else {
-        children.back() = child;
+    } else if (child != -1) {
+        children.push_back(child);
     }
     return child;
 }

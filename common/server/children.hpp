@@ -14,10 +14,14 @@ namespace ground {
 // the first fork_child().
 void reap_children();
 
+// What a child is for. One that serves a single client ends with it, so it may block to let the
+// last reply arrive (see linger.hpp); one that serves many must not.
+enum class ChildServes { one_client, many_clients };
+
 // As fork(2): returns twice, with 0 in the child and the child's number in the parent; or once,
 // with -1, if there is no process to be had. The child is killed when its parent ends, however it
 // ends.
-[[nodiscard]] pid_t fork_child();
+[[nodiscard]] pid_t fork_child(ChildServes clients = ChildServes::one_client);
 
 // How a child ends: at once, without what main() and static objects would still do, for that is
 // their parent's. Its descriptors are closed by the kernel.

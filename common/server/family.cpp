@@ -69,7 +69,7 @@ std::vector<Descriptor> fork_family(const Options& options, std::vector<Descript
     const ParentSignals signals;
     std::vector<pid_t> children;
     for (Descriptor& socket : sockets) {
-        const pid_t child = fork_child();
+        const pid_t child = fork_child(ChildServes::many_clients);
         if (child == 0) {
             signals.leave_to_parent();
             std::vector<Descriptor> own;

@@ -7,6 +7,7 @@
 #include <asio/post.hpp>
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -48,6 +49,21 @@ sigset_t stop_signals() noexcept
     return set;
 }
 
+// What io_uring still has to do for a process it ends some milliseconds after the process. Until
+// then the listening socket would be there, and the next server could not have its port.
+void stop_listening() noexcept
+{
+#ifdef ASIO_HAS_IO_URING
+    for (int fd = 0; fd < 256; ++fd) {  // it was opened before any client's
+        int listens = 0;
+        socklen_t size = sizeof listens;
+        if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && listens != 0) {
+            ::shutdown(fd, SHUT_RDWR);
+        }
+    }
+#endif
+}
+
 void call_clean_up() noexcept
 {
     if (const CleanUp f = clean_up) {
@@ -57,6 +73,7 @@ void call_clean_up() noexcept
 
 [[noreturn]] void leave() noexcept
 {
+    stop_listening();
     call_clean_up();
     end_children();
 #ifdef GROUND_ADDRESS_SANITIZER

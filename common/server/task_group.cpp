@@ -1,6 +1,7 @@
 #include "common/server/task_group.hpp"
 
 #include "common/server/log.hpp"
+#include "common/server/presence.hpp"
 
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/co_spawn.hpp>
@@ -10,6 +11,12 @@
 #include <utility>
 
 namespace ground {
+
+// How many descriptors a loop needs is not to depend on whether anybody has come.
+TaskGroup::TaskGroup(const Executor& executor) : executor_(executor)
+{
+    Presence::prepare(executor);
+}
 
 void TaskGroup::spawn(awaitable<void> task)
 {

@@ -6,7 +6,6 @@
 #include "common/server/net.hpp"
 
 #include <asio/cancellation_signal.hpp>
-#include <asio/co_spawn.hpp>
 
 #include <list>
 #include <utility>
@@ -15,7 +14,7 @@ namespace ground {
 
 class TaskGroup {
   public:
-    explicit TaskGroup(const Executor& executor) : executor_(executor) {}
+    explicit TaskGroup(const Executor& executor);
     TaskGroup(const TaskGroup&) = delete;
     TaskGroup& operator=(const TaskGroup&) = delete;
 
@@ -36,16 +35,6 @@ class TaskGroup {
     std::list<asio::cancellation_signal> members_;
     bool stopped_ = false;
 };
-
-// Awaits it, out of reach of a stop: what asyncio.shield() is for. (Asio's parallel groups, ||
-// among them, take the first cancellation for the only one: one that changes nothing, as a stop's,
-// would keep them from ending the other waits later.)
-template <typename T>
-[[nodiscard]] awaitable<T> shield(awaitable<T> waits)
-{
-    const auto executor = co_await asio::this_coro::executor;
-    co_return co_await asio::co_spawn(executor, std::move(waits), use_awaitable);
-}
 
 // Whether the group of the task that asks has been stopped.
 [[nodiscard]] awaitable<bool> stopping();

@@ -8,6 +8,9 @@
 #include <semaphore.h>
 
 #include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <ctime>
 #include <exception>
 #include <functional>
 #include <future>
@@ -23,10 +26,13 @@ namespace ground {
 template <typename T>
 class Promise;
 
-// What result() throws if the future has been cancelled.
+// What result() throws if the future has been cancelled or given up.
 class Cancelled : public std::runtime_error {
   public:
-    Cancelled() : std::runtime_error("cancelled before it was computed") {}
+    explicit Cancelled(const char* why = "cancelled before it was computed")
+        : std::runtime_error(why)
+    {
+    }
 };
 
 // The reader's side. Copies share one result. All members may be called from any thread.
@@ -50,6 +56,24 @@ class [[nodiscard]] Future {
             }
             ::sem_post(&state_->completed);
         }
+    }
+
+    // The same, but for no longer than this. Returns whether it is done.
+    bool wait_for(std::chrono::nanoseconds time, Here here = Here::at()) const
+    {
+        const observe::Seam seam(done() ? observe::runs : observe::awaits, state_->whose, here);
+        using std::chrono::steady_clock;
+        const auto end = steady_clock::now() + time;
+        const auto since = std::chrono::nanoseconds(end.time_since_epoch()).count();
+        const timespec until{since / 1'000'000'000, since % 1'000'000'000};
+        while (!done()) {
+            if (::sem_clockwait(&state_->completed, CLOCK_MONOTONIC, &until) == 0) {
+                ::sem_post(&state_->completed);
+            } else if (errno == ETIMEDOUT) {
+                return done();
+            }
+        }
+        return true;
     }
 
     // Waits until it is done; returns the result or rethrows what the computation threw.
@@ -76,6 +100,28 @@ class [[nodiscard]] Future {
             }
         }
         return state_->cancelled;
+    }
+
+    // As cancel(), but then the future is done in any case, and result() throws Cancelled(why).
+    // What is under way is left to end, and its result is dropped. Does nothing if the future is
+    // done.
+    void give_up(const char* why) const
+    {
+        if (done()) {
+            return;
+        }
+        std::unique_lock lock(state_->mutex);
+        if (!done()) {
+            std::optional<Promise<T>> promise;
+            if (state_->take_back) {
+                promise = state_->take_back();
+            }
+            if (!promise) {
+                promise = Promise<T>(state_);  // a second one: what the first one says is dropped
+            }
+            state_->cancelled = true;
+            promise->complete(std::make_exception_ptr(Cancelled(why)), std::move(lock));
+        }
     }
 
     // Calls callback(future) exactly once: on the thread that completes the future, as soon as it
@@ -187,12 +233,15 @@ class Promise {
 
     [[nodiscard]] Future<T> future() const { return Future<T>(state_); }
 
-    // Both run the future's callbacks before they return, and leave the promise empty.
+    // Both run the future's callbacks before they return, and leave the promise empty. If the
+    // future has been given up, nothing else happens.
     void set_result(T result) { complete(std::move(result)); }
     void set_exception(std::exception_ptr error) { complete(std::move(error)); }
 
   private:
     friend class Future<T>;
+
+    explicit Promise(std::shared_ptr<typename Future<T>::State> state) : state_(std::move(state)) {}
 
     template <typename Outcome>
     void complete(Outcome outcome)
@@ -204,6 +253,10 @@ class Promise {
     void complete(Outcome outcome, std::unique_lock<std::mutex> lock)
     {
         const Future<T> future(std::exchange(state_, nullptr));
+        if (future.done()) {
+            lock.unlock();  // before its mutex may go
+            return;
+        }
         future.state_->outcome = std::move(outcome);
         future.state_->done.store(true, std::memory_order_release);
         observe::is_ready(future.state_->whose);

@@ -891,6 +891,8 @@ def shape(lines):
     text = re.sub(r" +\*$|^\* The client was busy .*\n", "", text, flags=re.M)
     text = re.sub(r", in single runs [\d.]+% to [\d.]+%", "", text)
     text = re.sub(r"^The runs of a stage spread by .*(\n    .*)*\n", "", text, flags=re.M)
+    text = re.sub(r", data=(\{[^}]*\}|0x[0-9a-f]+|\d+)(?=\})", "", text)  # each strace has its own form of it
+    text = re.sub(r"(Peer Address:Port) +Process$", r"\1", text, flags=re.M)  # newer versions of ss leave it out
     text = re.sub(r"\b0x[0-9a-fA-F]+\b", "#", text)
     # Not those in names: 02_threads, p50.
     text = re.sub(r"(?<![A-Za-z_#\d])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?![\d,]*(?:\.\d+)?[a-z]*_)", "#", text)

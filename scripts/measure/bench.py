@@ -74,10 +74,6 @@ REASONS = {
     "perf on 04_generators":
         "Other recordings gave 0.95 to 1.04. A crowd keeps both CPUs full, and whatever else the machine does shows in "
         "the ratio.",
-    **dict.fromkeys(
-        ("reqs/sec, 08_cancellation processes", "reqs/sec, 09_all_cores processes"),
-        "A request that goes to the pool is a task of its own with three waits: for the result, for its time to be over, "
-        "for its client to leave. 07 has one; with the pool inline, where none of them is needed, the three cost the same."),
 }
 
 

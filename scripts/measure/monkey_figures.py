@@ -15,24 +15,20 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import bench
 
-STAGES = bench.BIN / "stages"
 NATIVE = "02_threads"
 GREEN = "06c 02_threads"
 
 
-def contestant(name, *command):
-    return SimpleNamespace(name=name, model="", command=[str(word) for word in command])
-
-
 def contestants():
-    server = (STAGES / "02_threads", "--port", "0", "--quiet")
-    return [contestant("bare_epoll", bench.BIN / "tests" / "bare" / "bare_epoll", "0"),
-            contestant(NATIVE, *server),
-            contestant(GREEN, STAGES / "06c_monkey_patch", *server)]
+    stages = bench.BIN / "stages"
+    options = ("--port", "0", "--quiet")
+    green = bench.Contestant(stages / "06c_monkey_patch", str(stages / NATIVE), *options)
+    green.name = GREEN
+    return [bench.Contestant(bench.BIN / "tests" / "bare" / "bare_epoll", "0"),
+            bench.Contestant(stages / NATIVE, *options), green]
 
 
 def kernel_memory():

@@ -26,8 +26,8 @@ broker_packages=(rabbitmq-server librabbitmq-dev)
 # What tells the words and the definitions of the sources, for their annotated reading.
 annotate_packages=(python3 python3-pygments universal-ctags git g++)
 test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}" "${broker_packages[@]}")
-# The sanitizer presets.
-clang_packages=(clang libclang-rt-14-dev)
+# The sanitizer presets; llvm has the program that gives the lines in their reports.
+clang_packages=(clang libclang-rt-dev llvm)
 
 if [[ -t 1 ]]; then
     bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
@@ -149,7 +149,7 @@ build() {
     fi
     step "Configuring (preset $preset)"
     log=$(mktemp)
-    if ! cmake --preset "$preset" >"$log" 2>&1; then
+    if ! cmake --preset "$preset" ${GROUND_WERROR:+-D GROUND_WERROR="$GROUND_WERROR"} >"$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
         die "CMake could not configure (see above); removing build/$preset helps if it is stale"

@@ -260,7 +260,8 @@ class Page(unittest.TestCase):
             text = path.read_text().splitlines()[int(line.rpartition("/L")[2]) - 1]
             self.assertRegex(text, rf"\b{re.escape(name.rpartition('::')[2])}\b")
         for stage in STAGES:
-            self.assertTrue(self.js(f"document.getElementById('{stage.stem}/main') !== null"), stage.stem)
+            if "int main(" in stage.read_text(encoding="utf-8"):  # 06c is no program
+                self.assertTrue(self.js(f"document.getElementById('{stage.stem}/main') !== null"), stage.stem)
 
     def test_the_file_is_small_and_needs_no_other(self):
         page = self.file.read_text()

@@ -288,7 +288,7 @@ TEST_CASE("perf --reconnect: a connection that breaks costs its request and noth
 TEST_CASE("perf --reconnect: ends at once, and says so, when the server has gone")
 {
     auto server = std::make_unique<ScriptedServer>([&](Peer& peer) {
-        for (int i = 0; peer.line(); ++i) {
+        while (peer.line()) {
             peer.send("1\n");
         }
     });

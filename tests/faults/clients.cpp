@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <deque>
@@ -214,6 +215,25 @@ TEST_CASE("what the server has said last arrives, although the client still talk
     held("the last reply arrives");
 }
 
+TEST_CASE("however many have been sent away like this, the last reply arrives")
+{
+    const Server server;
+    const std::size_t before = own_descriptors(server);
+    for (int i = 0; i < 50; ++i) {
+        CAPTURE(i);
+        Client endless(server);
+        endless.send(std::string(150, '1'));
+        REQUIRE(endless.read_all().starts_with("[Error] line longer than"));
+        // Is still listened to: a reset would come at once.
+        endless.send("2");
+        pollfd reset{endless.native_handle(), 0, 0};
+        REQUIRE(::poll(&reset, 1, 0) == 0);
+    }
+    check_serves(server);
+    check_descriptors_return_to(before, server);
+    held("the last reply arrives");
+}
+
 TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("half-close at every point");
@@ -352,6 +372,54 @@ TEST_CASE("a client that sends and never reads costs bounded memory")
     check_descriptors_return_to(before, server);
     others.report();
     measured(fmt::format("{} kB", (memory - memory_before) / 1000));
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("never reads, under a time limit");
+
+TEST_CASE("a client that never takes its replies is forgotten when its time is over" *
+          only_if(stage().has_limits()) * because("has no time limits"))
+{
+    const Server server({"--idle-timeout", "200ms"});
+    const std::size_t before = own_descriptors(server);
+    Client flood(server.port(), 4096);
+    std::string requests;
+    for (int i = 0; i < 10'000; ++i) {
+        requests += "x\n";
+    }
+    eventually("the server has had enough", [&] {
+        pollfd state{flood.native_handle(), POLLOUT, 0};
+        if (::poll(&state, 1, 10) == 1 && (state.revents & (POLLERR | POLLHUP)) == 0) {
+            flood.send_some(requests);
+        }
+        return server.err().text().find("Lost a client: Connection timed out") != std::string::npos;
+    });
+    check_serves(server);
+    flood.close();
+    check_descriptors_return_to(before, server);
+    held("it is closed when its time is over");
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("an urgent byte");
+
+TEST_CASE("an urgent byte is no departure: the reply comes, and the conversation goes on")
+{
+    const Server server;
+    const std::size_t before = own_descriptors(server);
+    {
+        Client client(server);
+        wait_until_computing(server, [&] { client.send(long_request().text()); });
+        REQUIRE(::send(client.native_handle(), "!", 1, MSG_OOB | MSG_NOSIGNAL) == 1);
+        CHECK(client.read_line() == long_request().reply());
+        CHECK(client.ask("10\n") == "55");
+        client.reset();
+    }
+    check_serves(server);
+    check_descriptors_return_to(before, server);
+    held();
 }
 
 TEST_SUITE_END();

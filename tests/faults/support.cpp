@@ -70,19 +70,6 @@ std::deque<Client>::iterator next_served(std::deque<Client>& clients)
 void check_port_is_free(const Server& server)
 {
     const std::vector<std::string> port{"--port", std::to_string(server.port())};
-    if (stage().is("07c_io_uring")) {
-        // What the kernel does for a process, it ends a moment after it; until then it has the
-        // listening socket.
-        eventually("the port is free", [&] {
-            try {
-                check_serves(Server(port));
-                return true;
-            } catch (const std::exception&) {
-                return false;
-            }
-        });
-        return;
-    }
     const Server next(port);
     CHECK(next.port() == server.port());
     check_serves(next);

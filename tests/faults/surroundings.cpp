@@ -1,9 +1,11 @@
 // surroundings.cpp -- what a terminal, an operator or the system may do to a server.
 #include "support.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -13,6 +15,7 @@
 #include <functional>
 #include <iterator>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -186,6 +189,45 @@ TEST_CASE("SIGTERM lets it finish what it is computing" * only_if(stage().finish
 
 TEST_SUITE_END();
 
+TEST_SUITE_BEGIN("SIGTERM while a client goes on and on");
+
+TEST_CASE("a client that sends and sends does not keep it from ending")
+{
+    // On a busy machine it may be cut off all the same; but not always.
+    eventually("a server ends before it is cut off", [&] {
+        Server server({"--quiet"});
+        Client client(server);
+        CHECK(client.ask("10\n") == "55");
+        std::string requests;
+        for (int i = 0; i < 1000; ++i) {
+            requests += "1\n";
+        }
+        std::jthread sender([&](const std::stop_token& stop) {
+            try {
+                while (!stop.stop_requested()) {
+                    pollfd room{client.native_handle(), POLLOUT, 0};
+                    ::poll(&room, 1, 10);
+                    client.send_some(requests);
+                }
+            } catch (const std::exception&) {
+                // The server has ended.
+            }
+        });
+        for (int i = 0; i < 1000; ++i) {
+            static_cast<void>(client.read_line());
+        }
+        const auto start = std::chrono::steady_clock::now();
+        server.signal(SIGTERM);
+        std::jthread reader([&] { static_cast<void>(client.read_until_gone()); });
+        CHECK(server.wait(Deadline(time_to_end)) == 0);
+        check_nothing_was_left(server);
+        return std::chrono::steady_clock::now() - start < time_until_cut_off;
+    });
+    held();
+}
+
+TEST_SUITE_END();
+
 TEST_SUITE_BEGIN("SIGKILL");
 
 TEST_CASE("SIGKILL leaves nothing behind")
@@ -277,6 +319,28 @@ TEST_CASE("it serves newcomers when the pipe that its log goes into is full")
     server.signal(SIGTERM);
     CHECK(server.wait(Deadline(time_to_end)) == 0);
     held("what nobody reads is lost, and counted");
+}
+
+TEST_CASE("a child that crashes is told of to nobody, and newcomers are served" *
+          only_if(stage().has_process_per_client()) *
+          because("has no processes that talk to clients"))
+{
+    Server server({}, {.command = {}, .limits = {}, .err = Stream::unread});
+    Client victim(server);
+    CHECK(victim.ask("10\n") == "55");
+    {
+        const ground::Descriptor pipe(
+            ::open(fmt::format("/proc/{}/fd/2", server.pid()).c_str(), O_WRONLY | O_NONBLOCK));
+        REQUIRE(pipe.get() != -1);
+        while (::write(pipe.get(), "x", 1) == 1) {
+        }
+    }
+    REQUIRE(::kill(server.descendants().front().pid, SIGKILL) == 0);
+    CHECK(victim.read_until_gone().empty());
+    check_serves(server);
+    server.signal(SIGTERM);
+    CHECK(server.wait(Deadline(time_to_end)) == 0);
+    held("what nobody reads is lost");
 }
 
 TEST_SUITE_END();
@@ -379,14 +443,20 @@ TEST_CASE("a clock that jumps to and fro by years changes nothing" * only_if(!sa
     // It is told to end with a client that takes no replies: where it finishes what it has begun, a
     // clock has to cut it off.
     Client client(server.port(), 4096);
+    CHECK(client.ask("10\n") == "55");
     std::string requests;
     for (int i = 0; i < 10'000; ++i) {
         requests += "x\n";
     }
-    pollfd room{client.native_handle(), POLLOUT, 0};
-    while (::poll(&room, 1, 200) == 1) {
-        client.send_some(requests);
-    }
+    eventually("it sleeps, although there is something to read", [&] {
+        while (client.send_some(requests) > 0) {
+        }
+        const auto threads = threads_of(server.pid());
+        const auto end = server_end(server, client);
+        return end && end->unread > 0 &&
+               std::none_of(threads.begin(), threads.end(),
+                            [](const ProcessInfo& thread) { return thread.state == 'R'; });
+    });
     const auto start = std::chrono::steady_clock::now();
     server.signal(SIGTERM);
     CHECK(server.wait(Deadline(time_to_end)) == 0);

@@ -18,11 +18,14 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <threads.h>
 #include <unistd.h>
@@ -72,6 +75,34 @@ timespec from_now(clockid_t clock, std::chrono::milliseconds time)
     ::clock_gettime(clock, &now);
     const auto nanoseconds = now.tv_nsec + std::chrono::nanoseconds(time).count();
     return {now.tv_sec + nanoseconds / 1'000'000'000, nanoseconds % 1'000'000'000};
+}
+
+int status_of(pid_t child)
+{
+    int status = 0;
+    EXPECT(::waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+// For what comes by itself. Without a timer: there are tests to which it matters which timers there
+// are.
+template <typename Condition>
+void yield_until(Condition condition)
+{
+    while (!condition()) {
+        std::this_thread::yield();
+    }
+}
+
+// For what would not come if something were wrong.
+template <typename Condition>
+void within_reason(Condition condition)
+{
+    const auto start = Clock::now();
+    while (!condition()) {
+        EXPECT(Clock::now() - start < 20s);
+        rest(1ms);
+    }
 }
 
 struct Pair {
@@ -212,24 +243,24 @@ struct Counted {
     int value = 5;
 };
 thread_local Counted counted;
-thread_local int number = 3;
+thread_local int own_number = 3;
 thread_local std::string text = "as it was";
 
 void thread_locals()
 {
-    number = 100;
+    own_number = 100;
     text = "of the first thread, and too long to be kept in the object itself";
     for (int round = 0; round < 3; ++round) {
         std::vector<std::thread> threads;
         for (int i = 0; i < 10; ++i) {
             threads.emplace_back([i] {
-                EXPECT(number == 3);
+                EXPECT(own_number == 3);
                 EXPECT(text == "as it was");
                 EXPECT(counted.value == 5);
-                number = i;
+                own_number = i;
                 text = std::string(100, static_cast<char>('a' + i));
                 rest(10ms);
-                EXPECT(number == i);
+                EXPECT(own_number == i);
                 EXPECT(text == std::string(100, static_cast<char>('a' + i)));
                 EXPECT(counted.value == 5);
             });
@@ -239,7 +270,7 @@ void thread_locals()
         }
         EXPECT(Counted::alive == 1);  // that of the first thread
     }
-    EXPECT(number == 100);
+    EXPECT(own_number == 100);
 }
 
 void error_numbers()
@@ -647,6 +678,150 @@ void other_locks()
     spinning.join();
 }
 
+// A writer that gives up does not keep the readers behind it from reading.
+void writer_that_gives_up()
+{
+    pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+    std::atomic<int> begun{0};
+    std::atomic<bool> first_reads{false};
+    std::atomic<bool> second_reads{false};
+    EXPECT(::pthread_rwlock_wrlock(&lock) == 0);
+    std::thread first([&] {
+        ++begun;
+        EXPECT(::pthread_rwlock_rdlock(&lock) == 0);
+        first_reads = true;
+        within_reason([&] { return second_reads.load(); });
+        EXPECT(::pthread_rwlock_unlock(&lock) == 0);
+    });
+    yield_until([&] { return begun == 1; });
+    std::thread writer([&] {
+        ++begun;
+        const timespec then = from_now(CLOCK_MONOTONIC, 200ms);
+        const int error = ::pthread_rwlock_clockwrlock(&lock, CLOCK_MONOTONIC, &then);
+        EXPECT(error == ETIMEDOUT || error == 0);  // the kernel may give it to this one first
+        EXPECT(error != 0 || ::pthread_rwlock_unlock(&lock) == 0);
+    });
+    yield_until([&] { return begun == 2; });
+    std::thread second([&] {
+        ++begun;
+        EXPECT(::pthread_rwlock_rdlock(&lock) == 0);
+        second_reads = true;
+        EXPECT(::pthread_rwlock_unlock(&lock) == 0);
+    });
+    yield_until([&] { return begun == 3; });
+    rest(5ms);
+    EXPECT(::pthread_rwlock_unlock(&lock) == 0);
+    first.join();
+    writer.join();
+    second.join();
+}
+
+// A thread that waits for what processes share does not stop the other threads.
+struct Shared {
+    pthread_mutex_t mutex;
+    pthread_cond_t condition;
+    pthread_rwlock_t read_write;
+    sem_t ours;
+    sem_t theirs;
+    int turn;
+};
+
+Shared& shared_memory()
+{
+    void* const memory =
+        ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    EXPECT(memory != MAP_FAILED);
+    Shared& shared = *new (memory) Shared;
+    pthread_mutexattr_t mutex;
+    ::pthread_mutexattr_init(&mutex);
+    ::pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED);
+    EXPECT(::pthread_mutex_init(&shared.mutex, &mutex) == 0);
+    pthread_condattr_t condition;
+    ::pthread_condattr_init(&condition);
+    ::pthread_condattr_setpshared(&condition, PTHREAD_PROCESS_SHARED);
+    EXPECT(::pthread_cond_init(&shared.condition, &condition) == 0);
+    pthread_rwlockattr_t read_write;
+    ::pthread_rwlockattr_init(&read_write);
+    ::pthread_rwlockattr_setpshared(&read_write, PTHREAD_PROCESS_SHARED);
+    EXPECT(::pthread_rwlock_init(&shared.read_write, &read_write) == 0);
+    EXPECT(::sem_init(&shared.ours, 1, 0) == 0);
+    EXPECT(::sem_init(&shared.theirs, 1, 0) == 0);
+    shared.turn = 0;
+    return shared;
+}
+
+void shared_with_a_child()
+{
+    Shared& shared = shared_memory();
+    Pair pair;
+    const pid_t child = ::fork();
+    EXPECT(child != -1);
+    if (child == 0) {
+        ::alarm(20);  // it does not inherit its parent's
+        char byte = 0;
+        EXPECT(::pthread_mutex_lock(&shared.mutex) == 0);
+        EXPECT(::pthread_rwlock_wrlock(&shared.read_write) == 0);
+        EXPECT(::sem_post(&shared.theirs) == 0);
+        for (int i = 0; i < 3; ++i) {  // each time another thread of the parent has to run for it
+            EXPECT(::read(pair.ends[1], &byte, 1) == 1);
+            switch (i) {
+                case 0:
+                    EXPECT(::pthread_rwlock_unlock(&shared.read_write) == 0);
+                    break;
+                case 1:
+                    EXPECT(::pthread_mutex_unlock(&shared.mutex) == 0);
+                    break;
+                default:
+                    EXPECT(::sem_post(&shared.ours) == 0);
+            }
+        }
+        EXPECT(::read(pair.ends[1], &byte, 1) == 1);
+        EXPECT(::pthread_mutex_lock(&shared.mutex) == 0);
+        shared.turn = 1;
+        EXPECT(::pthread_cond_broadcast(&shared.condition) == 0);
+        while (shared.turn != 2) {
+            EXPECT(::pthread_cond_wait(&shared.condition, &shared.mutex) == 0);
+        }
+        EXPECT(::pthread_mutex_unlock(&shared.mutex) == 0);
+        ::_exit(0);
+    }
+    std::atomic<int> done{0};
+    std::thread pusher([&] {
+        for (int i = 0; i < 4; ++i) {
+            yield_until([&] { return done == i + 1; });
+            rest(10ms);
+            EXPECT(::write(pair.ends[0], "x", 1) == 1);
+        }
+    });
+    EXPECT(::sem_wait(&shared.theirs) == 0);
+    const timespec soon = from_now(CLOCK_REALTIME, 5ms);
+    EXPECT(::pthread_mutex_timedlock(&shared.mutex, &soon) == ETIMEDOUT);
+    EXPECT(::pthread_rwlock_timedrdlock(&shared.read_write, &soon) == ETIMEDOUT);
+    EXPECT(::sem_timedwait(&shared.ours, &soon) == -1 && errno == ETIMEDOUT);
+    ++done;
+    EXPECT(::pthread_rwlock_rdlock(&shared.read_write) == 0);
+    EXPECT(::pthread_rwlock_unlock(&shared.read_write) == 0);
+    ++done;
+    EXPECT(::pthread_mutex_lock(&shared.mutex) == 0);
+    ++done;
+    EXPECT(::sem_wait(&shared.ours) == 0);
+    const timespec then = from_now(CLOCK_REALTIME, 5ms);
+    int error = 0;
+    while (error == 0) {
+        error = ::pthread_cond_timedwait(&shared.condition, &shared.mutex, &then);
+    }
+    EXPECT(error == ETIMEDOUT);
+    ++done;
+    while (shared.turn != 1) {
+        EXPECT(::pthread_cond_wait(&shared.condition, &shared.mutex) == 0);
+    }
+    shared.turn = 2;
+    EXPECT(::pthread_cond_broadcast(&shared.condition) == 0);
+    EXPECT(::pthread_mutex_unlock(&shared.mutex) == 0);
+    pusher.join();
+    EXPECT(status_of(child) == 0);
+}
+
 void atomics()
 {
     std::atomic<int> value{0};
@@ -716,6 +891,53 @@ void sleep_order()
         thread.join();
     }
     EXPECT(order == "12345");
+}
+
+// Of thirty that wait with a time limit, one is woken. It stands in the middle of whatever order
+// they are kept in, and the last one takes its place: none of the early ones is late by that.
+void limits_of_many()
+{
+    constexpr std::size_t number = 30;
+    constexpr std::size_t woken = 8;
+    // A heap, if they come in this order: the left half is late, the right half is early.
+    const auto is_late = [](std::size_t place) {
+        while (place > 3) {
+            place /= 2;
+        }
+        return place == 2;
+    };
+    std::mutex mutex;
+    std::vector<std::condition_variable> conditions(number + 1);
+    std::vector<std::thread> threads;
+    std::size_t here = 0;
+    std::size_t late = 0;
+    const auto start = Clock::now();
+    for (std::size_t place = 1; place <= number; ++place) {
+        threads.emplace_back([&, place] {
+            std::unique_lock lock(mutex);
+            ++here;
+            const auto limit = (is_late(place) ? 2s : 500ms) + place * 1ms;
+            const bool over =
+                conditions[place].wait_until(lock, start + limit) == std::cv_status::timeout;
+            EXPECT(over != (place == woken));
+            if (is_late(place)) {
+                late += over ? 1 : 0;
+            } else {
+                EXPECT(late == 0);
+            }
+        });
+    }
+    yield_until([&] {
+        const std::lock_guard lock(mutex);
+        return here == number;
+    });
+    {
+        const std::lock_guard lock(mutex);
+        conditions[woken].notify_one();
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
 }
 
 // ---- Descriptors --------------------------------------------------------------------------------
@@ -960,6 +1182,116 @@ void closed_and_used_again()
     }
 }
 
+// A closed descriptor's number is that of the next one. A thread that waits for the old one does
+// not get what comes for the new one. A kernel thread goes on waiting; a green one gets EBADF.
+void closed_while_others_wait()
+{
+    Pair old;
+    std::atomic<bool> over{false};
+    std::atomic<int> begun{0};
+    const int number = old.ends[0];
+    std::thread reader([&] {
+        std::array<char, 10> buffer{};
+        ++begun;
+        const ssize_t size = ::recv(number, buffer.data(), buffer.size(), 0);
+        EXPECT((size == -1 && errno == EBADF) || (size == 0 && over));
+    });
+    std::thread looking([&] {
+        pollfd entry{number, POLLIN, 0};
+        ++begun;
+        EXPECT(::poll(&entry, 1, -1) == 1);
+        EXPECT(entry.revents == POLLNVAL || over);
+    });
+    yield_until([&] { return begun == 2; });
+    rest(50ms);
+    Pair young;
+    EXPECT(::send(young.ends[1], "not yours", 9, 0) == 9);
+    EXPECT(::close(number) == 0);
+    EXPECT(::fcntl(young.ends[0], F_DUPFD, number) == number);
+    rest(50ms);
+    std::array<char, 10> buffer{};
+    EXPECT(::recv(number, buffer.data(), buffer.size(), MSG_DONTWAIT) == 9);
+    over = true;
+    EXPECT(::send(young.ends[1], "x", 1, 0) == 1);  // poll() looks at the number once more
+    ::shutdown(old.ends[1], SHUT_RDWR);
+    reader.join();
+    looking.join();
+}
+
+void a_full_backlog()
+{
+    const int listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "green %d", ::getpid());
+    const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
+    EXPECT(::bind(listener, generic, sizeof address) == 0);
+    EXPECT(::listen(listener, 0) == 0);
+    std::vector<std::thread> clients;
+    std::atomic<int> connected{0};
+    for (int i = 0; i < 4; ++i) {
+        clients.emplace_back([&] {
+            const int client = ::socket(AF_UNIX, SOCK_STREAM, 0);
+            EXPECT(::connect(client, generic, sizeof address) == 0);
+            ++connected;
+            EXPECT((::fcntl(client, F_GETFL) & O_NONBLOCK) == 0);
+            EXPECT(::send(client, "x", 1, 0) == 1);
+            ::close(client);
+        });
+    }
+    rest();
+    EXPECT(connected < 4);
+    for (int i = 0; i < 4; ++i) {
+        const int client = ::accept(listener, nullptr, nullptr);
+        char byte = 0;
+        EXPECT(::recv(client, &byte, 1, 0) == 1);
+        ::close(client);
+    }
+    for (std::thread& thread : clients) {
+        thread.join();
+    }
+    // With a limit it ends, because nobody accepts.
+    const int first = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    const int second = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    const timeval limit{0, 20'000};
+    EXPECT(::setsockopt(second, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
+    EXPECT(::connect(first, generic, sizeof address) == 0);
+    EXPECT(::connect(second, generic, sizeof address) == -1 && errno == EAGAIN);
+    ::close(first);
+    ::close(second);
+    ::close(listener);
+}
+
+void files_that_are_sent()
+{
+    std::FILE* const file = std::tmpfile();
+    constexpr std::size_t size = 4'000'000;
+    const std::string contents(size, 'x');
+    EXPECT(std::fwrite(contents.data(), 1, size, file) == size);
+    EXPECT(std::fflush(file) == 0);
+    Pair pair;
+    std::thread sender([&] {
+        off_t offset = 100;
+        EXPECT(::sendfile(pair.ends[0], ::fileno(file), &offset, size) ==
+               static_cast<ssize_t>(size - 100));
+        EXPECT(offset == static_cast<off_t>(size));
+        EXPECT(::lseek(::fileno(file), 0, SEEK_SET) == 0);
+        EXPECT(::sendfile(pair.ends[0], ::fileno(file), nullptr, 100) == 100);
+        EXPECT(::lseek(::fileno(file), 0, SEEK_CUR) == 100);
+        EXPECT(::sendfile(pair.ends[0], -1, nullptr, 100) == -1 && errno == EBADF);
+        ::shutdown(pair.ends[0], SHUT_WR);
+    });
+    std::size_t received = 0;
+    std::array<char, 65536> buffer{};
+    while (const ssize_t got = ::recv(pair.ends[1], buffer.data(), buffer.size(), 0)) {
+        EXPECT(got > 0);
+        received += static_cast<std::size_t>(got);
+    }
+    EXPECT(received == size);
+    sender.join();
+    std::fclose(file);
+}
+
 // ---- Signals ------------------------------------------------------------------------------------
 
 std::atomic<int> handled{0};
@@ -1049,14 +1381,252 @@ void posted_by_a_handler()
     sending.join();
 }
 
-// ---- Processes ----------------------------------------------------------------------------------
-
-int status_of(pid_t child)
+// A signal that comes when everything has been looked at and nobody waits yet: green_test sees to
+// it that it does. It ends the wait that is about to begin.
+void interrupted_at_the_last_moment()
 {
-    int status = 0;
-    EXPECT(::waitpid(child, &status, 0) == child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    install(0);
+    Pair pair;
+    std::thread other([&] {
+        char byte = 0;
+        EXPECT(::recv(pair.ends[0], &byte, 1, 0) == 1);
+    });
+    char byte = 0;
+    EXPECT(::recv(pair.ends[1], &byte, 1, 0) == -1 && errno == EINTR);
+    EXPECT(::send(pair.ends[1], "x", 1, 0) == 1);
+    other.join();
 }
+
+sigset_t only(int number)
+{
+    sigset_t set;
+    ::sigemptyset(&set);
+    ::sigaddset(&set, number);
+    return set;
+}
+
+bool blocks(int number)
+{
+    sigset_t mask;
+    EXPECT(::pthread_sigmask(SIG_SETMASK, nullptr, &mask) == 0);
+    return ::sigismember(&mask, number) == 1;
+}
+
+// What a thread blocks, it blocks for itself, and for those that it starts.
+void masks()
+{
+    install(0);
+    const sigset_t user = only(SIGUSR1);
+    Pair pair;
+    std::atomic<int> step{0};
+    std::thread blocking([&] {
+        EXPECT(!blocks(SIGUSR1));
+        EXPECT(::pthread_sigmask(SIG_BLOCK, &user, nullptr) == 0);
+        EXPECT(blocks(SIGUSR1));
+        std::thread([] { EXPECT(blocks(SIGUSR1)); }).join();
+        step = 1;
+        char byte = 0;
+        EXPECT(::recv(pair.ends[0], &byte, 1, 0) == 1);
+        // What was sent to this thread alone has waited for it.
+        EXPECT(handled == 1);
+        sigset_t pending;
+        EXPECT(::sigpending(&pending) == 0);
+        EXPECT(::sigismember(&pending, SIGUSR1) == 1);
+        EXPECT(::pthread_sigmask(SIG_UNBLOCK, &user, nullptr) == 0);
+        EXPECT(handled == 2);
+        EXPECT(::pthread_sigmask(SIG_BLOCK, &user, nullptr) == 0);
+        EXPECT(::raise(SIGUSR1) == 0);
+        EXPECT(handled == 2);
+        int number = 0;
+        EXPECT(::sigwait(&user, &number) == 0 && number == SIGUSR1);
+        EXPECT(::pthread_sigmask(SIG_UNBLOCK, &user, nullptr) == 0);
+        EXPECT(handled == 2);
+        EXPECT(::raise(SIGUSR1) == 0);
+        EXPECT(handled == 3);
+    });
+    yield_until([&] { return step == 1; });
+    EXPECT(!blocks(SIGUSR1));
+    EXPECT(::kill(::getpid(), SIGUSR1) == 0);
+    within_reason([] { return handled == 1; });
+    EXPECT(::pthread_kill(blocking.native_handle(), SIGUSR1) == 0);
+    EXPECT(::send(pair.ends[1], "x", 1, 0) == 1);
+    blocking.join();
+
+    // The first thread blocks it, so it is another one's wait that it ends.
+    handled = 0;
+    step = 0;
+    std::thread open([&] {
+        char byte = 0;
+        step = 1;
+        EXPECT(::recv(pair.ends[0], &byte, 1, 0) == -1 && errno == EINTR);
+    });
+    yield_until([&] { return step == 1; });
+    EXPECT(::pthread_sigmask(SIG_BLOCK, &user, nullptr) == 0);
+    rest(30ms);
+    EXPECT(::kill(::getpid(), SIGUSR1) == 0);
+    open.join();
+    EXPECT(handled == 1);
+
+    // All of them block it: it is taken by the one that waits for it.
+    std::thread taking([&] {
+        int number = 0;
+        EXPECT(::sigwait(&user, &number) == 0);
+        EXPECT(number == SIGUSR1);
+        const timespec soon{0, 10'000'000};
+        EXPECT(::sigtimedwait(&user, nullptr, &soon) == -1 && errno == EAGAIN);
+    });
+    rest(10ms);
+    EXPECT(::kill(::getpid(), SIGUSR1) == 0);
+    taking.join();
+    EXPECT(handled == 1);
+}
+
+// These have a mask of their own, for as long as they wait.
+void masks_while_waiting()
+{
+    install(SA_RESTART);
+    const sigset_t user = only(SIGUSR1);
+    sigset_t none;
+    ::sigemptyset(&none);
+    EXPECT(::pthread_sigmask(SIG_BLOCK, &user, nullptr) == 0);
+    std::thread other([] { rest(); });  // inherits the mask, as all do
+    Pair pair;
+    pollfd entry{pair.ends[0], POLLIN, 0};
+    fd_set set;
+    const int epoll = ::epoll_create1(0);
+    epoll_event wanted{};
+    const std::array<std::function<int()>, 4> waits{
+        [&] { return ::ppoll(&entry, 1, nullptr, &none); },
+        [&] {
+            FD_ZERO(&set);
+            FD_SET(pair.ends[0], &set);
+            return ::pselect(pair.ends[0] + 1, &set, nullptr, nullptr, nullptr, &none);
+        },
+        [&] { return ::epoll_pwait(epoll, &wanted, 1, -1, &none); },
+        [&] { return ::sigsuspend(&none); },
+    };
+    for (const auto& wait : waits) {
+        const int before = handled;
+        EXPECT(blocks(SIGUSR1));
+        EXPECT(::kill(::getpid(), SIGUSR1) == 0);
+        rest(5ms);
+        EXPECT(handled == before);
+        EXPECT(wait() == -1 && errno == EINTR);
+        EXPECT(handled == before + 1);
+        EXPECT(blocks(SIGUSR1));
+        // And while it waits already.
+        std::thread sending([] {
+            rest(30ms);
+            EXPECT(::kill(::getpid(), SIGUSR1) == 0);
+        });
+        EXPECT(wait() == -1 && errno == EINTR);
+        EXPECT(handled == before + 2);
+        EXPECT(blocks(SIGUSR1));
+        sending.join();
+    }
+    ::close(epoll);
+    other.join();
+}
+
+// ---- Cancellation -------------------------------------------------------------------------------
+
+std::atomic<int> cleaned{0};
+
+// Waits in it for ever, unless it is cancelled. It is a thread of C's kind: what unwinds it passes
+// through C++ as well.
+void check_cancelled(void (*wait)())
+{
+    cleaned = 0;
+    static std::atomic<bool> begun;
+    begun = false;
+    pthread_t thread{};
+    EXPECT(::pthread_create(
+               &thread, nullptr,
+               [](void* argument) -> void* {
+                   pthread_cleanup_push([](void*) { ++cleaned; }, nullptr);
+                   const Unwound unwinds;
+                   begun = true;
+                   reinterpret_cast<void (*)()>(argument)();
+                   EXPECT(false);
+                   pthread_cleanup_pop(0);
+                   return nullptr;
+               },
+               reinterpret_cast<void*>(wait)) == 0);
+    yield_until([] { return begun.load(); });
+    rest();
+    EXPECT(::pthread_cancel(thread) == 0);
+    void* result = nullptr;
+    EXPECT(::pthread_join(thread, &result) == 0);
+    EXPECT(result == PTHREAD_CANCELED);
+    EXPECT(cleaned == 1);
+}
+
+pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+pthread_cond_t never_signalled = PTHREAD_COND_INITIALIZER;
+sem_t never_posted;
+std::array<int, 2> never_written;
+pthread_t never_ending;
+
+void cancelled()
+{
+    EXPECT(::pipe(never_written.data()) == 0);
+    EXPECT(::sem_init(&never_posted, 0, 0) == 0);
+    EXPECT(::pthread_create(
+               &never_ending, nullptr,
+               [](void*) -> void* {
+                   ::pause();
+                   return nullptr;
+               },
+               nullptr) == 0);
+    unwound = 0;
+    static Pair pair;
+    check_cancelled([] {
+        char byte = 0;
+        ::recv(pair.ends[0], &byte, 1, 0);
+    });
+    check_cancelled([] {
+        char byte = 0;
+        while (::read(never_written[0], &byte, 1) == -1) {
+        }
+    });
+    check_cancelled([] { ::accept(never_written[0], nullptr, nullptr), ::pause(); });
+    check_cancelled([] { ::poll(nullptr, 0, -1); });
+    check_cancelled([] { ::sleep(1000); });
+    check_cancelled([] { ::sem_wait(&never_posted); });
+    check_cancelled([] { ::pthread_join(never_ending, nullptr); });
+    check_cancelled([] {
+        for (;;) {
+            ::pthread_testcancel();
+            std::this_thread::yield();
+        }
+    });
+    // It has the mutex again when what it has pushed is called.
+    check_cancelled([] {
+        ::pthread_mutex_lock(&held);
+        pthread_cleanup_push([](void*) { EXPECT(::pthread_mutex_unlock(&held) == 0); }, nullptr);
+        for (;;) {
+            ::pthread_cond_wait(&never_signalled, &held);
+        }
+        pthread_cleanup_pop(0);
+    });
+    EXPECT(::pthread_mutex_trylock(&held) == 0);
+    // Not while it does not want to; and then at the next point where it may be.
+    check_cancelled([] {
+        int before = 0;
+        EXPECT(::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before) == 0);
+        EXPECT(before == PTHREAD_CANCEL_ENABLE);
+        rest(60ms);
+        ::pthread_testcancel();
+        EXPECT(::pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, nullptr) == 0);
+        char byte = 0;
+        EXPECT(::write(pair.ends[1], "x", 1) == 1);
+        ::recv(pair.ends[0], &byte, 1, 0);
+    });
+    EXPECT(::pthread_cancel(never_ending) == 0);
+    EXPECT(::pthread_join(never_ending, nullptr) == 0);
+}
+
+// ---- Processes ----------------------------------------------------------------------------------
 
 void forked()
 {
@@ -1087,6 +1657,96 @@ void forked()
     other.join();
 }
 
+pthread_mutex_t kept_by_the_parent = PTHREAD_MUTEX_INITIALIZER;
+
+// Threads that wait while another one forks do so in the parent only.
+void forked_while_others_wait()
+{
+    const pid_t parent = ::getpid();
+    sem_t semaphore;
+    EXPECT(::sem_init(&semaphore, 0, 0) == 0);
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool go = false;
+    std::atomic<int> woken{0};
+    EXPECT(::pthread_mutex_lock(&kept_by_the_parent) == 0);
+    std::vector<std::thread> threads;
+    threads.emplace_back([&] {
+        EXPECT(::pthread_mutex_lock(&kept_by_the_parent) == 0);
+        EXPECT(::getpid() == parent);
+        EXPECT(::pthread_mutex_unlock(&kept_by_the_parent) == 0);
+        ++woken;
+    });
+    threads.emplace_back([&] {
+        EXPECT(::sem_wait(&semaphore) == 0);
+        EXPECT(::getpid() == parent);
+        ++woken;
+    });
+    threads.emplace_back([&] {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return go; });
+        EXPECT(::getpid() == parent);
+        ++woken;
+    });
+    rest();
+    const pid_t child = ::fork();
+    EXPECT(child != -1);
+    if (child == 0) {
+        ::alarm(20);
+        EXPECT(::pthread_mutex_unlock(&kept_by_the_parent) == 0);
+        EXPECT(::pthread_mutex_lock(&kept_by_the_parent) == 0);
+        EXPECT(::pthread_mutex_unlock(&kept_by_the_parent) == 0);
+        EXPECT(::sem_post(&semaphore) == 0);
+        EXPECT(::sem_trywait(&semaphore) == 0);
+        go = true;
+        changed.notify_all();
+        rest(5ms);
+        EXPECT(woken == 0);
+        ::_exit(0);
+    }
+    EXPECT(status_of(child) == 0);
+    EXPECT(woken == 0);
+    EXPECT(::pthread_mutex_unlock(&kept_by_the_parent) == 0);
+    EXPECT(::sem_post(&semaphore) == 0);
+    {
+        const std::lock_guard lock(mutex);
+        go = true;
+    }
+    changed.notify_all();
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+}
+
+// A child that ends only if another thread goes on while this one waits for it.
+void children_that_are_waited_for()
+{
+    for (const bool by_waitid : {false, true}) {
+        Pair pair;
+        const pid_t child = ::fork();
+        EXPECT(child != -1);
+        if (child == 0) {
+            ::alarm(20);
+            char byte = 0;
+            EXPECT(::read(pair.ends[0], &byte, 1) == 1);
+            ::_exit(5);
+        }
+        std::thread other([&] {
+            rest();
+            EXPECT(::write(pair.ends[1], "x", 1) == 1);
+        });
+        if (by_waitid) {
+            siginfo_t info{};
+            EXPECT(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED) == 0);
+            EXPECT(info.si_pid == child && info.si_status == 5);
+        } else {
+            EXPECT(status_of(child) == 5);
+        }
+        other.join();
+    }
+    EXPECT(::wait(nullptr) == -1 && errno == ECHILD);
+}
+
 void children()
 {
     EXPECT(std::getenv("LD_PRELOAD") == nullptr);
@@ -1109,6 +1769,35 @@ int grow(int depth)  // NOLINT(misc-no-recursion)
 void stack_overflow()
 {
     std::thread([] { std::printf("%d\n", grow(1 << 20)); }).join();
+}
+
+// Without a size of its own a thread has as much stack as pthread_attr_init() says, and knows
+// where.
+void stack_of_the_usual_size()
+{
+    pthread_attr_t usual;
+    std::size_t size = 0;
+    ::pthread_attr_init(&usual);
+    ::pthread_attr_getstacksize(&usual, &size);
+    std::thread([size] {
+        pthread_attr_t mine;
+        void* lowest = nullptr;
+        std::size_t own = 0;
+        EXPECT(::pthread_getattr_np(::pthread_self(), &mine) == 0);
+        EXPECT(::pthread_attr_getstack(&mine, &lowest, &own) == 0);
+        const char here = 0;
+        EXPECT(&here >= static_cast<char*>(lowest) && &here < static_cast<char*>(lowest) + own);
+        EXPECT(own >= size / 2);
+        ::pthread_attr_destroy(&mine);
+        EXPECT(grow(static_cast<int>(size / 2 / 1200)) >= 0);
+    }).join();
+    pthread_attr_t first;
+    void* lowest = nullptr;
+    const char here = 0;
+    EXPECT(::pthread_getattr_np(::pthread_self(), &first) == 0);
+    EXPECT(::pthread_attr_getstack(&first, &lowest, &size) == 0);
+    EXPECT(&here >= static_cast<char*>(lowest) && &here < static_cast<char*>(lowest) + size);
+    ::pthread_attr_destroy(&first);
 }
 
 void stack_of_a_given_size()
@@ -1246,20 +1935,32 @@ constexpr Case cases[] = {
     {"conditions", conditions},
     {"semaphores", semaphores},
     {"other_locks", other_locks},
+    {"writer_that_gives_up", writer_that_gives_up},
+    {"shared_with_a_child", shared_with_a_child},
     {"atomics", atomics},
     {"sleep_order", sleep_order},
+    {"limits_of_many", limits_of_many},
     {"pipes", pipes},
     {"sockets", sockets},
     {"sockets_that_do_not_wait", sockets_that_do_not_wait},
     {"connections", connections},
     {"several", several},
     {"closed_and_used_again", closed_and_used_again},
+    {"closed_while_others_wait", closed_while_others_wait},
+    {"a_full_backlog", a_full_backlog},
+    {"files_that_are_sent", files_that_are_sent},
     {"interrupted", interrupted},
     {"interrupted_by_name", interrupted_by_name},
     {"posted_by_a_handler", posted_by_a_handler},
+    {"masks", masks},
+    {"masks_while_waiting", masks_while_waiting},
+    {"cancelled", cancelled},
     {"forked", forked},
+    {"forked_while_others_wait", forked_while_others_wait},
+    {"children_that_are_waited_for", children_that_are_waited_for},
     {"children", children},
     {"stack_overflow", stack_overflow},
+    {"stack_of_the_usual_size", stack_of_the_usual_size},
     {"stack_of_a_given_size", stack_of_a_given_size},
     {"standard_streams", standard_streams},
     {"threads_of_c", threads_of_c},
@@ -1271,6 +1972,11 @@ constexpr Case cases[] = {
 
 int main(int argc, char** argv)
 {
+    ::alarm(20);  // a case that hangs ends
+    if (argc > 1 && std::string_view(argv[1]) == "interrupted_at_the_last_moment") {
+        interrupted_at_the_last_moment();  // not by itself: see green_test.cpp
+        return 0;
+    }
     for (const Case& one : cases) {
         if (argc == 1) {
             std::puts(one.name);

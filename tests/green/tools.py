@@ -1,11 +1,13 @@
 """What a program in Python does with threads, for tests/green: nothing here knows of green ones."""
 
 import concurrent.futures
+import multiprocessing
 import queue
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -131,7 +133,64 @@ def children():
     others.join()
 
 
-for test in (locks, queues, events, locals_of_threads, executor, sockets, signals, children):
+def square(number):
+    return number * number
+
+
+def processes():
+    # Their queues have locks and semaphores that processes share.
+    with multiprocessing.Pool(3) as pool:
+        assert pool.map(square, range(10)) == [n * n for n in range(10)]
+        pool.close()
+        pool.join()
+    with multiprocessing.Pool(2) as pool:
+        assert pool.apply_async(square, (7,)).get() == 49
+
+
+def recursion():
+    # Through C each time: it needs a stack as large as that of a kernel thread.
+    seen = []
+
+    def down(depth):
+        return 0 if depth == 0 else sorted([depth], key=lambda _: down(depth - 1))
+
+    def fall():
+        try:
+            down(10_000)
+        except RecursionError:
+            seen.append(True)
+
+    thread = threading.Thread(target=fall)
+    thread.start()
+    thread.join()
+    assert seen
+
+
+def backlog():
+    with tempfile.TemporaryDirectory() as folder:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(folder + "/socket")
+        listener.listen(0)
+
+        def send():
+            client = socket.socket(socket.AF_UNIX)
+            client.connect(folder + "/socket")
+            client.sendall(b"x")
+            client.close()
+
+        clients = [threading.Thread(target=send) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for _ in clients:
+            connection, _ = listener.accept()
+            assert connection.recv(1) == b"x"
+            connection.close()
+        for client in clients:
+            client.join()
+        listener.close()
+
+
+for test in (locks, queues, events, locals_of_threads, executor, sockets, signals, children, processes, recursion, backlog):
     test()
 waiting = threading.Event()
 threads = [threading.Thread(target=waiting.wait) for _ in range(10)]

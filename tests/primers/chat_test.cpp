@@ -100,10 +100,10 @@ TEST_CASE(
     CHECK(ben.read_line() == "slow is here");
     const std::string line(400, 'x');
     std::size_t number = 0;
-    const auto talk = [&, &ann = ann, &ben = ben](std::size_t lines) {
+    const auto talk = [&, &from = ann, &to = ben](std::size_t lines) {
         for (std::size_t i = 0; i < lines; ++i, ++number) {
-            ann.send(fmt::format("{} {}\n", number, line));
-            REQUIRE(ben.read_line() == fmt::format("{} {}", number, line));
+            from.send(fmt::format("{} {}\n", number, line));
+            REQUIRE(to.read_line() == fmt::format("{} {}", number, line));
         }
     };
     // More than the kernel's buffers and the queue hold.

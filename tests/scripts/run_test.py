@@ -32,7 +32,7 @@ RUNS = [
     ("memcheck", "01 -- --dt-test-case=right*", ("valgrind",), r"Nothing found"),
     ("monkey-figures", "--rounds 1 --seconds 0.2 --clients 4 --many 50", ("stages/06c_monkey_patch",), r"02_threads"),
     ("peers", "--only python_threads --stages 02_threads --rounds 1 --seconds 0.2", (), r"python_threads"),
-    ("robustness", "--last", (), r"connection churn"),
+    ("robustness", "--last {scratch}/faults", (), r"connection churn +held"),
     ("soak", "--minutes 0.02 01", (), r"held +01_blocking"),
     ("stage-diff", "--code-only 01 02", (), r"start_thread"),
     ("stage-trace", "02", (), r"Written: 02_threads\.trace\.json"),
@@ -59,10 +59,10 @@ def tests_that_run():
         if path == Path(__file__).resolve():
             continue
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".md":  # only what stands in blocks that scripts/docs --check plays
+        if path.suffix == ".md":  # only what stands in blocks that scripts/check/docs --check plays
             blocks = re.findall(r"^ *<!-- run\b((?:(?!\bslow\b).)*?)-->\n *```console\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
             text = "\n".join(line for _, block in blocks for line in block.splitlines() if line.lstrip().startswith("$ "))
-        # scripts/docs, scripts/check/docs, and "scripts" / "check" / "docs"
+        # scripts/stages, scripts/check/docs, and "scripts" / "check" / "docs"
         for name in re.findall(r"""\bscripts(?:["' ]*/["' ]*[\w-]+)*?["' ]*/["' ]*([\w-]+)(?=["'\s)\]`]|$)""", text):
             found.setdefault(name, path)
     return found
@@ -103,6 +103,8 @@ class ShortRun(unittest.TestCase):
         cls.scratch.mkdir()
         sys.path.insert(0, str(Path(__file__).parent))
         from hog_chart_test import REPORT
+        (cls.scratch / "faults").mkdir()
+        (cls.scratch / "faults" / "01_blocking").write_text("connection churn\theld\t\t\tits test case\nend\n", encoding="utf-8")
         (cls.scratch / "hog.json").write_text(json.dumps(REPORT), encoding="utf-8")
 
 

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <barrier>
+#include <chrono>
 #include <latch>
 #include <memory>
 #include <mutex>
@@ -326,6 +327,91 @@ TEST_CASE("future: a callback that comes while the future completes runs, once")
     CHECK(future.cancel());
     adder.join();
     CHECK(calls == 1);
+}
+
+TEST_CASE("future: given up before it is begun, it is done, and its owner has lost it")
+{
+    Owner owner;
+    owner.future.give_up("nobody waits");
+    CHECK(owner.future.done());
+    CHECK_THROWS_WITH_AS(owner.future.result(), "nobody waits", Cancelled);
+    CHECK_FALSE(owner.promise);
+    owner.future.give_up("a second reason");
+    CHECK_THROWS_WITH_AS(owner.future.result(), "nobody waits", Cancelled);
+    CHECK(owner.asked == 1);
+}
+
+TEST_CASE("future: what is given up while it is computed is done at once; its result is dropped")
+{
+    Owner owner;
+    std::optional<Promise<int>> begun = owner.take_back();
+    int calls = 0;
+    owner.future.add_done_callback([&](const auto&) { ++calls; });
+    std::thread waiter([&] { CHECK_THROWS_AS(owner.future.result(), Cancelled); });
+    owner.future.give_up("nobody waits");
+    waiter.join();
+    CHECK(calls == 1);
+    SUBCASE("computed") { begun->set_result(7); }
+    SUBCASE("failed") { begun->set_exception(std::make_exception_ptr(std::runtime_error("x"))); }
+    SUBCASE("broken") { begun.reset(); }
+    CHECK(calls == 1);
+    CHECK_THROWS_WITH_AS(owner.future.result(), "nobody waits", Cancelled);
+}
+
+TEST_CASE("future: what is done can't be given up, and its owner is not asked: it may be gone")
+{
+    Owner owner;
+    owner.promise->set_result(7);
+    owner.future.give_up("nobody waits");
+    CHECK(owner.asked == 0);
+    CHECK(owner.future.result() == 7);
+}
+
+TEST_CASE("future: a promise that knows nothing of cancelling can be given up")
+{
+    Promise<int> promise;
+    const Future<int> future = promise.future();
+    future.give_up("nobody waits");
+    CHECK_THROWS_AS(future.result(), Cancelled);
+    promise.set_result(7);
+    CHECK_THROWS_AS(future.result(), Cancelled);
+}
+
+TEST_CASE("future: giving up and the completion may race: one of them wins, callbacks run once")
+{
+    for (int round = 0; round < 500; ++round) {
+        std::optional<Promise<int>> promise(std::in_place);
+        std::optional<Future<int>> future = promise->future();
+        std::atomic<int> calls = 0;
+        future->add_done_callback([&](const auto&) { ++calls; });
+        std::barrier start(2);
+        std::thread computer([&] {
+            start.arrive_and_wait();
+            promise->set_result(7);
+        });
+        start.arrive_and_wait();
+        future->give_up("nobody waits");
+        try {
+            const int result = future->result();
+            REQUIRE(result == 7);
+        } catch (const Cancelled&) {
+            // It was too late.
+        }
+        future.reset();  // the promise may be the last that has to do with it
+        computer.join();
+        REQUIRE(calls == 1);
+    }
+}
+
+TEST_CASE("future: wait_for() returns when it is done, or when the time is over")
+{
+    Promise<int> promise;
+    const Future<int> future = promise.future();
+    CHECK_FALSE(future.wait_for(std::chrono::milliseconds(1)));
+    std::thread other([&] { promise.set_result(3); });
+    CHECK(future.wait_for(std::chrono::minutes(1)));
+    CHECK(future.wait_for(std::chrono::minutes(1)));  // who has waited lets the next one pass
+    other.join();
 }
 
 TEST_CASE("future: cancel() and the completion may race: one of them wins, callbacks run once")

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <malloc.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace green = ground::green;
@@ -63,6 +66,16 @@ std::exception_ptr error(const char* what)
 {
     return std::make_exception_ptr(std::runtime_error(what));
 }
+
+// Notes that its scope has ended.
+struct Mark {
+    Mark(Trace& t, std::string w) : trace(t), what(std::move(w)) {}
+    ~Mark() { trace.push_back(what); }
+    Mark(const Mark&) = delete;
+    Mark& operator=(const Mark&) = delete;
+    Trace& trace;
+    std::string what;
+};
 
 // A program whose stderr can be looked at: this one, before it has come to doctest.
 constexpr const char* reporting = "GREEN_TEST_REPORTING";
@@ -150,6 +163,79 @@ TEST_CASE("green: main is told when everybody waits for ever")
     CHECK_THROWS_AS(stuck.join(), green::LoopExit);
     CHECK_THROWS_AS(never.wait(), green::LoopExit);
     stuck.kill();
+}
+
+TEST_CASE("green: what was waited for and is over keeps main from nothing")
+{
+    green::Event never;
+    const Pair pair;
+    CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+    green::Hub::current().wait_for(pair.one.get(), Events::read);
+    CHECK_THROWS_AS(never.wait(), green::LoopExit);
+    const std::vector<green::Thread> killed{
+        green::spawn([] { green::sleep(forever); }),
+        green::spawn([&] { green::Hub::current().wait_for(pair.other.get(), Events::read); }),
+        green::spawn([&] { static_cast<void>(green::within(forever, [&] { never.wait(); })); })};
+    let_others_run();
+    for (const green::Thread& thread : killed) {
+        thread.kill();
+    }
+    CHECK_THROWS_AS(never.wait(), green::LoopExit);
+}
+
+TEST_CASE("green: threads that have ended leave no memory behind" *
+          doctest::skip(ground::sanitizers::present))
+{
+    const auto spawn_many = [] {
+        for (int i = 0; i < 5'000; ++i) {
+            green::spawn([] {}).join();
+        }
+    };
+    spawn_many();
+    const auto before = ::mallinfo2().uordblks;
+    spawn_many();
+    CHECK(::mallinfo2().uordblks < before + 100'000);
+}
+
+TEST_CASE("green: a thread that never waits for anything but its turn keeps nobody waiting")
+{
+    bool stop = false;
+    int turns = 0;
+    const green::Thread busy = green::spawn([&] {
+        for (; !stop && turns < 1'000'000; ++turns) {
+            green::sleep(0s);
+        }
+    });
+    const Pair pair;
+    CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+    green::Hub::current().wait_for(pair.one.get(), Events::read);
+    green::sleep(1ms);
+    stop = true;
+    busy.join();
+    CHECK(turns < 1'000'000);
+}
+
+TEST_CASE(
+    "green: each kernel thread has its own, and unwinds those that still wait, the youngest first")
+{
+    Trace trace;
+    const green::Thread here = green::spawn([&] { trace.push_back("here"); });
+    std::thread([&trace] {
+        const auto wait = [&trace](const std::string& name) {
+            const Mark mark(trace, name);
+            green::sleep(forever);
+        };
+        green::spawn(wait, "older");
+        green::spawn(wait, "younger");
+        green::spawn([] { green::sleep(1ms); }).join();
+        const Pair pair;
+        CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+        green::Hub::current().wait_for(pair.one.get(), Events::read);
+        trace.push_back("there");
+    }).join();
+    CHECK(trace == Trace{"there", "younger", "older"});
+    here.join();
+    CHECK(trace.back() == "here");
 }
 
 TEST_CASE("green: kill raises where the victim waits, and returns when it has ended")
@@ -314,6 +400,48 @@ TEST_CASE("green: to wait for what can't be waited for throws, and leaves nothin
     hub.forget(fd);
 }
 
+TEST_CASE("green: of two at one socket the one goes on waiting when the other one is woken")
+{
+    const Pair pair;
+    auto& hub = green::Hub::current();
+    const green::Thread reader = green::spawn([&] { hub.wait_for(pair.one.get(), Events::read); });
+    const green::Thread writer = green::spawn([&] { hub.wait_for(pair.one.get(), Events::write); });
+    writer.join();
+    CHECK_FALSE(reader.dead());
+    CHECK(::send(pair.other.get(), "x", 1, 0) == 1);
+    reader.join();
+    CHECK_FALSE(reader.error());
+}
+
+TEST_CASE("green: who waits for room is told, too, when the socket is closed")
+{
+    const Pair pair;
+    auto& hub = green::Hub::current();
+    const std::string much(64 * 1024, 'x');
+    while (::send(pair.one.get(), much.data(), much.size(), 0) > 0) {
+    }
+    const green::Thread writer = green::spawn([&] { hub.wait_for(pair.one.get(), Events::write); });
+    let_others_run();
+    CHECK_FALSE(writer.dead());
+    hub.forget(pair.one.get());
+    writer.join();
+    CHECK_THROWS_AS(std::rethrow_exception(writer.error()), std::system_error);
+}
+
+TEST_CASE("green: who is killed in a join is not woken by the end that it waited for")
+{
+    green::Event event;
+    const green::Thread target = green::spawn([&] { event.wait(); });
+    for (int i = 0; i < 10; ++i) {
+        const green::Thread joining = green::spawn([&] { target.join(); });
+        let_others_run();
+        joining.kill();
+    }
+    event.set();
+    target.join();
+    let_others_run();
+}
+
 TEST_CASE("green: an event wakes all who wait, and who comes later does not wait")
 {
     green::Event event;
@@ -431,6 +559,11 @@ TEST_CASE("green: a semaphore that was meant for one who is killed is free again
     semaphore.release();
     only.kill();
     CHECK(semaphore.try_acquire());
+    const green::Thread early = green::spawn([&] { semaphore.acquire(); });
+    let_others_run();
+    early.kill();
+    semaphore.release();
+    CHECK(semaphore.try_acquire());
 }
 
 TEST_CASE("green: a thread that takes its lock again and again does not keep the others out")
@@ -526,8 +659,9 @@ TEST_CASE("green: room in a queue is for the first who waits for it")
     CHECK_FALSE(queue.try_put(3));
     CHECK(queue.full());
     writer.join();
-    CHECK(queue.get() == 2);
+    CHECK(queue.try_get() == 2);
     CHECK(queue.try_put(3));
+    CHECK_FALSE(queue.try_put(4));
 }
 
 TEST_CASE("green: a bounded queue never holds more, and who finds it full waits")
@@ -603,6 +737,20 @@ TEST_CASE("green: a timeout raises where its thread waits, and not if the scope 
     green::sleep(5ms);
 }
 
+TEST_CASE("green: no time is over at the next wait, and the longest time is for ever")
+{
+    using std::chrono::nanoseconds;
+    green::Event never;
+    for (const nanoseconds none : {nanoseconds(0), nanoseconds(-1), nanoseconds::min()}) {
+        CHECK_FALSE(green::within(none, [&] { never.wait(); }));
+        green::sleep(none);
+    }
+    const green::Thread sleeper = green::spawn([] { green::sleep(nanoseconds::max()); });
+    CHECK(green::within(nanoseconds::max(), [] { green::sleep(1ms); }));
+    CHECK_FALSE(sleeper.dead());
+    sleeper.kill();
+}
+
 TEST_CASE("green: of nested timeouts each ends its own scope")
 {
     green::Event never;
@@ -631,6 +779,7 @@ TEST_CASE("green: two timeouts that are over at the same moment both take effect
     });
     CHECK_FALSE(outer);
     CHECK((after_inner || !outer));
+    CHECK_NOTHROW(green::sleep(1ms));  // nothing of it is left
 }
 
 TEST_CASE(

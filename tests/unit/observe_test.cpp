@@ -125,40 +125,45 @@ TEST_CASE("seams: a time that was packed before the word began again is unpacked
     }
 }
 
-// Each writer's events can be told from the other's in every part: thread, line, number.
+// Each writer's events can be told from the other's, and from older ones, in every part.
 TEST_CASE("seams: an event is whole before it can be read, also where the ring begins again")
 {
     forget_events();
-    constexpr std::uint64_t enough = test::sanitized ? 300'000 : 3'000'000;
-    const std::uint64_t end = watcher().happened() + enough;
     std::atomic<bool> ending{false};
+    std::atomic<bool> hurrying{false};
     std::vector<std::thread> writers;
     for (unsigned writer = 0; writer < 2; ++writer) {
-        writers.emplace_back([&ending, writer] {
-            for (unsigned i = 1; !ending; i = i % 1'000 + 1) {
-                const Seam seam(computes, this_thread, {__FILE__, 2 * i + writer}, 2 * i + writer);
+        writers.emplace_back([&, writer] {
+            for (unsigned n = 2 + writer; !ending; n += 2) {
+                const Seam seam(computes, this_thread, {__FILE__, n % 4'000}, n);
+                for (int i = 0; i < 100 && !hurrying; ++i) {  // time for the reader
+                }
             }
         });
     }
     std::map<std::uint32_t, std::uint32_t> threads;  // by id
-    std::map<std::uint32_t, unsigned> sides;
+    std::map<std::uint32_t, std::uint32_t> last;     // n
     std::uint64_t wrong = 0;
-    bool slow = false;
-    while (watcher().next() < end) {
-        // In turns at the newest events, and at the oldest, which are about to be overwritten.
-        if (std::exchange(slow, !slow)) {
+    std::uint64_t read = 0;
+    constexpr std::uint64_t enough = test::sanitized ? 200'000 : 1'000'000;
+    while (read < enough) {
+        // In turns at the newest event, and at the oldest, which are about to be overwritten.
+        if (hurrying.exchange(!hurrying)) {
             const std::uint64_t lap = watcher().next() + most_events + 1'000;
             eventually("the writers go on", [&] { return watcher().happened() > lap; });
         }
-        for (int i = 0; i < 20; ++i) {
+        for (int i = 0; i < 500; ++i) {
             for (const Happened& event : watcher().events(1'000)) {
-                const bool whole =
-                    event.where.state == computes
-                        ? event.n == event.where.line && event.n > 1 &&
-                              sides.emplace(event.id, event.n % 2).first->second == event.n % 2
-                        : event.where.state == runs && event.n == 0;
+                ++read;
                 const bool is_its_thread =
                     threads.emplace(event.id, event.tid).first->second == event.tid;
+                bool whole = event.where.state == runs && event.n == 0;
+                if (event.where.state == computes) {
+                    std::uint32_t& before = last[event.id];
+                    whole = event.where.line == event.n % 4'000 && event.n > before &&
+                            (before == 0 || before % 2 == event.n % 2);
+                    before = event.n;
+                }
                 wrong += whole && is_its_thread ? 0 : 1;
             }
         }
@@ -259,6 +264,54 @@ TEST_CASE("seams: a conversation that is closed leaves an entry that nobody touc
         CHECK(place.now.load() == last);
         CHECK(watcher().happened() == events + 1);  // that it has gone
         CHECK(whose().key == whoever_runs.key);
+    });
+    forget_events();
+}
+
+TEST_CASE("seams: what was known of a conversation is not known of the next at its descriptor")
+{
+    watcher();
+    on_a_thread([] {
+        const Descriptor file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+        const Place& place = observe::memory.load()->places[static_cast<std::size_t>(file.get())];
+        const auto find = [&] {
+            const auto all = watcher().look();
+            return *std::find_if(all.begin(), all.end(),
+                                 [](const Seen& seen) { return seen.kind == Kind::conversation; });
+        };
+        opens(file.get(), Here::at());
+        runs_now(client(file.get()));
+        const Calls calls({__FILE__, 100});  // does not return
+        {
+            const Seam seam(computes, client(file.get()), {__FILE__, 200}, 30);
+        }
+        answers(client(file.get()), "1\n2\n");
+        const Seen first = find();
+        CHECK(first.where.line == 100);
+        CHECK(first.requests == 2);
+        CHECK(first.n == 30);
+        CHECK(watcher().step(first.id));
+        const Who before = whose();
+        closes(file.get());
+        passes(client(file.get()), {__FILE__, 300});  // there is no such conversation
+        CHECK(whose().key == whoever_runs.key);
+
+        opens(file.get(), Here::at());
+        CHECK(place.granted == place.taken);
+        passes(client(file.get()), {__FILE__, 400});
+        waits(receives, client(file.get()), {__FILE__, 400});
+        is_ready(before);  // meant the one that is gone
+        const Seen second = find();
+        CHECK(second.id != first.id);
+        CHECK(second.where.line == 400);
+        CHECK(second.where.state == receives);
+        CHECK(second.requests == 0);
+        CHECK(second.n == 0);
+        on_a_thread([&] {
+            runs_now(client(file.get()));
+            CHECK(find().tid == static_cast<std::uint32_t>(::gettid()));
+        });
+        closes(file.get());
     });
     forget_events();
 }

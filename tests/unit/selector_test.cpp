@@ -126,6 +126,24 @@ TEST_CASE("selector: to stop waiting and to begin again costs no system call, un
     CHECK(ready(selector) == "a:r other:r");
 }
 
+TEST_CASE(
+    "selector: what is no longer waited for does not end a select() that waits for something else")
+{
+    Pair a;
+    Selector<std::string> selector;
+    selector.register_fd(a.fd(), Events::read | Events::write, "a");
+    const std::string much(64 * 1024, 'x');
+    while (::send(a.fd(), much.data(), much.size(), MSG_NOSIGNAL) > 0) {
+    }
+    selector.modify(a.fd(), Events::write);
+    a.poke();
+    calls_of_epoll_ctl = 0;
+    CHECK(ready(selector) == "");
+    CHECK(calls_of_epoll_ctl == 1);  // or the kernel would report it again and again
+    CHECK(ready(selector) == "");
+    CHECK(calls_of_epoll_ctl == 1);
+}
+
 TEST_CASE("selector: what the kernel can't wait for is said at once, and select() goes on")
 {
     // epoll knows no regular files. (Without memory it refuses anything, in the same way.)

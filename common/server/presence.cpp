@@ -1,0 +1,132 @@
+#include "common/server/presence.hpp"
+
+#include "common/base/descriptor.hpp"
+#include "common/server/async.hpp"
+
+#include <asio/execution_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+
+#include <sys/epoll.h>
+
+#include <cstddef>
+#include <utility>
+
+namespace ground {
+
+// The clients of one io_context, in an epoll set of their own that tells of losses and of nothing
+// else. Asio's own set can be asked for those, too (wait_error): but with a system call for each
+// wait, where this one needs one for each client.
+class Register : public asio::execution_context::service {
+  public:
+    using key_type = Register;
+    static inline asio::execution_context::id id;
+
+    explicit Register(asio::execution_context& context)
+        : service(context),
+          set_(static_cast<asio::io_context&>(context),
+               check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"))
+    {
+    }
+
+    void add(Presence& client)
+    {
+        epoll_event lost{EPOLLET, {.ptr = &client}};  // EPOLLERR and EPOLLHUP go without saying
+        check(::epoll_ctl(set_.native_handle(), EPOLL_CTL_ADD, client.fd_, &lost), "epoll_ctl");
+        ++clients_;
+        wait();
+    }
+
+    void remove(const Presence& client) noexcept
+    {
+        ::epoll_ctl(set_.native_handle(), EPOLL_CTL_DEL, client.fd_, nullptr);
+        if (--clients_ == 0) {
+            asio::error_code ignored;
+            set_.cancel(ignored);  // or run() would go on for nobody
+        }
+    }
+
+  private:
+    void shutdown() noexcept override {}
+
+    void wait()
+    {
+        if (std::exchange(waits_, true)) {
+            return;
+        }
+        set_.async_wait(asio::posix::stream_descriptor::wait_read, [this](asio::error_code) {
+            // One at a time: what is called back may end other clients.
+            epoll_event lost{};
+            while (::epoll_wait(set_.native_handle(), &lost, 1, 0) == 1) {
+                auto& client = *static_cast<Presence*>(lost.data.ptr);
+                client.lost_ = true;
+                client.ends();
+            }
+            waits_ = false;
+            if (clients_ != 0) {
+                wait();
+            }
+        });
+    }
+
+    asio::posix::basic_stream_descriptor<Executor> set_;
+    std::size_t clients_ = 0;
+    bool waits_ = false;
+};
+
+Presence::Presence(tcp::socket& client)
+    : fd_(client.descriptor()),
+      register_(asio::use_service<Register>(client.get_executor().context()))
+{
+    register_.add(*this);
+}
+
+void Presence::prepare(const Executor& executor)
+{
+    asio::use_service<Register>(executor.context());
+}
+
+Presence::~Presence() { register_.remove(*this); }
+
+void Presence::ends() noexcept
+{
+    if (const auto tell = std::exchange(tell_, nullptr)) {
+        tell();
+    }
+}
+
+OnLeaving::OnLeaving(Presence& client, std::function<void()> call_back) : client_(client)
+{
+    client.tell_ = std::move(call_back);
+    if (client.lost_) {
+        client.ends();
+    }
+}
+
+struct After::Alarm {
+    Timer timer;
+    std::function<void()> call_back;
+};
+
+After::After(const Executor& executor, std::chrono::microseconds time,
+             std::function<void()> call_back)
+{
+    if (time.count() == 0) {
+        return;
+    }
+    alarm_ = std::make_shared<Alarm>(Alarm{Timer(executor, time), std::move(call_back)});
+    alarm_->timer.async_wait([alarm = alarm_](asio::error_code) {
+        if (const auto ring = std::exchange(alarm->call_back, nullptr)) {
+            ring();
+        }
+    });
+}
+
+After::~After()
+{
+    if (alarm_) {
+        alarm_->call_back = nullptr;
+        alarm_->timer.cancel();
+    }
+}
+
+}  // namespace ground
