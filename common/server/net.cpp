@@ -160,9 +160,9 @@ tcp::acceptor adopt(asio::io_context& context, Descriptor listening)
 
 void warn_of_limit(const Options& options, std::size_t clients, unsigned loops)
 {
-    // Still to come: each loop's listening socket, what its io_context waits with and notices
-    // losses with, and some to spare.
-    const std::size_t own = open_descriptors() + 8 + std::size_t{5} * loops;
+    // Still to come: each loop's listening socket, what the loop waits with if there is only one
+    // (several are there already), and some to spare.
+    const std::size_t own = open_descriptors() + 8 + std::size_t{loops};
     const std::size_t limit = raise_descriptor_limit();
     if (limit < clients + own) {
         log("{}: room for {} clients only, for ulimit -n is {}; for {} type {} and start it again",
