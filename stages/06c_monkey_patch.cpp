@@ -6,7 +6,7 @@
 // Buys:   the source of 02, and even its binary, with the cost of 06b.
 // Costs:  one core; and a function that was not replaced stops all threads, without a word.
 // Leaves: other programs call other functions: common/monkey replaces over a hundred, and carries
-//         CPython. Nobody sees in the source where it waits; 07_coroutines says so at every
+//         CPython. The source does not show where it waits; 07_coroutines says so at every
 //         co_await.
 
 #include "common/wait/greenlet.hpp"
@@ -111,7 +111,7 @@ try {
     return EAGAIN;
 }
 
-// A thread that nobody joins is forgotten at its end. Here all of them are: 02 joins none.
+// libc forgets a detached thread at its end. Here all threads are forgotten: 02 joins none.
 int pthread_detach(pthread_t) noexcept { return 0; }
 
 int accept(int fd, sockaddr* address, socklen_t* size)

@@ -46,6 +46,15 @@ std::uint64_t bytes_received(int fd)
                                                                       : 0;
 }
 
+// Its reader sees the end, its writer an error. The client is told by a reset when the server then
+// closes: it might not notice an end while it sends and no room is left.
+void put_out(int fd)
+{
+    const linger reset{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    ::shutdown(fd, SHUT_RDWR);
+}
+
 }  // namespace
 
 Doorkeeper::Doorkeeper(std::uint16_t port, DoorLimits limits)
@@ -104,7 +113,7 @@ void Doorkeeper::look()
         there.emplace(client, since);
         const bool too_slow = !asked_.contains(client) && now - since > limits_.to_ask;
         if (too_slow || now > closes_ || bytes_received(connection.get()) > limits_.bytes) {
-            ::shutdown(connection.get(), SHUT_RDWR);
+            put_out(connection.get());
         }
     }
     since_ = std::move(there);

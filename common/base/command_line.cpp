@@ -37,7 +37,7 @@ std::size_t distance(std::string_view a, std::string_view b)
     return cost.back();
 }
 
-// The long option that somebody may have meant by this, or nothing. "--prot" is near to "--port",
+// The long option that is meant by this, probably, or nothing. "--prot" is near to "--port",
 // and
 // "--conn" is its beginning.
 std::string similar_option(const CLI::App& app, std::string_view typed)

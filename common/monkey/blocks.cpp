@@ -107,7 +107,8 @@ bool is_cache(const char* candidate) noexcept
     void* volatile piece = ::malloc(24);
     char before[part];
     // It is the first piece of the heap that there ever was, and not this one, which changes, too.
-    const bool plausible = reinterpret_cast<uintptr_t>(candidate) % 16 == 0 &&
+    const bool plausible = candidate != nullptr &&
+                           reinterpret_cast<uintptr_t>(candidate) % 16 == 0 &&
                            candidate + part <= static_cast<char*>(piece) &&
                            is_readable(candidate) && is_readable(candidate + part);
     if (plausible) {

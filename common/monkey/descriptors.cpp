@@ -1,5 +1,5 @@
 // descriptors.cpp -- the hooks after which a number stands for another file, or its file waits no
-// more. Those who wait for it have to know.
+// more. The threads that wait for it have to know.
 
 #include "common/monkey/green.hpp"
 

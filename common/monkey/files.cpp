@@ -1,8 +1,8 @@
 // files.cpp -- waiting for descriptors, all with one epoll descriptor.
 //
-// A descriptor is added when somebody has to wait for it the first time, edge-triggered and for
-// everything, and never taken out: closing does that. Whoever waits has tried before and tries
-// again when woken, so an event that concerns nobody any more does no harm.
+// A descriptor is added when a thread has to wait for it the first time, edge-triggered and for
+// everything, and never taken out: closing does that. A thread that waits has tried before and
+// tries again when woken, so an event that comes too late does no harm.
 
 #include "common/monkey/green.hpp"
 
@@ -92,7 +92,7 @@ void forget_file(int fd) noexcept
     if (known.kind == File::Kind::unknown) {
         return;
     }
-    // Who still waits for it tries again, and is told that it is closed.
+    // Threads that still wait for it are told that it is closed.
     wake_all(known.readers);
     wake_all(known.writers);
     const uint32_t use = known.use + 1;
@@ -161,8 +161,8 @@ bool have_epoll() noexcept
     return epoll_fd >= 0;
 }
 
-// In the child of a fork(). Those who waited for descriptors are not in it, and the parent's epoll
-// would tell of the child's descriptors, too.
+// In the child of a fork(). The threads that waited for descriptors are not in it, and the parent's
+// epoll would tell of the child's descriptors, too.
 void drop_epoll() noexcept
 {
     if (epoll_fd >= 0) {
@@ -217,7 +217,7 @@ void hurry() noexcept
 void ask_kernel(Nanoseconds deadline) noexcept
 {
     have_epoll();
-    constexpr Nanoseconds year = 365 * 24 * 3600 * second;
+    constexpr Nanoseconds year = 365L * 24 * 3600 * second;
     Nanoseconds wait = deadline == 0 ? 0 : deadline == never ? year : deadline - now();
     wait = wait < 0 ? 0 : wait;
     patience.tv_sec = wait / second;

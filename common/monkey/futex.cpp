@@ -17,7 +17,7 @@ namespace green {
 
 namespace {
 
-// Who waits, by the address.
+// The waiting threads, by the address.
 List waiting_at[256];
 
 List& list_at(const void* address) noexcept
@@ -93,7 +93,7 @@ long futex(int* address, int operation, int value, const timespec* time, long fi
             if ((operation & FUTEX_PRIVATE_FLAG) != 0 || woken == value) {
                 return woken;
             }
-            // Somebody in another process may wait as well.
+            // A thread of another process may wait as well.
             const long others =
                 green_system_call(SYS_futex, address, operation, value - woken, time, fifth, sixth);
             return others < 0 ? others : others + woken;

@@ -2,8 +2,8 @@
 //
 // A green thread is a stack, a block for its thread_locals, and the registers that it had when it
 // last stopped running. All of them take turns on the one kernel thread that there is. They change
-// places in park() only: who has to wait chooses the next one, or asks the kernel what has happened
-// meanwhile. There is no hub beside them.
+// places in park() only: a thread that has to wait chooses the next one, or asks the kernel what
+// has happened meanwhile. There is no hub beside them.
 //
 // One kernel thread, so nothing here takes a lock. But a signal's handler may come at any moment:
 // a hook that is called by one must not touch the lists (see in_handler()).
@@ -93,7 +93,7 @@ extern Thread* current;
 // The one that the program began with.
 extern Thread main_thread;
 
-// Whether there is, or ever was, another one. As long as there is not, blocking hurts nobody.
+// Whether there is, or ever was, another one. As long as there is not, blocking does no harm.
 extern bool threaded;
 
 // To be called first by every hook that may be the first.
@@ -113,8 +113,9 @@ void wake(Thread* thread, Woken how = Woken::by_somebody) noexcept;
 // Lets the others run.
 void yield() noexcept;
 
-// For whoever has just got what it wanted without waiting: after a number of times it lets the
-// others run. Else a client that sends without a pause would have its thread run without a pause.
+// For a thread that has just got what it wanted without waiting: after a number of times it lets
+// the others run. Else a client that sends without a pause would have its thread run without a
+// pause.
 void take_turns() noexcept;
 
 // Starts a thread; null and errno if there is no memory.
@@ -168,7 +169,7 @@ struct Waiter {
     Waiter* previous = nullptr;
     const void* address = nullptr;  // for wait_at()
     uint32_t use = 0;               // of the descriptor that it waits for
-    bool shared = false;            // for who wants to read what others may read as well
+    bool shared = false;            // it wants to read what others may read, too
 
     Waiter() = default;
     Waiter(const Waiter&) = delete;
@@ -215,7 +216,7 @@ bool watch(int fd, File& file) noexcept;
 int wait_readable(int fd, File& file, Nanoseconds deadline) noexcept;
 int wait_writable(int fd, File& file, Nanoseconds deadline) noexcept;
 
-// Asks the kernel what has happened, for so long at most, and wakes whom it concerns.
+// Asks the kernel what has happened, for so long at most, and wakes the threads that it concerns.
 void ask_kernel(Nanoseconds deadline) noexcept;
 // For a handler: if the kernel is about to be asked, it shall answer at once.
 void hurry() noexcept;
@@ -224,7 +225,7 @@ void drop_epoll() noexcept;
 
 // ---- Signals ------------------------------------------------------------------------------------
 
-// Whether a handler of the program runs: whoever calls a hook then is passed through.
+// Whether a handler of the program runs: hooks that it calls are passed through.
 bool in_handler() noexcept;
 inline bool passes_through() noexcept { return !threaded || in_handler(); }
 

@@ -10,7 +10,7 @@
 // This is the order in which to read it:
 //
 //   trying.hpp     recv() and its like: try, and wait for the descriptor
-//   files.cpp      to wait for a descriptor: a list of those who wait, and epoll
+//   files.cpp      to wait for a descriptor: a list of waiting threads, and epoll
 //   scheduler.cpp  to wait at all: park() lets the next one run, wake() makes it ready again
 //   timers.cpp     to wait for the clock
 //   switch.cpp     to let the next one run: six registers and the stack pointer
@@ -129,7 +129,7 @@ std::string find_program(const std::string& program)
     std::string_view left = path == nullptr ? "/bin:/usr/bin" : path;
     while (!left.empty()) {
         const std::size_t end = std::min(left.find(':'), left.size());
-        const std::string candidate = fmt::format("{}/{}", left.substr(0, end), program);
+        std::string candidate = fmt::format("{}/{}", left.substr(0, end), program);
         if (::access(candidate.c_str(), X_OK) == 0) {
             return candidate;
         }
@@ -138,8 +138,8 @@ std::string find_program(const std::string& program)
     return program;
 }
 
-// A program without an interpreter (the dynamic loader) has nobody who would look for libraries; it
-// would run as it is, and nobody would notice. A script has, if what runs it has.
+// A program without an interpreter (the dynamic loader) can't load libraries. It would run
+// unpatched, without a word. A script can, if the program that runs it can.
 bool is_static(const std::string& program)
 {
     std::ifstream file(program, std::ios::binary);
@@ -203,12 +203,12 @@ int main(int argc, char** argv)
         list(library);
         return EXIT_SUCCESS;
     }
-    const std::string program = find_program(*command);
+    const std::string program = find_program(std::string(first));
     if (::access(program.c_str(), X_OK) != 0) {
         fail("can't run {}: {}; give the path of a program", program, std::strerror(errno));
     }
     if (is_static(program)) {
-        fail("{} is statically linked: it asks nobody for its functions", program);
+        fail("{} is statically linked: it takes no function from a library", program);
     }
     preload(without_separators(library));
     ::execv(program.c_str(), command);

@@ -106,7 +106,7 @@ void leave_living(Thread* thread) noexcept
 Thread* start_thread(void* (*start)(void*), void* argument, size_t stack_size,
                      bool detached) noexcept
 {
-    if (!have_epoll()) {  // later, in a wait, nobody could be told
+    if (!have_epoll()) {  // later, in a wait, there is no way to say so
         errno = EAGAIN;
         return nullptr;
     }
@@ -195,7 +195,7 @@ extern "C" __attribute__((visibility("hidden"))) void green_main()
         __pthread_register_cancel(&end);
         me->result = me->start(me->argument);
     }
-    // By here also comes who has called pthread_exit(): its stack has been unwound.
+    // pthread_exit() comes by here as well, with its stack unwound.
     me->uncancellable = true;
     if (__call_tls_dtors != nullptr) {
         __call_tls_dtors();
@@ -203,7 +203,7 @@ extern "C" __attribute__((visibility("hidden"))) void green_main()
     run_key_destructors();
     leave_living(me);
     if (me->detached) {
-        forget(me);  // its stack is used until somebody else runs, and nobody does before that
+        forget(me);  // its stack is used until run_next(), and no thread begins before that
     }
     run_next();
     __builtin_unreachable();

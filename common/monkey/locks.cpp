@@ -1,6 +1,6 @@
 // locks.cpp -- the hooks of what threads wait for each other with.
 //
-// The lists of those who wait stand inside the program's own objects, where libc has what its
+// The lists of waiting threads stand inside the program's own objects, where libc has what its
 // algorithms need and these do not. An object that is shared with other processes, or is robust or
 // has to do with priorities, is libc's as before. A process cannot be woken by another one's unlock
 // without waiting for it, so such an object is tried again and again.
@@ -69,7 +69,7 @@ int lock(Mutex& mutex, Nanoseconds deadline) noexcept
                 break;  // waits for itself, as it would
         }
     }
-    // Whoever unlocks hands the mutex over.
+    // The thread that unlocks the mutex hands it over.
     return wait_in(mutex.waiting, deadline) == Woken::by_somebody ? 0 : ETIMEDOUT;
 }
 
@@ -132,8 +132,9 @@ int wait(pthread_cond_t* condition, pthread_mutex_t* mutex, Nanoseconds deadline
     }
     Woken how = Woken::by_somebody;
     if (is_libcs(condition)) {
-        // Another process' signal does not reach who does not wait in the kernel. So after a while
-        // it is said to have come: who waits for a condition has to look anyway.
+        // Another process' signal does not reach a thread that does not wait in the kernel. So the
+        // wait ends after a while as if there had been one. POSIX allows that: a program looks
+        // whether its condition is true, and waits again if not.
         constexpr Nanoseconds while_it_may_come = 2'000'000;
         const Nanoseconds end = after(while_it_may_come);
         how = park(end < deadline ? end : deadline, Interruptible::if_cancelled);
@@ -189,7 +190,7 @@ long wait(Semaphore& semaphore, Nanoseconds deadline) noexcept
     if (take(semaphore)) {
         return 0;
     }
-    // Whoever posts hands over what it would have added.
+    // The thread that posts hands over what it would have added.
     const Interruptible by =
         deadline == never ? Interruptible::unless_restarted : Interruptible::always;
     switch (wait_in(semaphore.waiting, deadline, by)) {
@@ -226,7 +227,7 @@ bool is_free(const ReadWrite& lock, bool to_read) noexcept
 
 void take(ReadWrite& lock, bool to_read) noexcept { ++(to_read ? lock.readers : lock.writer); }
 
-// Hands it to the first who waits, and to all who read beside him.
+// Hands it to the first waiting thread, and to all that can read beside it.
 void hand_over(ReadWrite& lock) noexcept
 {
     while (Waiter* const first = lock.waiting.first) {
@@ -256,7 +257,7 @@ int lock(ReadWrite& lock, bool to_read, Nanoseconds deadline) noexcept
     const Woken how = park(deadline);
     me.leave();
     if (how != Woken::by_somebody) {
-        hand_over(lock);  // to those who stood behind
+        hand_over(lock);  // to the threads behind it
         return ETIMEDOUT;
     }
     return 0;

@@ -77,7 +77,8 @@ void set_mask(Signals blocked) noexcept
     });
 }
 
-// As its maker's. Not to be told to the kernel: what all have blocked is blocked by this one, too.
+// It inherits the mask of the thread that starts it. So it blocks what all others block, and the
+// kernel's mask stays as it is.
 void mask_begins(Thread* thread) noexcept
 {
     thread->blocked = current->blocked;

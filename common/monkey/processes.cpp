@@ -1,5 +1,5 @@
-// processes.cpp -- waiting for children. The kernel tells a signal's handler of their end, and
-// whoever asks; there is nothing that a thread could be woken by, so it asks again and again.
+// processes.cpp -- waiting for children. No event wakes a thread when a child ends, so the thread
+// asks again and again.
 
 #include "common/monkey/green.hpp"
 

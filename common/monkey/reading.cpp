@@ -55,7 +55,7 @@ long write_when_ready(int fd, const char* data, size_t size) noexcept
 // can't be done that way, because the file is none that has positions.
 bool send_file(int to, int from, off_t* offset, size_t size, long& result) noexcept
 {
-    constexpr size_t piece = 16 * 1024;
+    constexpr size_t piece = 16384;
     char buffer[piece];
     off_t position = offset != nullptr ? *offset : green_system_call(SYS_lseek, from, 0L, SEEK_CUR);
     size_t already = 0;

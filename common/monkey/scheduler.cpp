@@ -1,4 +1,4 @@
-// scheduler.cpp -- green threads, whose turn it is, and the clock.
+// scheduler.cpp -- green threads, and whose turn it is.
 
 #include "common/monkey/blocks.hpp"
 #include "common/monkey/green.hpp"
@@ -10,10 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-extern "C" {
-void green_switch(void** save, void* load) noexcept;
-extern char** environ;
-}
+extern "C" void green_switch(void** save, void* load) noexcept;
 
 namespace green {
 
@@ -102,8 +99,8 @@ void leave_environment() noexcept
     }
 }
 
-// After a fork() there is only the thread that called it. The others stand in lists here and there,
-// inside mutexes, too; nobody will wake them, because they do not wait any more.
+// After a fork() there is only the thread that called it. The others are still in lists, some of
+// them inside mutexes. They are marked as not waiting, so no list wakes them.
 void in_child() noexcept
 {
     first_ready = nullptr;
@@ -132,7 +129,6 @@ void make_ready(Thread* thread) noexcept
     last_ready = thread;
 }
 
-// Whoever calls this is ready itself, waits, or has ended.
 void run_next() noexcept
 {
     if (switches >= before_ask && first_ready != nullptr) {
@@ -197,7 +193,7 @@ Woken park(Nanoseconds deadline, Interruptible interruptible) noexcept
     me->woken = Woken::by_the_clock;
     me->deadline = deadline;
     if (deadline != never && !add_timer(me)) {
-        make_ready(me);  // no memory for a timer: it is woken too early, as happens to who waits
+        make_ready(me);  // no memory for a timer: it is woken too early, as may happen to any
         me->waits = false;
     }
     taken = 0;

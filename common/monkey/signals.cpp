@@ -1,9 +1,9 @@
 // signals.cpp -- handlers run on whatever stack there is, and some end the wait of a thread.
 //
-// The kernel has one thread to interrupt, so it interrupts whoever runs or asks. Here is decided
-// whose wait ends by it: that of the thread that pthread_kill() has named; else that of the first
-// thread, which the kernel prefers as well; else, if that one blocks the signal, that of a thread
-// which does not. masks.cpp sees to it that no signal comes that all of them block.
+// The kernel has one thread to interrupt, so it interrupts the green thread that runs. Here is
+// decided whose wait ends by it: that of the thread that pthread_kill() has named; else that of the
+// first thread, which the kernel prefers as well; else, if that one blocks the signal, that of a
+// thread which does not. masks.cpp sees to it that no signal comes that all of them block.
 
 #include "common/monkey/green.hpp"
 

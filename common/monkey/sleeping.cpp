@@ -19,8 +19,8 @@ using namespace green;
 
 namespace {
 
-// The places of one who waits for many descriptors: on the stack, or elsewhere if they are too
-// many.
+// The places of a thread that waits for many descriptors: on the stack, or elsewhere if they are
+// too many.
 class Places {
   public:
     explicit Places(size_t number) noexcept : size_(number * sizeof(Waiter))
@@ -100,7 +100,7 @@ long wait_for_some(pollfd* entries, nfds_t number, Nanoseconds deadline) noexcep
                 continue;
             }
             places.enter(known->readers, &entries[i],
-                         known->use);  // errors and ends concern everybody
+                         known->use);  // readers hear of errors and ends
             if ((entries[i].events & (POLLOUT | POLLWRNORM | POLLWRBAND)) != 0) {
                 places.enter(known->writers, &entries[i], known->use);
             }
@@ -384,7 +384,7 @@ PATCH int nanosleep(const timespec* time, timespec* left)
 
 PATCH int usleep(useconds_t microseconds)
 {
-    const timespec time{microseconds / 1'000'000, microseconds % 1'000'000 * 1000};
+    const timespec time{microseconds / 1'000'000, long{microseconds % 1'000'000} * 1000};
     return nanosleep(&time, nullptr);
 }
 

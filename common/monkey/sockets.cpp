@@ -1,6 +1,6 @@
 // sockets.cpp -- the hooks that receive, send, accept and connect.
 //
-// Sockets are tried with MSG_DONTWAIT, because O_NONBLOCK belongs to all who share the socket, in
+// Sockets are tried with MSG_DONTWAIT, because O_NONBLOCK belongs to all that share the socket, in
 // other processes, too. Only for accept() and connect() there is no such flag.
 
 #include "common/monkey/green.hpp"
@@ -111,7 +111,7 @@ void set_nonblocking(int fd, bool on) noexcept
     green_system_call(SYS_fcntl, fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
 }
 
-// It listens, so nobody but accept() minds that it does not block.
+// It listens, so only accept() minds that it does not block.
 long accept_from(int fd, void* from, void* size, int flags) noexcept
 {
     File* const known = file(fd);
@@ -148,12 +148,13 @@ long connect_to(int fd, const sockaddr* address, socklen_t size) noexcept
     if (known.nonblocking) {
         return attempt();
     }
+    begin_to_wait();
     const Nanoseconds limit = known.send_timeout;
     const Nanoseconds deadline = limit == never ? never : after(limit);
     const uint32_t use = known.use;
     set_nonblocking(fd, true);
     long result = attempt();
-    // AF_UNIX: the backlog is full, and the kernel tells nobody when it is not any more.
+    // AF_UNIX: the backlog is full, and the kernel reports no event when there is room again.
     for (Patience patience; result == -EAGAIN && address->sa_family == AF_UNIX;) {
         const Woken how = patience.rest(
             deadline, limit == never ? Interruptible::unless_restarted : Interruptible::always);

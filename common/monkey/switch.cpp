@@ -38,7 +38,7 @@ green_switch:
     ret
     .size green_switch, .-green_switch
 
-# Where a new thread's first switch returns to. Nobody has called it: here unwinding ends.
+# Where a new thread's first switch returns to. It has no caller: here unwinding ends.
     .globl green_first
     .hidden green_first
     .type green_first, @function

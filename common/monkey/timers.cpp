@@ -1,4 +1,4 @@
-// timers.cpp -- the clock, and who waits for it: a heap, the next one at place 1.
+// timers.cpp -- the clock, and the threads that wait for it: a heap, the next one at place 1.
 
 #include "common/monkey/green.hpp"
 #include "common/monkey/turns.hpp"

@@ -1,4 +1,4 @@
-// turns.hpp -- what scheduler.cpp has for those who begin, end and time threads.
+// turns.hpp -- what the files that begin, run, time and end threads have of each other.
 #pragma once
 
 #include "common/monkey/green.hpp"
@@ -8,7 +8,7 @@ namespace green {
 // It will run when those before it have.
 void make_ready(Thread* thread) noexcept;
 
-// Lets the next one run. Whoever calls this is ready itself, waits, or has ended.
+// Lets the next one run. The caller is ready itself, waits, or has ended.
 void run_next() noexcept;
 
 // By their deadlines. False: there is no memory.

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """The board's side of HTTP: who may ask, what may be asked, and what is left behind."""
 
+import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 import unittest
 
 from support import BOARD, PATIENCE, Board, Client, eventually, processes_of
@@ -66,6 +70,11 @@ class WhoMayAsk(unittest.TestCase):
             status, _ = self.board.request(method, self.board.path + what, {"Origin": f"http://{self.board.host}"})
             self.assertEqual(status, 405, (method, what))
 
+    def test_no_second_board_shares_its_port(self):
+        done = subprocess.run([BOARD, "01", "--for", "1", "--port", str(self.board.port)], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("in use", done.stderr)
+
     def test_it_listens_on_the_loopback_alone(self):
         with open("/proc/net/tcp", encoding="ascii") as file:
             local = [line.split()[1] for line in file if line.split()[3] == "0A"]
@@ -82,7 +91,7 @@ class WhatMayBeAsked(unittest.TestCase):
                             {"do": "client", "count": 0}, {"do": "client", "count": "all"}, {"do": "hog", "count": 1001},
                             {"do": "leave", "client": 7}, {"do": "leave", "client": "x"}, {"do": "leave"},
                             {"do": "step"}, {"do": "ask"}, {"do": "ask", "text": "1\n2"}, {"do": "ask", "text": "9" * 201},
-                            {"do": "kill"}, {"do": "stage"}):
+                            {"do": "kill"}, {"do": "kill", "id": 1}, {"do": "kill", "id": "x"}, {"do": "stage"}):
                 status, why = board.post(json.dumps(command))
                 self.assertEqual(status, 409, command)
                 self.assertRegex(why, r"\A[^\n]+\n\Z", command)
@@ -149,6 +158,78 @@ class WhatMayBeAsked(unittest.TestCase):
             with self.assertRaises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", first))
 
+    def test_a_stage_has_its_options_whenever_it_is_chosen(self):
+        with Board("05", "--", "--pool", "threads") as board:
+            self.assertEqual(board.run(1)["options"], "--pool threads")
+            board.do("stage", name="02_threads")
+            self.assertEqual(board.run(2)["options"], "")
+            board.do("stage", name="05_futures")
+            self.assertEqual(board.run(3)["options"], "--pool threads")
+            (stage,) = board.others()  # with processes there would be more
+            with open(f"/proc/{stage}/cmdline", encoding="utf-8") as file:
+                self.assertIn("--pool\0threads\0", file.read())
+            board.do("restart")
+            self.assertEqual(board.run(4)["options"], "--pool threads")
+            eventually("another process", lambda: board.others() not in ([stage], []))
+
+    def test_the_chosen_worker_is_killed(self):
+        with Board("05", "--", "--workers", "3") as board:
+            board.do("hog", count=4)
+            workers = board.wait_for("all of them compute", lambda frame: frame.get("key") and len(
+                [place for place in frame.get("p", []) if place[1:3] == [3, 2]]) == 3)["p"]
+            workers = [place for place in workers if place[1] == 3]
+            frames = board.frames()
+            chosen = max(workers)  # not the first
+            self.assertEqual(board.do("kill", id=chosen[0]), (200, "done\n"))
+            told = next(frame for frame in frames if "killed" in frame)
+            self.assertEqual(told["killed"], [chosen[0]])
+            frames.close()
+            eventually("it is gone", lambda: chosen[10] not in board.others())
+            self.assertTrue({place[10] for place in workers} - {chosen[10]} <= set(board.others()))
+            self.assertEqual(board.do("kill", id=chosen[0])[0], 409)  # it is no more
+
+    def test_threads_are_no_processes_to_be_killed(self):
+        with Board("05", "--", "--pool", "threads") as board:
+            self.assertEqual(board.do("kill"), (409, "the workers here are threads: none can be killed alone\n"))
+
+    def test_of_too_much_for_a_frame_the_last_of_each_is_shown(self):
+        with Board("01") as board, Client(board.stage_port()) as client:
+            frames = board.frames()
+            client.file.write("1\n" * 20_000)  # a few events for each
+            client.file.flush()
+            thinned = next(frame for frame in frames if "thinned" in frame)
+            self.assertLessEqual(len(thinned["e"]), 1500)
+            self.assertGreater(len(thinned["e"]), 500)
+            times = [event[4] for event in thinned["e"]]
+            self.assertGreater(min(times[-100:]), thinned["t"] - 1_000_000)
+            self.assertEqual({client.file.readline() for _ in range(20_000)}, {"1\n"})
+            frames.close()
+
+    def test_what_a_stage_has_said_before_it_listened_is_no_cause_of_its_end(self):
+        with tempfile.TemporaryDirectory() as directory:
+            with Board("99", "--", "1", program=board_beside(directory, os.environ["LIAR"])) as board:
+                self.assertEqual(board.do("pause")[0], 200)
+                board.wait_for("it is paused", lambda frame: frame["pace"] == "paused")
+                (stage,) = board.others()
+                os.kill(stage, signal.SIGKILL)
+                ended = board.wait_for("it is told", lambda frame: "ended" in frame)
+                self.assertEqual((ended["ended"], ended["pace"]), ("signal 9 (Killed)", "free"))
+                board.do("restart")
+                (stage,) = eventually("another one", board.others)
+                os.kill(stage, signal.SIGTERM)
+                board.wait_for("its own words are", lambda frame: frame.get("ended") == "exit status 3: liar: I was told to end")
+
+    def test_a_process_that_is_not_below_the_stage_is_never_killed(self):
+        bystander = subprocess.Popen(["sleep", "1000"])
+        self.addCleanup(bystander.wait)
+        self.addCleanup(bystander.kill)
+        with tempfile.TemporaryDirectory() as directory:
+            with Board("99", "--", str(bystander.pid), program=board_beside(directory, os.environ["LIAR"])) as board:
+                board.wait_for("it has a worker", lambda frame: any(place[1] == 3 for place in frame.get("p", [])))
+                self.assertEqual(board.do("kill")[0], 409)
+                self.assertEqual(board.do("kill", id=7)[0], 409)
+            self.assertIsNone(bystander.poll())
+
     def test_a_worker_can_be_killed_and_nobody_else(self):
         with Board("05") as board:
             self.assertEqual(board.do("ask", text="30")[0], 200)
@@ -157,7 +238,7 @@ class WhatMayBeAsked(unittest.TestCase):
             pids = {place[10] for place in workers["p"] if place[1] == 3}
             self.assertTrue(pids <= set(board.others()))
             self.assertEqual(board.do("kill"), (200, "done\n"))
-            board.wait_for("it is told", lambda frame: any("was killed" in text for text in frame.get("news", [])))
+            board.wait_for("it is told", lambda frame: "killed" in frame)
             eventually("it is gone", lambda: not pids <= set(board.others()))
             with Client(board.stage_port()) as client:
                 self.assertEqual(client.ask("20"), "6765")
@@ -165,9 +246,17 @@ class WhatMayBeAsked(unittest.TestCase):
     def test_a_stage_that_dies_is_told_of_and_another_one_can_be_chosen(self):
         with Board("01") as board:
             (stage,) = board.others()
-            os.kill(stage, signal.SIGKILL)
-            board.wait_for("it is told", lambda frame: any("01_blocking has ended: signal 9" in text for text in frame.get("news", [])))
-            self.assertEqual(board.do("pause"), (409, "no stage is running; choose one\n"))
+            with Client(board.stage_port()) as client:  # its log would say so, and that is no cause
+                self.assertEqual(client.ask("20"), "6765")
+                os.kill(stage, signal.SIGKILL)
+                ended = board.wait_for("it is told", lambda frame: frame.get("key") and "ended" in frame)
+            self.assertEqual(ended["ended"], "signal 9 (Killed)")
+            self.assertEqual(ended.get("p", []), [])  # whatever its memory says
+            self.assertNotIn("port", ended.get("m", {}))
+            self.assertEqual(board.do("pause"), (409, "no stage is running; r starts it again\n"))
+            self.assertEqual(board.do("restart")[0], 200)
+            with Client(board.stage_port("01_blocking", run=2)) as client:
+                self.assertEqual(client.ask("20"), "6765")
             self.assertEqual(board.do("stage", name="02_threads")[0], 200)
             with Client(board.stage_port("02_threads")) as client:
                 self.assertEqual(client.ask("20"), "6765")
@@ -194,6 +283,87 @@ class WhatMayBeAsked(unittest.TestCase):
             return True
         except AssertionError:
             return False
+
+
+class WhoTakesTooMuch(unittest.TestCase):
+    """None of them needs the token."""
+
+    def connect(self, board):
+        connection = socket.create_connection(("127.0.0.1", board.port), timeout=PATIENCE)
+        self.addCleanup(connection.close)
+        return connection
+
+    def feed(self, connection, pieces):
+        """Sends until the other side does not want any more."""
+        deadline = time.monotonic() + PATIENCE
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+                self.assertLess(time.monotonic(), deadline, "it takes whatever comes")
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def test_a_byte_now_and_then_does_not_keep_it_from_ending(self):
+        with Board("01") as board:
+            connection = self.connect(board)
+            connection.sendall(b"GET /aaaa")
+            stopped = threading.Event()
+
+            def trickle():
+                try:
+                    while not stopped.wait(0.2):
+                        connection.sendall(b"a")
+                except OSError:
+                    pass
+
+            feeder = threading.Thread(target=trickle)
+            feeder.start()
+            try:
+                board.request("GET")  # it is served beside that one
+                board.program.send_signal(signal.SIGINT)
+                self.assertEqual(board.program.wait(PATIENCE), 0)
+            finally:
+                stopped.set()
+                feeder.join()
+
+    def test_who_never_comes_to_ask_is_put_out_and_who_watches_is_not(self):
+        with Board("01") as board:
+            frames = board.frames()
+            next(frames)
+            slow = self.connect(board)
+
+            def bytes_without_an_end():
+                while True:
+                    yield b"a"
+                    time.sleep(0.1)
+
+            self.feed(slow, itertools.chain([b"GET /"], bytes_without_an_end()))
+            self.assertEqual(board.do("client")[0], 200)  # what comes now has not been sent before
+            next(frame for frame in frames if frame.get("c"))
+            frames.close()
+
+    def test_neither_an_endless_line_nor_endless_headers_fill_its_memory(self):
+        with Board("01") as board:
+            def memory():
+                with open(f"/proc/{board.program.pid}/status", encoding="ascii") as file:
+                    return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1])
+
+            board.request("GET")
+            before = memory()
+            for begin, piece in ((b"GET /", b"a" * 65536), (b"GET / HTTP/1.1\r\n", b"x: " + b"a" * 1000 + b"\r\n")):
+                self.feed(self.connect(board), itertools.chain([begin], itertools.repeat(piece)))
+            self.assertLess(memory() - before, 60_000)  # kB
+            self.assertEqual(board.request("GET")[0], 200)
+
+
+def board_beside(directory, program):
+    """A board that has this program for its one stage, 99_liar."""
+    for folder in ("clients", "stages"):
+        os.mkdir(os.path.join(directory, folder))
+    shutil.copy(program, os.path.join(directory, "stages", "99_liar"))
+    with open(os.path.join(directory, "stages", "stages.tsv"), "w", encoding="utf-8") as table:
+        table.write("99_liar\tthe talk\ta thread per client\t-\t-\tstages/99_liar.cpp\n")
+    return shutil.copy(BOARD, os.path.join(directory, "clients", "board"))
 
 
 class WhatIsLeftBehind(unittest.TestCase):
@@ -261,12 +431,16 @@ class WhatIsLeftBehind(unittest.TestCase):
         self.assertIn("connect-src 'none'", text)
 
     def test_mistakes_are_told_in_a_line(self):
-        for arguments, status in ((["nosuch"], 1), (["0"], 1), (["--for", "soon"], 2), (["--with", "wolf"], 2), (["--with", "0*hog"], 2),
+        for arguments, status in ((["nosuch"], 1), (["10"], 1), (["06c"], 1), (["02", "03"], 2), (["02", "--guard", "none"], 2), (["0"], 1), (["--for", "soon"], 2), (["--with", "wolf"], 2), (["--with", "0*hog"], 2),
                                   (["--record", "/no/such/file.html", "02"], 1), (["02", "--", "--no-such-option"], 1), (["--port", "70000"], 2)):
             done = subprocess.run([BOARD, *arguments], capture_output=True, text=True, timeout=PATIENCE)
             self.assertEqual(done.returncode, status, (arguments, done))
             self.assertRegex(done.stderr, r"\Aboard: [^\n]+\n\Z", arguments)
             self.assertEqual(done.stdout, "", arguments)
+
+    def test_an_option_of_a_stage_s_without_the_dashes_is_told_where_it_belongs(self):
+        done = subprocess.run([BOARD, "05", "--pool", "threads"], capture_output=True, text=True, timeout=PATIENCE)
+        self.assertIn("board 05 -- --pool threads", done.stderr)
 
 
 if __name__ == "__main__":

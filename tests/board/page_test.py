@@ -3,13 +3,25 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 from support import BOARD, Board, Browser, eventually, file_url, missing
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "stages")
+
+
+# Lines with words on top of their code, as far as that is to be seen.
+COVERED = """[...document.querySelectorAll('#source li[data-line]:not([hidden])')].filter((row) => {
+    const note = row.querySelector('.note');
+    const range = document.createRange();
+    range.selectNodeContents(row.querySelector('code'));
+    const [words, code] = [note.getBoundingClientRect(), range.getBoundingClientRect()];
+    return note.textContent && words.left + 12 < code.right && words.top < code.bottom - 2;
+}).map((row) => row.textContent)"""
 
 
 def line_of(stage, text):
@@ -30,6 +42,8 @@ class Page(unittest.TestCase):
         cls.browser.close()
 
     def setUp(self):
+        self.browser.resize(1280, 720)
+        self.browser.dark(False)
         self.browser.complaints.clear()
 
     def tearDown(self):
@@ -133,13 +147,181 @@ class Page(unittest.TestCase):
         self.board("05")
         self.browser.press("h")
         self.until("a worker computes", "model.ofKind('worker').some((worker) => worker.state === state.computes)")
-        self.assertIn("computes fib(42) for hog 1", self.look("document.getElementById('workers').textContent"))
+        self.until("it is said for whom", "document.getElementById('workers').textContent.includes('computes fib(42) for hog 1')")
         waiting = line_of("05_futures", "co_yield FutureDone")
         self.until("the hog waits for it", f"{self.dots(waiting, 'awaits', '.ringed')} === 1")
         before = self.look("model.ofKind('worker').map(({ pid }) => pid)")
         self.browser.press("k")
-        self.says("was killed")
+        self.says("was killed: the request of hog 1, fib(42), fails")
         self.until("there is another one", f"model.ofKind('worker').some(({{ pid }}) => !{before}.includes(pid))")
+
+    def test_the_chosen_worker_is_killed_and_named_as_it_was_shown(self):
+        self.board("05", "--", "--workers", "3")
+        self.until("there are three", "model.ofKind('worker').length === 3")
+        number, identity = self.look("(({ number, id }) => [number, id])(model.ofKind('worker').find(({ number }) => number === 2))")
+        self.browser.click(f'#workers .dot[data-id="{identity}"]')
+        self.until("its story is told", f"document.querySelector('#story h2').textContent === 'worker {number}'")
+        self.browser.press("k")
+        self.says(f"worker {number} was killed; it had no request")
+        self.until("it is gone", f"!model.places.has({identity}) && model.ofKind('worker').length === 3")
+        # The message is there until something else is done.
+        self.browser.press("i")
+        self.until("it does not stay", "!document.getElementById('says').textContent.includes('was killed')")
+
+    def test_a_stage_that_has_died_looks_dead_and_can_be_started_again(self):
+        board = self.board("04")
+        self.browser.press("h")
+        self.says("in the only thread there is")
+        (stage,) = board.others()
+        os.kill(stage, signal.SIGKILL)
+        self.says("04_generators has ended: signal 9 (Killed). r starts it again")
+        self.until("nobody is there", "document.querySelectorAll('#source .dot').length === 0 && model.places.size === 0")
+        self.assertTrue(self.look("document.getElementById('says').classList.contains('alarm')"))
+        time.sleep(0.5)
+        self.says("has ended")  # and it stays so
+        self.browser.press("r")
+        self.says("in the only thread there is")
+        self.assertEqual(self.look("model.clients.size"), 1)
+
+    def test_who_can_be_stepped_is_chosen_first_and_of_others_it_is_said_why_not(self):
+        self.board("02")
+        self.browser.press("i")
+        self.browser.press("c")
+        self.until("both are there", "model.ofKind('conversation').length === 2")
+        self.browser.press(" ")
+        self.until("the client is stopped", "model.inState('held').length === 1")
+        self.browser.press("ArrowDown")
+        self.until("it is chosen", "model.places.get(selected)?.client?.role === 'client'")
+        self.browser.press("ArrowDown")
+        self.until("then the idle one", "model.places.get(selected)?.client?.role === 'idle'")
+        self.browser.press("Enter")
+        self.says("idle 1 waits for bytes: it is in the kernel, and can't be stepped")
+        self.browser.press("ArrowDown")
+        self.until("then the main thread", "model.places.get(selected)?.kind === 'thread'")
+        self.browser.press("Enter")
+        self.says("main thread waits for a newcomer: it is in the kernel")
+
+    def test_words_never_cover_the_code(self):
+        for stage, keys in (("04", "wh"), ("05", "chhh"), ("07", "whhh")):
+            self.board(stage)
+            for key in keys:
+                self.browser.press(key)
+            self.until("something is said", "[...document.querySelectorAll('#source .note')].filter(({ textContent }) => textContent).length > 1")
+            for width, height in ((1600, 1000), (1280, 720), (1024, 700)):
+                self.browser.resize(width, height)
+                self.until(f"they are beside the code of {stage} at {width}x{height}", COVERED + ".length === 0")
+                for _ in range(20):  # whatever is said
+                    self.assertEqual(self.look(COVERED), [])
+                    time.sleep(0.03)
+            self.browser.resize(1280, 720)
+            self.browser.open("about:blank")
+
+    def test_who_waits_for_a_worker_is_seen_and_where_it_has_asked(self):
+        asking = line_of("07_coroutines", "pool.submit")
+        waiting = line_of("07_coroutines", "add_done_callback")
+        self.board("07", "--", "--workers", "1")
+        for width, height in ((1280, 720), (1920, 1080)):
+            self.browser.resize(width, height)
+            for key in "hhc":
+                self.browser.press(key)
+            self.until("they are on a line that is shown", f"{self.dots(waiting, 'awaits')} > 2 && !document.querySelector('li[data-line=\"{waiting}\"]').hidden")
+            self.until("it is said where they have asked", f"/wait for this at line {waiting}/.test(document.querySelector('li[data-line=\"{asking}\"] .note').textContent)")
+        self.browser.resize(1280, 720)
+
+    def test_a_client_that_starves_does_not_look_as_if_it_waited_for_bytes(self):
+        self.board("04")
+        self.browser.press("w")
+        self.until("they are served", "model.figures.rate > 10")
+        self.assertEqual(self.look("[...model.lanes.values()].filter(({ starved }) => starved.length > 0).length"), 0)
+        receiving = line_of("04_generators", "co_yield ReadReady{client")
+        self.browser.press("h")
+        self.until("all of them starve", "document.querySelector('#source .dot.many.ready')?.dataset.count === '20'")
+        self.until("and it is said", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.startsWith('20 have sent, and nobody reads')")
+        self.until("and drawn", "[...model.lanes.values()].filter(({ starved }) => starved.length > 0).length === 20")
+        self.browser.press("l")  # the hog
+        self.until("they are served again", "model.figures.rate > 10 && document.querySelectorAll('#source .dot.ready').length === 0")
+        self.assertEqual(self.look("[...model.lanes.values()].filter(({ starved }) => starved.at(-1)?.until === Infinity).length"), 0)
+
+    def test_what_is_the_matter_does_not_flicker(self):
+        self.board("04")
+        self.browser.press("h")
+        self.says("in the only thread there is")
+        # Between one request and the next nothing is the matter, for a moment.
+        self.look("globalThis.said = [], new MutationObserver(() => said.push(document.getElementById('says').textContent))"
+                  ".observe(document.getElementById('says'), { childList: true }), 0")
+        begin = self.look("model.lanes.size")
+        self.until("three requests more", "[...model.lanes.values()].find(({ place }) => place.client).place.requests >= 4")
+        self.assertEqual(self.look("said.filter((text) => text === '')"), [], begin)
+
+    def test_a_lane_that_is_clicked_is_the_one_that_is_chosen(self):
+        self.board("02")
+        for _ in range(3):
+            self.browser.press("i")
+        self.until("all are there", "lanes.rows.length === 4")
+        for row in (3, 1):
+            name = self.look(f"model.nameOf(model.places.get(lanes.rows[{row}].id))")
+            self.look(f"((box, {{ top, bottom }}) => find('#lanes').dispatchEvent(new PointerEvent('pointerdown', {{ clientX: box.x + 20, "
+                      f"clientY: box.y + (top + bottom) / 2 }})))(find('#lanes').getBoundingClientRect(), lanes.rows[{row}])")
+            self.until("its story is told", f"document.querySelector('#story h2').textContent === {json.dumps(name)}")
+            self.browser.press("Escape")
+            self.until("no more", "document.getElementById('story').hidden")
+
+    def test_keys_of_the_browser_s_own_are_none_of_the_page_s(self):
+        self.board("02")
+        for held in ("ctrlKey", "altKey", "metaKey"):
+            self.look(f"document.dispatchEvent(new KeyboardEvent('keydown', {{ key: 'h', {held}: true }})), 0")
+        self.browser.press("i")
+        self.until("the idle one alone has come", "[...model.clients.values()].map(({ role }) => role).join() === 'idle'")
+
+    def test_a_long_reply_moves_nothing(self):
+        self.board("02")
+        where = "JSON.stringify(document.getElementById('source').getBoundingClientRect())"
+        before = self.look(where)
+        self.browser.press("t")
+        self.browser.type("9" * 99 + "x")
+        self.browser.press("Enter")
+        self.until("there is a reply", "document.getElementById('said').textContent.startsWith('→ [Error]')")
+        self.assertEqual(self.look(where), before)
+        # It lies over nothing either: what has no room is cut off.
+        self.assertTrue(self.look("find('#said').getBoundingClientRect().right <= find('.hand').getBoundingClientRect().right + 1"))
+
+    def test_in_a_narrow_window_one_is_below_the_other(self):
+        self.board("05")
+        self.browser.press("w")
+        for width in (400, 700, 890):
+            self.browser.resize(width, 800)
+            self.until("nothing is cut off", "document.documentElement.scrollWidth <= innerWidth")
+            self.assertTrue(self.look("document.getElementById('right').getBoundingClientRect().top >= document.getElementById('left').getBoundingClientRect().bottom"))
+            self.assertGreater(self.look("document.getElementById('source').clientWidth"), width * 0.85)
+            self.assertGreater(self.look("document.getElementById('lanes').clientHeight"), 100)
+        self.browser.resize(1280, 720)
+
+    def test_of_workers_behind_a_broker_the_page_says_that_they_are_not_seen(self):
+        self.board("02")
+        self.look("""globalThis.other = new Model(stages), other.apply({ t: 1, key: true, run: 1, stage: "07_coroutines", options: "--pool broker",
+                     p: [[5, 1, state.awaits, 0, 32, 0, 20, 0, 0, 4000, 1, 1]], pace: "free" }), 0""")
+        self.assertIn("1 waits for a result from behind the broker", self.look("other.explanation()"))
+        self.assertIn("behind the broker", self.look("(source.updateStrips(other, []), source.strips.workers.textContent)"))
+        self.assertTrue(self.look("find('#kill').disabled"))
+
+    def test_what_the_model_has_seen_for_the_last_time_it_forgets(self):
+        self.board("02")
+        self.look("""globalThis.frame = (t, more) => ({ t: t * 1e6, pace: "free", ...more }), globalThis.other = new Model(stages),
+                     globalThis.there = (id, t) => [id, 1, state.receives, 0, 26, t * 1e6, 0, 0, 0, 4000 + id, 1, 1], 0""")
+        self.look("""other.apply(frame(1, { key: true, run: 1, stage: "02_threads", p: [there(1, 1), there(2, 1)],
+                     c: [[1, "client", 4001], [2, "idle", 4002]] })), 0""")
+        self.assertEqual(self.look("[other.places.size, other.lanes.size, other.clients.size]"), [2, 2, 2])
+        self.look("other.apply(frame(2, { x: [1] })), 0")
+        self.assertEqual(self.look("[other.places.size, other.lanes.size]"), [1, 2])  # its lane is still to be seen
+        # Of a key frame that names fewer clients (the frames between were lost) only those are there.
+        self.look("""other.apply(frame(3, { key: true, run: 1, stage: "02_threads", p: [there(2, 1)], c: [[2, "idle", 4002]] })), 0""")
+        self.assertEqual(self.look("[...other.clients.keys()]"), [2])
+        self.look("other.apply(frame(22.5, {})), 0")
+        self.assertEqual(self.look("[...other.lanes.keys()]"), [2])
+        for t in range(23, 123):
+            self.look(f"other.apply(frame({t}, {{ e: [[2, state.runs, 0, 26, {t}e6, 0, 0, 1], [2, state.receives, 0, 26, {t}.5e6, 0, 0, 1]], m: {{ rate: 1 }} }})), 0")
+        self.assertLess(self.look("other.lanes.get(2).segments.length"), 60)  # 25 s, twice a second
+        self.assertLess(self.look("other.history.length"), 62)
 
     def test_another_stage_takes_over_the_clients(self):
         self.board("02")
@@ -221,7 +403,13 @@ class Page(unittest.TestCase):
             self.browser.open(file_url(file))
             receiving = line_of("02_threads", "recv(client")
             self.assertTrue(self.look("document.getElementById('controls').hidden"))
-            self.assertEqual(self.look(self.dots(receiving)), 0)
+            # It opens where something is to be seen, and says what can be done with a recording.
+            self.assertEqual(self.look("document.querySelectorAll('#source .dot:not(.square)').length"), 2)
+            self.browser.press("?")
+            self.until("there is help", "document.getElementById('help').open")
+            self.assertIn("play, and stop", self.look("document.getElementById('help').innerText"))
+            self.assertNotIn("a crowd of 20", self.look("document.getElementById('help').innerText"))
+            self.browser.press("?")
 
             def scrub(share):
                 self.look(f"((box) => {{ box.value = Math.round(box.max * {share}); box.dispatchEvent(new Event('input')); }})(document.getElementById('scrub'))")
@@ -231,6 +419,7 @@ class Page(unittest.TestCase):
             end = self.look("model.now")
             scrub(0)
             self.until("at the beginning they are not", "document.querySelectorAll('#source .dot:not(.square)').length === 0")
+            self.says("Space plays")
             scrub(1)
             self.until("and again", "document.querySelectorAll('#source .dot:not(.square)').length === 2")
             self.assertEqual(self.look("model.now"), end)

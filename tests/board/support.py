@@ -35,8 +35,8 @@ def eventually(what, condition, patience=PATIENCE):
 class Board:
     """A board, in a session of its own, that has said where it is."""
 
-    def __init__(self, *arguments):
-        self.program = subprocess.Popen([BOARD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    def __init__(self, *arguments, program=BOARD):
+        self.program = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         stdin=subprocess.DEVNULL, start_new_session=True, text=True)
         line = self.program.stdout.readline()
         if "http://" not in line:
@@ -122,10 +122,14 @@ class Board:
                 break
         raise AssertionError(f"no frame in which {what}")
 
-    def stage_port(self, name=""):
-        """Where the stage that runs, or that is going to run, listens."""
-        return self.wait_for("it listens", lambda frame: frame.get("key") and (frame["stage"] or "").startswith(name)
-                             and frame["m"].get("port"))["m"]["port"]
+    def stage_port(self, name="", run=1):
+        """Where the stage that runs, or that is going to run as the so manieth, listens."""
+        return self.run(run, lambda frame: (frame["stage"] or "").startswith(name) and frame["m"].get("port"))["m"]["port"]
+
+    def run(self, number, condition=lambda _: True):
+        """A frame that says all of the stage that was started as the so manieth."""
+        return self.wait_for(f"run {number} is as it should be", lambda frame: frame.get("key") and frame["run"] >= number
+                             and condition(frame))
 
 
 class Client:

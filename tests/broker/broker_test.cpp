@@ -955,6 +955,30 @@ TEST_CASE("broker: answers that come twice or too late or to nobody's question a
     }
 }
 
+TEST_CASE("broker: an answer to a question that has not been sent yet is ignored")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    std::deque<Client> clients;
+    for (int i = 0; i < 1'100; ++i) {  // of which 1,024 are sent
+        clients.emplace_back(server).send("20\n");
+    }
+    wait_until_read(server, clients.back());
+    {
+        OddWorker worker(queue);
+        const Message first = worker.take();
+        worker.reply(first, "1100", "1");
+        worker.reply(first, first.correlation_id, "6765");
+        worker.acknowledge(first);
+        CHECK(clients.front().read_line() == "6765");
+        clients.pop_front();
+    }
+    const Worker worker(queue);
+    for (Client& client : clients) {
+        REQUIRE(client.read_line() == "6765");
+    }
+}
+
 TEST_CASE("broker: a worker says no to what it does not know and lives on")
 {
     const std::string queue = new_queue();

@@ -678,7 +678,7 @@ void other_locks()
     spinning.join();
 }
 
-// A writer that gives up does not keep those who came after it from reading.
+// A writer that gives up does not keep the readers behind it from reading.
 void writer_that_gives_up()
 {
     pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
@@ -716,7 +716,7 @@ void writer_that_gives_up()
     second.join();
 }
 
-// What processes share makes only that thread wait which waits for it.
+// A thread that waits for what processes share does not stop the other threads.
 struct Shared {
     pthread_mutex_t mutex;
     pthread_cond_t condition;
@@ -757,6 +757,7 @@ void shared_with_a_child()
     const pid_t child = ::fork();
     EXPECT(child != -1);
     if (child == 0) {
+        ::alarm(20);  // it does not inherit its parent's
         char byte = 0;
         EXPECT(::pthread_mutex_lock(&shared.mutex) == 0);
         EXPECT(::pthread_rwlock_wrlock(&shared.read_write) == 0);
@@ -787,7 +788,7 @@ void shared_with_a_child()
     std::atomic<int> done{0};
     std::thread pusher([&] {
         for (int i = 0; i < 4; ++i) {
-            yield_until([&] { return done == i; });
+            yield_until([&] { return done == i + 1; });
             rest(10ms);
             EXPECT(::write(pair.ends[0], "x", 1) == 1);
         }
@@ -797,6 +798,7 @@ void shared_with_a_child()
     EXPECT(::pthread_mutex_timedlock(&shared.mutex, &soon) == ETIMEDOUT);
     EXPECT(::pthread_rwlock_timedrdlock(&shared.read_write, &soon) == ETIMEDOUT);
     EXPECT(::sem_timedwait(&shared.ours, &soon) == -1 && errno == ETIMEDOUT);
+    ++done;
     EXPECT(::pthread_rwlock_rdlock(&shared.read_write) == 0);
     EXPECT(::pthread_rwlock_unlock(&shared.read_write) == 0);
     ++done;
@@ -1180,8 +1182,8 @@ void closed_and_used_again()
     }
 }
 
-// A closed descriptor's number is that of the next one. Who waits for the old one does not get what
-// comes for the new one: with kernel threads it waits for the old one, with green ones it is told.
+// A closed descriptor's number is that of the next one. A thread that waits for the old one does
+// not get what comes for the new one. A kernel thread goes on waiting; a green one gets EBADF.
 void closed_while_others_wait()
 {
     Pair old;
@@ -1657,7 +1659,7 @@ void forked()
 
 pthread_mutex_t kept_by_the_parent = PTHREAD_MUTEX_INITIALIZER;
 
-// Who waits when somebody else forks does so in the parent only.
+// Threads that wait while another one forks do so in the parent only.
 void forked_while_others_wait()
 {
     const pid_t parent = ::getpid();
@@ -1690,6 +1692,7 @@ void forked_while_others_wait()
     const pid_t child = ::fork();
     EXPECT(child != -1);
     if (child == 0) {
+        ::alarm(20);
         EXPECT(::pthread_mutex_unlock(&kept_by_the_parent) == 0);
         EXPECT(::pthread_mutex_lock(&kept_by_the_parent) == 0);
         EXPECT(::pthread_mutex_unlock(&kept_by_the_parent) == 0);
@@ -1723,6 +1726,7 @@ void children_that_are_waited_for()
         const pid_t child = ::fork();
         EXPECT(child != -1);
         if (child == 0) {
+            ::alarm(20);
             char byte = 0;
             EXPECT(::read(pair.ends[0], &byte, 1) == 1);
             ::_exit(5);

@@ -41,6 +41,8 @@ RUNS = [
 
 # What no test can run.
 NOT_HERE = {
+    "bare-machine": "makes a machine and tests there, for a quarter of an hour, as root",
+    "container": "builds a container and tests in it, for half an hour, as root",
     "live": "begins a session of tmux, for hands",
     "setup": "installs packages",
     "test": "runs this test",
@@ -59,10 +61,10 @@ def tests_that_run():
         if path == Path(__file__).resolve():
             continue
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".md":  # only what stands in blocks that scripts/docs --check plays
+        if path.suffix == ".md":  # only what stands in blocks that scripts/check/docs --check plays
             blocks = re.findall(r"^ *<!-- run\b((?:(?!\bslow\b).)*?)-->\n *```console\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
             text = "\n".join(line for _, block in blocks for line in block.splitlines() if line.lstrip().startswith("$ "))
-        # scripts/docs, scripts/check/docs, and "scripts" / "check" / "docs"
+        # scripts/stages, scripts/check/docs, and "scripts" / "check" / "docs"
         for name in re.findall(r"""\bscripts(?:["' ]*/["' ]*[\w-]+)*?["' ]*/["' ]*([\w-]+)(?=["'\s)\]`]|$)""", text):
             found.setdefault(name, path)
     return found

@@ -268,6 +268,54 @@ TEST_CASE("seams: a conversation that is closed leaves an entry that nobody touc
     forget_events();
 }
 
+TEST_CASE("seams: what was known of a conversation is not known of the next at its descriptor")
+{
+    watcher();
+    on_a_thread([] {
+        const Descriptor file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+        const Place& place = observe::memory.load()->places[static_cast<std::size_t>(file.get())];
+        const auto find = [&] {
+            const auto all = watcher().look();
+            return *std::find_if(all.begin(), all.end(),
+                                 [](const Seen& seen) { return seen.kind == Kind::conversation; });
+        };
+        opens(file.get(), Here::at());
+        runs_now(client(file.get()));
+        const Calls calls({__FILE__, 100});  // does not return
+        {
+            const Seam seam(computes, client(file.get()), {__FILE__, 200}, 30);
+        }
+        answers(client(file.get()), "1\n2\n");
+        const Seen first = find();
+        CHECK(first.where.line == 100);
+        CHECK(first.requests == 2);
+        CHECK(first.n == 30);
+        CHECK(watcher().step(first.id));
+        const Who before = whose();
+        closes(file.get());
+        passes(client(file.get()), {__FILE__, 300});  // there is no such conversation
+        CHECK(whose().key == whoever_runs.key);
+
+        opens(file.get(), Here::at());
+        CHECK(place.granted == place.taken);
+        passes(client(file.get()), {__FILE__, 400});
+        waits(receives, client(file.get()), {__FILE__, 400});
+        is_ready(before);  // meant the one that is gone
+        const Seen second = find();
+        CHECK(second.id != first.id);
+        CHECK(second.where.line == 400);
+        CHECK(second.where.state == receives);
+        CHECK(second.requests == 0);
+        CHECK(second.n == 0);
+        on_a_thread([&] {
+            runs_now(client(file.get()));
+            CHECK(find().tid == static_cast<std::uint32_t>(::gettid()));
+        });
+        closes(file.get());
+    });
+    forget_events();
+}
+
 TEST_CASE("gate: a step that was granted and not taken is not for the next pause")
 {
     for (const bool somebody : {true, false}) {

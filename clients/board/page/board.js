@@ -14,7 +14,7 @@ let selected = null;  // whose story is told: an id
 let complaint = { text: "", until: 0 };
 
 function complain(text) {
-  complaint = { text, until: performance.now() + 6000 };
+  complaint = { text, until: performance.now() + 5000 };
   draw();
 }
 window.addEventListener("error", (event) => complain(`This page is broken: ${event.message}`));
@@ -37,7 +37,6 @@ function show() {
     source.load(model.stage);
     select(null);
     find("#stage").value = model.stage?.name ?? "";
-    find("#model").textContent = model.stage?.model ?? "";
     document.title = model.stage ? `${model.stage.name} · board` : "Board";
   }
   source.selected = lanes.selected = selected;
@@ -47,11 +46,42 @@ function show() {
   showFigures();
   showStory();
   showSaid();
+  setText("#model", [model.stage?.model, model.options].filter(Boolean).join(" · "));
+  find("#kill").disabled = model.workerProcesses.length === 0;
+  showSentence();
+}
+
+// Complaints and news for some seconds, or until the next command; else what is the matter.
+let seen = 0;  // news up to then: model.now
+function showSentence() {
   const alarm = performance.now() < complaint.until;
   const news = model.news.at(-1);
-  const fresh = news && model.now - news.t < 6e6;
-  setText("#says", alarm ? complaint.text : fresh ? news.text : model.explanation());
-  find("#says").classList.toggle("alarm", alarm || Boolean(fresh));
+  const fresh = news && news.t > seen && news.t <= model.now && model.now - news.t < 5e6;
+  const text = alarm ? complaint.text : fresh ? news.text : calm(model.explanation());
+  setText("#says", text);
+  find("#says").title = text;
+  find("#says").classList.toggle("alarm", alarm || Boolean(fresh) || model.ended !== "");
+}
+
+// What is the matter changes many times a second. A sentence stays long enough to be read, and a moment longer than
+// it is true: between one request and the next nothing is the matter. Its numbers change sooner. Where time has been
+// stopped, or jumps, there is nothing to wait for.
+let sentence = { text: "", kind: "", run: null, since: 0, true: 0 };  // since when it is shown, when it was true last
+function calm(text) {
+  const kind = text.replaceAll(/\d+/g, "#");
+  const run = `${model.run} ${model.pace} ${model.ended}`;
+  const now = performance.now();
+  const atOnce = film || run !== sentence.run || model.pace !== "free" || sentence.text === "";
+  if (atOnce || (kind !== sentence.kind && now - (text === "" ? sentence.true : sentence.since) > 1200)) {
+    sentence = { text, kind, run, since: now, true: now };
+  } else if (kind === sentence.kind) {
+    sentence.true = now;
+    if (now - sentence.since > 300 && text !== sentence.text) {
+      sentence.text = text;
+      sentence.since = now;
+    }
+  }
+  return sentence.text;
 }
 
 function setText(selector, text) {
@@ -76,11 +106,11 @@ function showPace() {
 
 function showFigures() {
   const m = model.figures;
-  const figures = [
+  const figures = [  // value, name, and what it counts if that is not clear
     [m.rate ?? 0, "reqs/sec"], [milliseconds(m.median ?? 0), "median wait"], [milliseconds(m.worst ?? 0), "worst wait"],
     [m.longest > 100 ? milliseconds(m.longest) : "–", "longest now"],
-    [model.atTheDoor.length, "at the door"], [(m.unread ?? []).reduce((sum, [, bytes]) => sum + bytes, 0), "bytes unread"], [m.threads ?? 0, "threads"],
-    [m.processes ?? 0, "processes"], [m.descriptors ?? 0, "descriptors"], [`${m.cpu ?? 0} %`, "CPU"],
+    [model.atTheDoor.length, "at the door"], [(m.unread ?? []).reduce((sum, [, bytes]) => sum + bytes, 0), "bytes unread"], [m.threads ?? 0, "threads", "of all these processes; one of the server's is for the results of its workers"],
+    [m.processes ?? 0, "processes", "the server, its workers, and for a pool one more: the process that forks them"], [m.descriptors ?? 0, "descriptors"], [`${m.cpu ?? 0} %`, "CPU"],
   ];
   const box = find("#figures");
   if (box.childElementCount !== figures.length) {
@@ -89,10 +119,11 @@ function showFigures() {
       cell.append(element("b"), element("span"));
     }
   }
-  figures.forEach(([value, what], index) => {
+  figures.forEach(([value, what, meaning = ""], index) => {
     const [number, label] = box.children[index].children;
     number.textContent = value;
     label.textContent = what;
+    box.children[index].title = meaning;
   });
   const most = Math.max(10, ...model.history.map(({ rate }) => rate));
   drawChart(find("#rate"), model, ({ rate }) => rate, `reqs/sec, up to ${most}`, (rate) => rate / most);
@@ -139,6 +170,7 @@ function showSaid() {
   const last = model.said.at(-1);
   const text = !last ? "" : last.reply ? `→ ${last.text}  ${last.ms > 0 ? milliseconds(last.ms) : ""}` : `${last.text} …`;
   setText("#said", text);
+  find("#said").title = text;  // a long one is cut off
 }
 
 // ---- Choosing somebody
@@ -152,10 +184,33 @@ function select(id) {
   draw();
 }
 
+// Those that can be stepped come first, then the clients.
 function selectNext(step) {
-  const ids = lanes.order(model).map(({ id }) => id).sort((a, b) => a - b).filter((id) => model.places.has(id));
+  const rank = (id) => {
+    const { state: now, kind } = model.places.get(id);
+    return now === state.held ? 0 : kinds.indexOf(kind);
+  };
+  const ids = lanes.order(model).map(({ id }) => id).filter((id) => model.places.has(id))
+    .sort((a, b) => rank(a) - rank(b) || a - b);
   const index = ids.indexOf(selected);
   select(ids[(index + step + ids.length + (index === -1 && step < 0 ? 1 : 0)) % ids.length] ?? null);
+}
+
+function stepChosen() {
+  const place = model.places.get(selected);
+  if (!place) {
+    complain("Nobody is chosen: ↓ does that, or a click on a dot.");
+  } else if (model.pace === "paused" && place.state !== state.held) {
+    const why = {
+      computes: "it comes to a stop when it is done", runs: "it comes to a stop by itself",
+      awaits: "it can be stepped when it has the result: step the worker", locked: "it can be stepped when it has that",
+      ready: "its thread can be stepped, and then comes to it",
+    };
+    const shown = model.shownAs(place);
+    complain(`${model.nameOf(place)} ${doing(shown)}: ${why[states[shown.state].name] ?? "it is in the kernel, and can't be stepped until that wakes it"}.`);
+  } else {
+    command({ do: "step", id: selected });
+  }
 }
 
 // ---- Commands
@@ -163,6 +218,8 @@ function selectNext(step) {
 // One after the other: the last one is to be the last one.
 let sent = Promise.resolve();
 function command(what) {
+  seen = model.now;
+  complaint.until = 0;
   sent = sent.then(() => post(what));
 }
 
@@ -199,7 +256,7 @@ function slower(step) {
 const live = {
   "pause": () => command({ do: model.pace === "paused" ? "go" : "pause" }),
   "step": () => command({ do: "step" }),
-  "step-one": () => selected !== null && command({ do: "step", id: selected }),
+  "step-one": stepChosen,
   "client": () => command({ do: "client" }),
   "crowd": () => command({ do: "client", count: 20 }),
   "hog": () => command({ do: "hog" }),
@@ -209,7 +266,8 @@ const live = {
     command(client && model.clients.has(client.number) ? { do: "leave", client: client.number } : { do: "leave" });
   },
   "leave-all": () => command({ do: "leave", all: true }),
-  "kill": () => command({ do: "kill" }),
+  "kill": () => command(model.places.get(selected)?.kind === "worker" ? { do: "kill", id: selected } : { do: "kill" }),
+  "restart": () => command({ do: "restart" }),
   "before": () => changeStage(-1),
   "after": () => changeStage(1),
   "slower": () => slower(1),
@@ -230,7 +288,7 @@ const looking = {
 
 const keys = {
   " ": ["pause", "play"], "s": ["step"], "Enter": ["step-one"], "c": ["client"], "w": ["crowd"], "h": ["hog"], "i": ["idle"],
-  "l": ["leave"], "L": ["leave-all"], "k": ["kill"], "[": ["before"], "]": ["after"], "-": ["slower"], "+": ["faster"], "=": ["faster"],
+  "l": ["leave"], "L": ["leave-all"], "k": ["kill"], "r": ["restart"], "[": ["before"], "]": ["after"], "-": ["slower"], "+": ["faster"], "=": ["faster"],
   "t": ["type"], "?": ["help"], "Escape": ["unselect"], "ArrowUp": ["up"], "ArrowDown": ["down"], "f": ["whole"],
   "ArrowLeft": ["back"], "ArrowRight": ["forth"],
 };
@@ -305,6 +363,9 @@ function replay() {
   find("#stage").replaceChildren(...stages.map(({ name }) => element("option", name)));
   find("#stage").disabled = true;
   find("#story .do button").hidden = true;
+  find("#keys").hidden = true;
+  find("#player-keys").hidden = false;
+  model.live = false;
   const scrub = find("#scrub");
   scrub.max = film.length - 1;
   let position = -1;
@@ -364,7 +425,27 @@ function replay() {
     forth: () => { play(false); seek(position + 1); },
   });
   scrub.addEventListener("input", () => { play(false); seek(Number(scrub.value)); });
-  seek(0);
+  seek(opening());
+}
+
+// Where a recording is opened: when all have come that ever do, so that there is something to see.
+function opening() {
+  const there = new Set();
+  let most = 0;
+  let best = 0;
+  film.forEach((frame, index) => {
+    if (frame.key) {
+      there.clear();
+    }
+    (frame.p ?? []).filter(([, kind]) => kinds[kind] === "conversation").forEach(([id]) => there.add(id));
+    (frame.x ?? []).forEach((id) => there.delete(id));
+    if (there.size > most) {
+      most = there.size;
+      best = index;
+    }
+  });
+  const later = film.findIndex(({ t }) => t > film[best].t + 1e6);  // a moment after that they do something
+  return most === 0 ? 0 : later === -1 ? best : later;
 }
 
 if (film) {

@@ -49,11 +49,11 @@ class LanesView {
     context.textBaseline = "middle";
     this.rows = shown.map((lane, row) => ({ id: lane.id, top: row * step, bottom: (row + 1) * step }));
     this.clock(draw, height);
+    this.arrows(draw, model, shown);  // below the blocks, which have words on them
     shown.forEach((lane, row) => this.lane(draw, model, lane, row * step));
-    this.arrows(draw, model, shown);
     if (shown.length < lanes.length) {
       const rest = lanes.slice(shown.length).filter(({ ended }) => ended === Infinity);
-      const running = rest.filter(({ place }) => ["full", "ready"].includes(states[place.state].shape)).length;
+      const running = rest.filter(({ place }) => ["full", "ready"].includes(looks(place).shape)).length;
       context.fillStyle = draw.colours.quiet;
       context.fillText(`and ${rest.length} others: ${running} run or could, ${rest.length - running} wait`, 0, (shown.length + 0.5) * step);
     }
@@ -100,6 +100,13 @@ class LanesView {
     while (index > 0 && segments[index].since > from) {
       --index;
     }
+    for (const { since, until } of lane.starved) {
+      const begin = Math.max(at(since), left);
+      const end = at(Math.min(until, model.now));
+      if (end > begin) {
+        this.pale(draw, begin, end - begin, middle, colour);
+      }
+    }
     let drawn = -1;  // up to there; of those that share a pixel one is enough
     for (; index < segments.length; ++index) {
       const segment = segments[index];
@@ -115,7 +122,17 @@ class LanesView {
     }
   }
 
-  segment({ context, size, colours }, segment, x, end, middle, colour) {
+  // It could go on, and waits for its turn.
+  pale({ context, size }, x, width, middle, colour) {
+    const height = size * 1.1;
+    context.globalAlpha = 0.4;
+    context.fillStyle = colour;
+    context.fillRect(x, middle - height / 2, width, height);
+    context.globalAlpha = 1;
+  }
+
+  segment(draw, segment, x, end, middle, colour) {
+    const { context, size, colours } = draw;
     const { shape } = states[segment.state];
     const width = Math.max(end - x, 1.2);  // what is too short to be seen was there all the same
     const height = size * 1.1;
@@ -135,9 +152,7 @@ class LanesView {
     } else if (shape === "ringed" && width > 3) {
       context.strokeRect(x + 0.75, middle - height / 2 + 0.75, width - 1.5, height - 1.5);
     } else if (shape === "ready") {
-      context.globalAlpha = 0.4;
-      context.fillRect(x, middle - height / 2, width, height);
-      context.globalAlpha = 1;
+      this.pale(draw, x, width, middle, colour);
     } else {
       context.fillStyle = colours.quiet;
       context.fillRect(x, middle - 0.75, width, 1.5);

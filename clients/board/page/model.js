@@ -9,6 +9,7 @@ class Model {
     this.reset(null, 0);
     this.clients = new Map();
     this.ports = new Map();  // of a client's end: whose it is
+    this.live = true;  // or out of a recording
   }
 
   reset(name, run) {
@@ -21,10 +22,15 @@ class Model {
     this.history = [];  // figures of the last minute
     this.heat = new Map();  // lines: how many have come past in this frame
     this.visited = new Map();  // lines, ever: how often by whom
+    this.stayed = new Map();  // lines at which somebody has waited for longer than can be overlooked: of which kind
     this.threads = new Map();  // by the kernel's number: its lane
     this.numbers = { thread: 0, worker: 0 };
     this.news = [];
     this.said = [];
+    this.options = "";
+    this.ended = "";  // how the stage has, if it has
+    this.lockSeen = false;  // somebody has waited for a lock
+    this.hungry = new Map();  // of conversations with bytes that have not been received: since when
   }
 
   apply(frame) {
@@ -35,6 +41,11 @@ class Model {
     }
     this.pace = frame.pace;
     this.slow = frame.slow;
+    this.ended = frame.ended ?? "";
+    this.options = frame.options ?? this.options;
+    for (const id of frame.killed ?? []) {
+      this.tellOfKilled(id);  // while it is still known whose request it had
+    }
     for (const [number, name] of frame.files ?? []) {
       this.files.set(number, name);
     }
@@ -63,6 +74,7 @@ class Model {
     }
     if (frame.m) {
       this.figures = frame.m;
+      this.applyUnread(frame.t);
       this.history.push({ t: frame.t, rate: frame.m.rate, worst: Math.max(frame.m.worst, frame.m.longest) });
       this.history = this.history.filter(({ t }) => t > frame.t - 60e6);
     }
@@ -72,6 +84,11 @@ class Model {
     for (const [client, reply, text, ms] of frame.said ?? []) {
       this.said.push({ t: frame.t, client, reply, text, ms });
     }
+    for (const place of this.places.values()) {
+      if (frame.t - place.since > 300e3 && this.isMain(place.file) && !this.isCarrier(place)) {
+        this.stayed.set(place.line, place.kind);
+      }
+    }
     for (const [id, lane] of this.lanes) {
       if (lane.ended < frame.t - kept) {
         this.lanes.delete(id);
@@ -79,7 +96,44 @@ class Model {
     }
   }
 
+  tellOfKilled(id) {
+    const worker = this.places.get(id);
+    const whom = worker && worker.state === state.computes ? this.places.get(worker.for) : undefined;
+    const loss = whom ? `: the request of ${this.nameOf(whom)}, fib(${worker.n}), fails` : worker ? "; it had no request" : "";
+    this.news.push({ t: this.now, text: `${worker ? this.nameOf(worker) : "A worker"} was killed${loss}. Another one takes its place.` });
+  }
+
+  // Bytes that two looks have seen: in between they would have been received, if anybody did that.
+  applyUnread(t) {
+    const unread = new Set((this.figures.unread ?? []).map(([port]) => port));
+    const hungry = new Map();
+    for (const place of this.ofKind("conversation")) {
+      const there = unread.has(place.peer);
+      const since = this.hungry.get(place.id);
+      if (there) {
+        hungry.set(place.id, since ?? t);
+      }
+      const before = place.starved;
+      place.starved = there && since !== undefined;
+      const marks = this.lanes.get(place.id).starved;
+      if (place.starved && !before) {
+        marks.push({ since, until: Infinity });
+      } else if (before && !place.starved) {
+        marks.at(-1).until = t;
+      }
+    }
+    this.hungry = hungry;
+  }
+
   applyClients(frame) {
+    if (frame.key) {  // it names all
+      const there = new Set((frame.c ?? []).map(([number]) => number));
+      for (const number of this.clients.keys()) {
+        if (!there.has(number)) {
+          this.clients.delete(number);
+        }
+      }
+    }
     for (const [number, role, port] of frame.c ?? []) {
       const client = this.clients.get(number) ?? { number, role };
       if (client.port) {
@@ -104,7 +158,7 @@ class Model {
         place.number = ++this.numbers[place.kind];
       }
       this.places.set(id, place);
-      this.lanes.set(id, { id, kind: place.kind, segments: [], ended: Infinity, place });
+      this.lanes.set(id, { id, kind: place.kind, segments: [], starved: [], ended: Infinity, place });
     }
     Object.assign(place, { requests, peer, pid, tid, for: other, client: this.ports.get(peer) ?? place.client });
     if (place.kind === "thread") {
@@ -124,6 +178,10 @@ class Model {
     if (now === state.gone) {
       this.remove(id, at);
     } else {
+      if (now === state.runs && n > 0 && this.isMain(file)) {
+        place.submitted = line;
+      }
+      this.lockSeen ||= now === state.locked;
       this.move(place, { state: now, file, line, since: at, n, for: other });
       this.carry(place, tid, at);
     }
@@ -177,6 +235,9 @@ class Model {
     const lane = this.lanes.get(id);
     if (lane) {
       lane.ended = Math.min(lane.ended, at);
+      if (lane.starved.at(-1)?.until > at) {
+        lane.starved.at(-1).until = at;
+      }
     }
     this.places.delete(id);
   }
@@ -217,6 +278,21 @@ class Model {
     return place.kind === "thread" && (this.places.has(place.for) || (place.number > 1 && /^a (thread|process) per client/.test(this.stage?.model ?? "")));
   }
 
+  // A thread that runs a conversation does what that does.
+  shownAs(place) {
+    return (place.kind === "thread" && this.places.get(place.for)) || place;
+  }
+
+  get behindBroker() {
+    return /--pool[ =]broker/.test(this.options);
+  }
+
+  // The workers that are processes: a thread can't be killed alone.
+  get workerProcesses() {
+    const main = this.ofKind("thread").find(({ number }) => number === 1);
+    return this.ofKind("worker").filter(({ pid }) => pid !== main?.pid);
+  }
+
   get oneThread() {
     return /^one (thread|client)/.test(this.stage?.model ?? "");
   }
@@ -232,6 +308,9 @@ class Model {
 
   // What somebody who has just come needs to know, in one sentence or two.
   explanation() {
+    if (this.ended !== "") {
+      return `${this.stage?.name ?? "The stage"} has ended: ${this.ended}.${this.live ? " r starts it again." : ""}`;
+    }
     const name = (place) => this.nameOf(place);
     const held = this.inState("held");
     const door = this.atTheDoor.length;
@@ -247,7 +326,7 @@ class Model {
       return held.length === 0
         ? "Paused. Nobody has come to a stop yet: all of them wait anyway. Let somebody ask."
         : `Paused. ${plural(held.length, "has", "have")} come to a stop${held.length > 1 ? ", each by itself" : ""}: ` +
-          "click one, and step it with Enter. You are the scheduler.";
+          `choose with ↓, step with Enter. You are the scheduler.${this.lockSeen ? this.holder(computing) : ""}`;
     }
     if (computed && this.oneThread) {
       const unread = (this.figures.unread ?? []).length;
@@ -262,6 +341,9 @@ class Model {
       return `One lock: ${plural(locked.length, "waits", "wait")} for it, whatever the processors do.`;
     }
     const awaiting = this.inState("awaits");
+    if (awaiting.length > 0 && this.behindBroker) {
+      return `${plural(awaiting.length, "waits", "wait")} for a result from behind the broker. The board does not see the workers there.`;
+    }
     const free = this.ofKind("worker").filter((worker) => worker.state !== state.computes).length;
     if (awaiting.length > 0 && this.ofKind("worker").length > 0) {
       const thread = this.oneThread ? " The one thread is free: it waits for sockets and results." : "";
@@ -270,6 +352,15 @@ class Model {
     if (computing.length > 1) {
       return `${computing.length} compute at the same time, each in a thread of its own.`;
     }
-    return this.clients.size === 0 ? "Nobody is here. Let a client come: c. All keys: ?" : "";
+    if (this.clients.size > 0) {
+      return "";
+    }
+    return this.live ? "Nobody is here. Let a client come: c. All keys: ?" : "Nobody is here. Space plays what was filmed.";
+  }
+
+  // Of a lock, while the server is paused: whoever has it is not stopped, or all would be.
+  holder(computing) {
+    return computing.length > 0 ? ` ${this.nameOf(computing[0])} has the lock, and keeps it until it is done.`
+      : " Nobody has the lock: whoever is stepped next takes it.";
   }
 }

@@ -1,5 +1,6 @@
 // source.js -- the stage's file, with a dot on the line at which somebody is.
 
+const around = 2;  // lines that are shown beside one where somebody has been, if there is no room for the paragraph
 const most_dots = 4;  // of one look on a line; if there are more, a number stands for them
 
 // Enough of C++ to be read: comments, strings, numbers, words of the language.
@@ -33,7 +34,8 @@ class SourceView {
   load(stage) {
     this.stage = stage;
     this.rows = [null];  // counted from 1
-    this.folds = [];
+    this.folds = [];  // those that are shown
+    this.spare = [];  // elements for more of them
     this.top = -1;  // the paragraph in which the conversations are most
     this.list.replaceChildren();
     const lines = (stage?.source ?? "").replace(/\n$/, "").split("\n");
@@ -42,22 +44,21 @@ class SourceView {
     lines.forEach((text, index) => {
       const entry = this.row(index + 1, highlighted(text));
       entry.row.dataset.line = index + 1;
+      entry.length = text.length;
       this.rows.push(entry);
       if (text === "" || !paragraph) {
         entry.row.classList.add("blank");
-        paragraph = { rows: [], lines: [], text: "", rank: 0, fold: this.row("⋯", element("code")) };
-        paragraph.fold.row.classList.add("fold");
+        paragraph = { lines: [], text: "", rank: 0, been: new Set() };
         this.paragraphs.push(paragraph);
       }
-      paragraph.rows.push(entry.row);
       paragraph.lines.push(index + 1);
       paragraph.text += `${text}\n`;
+      this.list.append(entry.row);
     });
     for (const paragraph of this.paragraphs) {
       paragraph.telling = telling.test(paragraph.text.replaceAll(/^\s*\/\/.*$/gm, ""));
-      this.list.append(paragraph.fold.row, ...paragraph.rows);
     }
-    this.rank(new Map());
+    this.rank({ visited: new Map(), stayed: new Map() });
     this.lay();
     this.lay();
   }
@@ -67,12 +68,14 @@ class SourceView {
     const dots = element("span", "", { className: "dots" });
     const note = element("span", "", { className: "note" });
     row.append(element("span", number, { className: "number" }), dots, code, note);
-    return { row, dots, code, note, shown: "", noted: "", warm: 0 };
+    return { row, dots, code, note, shown: "", noted: "", warm: 0, length: 0, tall: false };
   }
 
   // Which paragraphs are shown: that in which the conversations are most, and as far as there is room for letters
-  // that can be read from afar, others of theirs, those of threads, and those to which somebody may come. Of folds
-  // beside each other one is enough: it shows who is in any of them.
+  // that can be read from afar, those in which somebody has waited, others of the conversations', those of threads,
+  // and those to which somebody may come. Of a paragraph that has no room any more, the lines around those where
+  // somebody has waited, or been. Lines that are folded away beside each other have one row: it shows who is in any
+  // of them.
   lay() {
     if (!this.stage) {
       return;
@@ -80,52 +83,87 @@ class SourceView {
     const smallest = Math.max(12, window.innerWidth * 0.0098);
     let room = this.list.clientHeight / (smallest * 1.36) - 1;
     const shown = new Set();
-    for (const paragraph of [...this.paragraphs].sort((a, b) => b.rank - a.rank)) {
-      const size = paragraph.rows.length + 0.5;
-      if (this.whole || (paragraph.rank > 0 && (size <= room || shown.size === 0))) {
-        shown.add(paragraph);
-        room -= size;
+    const size = (lines) => lines.reduce((sum, line) => sum + this.heightOf(line), 1);
+    const take = (lines) => {
+      lines.forEach((line) => shown.add(line));
+      room -= size(lines);
+    };
+    for (const { lines, rank, been } of [...this.paragraphs].sort((a, b) => b.rank - a.rank)) {
+      const near = lines.filter((line) => [...been].some((other) => Math.abs(other - line) <= around));
+      if (this.whole || (rank > 0 && (size(lines) <= room || shown.size === 0))) {
+        take(lines);
+      } else if (near.length > 0 && size(near) <= room) {
+        take(near);
       }
     }
-    this.folds = [];
-    let before = null;
-    for (const paragraph of this.paragraphs) {
-      const open = shown.has(paragraph);
-      paragraph.rows.forEach((row) => { row.hidden = !open; });
-      paragraph.fold.row.hidden = open || before !== null;
-      if (open) {
-        before = null;
-      } else if (before) {
-        before.lines.push(...paragraph.lines);
-      } else {
-        before = { entry: paragraph.fold, lines: [...paragraph.lines] };
-        this.folds.push(before);
-      }
-    }
-    for (const { entry, lines } of this.folds) {
-      entry.code.textContent = `lines ${lines[0]} to ${lines.at(-1)}`;
-    }
-    this.count = [...shown].reduce((sum, { rows }) => sum + rows.length - 0.5, 0) + this.folds.length + 0.5;
+    this.fold(shown);
+    this.count = [...shown].reduce((sum, line) => sum + this.heightOf(line), 0.5) + this.folds.length;
     // As large as it may be.
     const height = this.list.clientHeight / Math.max(this.count, 1);
     const columns = 74;  // what is longer is cut off at the right
-    const size = Math.max(Math.min(height / 1.36, this.list.clientWidth / (columns * 0.6 + 8.5), 24), 12);
-    this.list.style.fontSize = `${size.toFixed(1)}px`;
+    const letters = Math.max(Math.min(height / 1.36, this.list.clientWidth / (columns * 0.6 + 8.5), 24), 12);
+    this.list.style.fontSize = `${letters.toFixed(1)}px`;
+    this.columns = (this.list.clientWidth / letters - 8.4) / 0.602;
   }
 
-  // Laid anew only if somebody has come to a new paragraph, or most are in another one for good.
-  rank(visited) {
+  heightOf(line) {
+    const { row, tall } = this.rows[line];
+    return row.classList.contains("blank") ? 0.5 : tall ? 2 : 1;
+  }
+
+  fold(shown) {
+    this.spare.push(...this.folds.map(({ entry }) => entry));
+    this.folds = [];
+    let run = null;
+    for (let line = 1; line < this.rows.length; ++line) {
+      const { row } = this.rows[line];
+      row.hidden = !shown.has(line);
+      if (!row.hidden) {
+        run = null;
+      } else if (run) {
+        run.lines.push(line);
+      } else {
+        const entry = this.spare.shift() ?? this.row("⋯", element("code"));
+        entry.row.classList.add("fold");
+        row.before(entry.row);
+        run = { entry, lines: [line] };
+        this.folds.push(run);
+      }
+    }
+    for (const { row } of this.spare) {
+      row.remove();
+    }
+    for (const { entry, lines } of this.folds) {
+      const text = lines.length > 1 ? `lines ${lines[0]} to ${lines.at(-1)}` : `line ${lines[0]}`;
+      entry.code.textContent = text;
+      entry.length = text.length;
+    }
+  }
+
+  // Laid anew only if somebody has come to a new paragraph, or has stayed at a new line, or most are in another
+  // paragraph for good.
+  rank(model) {
+    const { visited, stayed } = model;
     const count = ({ lines }, kind) => lines.reduce((sum, line) => sum + (visited.get(line)?.[kind] ?? 0), 0);
     const counts = this.paragraphs.map((paragraph) => count(paragraph, "conversation"));
     const most = Math.max(...counts);
     const top = counts[this.top] >= most / 2 && counts[this.top] > 0 ? this.top : counts.indexOf(most);
-    const ranks = this.paragraphs.map((paragraph, index) => {
-      const visitors = counts[index] > 0 ? (index === top ? 3 : 2) : count(paragraph, "thread") > 0 ? 1 : 0;
-      return visitors || (paragraph.telling ? 0.5 : 0);
+    let changed = false;
+    this.paragraphs.forEach((paragraph, index) => {
+      const waits = paragraph.lines.filter((line) => stayed.has(line));
+      const been = waits.length > 0 ? waits : paragraph.lines.filter((line) => visited.has(line));
+      const rank = counts[index] > 0 && index === top ? 5
+        : waits.some((line) => stayed.get(line) === "conversation") ? 4
+        : waits.length > 0 ? 3
+        : counts[index] > 0 ? 2
+        : count(paragraph, "thread") > 0 ? 1
+        : paragraph.telling ? 0.5 : 0;
+      changed ||= rank !== paragraph.rank || been.length !== paragraph.been.size;
+      paragraph.rank = rank;
+      paragraph.been = new Set(been);
     });
-    if (ranks.some((rank, index) => rank !== this.paragraphs[index].rank)) {
+    if (changed) {
       this.top = top;
-      this.paragraphs.forEach((paragraph, index) => { paragraph.rank = ranks[index]; });
       this.lay();
     }
   }
@@ -134,28 +172,50 @@ class SourceView {
     if (!this.stage) {
       return;
     }
-    this.rank(model.visited);
+    this.rank(model);
     const lineOf = (place) => (model.isMain(place.file) && place.line < this.rows.length ? place.line : 0);
     const onLine = grouped([...model.places.values()].filter((place) => !model.isCarrier(place)), lineOf);
     const elsewhere = [...model.ofKind("thread").filter((place) => model.isCarrier(place) && place.number === 1),
       ...(onLine.get(0) ?? []).filter(({ kind }) => kind !== "worker")];
+    const far = this.farFrom(model, onLine);
+    let grown = false;
     for (let line = 1; line < this.rows.length; ++line) {
-      this.updateRow(model, this.rows[line], onLine.get(line) ?? [], model.heat.get(line) ?? 0);
+      grown = this.updateRow(model, this.rows[line], onLine.get(line) ?? [], model.heat.get(line) ?? 0, far.get(line)) || grown;
     }
     for (const { entry, lines } of this.folds) {
-      this.updateRow(model, entry, lines.flatMap((line) => onLine.get(line) ?? []), 0);
+      grown = this.updateRow(model, entry, lines.flatMap((line) => onLine.get(line) ?? []), 0) || grown;
+    }
+    if (grown) {
+      this.lay();
     }
     this.updateStrips(model, elsewhere);
   }
 
-  updateRow(model, entry, places, heat) {
-    const shown = places.map((place) => `${place.id},${place.state},${place.id === this.selected}`).join(" ");
+  // Who waits for a worker, but not where it has asked: in a function that was called there (07). Beside the line
+  // that has asked stands where.
+  farFrom(model, onLine) {
+    const far = new Map();
+    const paragraphOf = (line) => this.paragraphs.findIndex(({ lines }) => line <= lines.at(-1));
+    for (const [line, places] of onLine) {
+      const away = places.filter((place) => place.state === state.awaits && place.submitted > 0 && line > 0 &&
+        paragraphOf(place.submitted) !== paragraphOf(line));
+      for (const [from, group] of grouped(away, ({ submitted }) => submitted)) {
+        const who = group.length === 1 ? `${model.nameOf(group[0])} waits` : `${group.length} wait`;
+        far.set(from, `${who} for this at line ${line}`);
+      }
+    }
+    return far;
+  }
+
+  // Whether it needs more room than before.
+  updateRow(model, entry, places, heat, far = "") {
+    const shown = places.map((place) => `${place.id},${place.state},${looks(place).shape},${place.id === this.selected}`).join(" ");
     if (shown !== entry.shown) {
       entry.shown = shown;
       entry.dots.replaceChildren(...this.dotsFor(model, places));
       entry.row.classList.toggle("runs", places.some(({ state: now }) => ["full", "held"].includes(states[now].shape)));
     }
-    const noted = this.noteFor(model, places);
+    const noted = [this.noteFor(model, places), far].filter(Boolean).join(" · ");
     if (noted !== entry.noted) {
       entry.noted = noted;
       entry.note.textContent = noted;
@@ -165,10 +225,17 @@ class SourceView {
       entry.warm = warm;
       entry.row.dataset.warm = warm;
     }
+    // Words are beside the code, or below it if they have no room there: from then on always, so that nothing jumps.
+    const grows = !entry.tall && entry.row.dataset.line && noted !== "" && entry.length + 2 + noted.length > this.columns;
+    if (grows) {
+      entry.tall = true;
+      entry.row.classList.add("tall");
+    }
+    return grows;
   }
 
   dotsFor(model, places) {
-    const groups = grouped(places, (place) => states[place.state].shape);
+    const groups = grouped(places, (place) => looks(place).shape);
     return [...groups].flatMap(([shape, group]) =>
       group.length <= most_dots ? group.map((place) => this.dot(model, place)) : [this.crowd(group, shape)]);
   }
@@ -177,7 +244,7 @@ class SourceView {
     const name = `${model.nameOf(place)} ${doing(place)}`;
     const square = place.kind === "conversation" ? "" : "square";
     const dot = element("button", model.letterOf(place), {
-      type: "button", tabIndex: -1, title: name, className: `dot ${states[place.state].shape} ${square}`,
+      type: "button", tabIndex: -1, title: name, className: `dot ${looks(model.shownAs(place)).shape} ${square}`,
     });
     dot.classList.toggle("selected", place.id === this.selected);
     dot.dataset.id = place.id;
@@ -198,13 +265,13 @@ class SourceView {
 
   // "hog 4 computes fib(42), 0.7 s", "37 wait for bytes"
   noteFor(model, places) {
-    const groups = grouped(places, (place) => place.state);
-    return [...groups.entries()].map(([now, group]) => {
+    const groups = grouped(places, looks);
+    return [...groups.entries()].map(([{ many }, group]) => {
       const longest = model.now - group.reduce((first, { since }) => Math.min(first, since), Infinity);
       const time = longest > 200e3 && groups.size === 1 ? `, ${(longest / 1e6).toFixed(1)} s` : "";
       const brief = groups.size > 1 || group[0].kind === "thread";
       const who = brief ? model.letterOf(group[0]) : model.nameOf(group[0]);
-      return group.length === 1 ? `${who} ${doing(group[0])}${time}` : `${group.length} ${states[now].many}${time}`;
+      return group.length === 1 ? `${who} ${doing(group[0])}${time}` : `${group.length} ${many}${time}`;
     }).join(" · ");
   }
 
@@ -221,11 +288,12 @@ class SourceView {
       const whom = model.places.get(worker.for);
       return [this.dot(model, worker), element("span", `${doing(worker)}${whom ? ` for ${model.nameOf(whom)}` : ""}`)];
     };
-    this.strip("workers", workers.length === 0 ? [] : [element("b", "Workers"), ...workers.slice(0, 8).flatMap(line)]);
+    const unseen = model.behindBroker ? [element("b", "Workers"), element("span", "behind the broker: the board does not see them")] : [];
+    this.strip("workers", workers.length === 0 ? unseen : [element("b", "Workers"), ...workers.slice(0, 8).flatMap(line)]);
     const where = (place) => {
       const whom = model.places.get(place.for);
       const file = model.isMain(place.file) ? "" : model.files.get(place.file);
-      return whom && place.kind === "thread" ? `runs ${model.nameOf(whom)}` : `${doing(place)}${file ? ` at ${file}:${place.line}` : ""}`;
+      return whom && place.kind === "thread" ? `runs ${model.nameOf(whom)}, which ${doing(whom)}` : `${doing(place)}${file ? ` at ${file}:${place.line}` : ""}`;
     };
     this.strip("elsewhere", elsewhere.slice(0, 5).flatMap((place) => [this.dot(model, place), element("span", where(place))]));
   }

@@ -21,8 +21,16 @@ const states = [
 ];
 const state = Object.fromEntries(states.map(({ name }, number) => [name, number]));
 
+// What a conversation looks like whose bytes have come, and that nobody receives.
+const starved = { name: "receives", shape: "ready", one: "has sent, and nobody reads", many: "have sent, and nobody reads" };
+
+// The look and words of somebody.
+function looks(place) {
+  return place.starved && place.state === state.receives ? starved : states[place.state];
+}
+
 function doing(place) {
-  const words = states[place.state].one;
+  const words = looks(place).one;
   if (place.state === state.computes) {
     return `computes fib(${place.n})`;
   }

@@ -93,7 +93,7 @@ def format_article(source, header, size, names, group, diffs, by_name):
     if source.is_stage and (ROOT / "docs" / f"{source.name}.md").exists():
         where += f" · more about it in <code>docs/{source.name}.md</code>"
     elif source.place and not source.is_stage:
-        where += " · in Python, and what it prints: <code>docs/primers.md</code>"
+        where += " · in Python, and what it prints: <code>docs/primers/</code>"
     contents = f"<nav class=outline aria-label='In {identity}'><p>In this file</p><ul>{outline}</ul></nav>"
     return (f"<article id={quoted(identity)} data-kind={'stage' if source.is_stage else 'header' if source.is_header else 'primer'}>\n"
             f"<header class=top><p class=where>{where}</p>{header.title}{header.rest}{views}</header>\n"

@@ -33,9 +33,11 @@ def stages_by_place():
 
 
 def primers():
-    """The small programs, in the order in which docs/primers.md tells of them."""
-    page = (ROOT / "docs" / "primers.md").read_text(encoding="utf-8")
-    order = re.findall(r"^### `(\w+)`", page, re.MULTILINE)
+    """The small programs, in the order in which the pages of docs/primers.md show them."""
+    docs = ROOT / "docs"
+    pages = re.findall(r"^- .*\((primers/\w+\.md)\)", (docs / "primers.md").read_text(encoding="utf-8"), re.MULTILINE)
+    order = [name for page in pages
+             for name in re.findall(r"^## `(\w+)`", (docs / page).read_text(encoding="utf-8"), re.MULTILINE)]
     paths = {path.stem: path for path in sorted((ROOT / "stages" / "primers").glob("*.cpp"))}
     return [paths.pop(name) for name in order if name in paths] + list(paths.values())
 
