@@ -104,8 +104,7 @@ tcp::socket::~socket()
 tcp::acceptor listen(asio::io_context& context, const Options& options)
 {
     const tcp::endpoint endpoint = resolve(context, options);
-    tcp::acceptor acceptor(
-        context);  // outside the try: if io_uring is missing (07c), no address helps
+    tcp::acceptor acceptor(context);  // not in the try: without io_uring (07c) no address helps
     try {
         acceptor.open(endpoint.protocol());
         // A restart need not wait for old connections to time out.

@@ -37,13 +37,12 @@ class tcp::socket : public asio::basic_stream_socket<asio::ip::tcp, Executor> {
   public:
     using Base = asio::basic_stream_socket<asio::ip::tcp, Executor>;
     using Base::Base;
-    socket(Base&& accepted) noexcept
-        : Base(std::move(accepted)) {}  // NOLINT: implicit, from what Asio returns
+    socket(Base&& accepted) noexcept : Base(std::move(accepted)) {}  // NOLINT: implicit on purpose
     socket(socket&&) noexcept = default;
     socket& operator=(socket&&) noexcept = default;
     ~socket();
 
-    // As native_handle(), but for a const socket.
+    // As native_handle(), for a const socket.
     [[nodiscard]] int descriptor() const noexcept
     {
         return const_cast<socket*>(this)->native_handle();
