@@ -314,10 +314,9 @@ class TraceFile {
     std::size_t most_bytes_;
     std::size_t size_ = 0;
     bool finished_ = false;
-    std::unordered_map<std::uint32_t, Track> tracks_;  // by id
-    std::unordered_map<std::uint32_t, std::uint32_t>
-        by_thread_;               // ids of threads, by the kernel's ids
-    std::uint64_t requests_ = 0;  // so far
+    std::unordered_map<std::uint32_t, Track> tracks_;             // by id
+    std::unordered_map<std::uint32_t, std::uint32_t> by_thread_;  // ids, by the kernel's ids
+    std::uint64_t requests_ = 0;                                  // so far
     std::uint64_t begin_ = 0;
     std::uint64_t last_ = 0;
 };

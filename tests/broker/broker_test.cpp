@@ -951,7 +951,7 @@ TEST_CASE("broker: answers that come twice or too late or to nobody's question a
         const Message request = worker.take();
         worker.reply(request, request.correlation_id, body, type);
         worker.acknowledge(request);
-        CHECK(client.read_line() == "[Error] a worker sent what is no answer");
+        CHECK(client.read_line() == "[Error] a worker sent an invalid reply");
     }
 }
 
@@ -1071,7 +1071,7 @@ TEST_CASE("broker: a queue that somebody deletes is made again")
     Client client(server);
     REQUIRE(client.ask("20\n") == "6765");
     REQUIRE(rabbitmqctl({"delete_queue", queue}).status == 0);
-    worker.err().wait_for("somebody has deleted the queue");  // although it is idle
+    worker.err().wait_for("the queue has been deleted");  // although it is idle
     eventually("it serves again", [&] {
         client.send("20\n");
         return patient_line(client) == "6765";
