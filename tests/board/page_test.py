@@ -282,6 +282,8 @@ class Page(unittest.TestCase):
         self.browser.press("Enter")
         self.until("there is a reply", "document.getElementById('said').textContent.startsWith('→ [Error]')")
         self.assertEqual(self.look(where), before)
+        # It lies over nothing either: what has no room is cut off.
+        self.assertTrue(self.look("find('#said').getBoundingClientRect().right <= find('.hand').getBoundingClientRect().right + 1"))
 
     def test_in_a_narrow_window_one_is_below_the_other(self):
         self.board("05")

@@ -202,15 +202,14 @@ const std::vector<Known>& all_known()
          {async_accept,
           recv_limited,
           callback,
-          {next, submit, callback, "co_return format_reply(future);", async_send, next,
+          {next, submit, callback, reply, "co_await async_send(client, reply, limits.idle);", next,
            recv_limited}}},
         {"09_all_cores",
          {async_accept,
           recv_limited,
           callback,
-          {next, "} else if (const Future<Number> future = pool.submit(request->n); future.done()",
-           callback, "co_return format_reply(future);", next,
-           "co_await async_send(client, replies);", recv_limited}}},
+          {next, submit, callback, "replies += format_reply(future);", next,
+           "co_await async_send(client, replies, limits.idle);", recv_limited}}},
     };
     return known;
 }
@@ -236,10 +235,6 @@ Lines lines()
         lines.computes = *(awaits - 1);
         if (name != "03_process_pool") {  // it asks a future that is done already
             lines.steps.erase(awaits);
-        }
-        if (name == "09_all_cores") {
-            *std::find(lines.steps.begin(), lines.steps.end(), "co_return format_reply(future);") =
-                "replies += format_reply(future);";
         }
     }
     return lines;

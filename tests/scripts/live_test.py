@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 60  # seconds
-# live's stages listen on the port that perf and nc take by default. Here that is nobody else's.
+# live's stages listen on the port that perf and nc take by default. Here no other test has it.
 ALONE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
 
 
