@@ -160,8 +160,8 @@ tcp::acceptor adopt(asio::io_context& context, Descriptor listening)
 
 void warn_of_limit(const Options& options, std::size_t clients, unsigned loops)
 {
-    // Still to be opened: each loop's listening socket, the epoll of a single loop (several loops
-    // have theirs already), and some to spare.
+    // Still to be opened: each loop's listening socket, the descriptors of a single loop (several
+    // loops have theirs already), and some to spare.
     const std::size_t own = open_descriptors() + 8 + std::size_t{loops};
     const std::size_t limit = raise_descriptor_limit();
     if (limit < clients + own) {
