@@ -45,7 +45,12 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     const ConnectionLog log(client);
     Presence presence(client);
     Requests requests(rules);
-    while (!requests.ended()) {
+    bool stopped = false;
+    while (!stopped && !requests.ended()) {
+        stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
+        if (stopped && client.available() == 0) {
+            break;  // what has arrived is still answered, as far as one read goes
+        }
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {
             co_await async_send(client, format_error("no request came for too long"), limits.idle);
@@ -69,10 +74,6 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                 reply = format_reply(future);
             }
             co_await async_send(client, reply, limits.idle);
-        }
-        const bool stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
-        if (stopped) {
-            co_return;  // as if the client had sent its last request
         }
     }
 }
