@@ -2,7 +2,7 @@
 //
 // Changed since 03_process_pool: no threads, no pool. handle() and serve() are generators: they
 //         yield what they wait for, and a scheduler resumes them when select() reports it ready.
-// Buys:   hundreds of clients on one thread, without a lock: tasks change only where one yields.
+// Buys:   hundreds of clients on one thread, without a lock: tasks switch only where one yields.
 // Costs:  one big request stops all clients; select() checks every socket each time, at most 1024.
 // Leaves: can a task wait for computing as it waits for a socket? In 05_futures it can.
 

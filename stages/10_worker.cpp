@@ -41,7 +41,7 @@ Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned 
             broker.wait(worker.bell);
             static_cast<void>(broker.next());  // for the heartbeats; no request comes, see work()
             if (worker.ending) {
-                broker.stop_consuming();  // nor after the acknowledgement of this one
+                broker.stop_consuming();  // nor does one come after this one
             }
         }
     } catch (const BrokerError&) {
@@ -141,7 +141,7 @@ int main(int argc, char** argv)
 {
     // Never destroyed: the thread that waits for signals may still ring the bell when main() ends.
     static Worker& worker = *new Worker{parse_worker_options(argc, argv, about), {}};
-    // It finishes what it has begun. If that takes too long, kill it: another worker then does it.
+    // It finishes what it has begun. If that takes too long, it ends, and another worker does that.
     stop_on_signals([] {
         worker.ending = true;
         worker.bell.ring();
