@@ -2,7 +2,7 @@
 //
 // Changed since nothing: this is where the talk begins.
 // Buys:   the whole program in two short functions, read from top to bottom.
-// Costs:  everybody else waits, in silence, until the one client leaves.
+// Costs:  all other clients wait, in silence, until the one client leaves.
 // Leaves: how can a second client be served? 02_threads starts a thread for it.
 
 #include "common/server/log.hpp"
@@ -15,8 +15,8 @@ using namespace ground;
 
 namespace {
 
-// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
-// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
+// The conversation with one client. It owns the client's socket: returning closes the socket.
+// The `try` covers the whole function: any error with this client ends in the catch below.
 void handle(tcp::socket client, Rules rules)
 try {
     const ConnectionLog log(client);
@@ -35,8 +35,8 @@ try {
     log_lost(std::current_exception());
 }
 
-// The next accept() has to wait for handle() to return. The kernel completes the connections of
-// those who come meanwhile and keeps them in the backlog: they can send, but nobody reads.
+// The next accept() comes only after handle() has returned. Meanwhile the kernel connects other
+// clients and keeps them in the backlog. They can send, but no code of ours reads.
 void serve(Listener& listener, Rules rules)
 {
     for (;;) {

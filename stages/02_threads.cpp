@@ -3,7 +3,7 @@
 // Changed since 01_blocking: serve() starts a thread per client and goes back to accept().
 // Buys:   a silent client no longer stalls the others; big requests use all cores.
 // Costs:  a stack and a kernel task per client, busy or idle; no upper bound on the computing.
-// Leaves: who limits the computing? 03_process_pool does.
+// Leaves: what limits the computing? In 03_process_pool, the size of a pool.
 
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
@@ -16,8 +16,8 @@ using namespace ground;
 
 namespace {
 
-// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
-// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
+// The conversation with one client. It owns the client's socket: returning closes the socket.
+// The `try` covers the whole function: any error with this client ends in the catch below.
 void handle(tcp::socket client, Rules rules)
 try {
     const ConnectionLog log(client);
@@ -36,7 +36,7 @@ try {
     log_lost(std::current_exception());
 }
 
-// Nobody joins these threads: each ends with its client, or with the process.
+// These threads are never joined: each ends with its client, or with the process.
 void serve(Listener& listener, Rules rules)
 {
     for (;;) {

@@ -1,11 +1,11 @@
 // 02b_threads_gil.cpp -- 02_threads as it would be in Python: one lock for all threads.
 //
 // Changed since 02_threads: a thread holds CPython's global interpreter lock while it runs, and
-//         lets go of it around every call that may block.
-// Buys:   what Python got for it: an interpreter whose objects need no locks of their own.
-// Costs:  one core for all threads. And who lets go of the lock, be it for a call that does not
-//         block at all, waits 5 ms to have it back from a thread that is computing.
-// Leaves: how can Python use the other cores? 03_process_pool does it with processes.
+//         releases it around every call that may block.
+// Buys:   what Python gains by it: an interpreter whose objects need no locks of their own.
+// Costs:  one core for all threads. A thread that has released the lock, even for a call that does
+//         not block, waits 5 ms to get it back from a thread that is computing.
+// Leaves: how can Python use the other cores? With processes, as in 03_process_pool.
 
 #include "common/compute/gil.hpp"
 #include "common/server/log.hpp"
@@ -19,8 +19,8 @@ using namespace ground;
 
 namespace {
 
-// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
-// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
+// The conversation with one client. It owns the client's socket: returning closes the socket.
+// The `try` covers the whole function: any error with this client ends in the catch below.
 void handle(tcp::socket client, Rules rules, Gil& gil)
 try {
     Gil::Thread me(gil);
@@ -41,7 +41,7 @@ try {
     log_lost(std::current_exception());
 }
 
-// Nobody joins these threads: each ends with its client, or with the process.
+// These threads are never joined: each ends with its client, or with the process.
 void serve(Listener& listener, Rules rules, Gil& gil)
 {
     Gil::Thread me(gil);

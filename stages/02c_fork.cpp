@@ -1,9 +1,9 @@
 // 02c_fork.cpp -- one process per client.
 //
 // Changed since 02_threads: serve() forks a child for each client instead of starting a thread.
-// Buys:   a conversation that crashes is nobody else's: processes share nothing that they write to.
+// Buys:   a crash ends one conversation only: processes share nothing that they write to.
 // Costs:  a copy of the process for each client, and the time to make it.
-// Leaves: as in 02, nobody limits the computing. 03_process_pool does.
+// Leaves: as in 02, nothing limits the computing. In 03_process_pool, the size of a pool does.
 
 #include "common/server/children.hpp"
 #include "common/server/log.hpp"
@@ -16,8 +16,8 @@ using namespace ground;
 
 namespace {
 
-// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
-// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
+// The conversation with one client. It owns the client's socket: returning closes the socket.
+// The `try` covers the whole function: any error with this client ends in the catch below.
 void handle(tcp::socket client, Rules rules)
 try {
     const ConnectionLog log(client);
@@ -52,7 +52,7 @@ void serve(Listener& listener, Rules rules)
         if (child == -1) {
             refuse(client, "server full, no more processes");
         } else {
-            client.close();  // our copy: the conversation is the child's
+            client.close();  // our copy: the child has its own
         }
     }
 }

@@ -1,10 +1,10 @@
 // 02d_shared_state.cpp -- one thread per client, and numbers that all of them share.
 //
 // Changed since 02_threads: the server counts the requests that it has answered and remembers the
-//         last result, for all clients. `count` asks for the number; --guard says who takes care.
-// Buys:   what one client has had computed, the next one gets for nothing.
-// Costs:  care, wherever a number is shared: without a guard, updates are lost and replies wrong.
-// Leaves: is there a way to do without locks? One thread for all clients, as in 04_generators.
+//         last result, for all clients. `count` asks for the number; --guard says what protects it.
+// Buys:   a number that one client has waited for need not be computed again for the next.
+// Costs:  care with every shared number: without a guard, updates are lost and replies are wrong.
+// Leaves: can a server do without locks? With one thread for all clients, as in 04_generators.
 
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
@@ -23,8 +23,8 @@ namespace {
 
 // What all conversations share. Any thread may call these functions, at any time.
 //
-// Every number is atomic: what one thread reads is what another one has written, never a mixture of
-// two. That is all; between a read and the write that follows, anybody may come.
+// Every number is atomic: a thread reads what some thread has written, never a mixture of two
+// values. No more is promised: between a read and the next write, another thread may write.
 class Shared {
   public:
     Shared(Guard guard, FibFunction compute) : guard_(guard), compute_(compute) {}
@@ -32,22 +32,22 @@ class Shared {
     void count()
     {
         if (guard_ == Guard::atomic) {
-            ++answered_;  // one step: nobody gets between
+            ++answered_;  // one step: no other thread can come between
             return;
         }
         const auto lock = lock_if_asked();
-        answered_ = answered_ + 1;  // two: a read and a write
+        answered_ = answered_ + 1;  // two steps: a read and a write
     }
 
     std::uint64_t answered() const { return answered_; }
 
-    // Two numbers that belong together. Each may be atomic: it takes the lock to keep the pair.
+    // Two numbers that belong together. Even if each is atomic, only the lock keeps the pair.
     Number fib(unsigned n)
     {
         if (auto lock = lock_if_asked(); n == last_n_) {
             return last_result_;
         }
-        const Number result = compute_(n);  // without the lock, or one big request stops everybody
+        const Number result = compute_(n);  // unlocked: a big request must not stop others
         const auto lock = lock_if_asked();
         last_n_ = n;
         last_result_ = result;
@@ -55,7 +55,7 @@ class Shared {
     }
 
   private:
-    // The lock is let go of when what this returns goes out of scope.
+    // The lock is released when the returned object goes out of scope.
     std::unique_lock<std::mutex> lock_if_asked()
     {
         return guard_ == Guard::mutex ? std::unique_lock(mutex_) : std::unique_lock<std::mutex>();
@@ -69,8 +69,8 @@ class Shared {
     std::atomic<Number> last_result_ = 1;
 };
 
-// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
-// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
+// The conversation with one client. It owns the client's socket: returning closes the socket.
+// The `try` covers the whole function: any error with this client ends in the catch below.
 void handle(tcp::socket client, Rules rules, Shared& shared)
 try {
     const ConnectionLog log(client);
@@ -83,7 +83,7 @@ try {
                 reply = format_reply(shared.answered());
             } else if (request->valid()) {
                 reply = format_reply(shared.fib(request->n));
-                shared.count();  // before it is sent: whoever has a reply finds it counted
+                shared.count();  // before the reply is sent: a client finds it counted
             }
             send(client, reply);
         }
@@ -92,7 +92,7 @@ try {
     log_lost(std::current_exception());
 }
 
-// Nobody joins these threads: each ends with its client, or with the process.
+// These threads are never joined: each ends with its client, or with the process.
 void serve(Listener& listener, Rules rules, Shared& shared)
 {
     for (;;) {

@@ -1,9 +1,9 @@
 // 03_process_pool.cpp -- one thread per client, a pool of processes for the computing.
 //
 // Changed since 02_threads: handle() hands the number to a pool and waits for the future it gets.
-// Buys:   as much computing at a time as there are workers, and no more; a crash stays in a worker.
-// Costs:  every request, small ones too, pays for the trip to a worker and back.
-// Leaves: a thread per client that does little but wait. 04_generators waits with one for all.
+// Buys:   never more computing at a time than there are workers; a crash stays in a worker.
+// Costs:  every request, even a small one, pays for the trip to a worker and back.
+// Leaves: a thread per client, which mostly waits. In 04_generators one thread waits for all.
 
 #include "common/compute/pool.hpp"
 #include "common/server/log.hpp"
@@ -17,8 +17,8 @@ using namespace ground;
 
 namespace {
 
-// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
-// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
+// The conversation with one client. It owns the client's socket: returning closes the socket.
+// The `try` covers the whole function: any error with this client ends in the catch below.
 void handle(tcp::socket client, Rules rules, Pool& pool)
 try {
     const ConnectionLog log(client);
@@ -39,7 +39,7 @@ try {
     log_lost(std::current_exception());
 }
 
-// Nobody joins these threads: each ends with its client, or with the process.
+// These threads are never joined: each ends with its client, or with the process.
 void serve(Listener& listener, Rules rules, Pool& pool)
 {
     for (;;) {

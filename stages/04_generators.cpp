@@ -1,10 +1,10 @@
-// 04_generators.cpp -- one thread for all clients; a scheduler on select resumes who can go on.
+// 04_generators.cpp -- one thread for all clients; a scheduler on select() resumes ready tasks.
 //
 // Changed since 03_process_pool: no threads, no pool. handle() and serve() are generators: they
 //         yield what they wait for, and a scheduler resumes them when select() reports it ready.
-// Buys:   hundreds of clients on one thread, and not one lock: others run only where one yields.
-// Costs:  one big request stops everybody; select() looks at every socket every time, at most 1024.
-// Leaves: how can one wait for computing as for a socket? 05_futures does.
+// Buys:   hundreds of clients on one thread, without a lock: tasks switch only where one yields.
+// Costs:  one big request stops all clients; select() checks every socket each time, at most 1024.
+// Leaves: can a task wait for computing as it waits for a socket? In 05_futures it can.
 
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
@@ -32,8 +32,8 @@ struct WriteReady {
 using Wait = std::variant<ReadReady, WriteReady>;
 using Task = Generator<Wait>;
 
-// Runs tasks, one at a time and each until it waits. A task is always in one place: in the ready
-// queue, or with the socket that it waits for. All of it belongs to one thread.
+// Runs tasks one at a time, each until it waits. A task is always in one place: in the ready
+// queue, or with the socket that it waits for. One thread owns all of this.
 class Scheduler {
   public:
     void spawn(Task task) { ready_.push_back(std::move(task)); }
@@ -63,8 +63,8 @@ class Scheduler {
     }
 
   private:
-    // Leaves the task with what it waits for. (A task that waits for nothing has ended, or failed:
-    // run() drops it, and its socket with it.)
+    // Stores the task with what it waits for. (A task that waits for nothing has ended or failed.
+    // run() destroys it, which closes its socket.)
     void park(ReadReady wait, Task task) { recv_wait_.emplace(wait.fd, std::move(task)); }
     void park(WriteReady wait, Task task) { send_wait_.emplace(wait.fd, std::move(task)); }
 
@@ -73,7 +73,7 @@ class Scheduler {
     std::map<int, Task> send_wait_;
 };
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: returning closes the socket.
 Task handle(tcp::socket client, Rules rules)
 {
     const ConnectionLog log(client);
@@ -99,7 +99,7 @@ Task handle(tcp::socket client, Rules rules)
     }
 }
 
-// Takes in as many clients as select() can hold, and tells the others.
+// Accepts as many clients as select() can hold, and refuses the others.
 Task serve(Listener& listener, Rules rules, Scheduler& scheduler)
 {
     for (;;) {

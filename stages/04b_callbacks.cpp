@@ -1,10 +1,10 @@
-// 04b_callbacks.cpp -- one thread for all clients; what is ready calls a function of theirs.
+// 04b_callbacks.cpp -- one thread for all clients; a loop calls a function for each event.
 //
-// Changed since 04_generators: no generators. A conversation is an object whose functions a loop on
-//         epoll calls; where it stands, and what it still has to send, it keeps in its members.
-// Buys:   no language feature is needed. (10,000 clients, and idle ones for nothing: epoll's gift.)
-// Costs:  the conversation in pieces: no line says any more what comes after what.
-// Leaves: 04's question. 05_futures answers it for generators, which can still be read.
+// Changed since 04_generators: no generators. A conversation is an object. A loop on epoll calls
+//         its functions; its members say where it stands and what it still has to send.
+// Buys:   no language feature is needed. (That it holds 10,000 clients is due to epoll.)
+// Costs:  the conversation is in pieces: no function shows what comes after what.
+// Leaves: 04's question. 05_futures answers it for generators, which read from top to bottom.
 
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
@@ -20,7 +20,7 @@ using namespace ground;
 
 namespace {
 
-// What is called when something is ready. Whoever throws has ended.
+// What the loop calls when a descriptor is ready. An exception ends the conversation.
 class Callbacks {
   public:
     Callbacks() = default;
@@ -31,8 +31,8 @@ class Callbacks {
     virtual void on_writable() {}
 };
 
-// Owns everybody who is registered. Who unregisters himself lives until the next select(): so he
-// may do it while he is being called. All of it belongs to one thread.
+// Owns all registered callbacks. A callback may unregister itself while it is being called: it
+// survives until the next select(). One thread owns all of this.
 using Loop = Selector<std::unique_ptr<Callbacks>>;
 
 void run(Loop& loop)
@@ -46,14 +46,14 @@ void run(Loop& loop)
                     key.data->on_writable();
                 }
             } catch (...) {
-                log_lost(std::current_exception());  // the boundary: nobody else notices
+                log_lost(std::current_exception());  // the boundary: no other client notices
                 loop.unregister(key.fd);
             }
         }
     }
 }
 
-// The conversation with one client. It owns the client's socket: its end closes it.
+// The conversation with one client. It owns the client's socket: its destructor closes the socket.
 class Conversation final : public Callbacks {
   public:
     Conversation(tcp::socket client, Rules rules, Loop& loop)
@@ -61,7 +61,7 @@ class Conversation final : public Callbacks {
     {
     }
 
-    // Called when the client has sent something, or has finished.
+    // Called when the client has sent something, or will send nothing more.
     void on_readable() override
     {
         if (const auto size = try_recv(client_, requests_.buffer())) {
@@ -77,7 +77,7 @@ class Conversation final : public Callbacks {
         wait_for_more();
     }
 
-    // Called when a client that did not take its replies takes some again.
+    // Called when the client takes replies again, after it had stopped.
     void on_writable() override
     {
         while (!replies_.empty()) {
@@ -92,7 +92,7 @@ class Conversation final : public Callbacks {
     }
 
   private:
-    // Sends what the client takes. The rest has to be kept: there is nowhere to wait.
+    // Sends what the client takes and keeps the rest, because a callback cannot wait.
     void send(std::string reply)
     {
         if (replies_.empty()) {
@@ -103,8 +103,8 @@ class Conversation final : public Callbacks {
         }
     }
 
-    // Decides which function is called next; both of them have to end with this. A client that does
-    // not take its replies is not read any further: else its queue would grow as long as it sends.
+    // Decides which function is called next. Both of them must call this last. A client that does
+    // not take its replies is not read from: else its queue would grow for as long as it sends.
     void wait_for_more()
     {
         const int fd = client_.native_handle();
@@ -122,10 +122,10 @@ class Conversation final : public Callbacks {
     Requests requests_;
     Rules rules_;
     Loop& loop_;
-    std::queue<std::string> replies_;  // not yet sent, in their order
+    std::queue<std::string> replies_;  // not yet sent
 };
 
-// Takes in as many clients as there are descriptors.
+// Accepts as many clients as there are descriptors.
 class Newcomers final : public Callbacks {
   public:
     Newcomers(Listener& listener, Rules rules, Loop& loop)
@@ -140,7 +140,7 @@ class Newcomers final : public Callbacks {
                 auto& key = loop_.register_fd(client->native_handle(), Events::read, nullptr);
                 key.data = std::make_unique<Conversation>(std::move(*client), rules_, loop_);
             } catch (const std::system_error&) {
-                refuse(*client, "server full");  // the kernel has no memory for one more
+                refuse(*client, "server full");  // the kernel has no memory for another
             }
         }
     }

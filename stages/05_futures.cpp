@@ -1,9 +1,9 @@
-// 05_futures.cpp -- one thread for all clients, and a pool that it waits for like for a socket.
+// 05_futures.cpp -- one thread for all clients, which waits for a pool as it waits for sockets.
 //
-// Changed since 04_generators: a task can yield a future, too. Its callback comes from another
-//         thread, so all it does is queue the task and poke a socketpair that select() looks at.
-// Buys:   big requests no longer stop the others, as long as there are fewer of them than workers;
-//         and still one thread runs all connections.
+// Changed since 04_generators: a task can also yield a future. Its callback runs on another thread.
+//         There it only queues the task and pokes a socketpair that select() watches.
+// Buys:   big requests no longer stop the others, as long as there are fewer of them than workers.
+//         One thread still runs all connections.
 // Costs:  one lock, and a wake-up through the kernel each time that results come in.
 // Leaves: the yields clutter the conversation. 06_async_sockets hides them.
 
@@ -40,9 +40,9 @@ struct FutureDone {
 using Wait = std::variant<ReadReady, WriteReady, FutureDone>;
 using Task = Generator<Wait>;
 
-// Runs tasks, one at a time and each until it waits. A task is always in one place: in the ready
-// queue, or with what it waits for. All of it belongs to one thread, but for the list of tasks
-// whose futures are done.
+// Runs tasks one at a time, each until it waits. A task is always in one place: in the ready
+// queue, or with what it waits for. One thread owns all of this, except the list of tasks whose
+// futures are done.
 class Scheduler {
   public:
     Scheduler()
@@ -78,13 +78,13 @@ class Scheduler {
     }
 
   private:
-    // Leaves the task with what it waits for. (A task that waits for nothing has ended, or failed:
-    // run() drops it, and its socket with it.)
+    // Stores the task with what it waits for. (A task that waits for nothing has ended or failed.
+    // run() destroys it, which closes its socket.)
     void park(ReadReady wait, Task task) { recv_wait_.emplace(wait.fd, std::move(task)); }
     void park(WriteReady wait, Task task) { send_wait_.emplace(wait.fd, std::move(task)); }
     void park(FutureDone wait, Task task)
     {
-        if (wait.future.done()) {  // as with --pool inline: there is nobody to poke us
+        if (wait.future.done()) {  // as with --pool inline: no thread will poke us
             ready_.push_back(std::move(task));
             return;
         }
@@ -92,8 +92,8 @@ class Scheduler {
             [this, task = std::move(task)](const auto&) mutable { future_done(std::move(task)); });
     }
 
-    // Called on the pool's thread, as a rule. Queues and pokes, nothing more: the ready queue and
-    // the tasks belong to the scheduler's thread.
+    // Usually called on the pool's thread. Queues and pokes, nothing more, because the ready queue
+    // and the tasks belong to the scheduler's thread.
     void future_done(Task task)
     {
         const std::lock_guard lock(mutex_);
@@ -103,7 +103,7 @@ class Scheduler {
         }
     }
 
-    // The task that is poked, like any other a task that waits for a socket.
+    // The task that is poked. Like any other, it waits for a socket.
     Task future_monitor()
     {
         for (;;) {
@@ -126,7 +126,7 @@ class Scheduler {
     std::vector<Task> done_;  // guarded by mutex_
 };
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: returning closes the socket.
 Task handle(tcp::socket client, Rules rules, Pool& pool)
 {
     const ConnectionLog log(client);
@@ -154,7 +154,7 @@ Task handle(tcp::socket client, Rules rules, Pool& pool)
     }
 }
 
-// Takes in as many clients as select() can hold, and tells the others.
+// Accepts as many clients as select() can hold, and refuses the others.
 Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 {
     for (;;) {

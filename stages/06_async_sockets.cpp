@@ -1,10 +1,10 @@
 // 06_async_sockets.cpp -- one thread for all clients, and a conversation that reads like 01's.
 //
-// Changed since 05_futures: coroutines for generators. They can await each other, so accept(),
+// Changed since 05_futures: coroutines, not generators. They can await each other, so accept(),
 //         recv() and send() can wait on behalf of their callers. The scheduler sees no difference.
 // Buys:   each call that may pause is one line again, as in 01_blocking, marked with co_await.
-// Costs:  a frame on the heap for each call that is under way.
-// Leaves: who looks after a scheduler, and goes beyond select()? In 07_coroutines a library does.
+// Costs:  a coroutine frame on the heap for each call in progress.
+// Leaves: a scheduler to maintain, and select()'s limits. 07_coroutines has a library instead.
 
 #include "common/compute/pool.hpp"
 #include "common/server/log.hpp"
@@ -39,9 +39,9 @@ struct FutureDone {
 using Wait = std::variant<ReadReady, WriteReady, FutureDone>;
 using Task = Coroutine<Wait>;
 
-// Runs tasks, one at a time and each until it waits. A task is always in one place: in the ready
-// queue, or with what it waits for. All of it belongs to one thread, but for the list of tasks
-// whose futures are done.
+// Runs tasks one at a time, each until it waits. A task is always in one place: in the ready
+// queue, or with what it waits for. One thread owns all of this, except the list of tasks whose
+// futures are done.
 class Scheduler {
   public:
     Scheduler()
@@ -77,13 +77,13 @@ class Scheduler {
     }
 
   private:
-    // Leaves the task with what it waits for. (A task that waits for nothing has ended, or failed:
-    // run() drops it, and its socket with it.)
+    // Stores the task with what it waits for. (A task that waits for nothing has ended or failed.
+    // run() destroys it, which closes its socket.)
     void park(ReadReady wait, Task task) { recv_wait_.emplace(wait.fd, std::move(task)); }
     void park(WriteReady wait, Task task) { send_wait_.emplace(wait.fd, std::move(task)); }
     void park(FutureDone wait, Task task)
     {
-        if (wait.future.done()) {  // as with --pool inline: there is nobody to poke us
+        if (wait.future.done()) {  // as with --pool inline: no thread will poke us
             ready_.push_back(std::move(task));
             return;
         }
@@ -91,8 +91,8 @@ class Scheduler {
             [this, task = std::move(task)](const auto&) mutable { future_done(std::move(task)); });
     }
 
-    // Called on the pool's thread, as a rule. Queues and pokes, nothing more: the ready queue and
-    // the tasks belong to the scheduler's thread.
+    // Usually called on the pool's thread. Queues and pokes, nothing more, because the ready queue
+    // and the tasks belong to the scheduler's thread.
     void future_done(Task task)
     {
         const std::lock_guard lock(mutex_);
@@ -102,7 +102,7 @@ class Scheduler {
         }
     }
 
-    // The task that is poked, like any other a task that waits for a socket.
+    // The task that is poked. Like any other, it waits for a socket.
     Task future_monitor()
     {
         for (;;) {
@@ -125,7 +125,7 @@ class Scheduler {
     std::vector<Task> done_;  // guarded by mutex_
 };
 
-// A socket whose calls wait on behalf of whoever awaits them.
+// A socket whose calls wait on behalf of their callers.
 class AsyncSocket {
   public:
     explicit AsyncSocket(tcp::socket socket) : socket_(std::move(socket)) {}
@@ -168,7 +168,7 @@ Coroutine<Wait, tcp::socket> accept(Listener& listener)
     }
 }
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: returning closes the socket.
 Task handle(AsyncSocket client, Rules rules, Pool& pool)
 {
     const ConnectionLog log(client);
@@ -187,7 +187,7 @@ Task handle(AsyncSocket client, Rules rules, Pool& pool)
     }
 }
 
-// Takes in as many clients as select() can hold, and tells the others.
+// Accepts as many clients as select() can hold, and refuses the others.
 Task serve(Listener& listener, Rules rules, Pool& pool, Scheduler& scheduler)
 {
     for (;;) {

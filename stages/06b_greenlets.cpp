@@ -1,10 +1,10 @@
 // 06b_greenlets.cpp -- one thread for all clients; each conversation has a stack of its own.
 //
-// Changed since 06_async_sockets: greenlets for coroutines, a hub for the scheduler, and the hub
-//         waits with the selector of 04b_callbacks. Any function can pause, in any depth, unmarked.
-// Buys:   handle() waits as in 01_blocking, without a mark, and so may whatever it calls.
-// Costs:  a stack for each client; nothing in the source says where others may run.
-// Leaves: must a program be rewritten for this? 06c_monkey_patch takes it as it is.
+// Changed since 06_async_sockets: greenlets replace coroutines, and a hub replaces the scheduler.
+//         The hub waits with the selector of 04b_callbacks. Any function can pause, at any depth.
+// Buys:   handle() waits as in 01_blocking, without co_await. So may any function that it calls.
+// Costs:  a stack for each client; nothing in the source shows where other clients may run.
+// Leaves: must a program be rewritten for this? 06c_monkey_patch takes one as it is.
 
 #include "common/compute/pool.hpp"
 #include "common/server/log.hpp"
@@ -25,10 +25,10 @@ using namespace ground;
 
 namespace {
 
-// Runs greenlets, one at a time and each until it waits. It runs in one itself, the main one of its
-// thread: who has to wait leaves himself where he waits and switches to the hub. A greenlet is
-// always in one place: it is running, in the ready queue, or with what it waits for. All of it
-// belongs to one thread, but for the list of those whose futures are done.
+// Runs greenlets one at a time, each until it waits. The hub itself runs in the main greenlet of
+// its thread. A greenlet that must wait stores itself with what it waits for and switches to the
+// hub. A greenlet is always in one place: it is running, in the ready queue, or with what it waits
+// for. One thread owns all of this, except the list of greenlets whose futures are done.
 class Hub {
   public:
     Hub()
@@ -59,11 +59,12 @@ class Hub {
             } catch (...) {
                 log_lost(std::current_exception());  // the boundary: no other greenlet notices
             }
-            running_.reset();  // if it has ended; else it is not here any more
+            running_.reset();  // if it has ended; else it has been moved to where it waits
         }
     }
 
-    // Pauses who calls until the descriptor is ready. That may be any function, however deep.
+    // Pauses the calling greenlet until the descriptor is ready. Any function may call this,
+    // however deep.
     void wait_for(int fd, Events events)
     {
         if (!selector_.is_registered(fd)) {
@@ -73,7 +74,7 @@ class Hub {
         hub_.switch_to();
     }
 
-    // Pauses who calls until the future is done.
+    // Pauses the calling greenlet until the future is done.
     void wait_for(const Future<Number>& future)
     {
         if (!future.done()) {
@@ -84,7 +85,7 @@ class Hub {
         }
     }
 
-    // To be called before a descriptor that has been waited for is closed.
+    // Must be called before a descriptor is closed, if a greenlet has waited for it.
     void forget(int fd)
     {
         if (selector_.is_registered(fd)) {
@@ -93,8 +94,8 @@ class Hub {
     }
 
   private:
-    // Called on the pool's thread, as a rule. Queues and pokes, nothing more: the ready queue and
-    // the greenlets belong to the hub's thread.
+    // Usually called on the pool's thread. Queues and pokes, nothing more, because the ready queue
+    // and the greenlets belong to the hub's thread.
     void future_done(std::unique_ptr<Greenlet> who)
     {
         const std::lock_guard lock(mutex_);
@@ -104,7 +105,7 @@ class Hub {
         }
     }
 
-    // The greenlet that is poked, like any other one that waits for a socket.
+    // The greenlet that is poked. Like any other, it waits for a socket.
     void future_monitor()
     {
         for (;;) {
@@ -128,7 +129,7 @@ class Hub {
     std::vector<std::unique_ptr<Greenlet>> done_;  // guarded by mutex_
 };
 
-// A socket that one waits for in the hub.
+// A socket whose calls wait in the hub.
 class GreenSocket {
   public:
     GreenSocket(tcp::socket socket, Hub& hub) : socket_(std::move(socket)), hub_(&hub) {}
@@ -170,7 +171,7 @@ class GreenSocket {
     Hub* hub_;
 };
 
-// As 01_blocking calls them.
+// The names that 01_blocking calls.
 std::size_t recv(GreenSocket& socket, std::span<char> buffer) { return socket.recv(buffer); }
 void send(GreenSocket& socket, std::string_view text) { socket.send(text); }
 
@@ -185,8 +186,8 @@ tcp::socket accept(Listener& listener, Hub& hub)
     }
 }
 
-// The conversation with one client. It owns the client's socket: leaving closes it. (A `try` here
-// has the whole function for its block: whatever goes wrong with a client ends in the catch below.)
+// The conversation with one client. It owns the client's socket: returning closes the socket.
+// The `try` covers the whole function: any error with this client ends in the catch below.
 void handle(GreenSocket client, Rules rules, Pool& pool, Hub& hub)
 try {
     const ConnectionLog log(client);
@@ -207,8 +208,8 @@ try {
     log_lost(std::current_exception());
 }
 
-// Takes in as many clients as there are descriptors and stacks for. (A client is shared with its
-// greenlet only so that it is still here to be told if there is none.)
+// Accepts as many clients as there are descriptors and stacks for. (The client is shared with its
+// greenlet for one reason: if there is no memory for the greenlet, it is still here to be refused.)
 void serve(Listener& listener, Rules rules, Pool& pool, Hub& hub)
 {
     for (;;) {

@@ -1,13 +1,13 @@
 // 06c_monkey_patch.cpp -- an existing program with threads, made green without touching it.
 //
-// Changed since 06b_greenlets: no program is written. This library is loaded into 02_threads, as it
-//         was built, and replaces the functions by which it starts threads, accepts, receives and
-//         sends.
-// Buys:   the source of 02, and even its binary, with the cost of 06b.
-// Costs:  one core; and a function that was not replaced stops all threads, without a word.
-// Leaves: other programs call other functions: common/monkey replaces over a hundred, and carries
-//         CPython. The source does not show where it waits; 07_coroutines says so at every
-//         co_await.
+// Changed since 06b_greenlets: no program is written. This library is loaded into the unchanged
+//         02_threads. It replaces the functions by which that program starts threads, accepts,
+//         receives and sends.
+// Buys:   the source of 02, and even its binary, at the cost of 06b.
+// Costs:  one core; a blocking function that is not replaced stops all threads, without a message.
+// Leaves: other programs call other functions. common/monkey replaces over a hundred and can run
+//         CPython. And the source does not show where it waits; in 07_coroutines every co_await
+//         does.
 
 #include "common/wait/greenlet.hpp"
 
@@ -25,8 +25,8 @@ namespace {
 
 using ground::Greenlet;
 
-// All threads of the program are greenlets. Those that wait are in none of our lists: the kernel
-// knows them, as what epoll is to return with the event.
+// All threads of the program are greenlets. A greenlet that waits is in none of our lists: epoll
+// keeps its address and returns that with the event.
 class Hub {
   public:
     void spawn(Greenlet* greenlet) { ready_.push_back(greenlet); }
@@ -73,15 +73,15 @@ class Hub {
     Greenlet greenlet_{[this] { run(); }};
 };
 
-// It is made when it is first needed, and never destroyed: it is needed until the program ends.
+// Made when it is first needed, and never destroyed: it is needed until the program ends.
 Hub& hub()
 {
     static Hub& the_hub = *new Hub;
     return the_hub;
 }
 
-// What a function does that waits for as long as it takes: tries, and waits in the hub as often as
-// another try is needed.
+// Makes a call that must not block. As long as it fails because it would block, waits in the hub
+// and tries again.
 template <typename Try>
 ssize_t try_and_wait(int fd, unsigned events, Try attempt)
 {
@@ -96,8 +96,8 @@ ssize_t try_and_wait(int fd, unsigned events, Try attempt)
 
 }  // namespace
 
-// The program calls these in place of libc's, because the dynamic loader finds them first. What
-// libc's would do is a system call.
+// The program calls these in place of libc's, because the dynamic loader finds them first. Where
+// libc would make a system call, they make it themselves.
 extern "C" {
 
 int pthread_create(pthread_t* thread, const pthread_attr_t*, void* (*start)(void*),
@@ -111,12 +111,12 @@ try {
     return EAGAIN;
 }
 
-// libc forgets a detached thread at its end. Here all threads are forgotten: 02 joins none.
+// libc frees a detached thread when it ends. Here every thread is freed then: 02 joins none.
 int pthread_detach(pthread_t) noexcept { return 0; }
 
 int accept(int fd, sockaddr* address, socklen_t* size)
 {
-    hub().wait_for(fd, EPOLLIN);  // there is no flag to try with
+    hub().wait_for(fd, EPOLLIN);  // accept() has no flag like MSG_DONTWAIT
     return static_cast<int>(::syscall(SYS_accept4, fd, address, size, 0));
 }
 

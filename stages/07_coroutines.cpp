@@ -1,11 +1,11 @@
 // 07_coroutines.cpp -- one thread for all clients, and a library in place of our scheduler.
 //
-// Changed since 06_async_sockets: Asio's awaitable for Task, its io_context, on epoll, for the
-//         Scheduler; a future becomes one more thing that Asio can wait for.
+// Changed since 06_async_sockets: Asio's awaitable replaces Task, and its io_context, on epoll, the
+//         Scheduler. A future becomes one more thing that Asio can wait for.
 // Buys:   as many clients as there are descriptors, for a third of the lines.
-// Costs:  a library to learn, whose loop one can no longer read on one page.
-// Leaves: the talk ends here. But what a client has begun goes on when it has left:
-// 08_cancellation.
+// Costs:  a library to learn, whose loop does not fit on one page.
+// Leaves: the talk ends here. But what a client has begun continues after it has left. In
+//         08_cancellation it ends.
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"
@@ -22,7 +22,7 @@ using namespace ground;
 namespace {
 
 // Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
-// token. The callback comes on the pool's thread and posts the rest to the handler's own.
+// token. The future's callback runs on the pool's thread and posts the handler to its loop.
 template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)
 {
@@ -36,7 +36,7 @@ auto async_wait(const Future<Number>& future, Token&& token)
         token);
 }
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: returning closes the socket.
 awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool)
 {
     const ConnectionLog log(client);
@@ -57,7 +57,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool)
     }
 }
 
-// Takes in as many clients as there are descriptors.
+// Accepts as many clients as there are descriptors.
 awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool)
 {
     for (;;) {
@@ -74,7 +74,7 @@ int main(int argc, char** argv)
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     exit_on_signals();
     warn_of_limit(options, 10'000);
-    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // other threads only post
     tcp::acceptor acceptor = listen(context, options);
     asio::co_spawn(context, serve(acceptor, options.rules, *pool), log_lost);
     context.run();

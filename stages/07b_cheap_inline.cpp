@@ -1,11 +1,11 @@
-// 07b_cheap_inline.cpp -- one thread for all clients, which computes what is cheaper than the pool.
+// 07b_cheap_inline.cpp -- one thread for all clients, which computes small numbers itself.
 //
-// Changed since 07_coroutines: what takes less time than a trip to the pool is computed here, the
-//         rest goes there. What that is, is measured when the server starts.
-// Buys:   small requests no longer pay for the trip, and big ones still hurt nobody.
-// Costs:  an estimate, which can be wrong: then everybody waits, for a trip's time at the most if
-//         the machine is as idle as it was.
-// Leaves: it has to be known beforehand what a request costs. For fib(n) it is; for an SQL query?
+// Changed since 07_coroutines: a number that takes less time than a trip to the pool is computed
+//         here. The others go to the pool. Which ones, is measured when the server starts.
+// Buys:   small requests no longer pay for the trip, and big ones still stop no other client.
+// Costs:  an estimate, which can be wrong: then all clients wait. While the machine is as idle as
+//         it was when the server started, they wait no longer than a trip takes.
+// Leaves: the cost of a request must be known in advance. For fib(n) it is; for an SQL query?
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"
@@ -26,7 +26,7 @@ using namespace ground;
 namespace {
 
 // Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
-// token. The callback comes on the pool's thread and posts the rest to the handler's own.
+// token. The future's callback runs on the pool's thread and posts the handler to its loop.
 template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)
 {
@@ -40,7 +40,7 @@ auto async_wait(const Future<Number>& future, Token&& token)
         token);
 }
 
-// The median of some dozens of runs: most of them, but not all, are left in peace.
+// The median of some dozens of runs, because a few of them are interrupted.
 template <typename Work>
 auto time_of(Work work)
 {
@@ -55,8 +55,8 @@ auto time_of(Work work)
     return times[times.size() / 2];
 }
 
-// The first n for which fib(n) takes longer than the trip to the pool and back. (A trip is given a
-// millisecond: a pool in which nobody computes would keep us for ever.)
+// The first n for which fib(n) takes longer than the trip to the pool and back. (A trip has a time
+// limit of a millisecond, because a pool without a worker would never reply.)
 unsigned measure_inline_below(Pool& pool, const Options& options)
 {
     const auto trip = time_of([&] { pool.submit(1).wait_for(std::chrono::milliseconds(1)); });
@@ -70,7 +70,7 @@ unsigned measure_inline_below(Pool& pool, const Options& options)
     return n;
 }
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: returning closes the socket.
 awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, unsigned inline_below)
 {
     const ConnectionLog log(client);
@@ -93,7 +93,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, unsigned inl
     }
 }
 
-// Takes in as many clients as there are descriptors.
+// Accepts as many clients as there are descriptors.
 awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool, unsigned inline_below)
 {
     for (;;) {
@@ -111,7 +111,7 @@ int main(int argc, char** argv)
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     exit_on_signals();
     warn_of_limit(options, 10'000);
-    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // other threads only post
     tcp::acceptor acceptor = listen(context, options);
     const unsigned inline_below =
         options.inline_below ? *options.inline_below : measure_inline_below(*pool, options);

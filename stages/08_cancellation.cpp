@@ -1,10 +1,10 @@
-// 08_cancellation.cpp -- one thread for all clients, and everything that was begun can be ended.
+// 08_cancellation.cpp -- one thread for all clients, and every wait can be cancelled.
 //
-// Changed since 07_coroutines: whoever waits also says what else ends the waiting: that the client
-//         has left, that it takes too long, that the server is told to stop.
+// Changed since 07_coroutines: a wait also ends when the client has left, when it takes too long,
+//         or when the server is told to stop.
 // Buys:   a client that has left costs nothing more; no wait is for ever; a shutdown that finishes.
-// Costs:  every wait has to say what else may end it; and what is being computed already is left to
-//         end, for nobody.
+// Costs:  every wait must say what else may end it. And a worker finishes a number that it has
+//         begun, though no client waits for it.
 // Leaves: one thread still runs all connections. 09_all_cores has a loop for every core.
 
 #include "common/compute/pool.hpp"
@@ -24,7 +24,7 @@ using namespace ground;
 namespace {
 
 // Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
-// token. The callback comes on the pool's thread and posts the rest to the handler's own.
+// token. The future's callback runs on the pool's thread and posts the handler to its loop.
 template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)
 {
@@ -38,7 +38,7 @@ auto async_wait(const Future<Number>& future, Token&& token)
         token);
 }
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: returning closes the socket.
 awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limits)
 {
     co_await asio::this_coro::throw_if_cancelled(false);  // a stop ends a wait, not a conversation
@@ -49,12 +49,11 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     while (!stopped && !requests.ended()) {
         stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
         if (stopped && client.available() == 0) {
-            break;  // what has come is still answered, as far as one read goes
+            break;  // what has arrived is still answered, as far as one read goes
         }
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {
-            co_await async_send(client, format_error("nothing was asked for too long"),
-                                limits.idle);
+            co_await async_send(client, format_error("no request came for too long"), limits.idle);
             co_return;
         }
         requests.received(*size);
@@ -65,7 +64,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
             } else if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
                 if (!future.done()) {
-                    // What ends the wait: the result, or that one of these gives it up.
+                    // The result ends the wait, or one of these gives it up.
                     const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
                     const After late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
@@ -79,7 +78,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     }
 }
 
-// Takes in as many clients as there are descriptors.
+// Accepts as many clients as there are descriptors.
 awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits limits,
                       TaskGroup& tasks)
 {
@@ -94,15 +93,15 @@ awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits li
 int main(int argc, char** argv)
 {
     const Options options = parse_options(argc, argv, about, {.pool = true, .limits = true});
-    // It outlives the pool, whose thread may still be about to return from its last post.
-    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // others post, we alone do I/O
+    // It must outlive the pool, whose thread may still be inside its last asio::post().
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // other threads only post
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     warn_of_limit(options, 10'000);
     TaskGroup tasks(context.get_executor());
     tasks.spawn(serve(listen(context, options), options.rules, *pool, options.limits, tasks));
 
-    // Ends the waits for newcomers and for requests, and no others: what is being computed and sent
-    // comes to its end. Then the group is empty, and run() has nothing left to wait for.
+    // Ends the waits for new clients and for requests, and no others: what is being computed and
+    // sent is finished. Then the group is empty, and run() has nothing left to wait for.
     stop_on_signals(context, [&] { tasks.stop(); });
     context.run();
 }

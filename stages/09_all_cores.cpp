@@ -1,12 +1,12 @@
 // 09_all_cores.cpp -- a thread for each core, each with clients of its own.
 //
-// Changed since 08_cancellation: as many loops as cores, which share nothing but the port and the
-//         pool; and the replies to all that one read has brought leave in one write.
-// Buys:   the rate grows with the cores, and no lock is needed, for no client ever changes loops;
-//         a client that pipelines costs a fraction of a system call per request.
-// Costs:  whoever comes is dealt to a loop by chance, whatever that has to do already; and what a
-//         loop does for too long holds up its own clients, though others are idle.
-// Leaves: one machine.
+// Changed since 08_cancellation: as many loops as cores, which share only the port and the pool.
+//         And the replies to all requests of one read leave in one write.
+// Buys:   all cores can serve clients, without a lock, because no client ever changes loops.
+//         A client that pipelines costs a fraction of a system call per request.
+// Costs:  a client is dealt to a loop by chance, however busy that loop is. And a loop that does
+//         something for too long holds up its own clients, even when other loops are idle.
+// Leaves: all cores are those of one machine. 10_worker computes on others.
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"
@@ -31,7 +31,7 @@ using namespace ground;
 namespace {
 
 // Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
-// token. The callback comes on the pool's thread and posts the rest to the handler's own.
+// token. The future's callback runs on the pool's thread and posts the handler to its loop.
 template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)
 {
@@ -45,7 +45,7 @@ auto async_wait(const Future<Number>& future, Token&& token)
         token);
 }
 
-// The conversation with one client. It owns the client's socket: leaving closes it.
+// The conversation with one client. It owns the client's socket: returning closes the socket.
 awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limits)
 {
     co_await asio::this_coro::throw_if_cancelled(false);  // a stop ends a wait, not a conversation
@@ -56,16 +56,15 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     while (!stopped && !requests.ended()) {
         stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
         if (stopped && client.available() == 0) {
-            break;  // what has come is still answered, as far as one read goes
+            break;  // what has arrived is still answered, as far as one read goes
         }
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {
-            co_await async_send(client, format_error("nothing was asked for too long"),
-                                limits.idle);
+            co_await async_send(client, format_error("no request came for too long"), limits.idle);
             co_return;
         }
         requests.received(*size);
-        std::string replies;  // to all that this read has brought
+        std::string replies;  // to all requests of this read
         while (auto request = requests.next()) {
             if (!request->valid()) {
                 replies += request->error;
@@ -74,14 +73,14 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
             } else {
                 const Future<Number> future = pool.submit(request->n);
                 if (!future.done()) {
-                    // What ends the wait: the result, or that one of these gives it up.
+                    // The result ends the wait, or one of these gives it up.
                     const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
                     const After late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
                     });
                     if (!replies.empty()) {
                         co_await async_send(client, replies, limits.idle);
-                        replies.clear();  // they need not wait for this one
+                        replies.clear();  // they need not wait for the next result
                     }
                     co_await async_wait(future, use_awaitable);
                 }
@@ -94,14 +93,14 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     }
 }
 
-// A loop and its clients. Nobody but its own thread touches them; others may post.
+// A loop and its clients. Only its own thread touches them; other threads may post.
 struct Loop {
-    asio::io_context context{ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // others post, we alone do I/O
+    asio::io_context context{ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // other threads only post
     TaskGroup tasks{context.get_executor()};
     std::size_t clients = 0;  // so far
 };
 
-// Takes in as many clients as there are descriptors.
+// Accepts as many clients as there are descriptors.
 awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits limits, Loop& loop)
 {
     for (;;) {
@@ -111,7 +110,7 @@ awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits li
     }
 }
 
-// Runs each loop on a thread of its own, until all have come to their end.
+// Runs each loop on a thread of its own, until all have ended.
 void run(std::deque<Loop>& loops, const Options& options)
 {
     std::vector<std::thread> threads;
@@ -133,10 +132,10 @@ int main(int argc, char** argv)
     const Options options =
         parse_options(argc, argv, about, {.pool = true, .limits = true, .loops = true});
     std::vector<Descriptor> sockets;
-    if (options.processes > 0) {  // each child goes on from here, with a loop and a pool of its own
+    if (options.processes > 0) {  // each child continues here, with a loop and a pool of its own
         sockets = fork_family(options, listen_together(options, options.processes));
     }
-    // They outlive the pool, whose thread may still be about to return from its last post.
+    // They must outlive the pool, whose thread may still be inside its last asio::post().
     std::deque<Loop> loops(options.processes > 0 ? 1 : options.threads);
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     if (options.processes == 0) {
@@ -149,8 +148,8 @@ int main(int argc, char** argv)
                                options.limits, loop));
     }
 
-    // Ends the waits for newcomers and for requests, and no others: what is being computed and sent
-    // comes to its end. Then the groups are empty, and no run() has anything left to wait for.
+    // Ends the waits for new clients and for requests, and no others: what is being computed and
+    // sent is finished. Then the groups are empty, and no run() has anything left to wait for.
     stop_on_signals([&] {
         for (Loop& loop : loops) {
             asio::post(loop.context, [&] { loop.tasks.stop(); });

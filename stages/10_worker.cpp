@@ -1,8 +1,8 @@
 // 10_worker.cpp -- computes what servers ask for, on any machine, from a queue at a broker.
 //
-// Changed since 03_process_pool: the worker has become a program of its own, and a queue at a
-//         broker, RabbitMQ, stands where shared memory was. (The server's side is --pool broker.)
-// Buys:   the cores of as many machines as you like; any of them may die, and nothing is lost.
+// Changed since 03_process_pool: the worker has become a program of its own. A queue at a broker,
+//         RabbitMQ, replaces the shared memory. (The server's side is --pool broker.)
+// Buys:   the cores of as many machines as you like; any of them may fail, and no request is lost.
 // Costs:  a trip through the broker for every request; a request may be computed twice.
 // Leaves: one queue, and one broker that everything goes through; see docs/10_worker.md.
 
@@ -24,14 +24,14 @@ namespace {
 
 struct Worker {
     Options options;
-    Bell bell;  // a number has been computed, or we are to end
+    Bell bell;  // a number has been computed, or the worker must end
     std::atomic<bool> ending{false};
     Attempts attempts{options.stage, options.broker};
 };
 
-// Computes on the other thread. This one comes back to the connection again and again: a worker
-// that computed here for a minute would send no heartbeats, and the broker would take it for dead
-// and give its request to the next one, who would fare no better.
+// Computes on the other thread, because this one must keep serving the connection. A worker that
+// computed here for a minute would send no heartbeats. The broker would take it for dead and give
+// its request to the next worker, which would fare no better.
 Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned n)
 {
     const Future<Number> number = thread.submit(n);
@@ -39,13 +39,13 @@ Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned 
     try {
         while (!number.done()) {
             broker.wait(worker.bell);
-            static_cast<void>(broker.next());  // nobody but the heartbeats: see consume() below
+            static_cast<void>(broker.next());  // for the heartbeats; no request comes, see work()
             if (worker.ending) {
-                broker.stop_consuming();  // nor anybody else, when this one has been acknowledged
+                broker.stop_consuming();  // nor does one come after this one
             }
         }
     } catch (const BrokerError&) {
-        static_cast<void>(number.result());  // too late for an answer, and the thread is busy
+        static_cast<void>(number.result());  // too late to reply, but the thread must be free again
         throw;
     }
     return number.result();
@@ -63,7 +63,7 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
     if (two_have_died_of(request)) {
         reply.body = "worker died";
     } else if (!n || *n > fib_limit || (request.type != "fib" && request.type != "fib_fast")) {
-        reply.body = "a worker was asked for what it does not know";
+        reply.body = "the worker does not know this request";
     } else {
         reply.type = "result";
         reply.body = fmt::format(
@@ -72,18 +72,18 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
     return reply;
 }
 
-// A request that kills its worker must not kill one after the other. The broker only says whether
-// it has been given to anybody before (redelivered), not how often. (A "quorum" queue counts, but
-// makes several disks of every request.) So whoever gets a request that somebody has died with puts
-// a marked copy into the queue, which then is new to the broker, and computes nothing.
+// A request that crashes its worker must not crash one worker after another. The broker only says
+// whether a request has been delivered before (redelivered), not how often. (A "quorum" queue
+// counts, but writes every request to several disks.) So a worker that gets a redelivered request
+// does not compute it. It puts a marked copy into the queue, which is new to the broker.
 //
-//     delivered     no mark   compute; who dies of it leaves it to be redelivered
+//     delivered     no mark   compute; after a crash the broker redelivers it
 //     redelivered   no mark   put a marked copy into the queue
-//     delivered     marked    compute; who dies of it leaves it to be redelivered
-//     redelivered   marked    two have died: answer "worker died" (above)
+//     delivered     marked    compute; after a crash the broker redelivers it
+//     redelivered   marked    two workers have crashed: reply "worker died" (above)
 //
-// The broker sees the copy before the acknowledgement. Who dies in between leaves both; then it is
-// computed twice and answered twice, and the server takes the first answer.
+// The broker sees the copy before the acknowledgement. A worker that crashes in between leaves
+// both. Then two workers compute the number and reply, and the server takes the first reply.
 Message copy_for_a_second_attempt(const Worker& worker, const Message& request)
 {
     log("{}: fib({}) has been with a worker that is gone; it gets one more", worker.options.stage,
@@ -94,11 +94,11 @@ Message copy_for_a_second_attempt(const Worker& worker, const Message& request)
     return copy;
 }
 
-// Takes requests until the connection is lost (BrokerError) or the worker is to end.
+// Takes requests until the connection is lost (throws BrokerError) or the worker must end.
 void work(Worker& worker, BrokerConnection& broker, Pool& thread)
 {
-    // One at a time. With more, a slow machine would sit on work that a fast one could do; the
-    // price is that it waits for the next one while the acknowledgement travels.
+    // One request at a time. With more, a slow machine would keep work that a fast one could do.
+    // The price: the worker waits for its next request while the acknowledgement travels.
     broker.consume(worker.options.broker.queue, 1);
     worker.attempts.succeeded();
     fmt::print("{} takes requests from '{}' at {}\n", worker.options.stage,
@@ -119,10 +119,10 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
         const bool second = request->redelivered && request->attempt == 1;
         const Message message = second ? copy_for_a_second_attempt(worker, *request)
                                        : answer(worker, broker, thread, *request);
-        // First the answer, then the acknowledgement. Until then the request is the broker's to
-        // give to somebody else. The other way round, who dies in between takes the answer along.
-        // (Where two have died already it may be the answer that kills: RabbitMQ closes the
-        // connection of whoever answers to certain addresses. Then the request must be gone first.)
+        // First the reply, then the acknowledgement: until then the broker can give the request to
+        // another worker. The other way round, a worker that crashes in between loses the reply.
+        // (After two crashes the reply itself may be the cause: RabbitMQ closes the connection of a
+        // worker that replies to certain addresses. Then the request must be gone first.)
         broker.cork(true);
         if (two_have_died_of(*request)) {
             broker.acknowledge(*request);
@@ -139,10 +139,9 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
 
 int main(int argc, char** argv)
 {
-    // For ever: the thread that waits for signals may still be ringing when main() ends.
+    // Never destroyed: the thread that waits for signals may still ring the bell when main() ends.
     static Worker& worker = *new Worker{parse_worker_options(argc, argv, about), {}};
-    // It finishes what it has begun if that does not take long. If it does, another worker does it:
-    // to be killed is an ordinary end for a worker.
+    // It finishes what it has begun. If that takes too long, it ends, and another worker does that.
     stop_on_signals([] {
         worker.ending = true;
         worker.bell.ring();

@@ -1,6 +1,6 @@
-# What --help says about a stage is what the head of its file says. Run by the build:
+# A stage's --help shows the head of its source. Run by the build:
 #   cmake -D SOURCE=02_threads.cpp -D OUTPUT=02_threads.about.cpp -P about.cmake
-# A program that is made of another stage's source has a name of its own: -D NAME=07c_io_uring.
+# A program that is built from another stage's source has a name of its own: -D NAME=07c_io_uring.
 cmake_path(GET SOURCE STEM name)
 file(READ ${SOURCE} text)
 # "// 02_threads.cpp -- one thread per client."
@@ -23,7 +23,7 @@ if(NOT DEFINED NAME)
   set(NAME ${name})
 endif()
 if(NOT NAME STREQUAL name)
-  # What it is itself stands at the head of its page only: "# 07c: another loop below the same coroutines"
+  # What this stage is, only the heading of its page says: "# 07c: another loop below the same coroutines"
   cmake_path(GET SOURCE PARENT_PATH folder)
   file(STRINGS ${folder}/../docs/${NAME}.md heading REGEX "^# [0-9a-z]+: " LIMIT_COUNT 1)
   string(REGEX REPLACE "^# [0-9a-z]+: " "" heading "${heading}")

@@ -581,7 +581,7 @@ TEST_CASE("a client that asks nothing for too long is told, and closed" *
 {
     const Server server({"--idle-timeout", "50ms"});
     Client client(server);
-    CHECK(client.read_all() == "[Error] nothing was asked for too long\n");
+    CHECK(client.read_all() == "[Error] no request came for too long\n");
 }
 
 TEST_CASE("a request that takes too long is an error although the replies before it wait" *

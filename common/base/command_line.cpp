@@ -11,8 +11,8 @@ std::string_view without_dashes(std::string_view word)
     return word.substr(std::min(word.find_first_not_of('-'), word.size()));
 }
 
-// How many letters have to be added, left out, changed, or swapped with a neighbour (the distance
-// of Damerau and Levenshtein, in its form without edits of what was edited).
+// How many letters must be added, left out, changed, or swapped with a neighbour (the distance of
+// Damerau and Levenshtein, where no letter is edited twice).
 std::size_t distance(std::string_view a, std::string_view b)
 {
     const std::size_t columns = b.size() + 1;
@@ -37,9 +37,8 @@ std::size_t distance(std::string_view a, std::string_view b)
     return cost.back();
 }
 
-// The long option that is meant by this, probably, or nothing. "--prot" is near to "--port",
-// and
-// "--conn" is its beginning.
+// The long option that the user may have meant, or nothing. "--prot" is similar to "--port", and
+// "--conn" is the beginning of an option.
 std::string similar_option(const CLI::App& app, std::string_view typed)
 {
     const std::string_view word = without_dashes(typed.substr(0, typed.find('=')));

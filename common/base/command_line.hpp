@@ -1,5 +1,4 @@
-// command_line.hpp -- what all our programs have in common in reading their command lines, on
-// CLI11.
+// command_line.hpp -- how all our programs read their command lines, with CLI11.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -14,16 +13,16 @@
 
 namespace ground {
 
-// Call it before any option is added. If an option is given twice, the last one counts: a script
-// can write its own choice first and append what its user has typed.
+// Call it before you add any option. If an option is given twice, the last one counts. So a script
+// can put its own choice first and append what its user has typed.
 void let_the_last_count(CLI::App& app);
 
-// What is wrong with a command line, in one sentence without a full stop that says what to do. The
-// texts are ours: those of CLI11 differ from version to version.
+// Says in one sentence, without a full stop, what is wrong with a command line and what to do. The
+// texts are ours, because those of CLI11 differ from version to version.
 [[nodiscard]] std::string explain_mistake(const CLI::App& app, const CLI::ParseError& error);
 
-// The word in the command line that begins like an option and is none: "--prot". Empty if it was
-// something else that the parser did not expect.
+// The word in the command line that looks like an option and is none, for example "--prot". Empty
+// if the parser stumbled over something else.
 [[nodiscard]] std::string unknown_option(const CLI::App& app);
 
 // An option that takes one of a few words. The first is its default.

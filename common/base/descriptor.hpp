@@ -23,7 +23,7 @@ class Descriptor {
 
     [[nodiscard]] int get() const noexcept { return fd_; }
 
-    // Gives it away: to close it is somebody else's task from now on.
+    // Gives the descriptor away: the caller must close it.
     [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
 
     void reset() noexcept

@@ -34,7 +34,7 @@ std::size_t open_descriptors()
 
 std::string how_to_allow_descriptors(std::size_t number)
 {
-    // A round number: what one program is told to ask for then is enough for its partner, too.
+    // A round number, so that one advice is enough for both a server and its load client.
     return fmt::format("sudo prlimit --pid $$ --nofile={}", (number + 999) / 1000 * 1000);
 }
 

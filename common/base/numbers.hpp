@@ -1,7 +1,7 @@
 // numbers.hpp -- numbers that people type, for CLI11.
 //
-// CLI11 reads them as a C compiler does: 010 is 8, 0x10 is 16. Nobody who types them means that, so
-// here a number is decimal, zeros in front or not.
+// CLI11 reads them as a C compiler does: 010 is 8, 0x10 is 16. Users do not mean that. So here a
+// number is decimal, with or without zeros in front.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -28,7 +28,7 @@ template <typename T>
     return value;
 }
 
-// An option that takes a number, no smaller and no larger than these. Its target has the default.
+// An option that takes a number in this range. Its default is what target contains.
 template <typename T>
 CLI::Option* add_number(CLI::App& app, const std::string& names, T& target, T smallest, T largest,
                         const std::string& help = "")

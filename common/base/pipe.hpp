@@ -1,4 +1,4 @@
-// pipe.hpp -- both ends of a pipe. No program that is started inherits them.
+// pipe.hpp -- both ends of a pipe. Programs that this one starts do not inherit them.
 #pragma once
 
 #include "common/base/descriptor.hpp"

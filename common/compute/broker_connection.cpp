@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-// Since 0.13 they are in a folder of their own, and the old ones only warn.
+// Since 0.13 the headers are in a folder of their own, and the old ones only warn.
 #if __has_include(<rabbitmq-c/amqp.h>)
 #include <rabbitmq-c/amqp.h>
 #include <rabbitmq-c/framing.h>
@@ -64,8 +64,8 @@ std::string one_line(amqp_bytes_t said)
     return line;
 }
 
-// Why the broker has closed the channel or the connection: its code (AMQP's, much like those of
-// HTTP) and its words.
+// Why the broker has closed the channel or the connection: AMQP's code, which is similar to those
+// of HTTP, and a text.
 struct Closed {
     int code = 0;
     std::string words;
@@ -81,7 +81,7 @@ Closed why_closed(const amqp_method_t& method)
         const auto* close = static_cast<amqp_channel_close_t*>(method.decoded);
         return {close->reply_code, one_line(close->reply_text)};
     }
-    return {0, fmt::format("it says {}, which nobody here expected", amqp_method_name(method.id))};
+    return {0, fmt::format("it says {}, which was not expected", amqp_method_name(method.id))};
 }
 
 Closed why_failed(const amqp_rpc_reply_t& reply)
@@ -102,7 +102,7 @@ class Address {
                 "--broker is not an address; write "
                 "amqp://user:password@host:port/vhost (a / in a name is %2F)");
         }
-        // ".../" is an empty name to the library; everybody who types it means the vhost "/".
+        // The library takes ".../" for an empty name, but users mean the vhost "/".
         vhost_ = *info_.vhost == '\0' ? "/" : info_.vhost;
     }
     Address(const Address&) = delete;
@@ -154,7 +154,7 @@ struct BrokerConnection::Impl {
     explicit Impl(const BrokerOptions& options);
     ~Impl()
     {
-        // Without a word of farewell, for which one might have to wait: the broker understands.
+        // Without closing the connection first, which could block. The broker copes with that.
         amqp_destroy_connection(state);
     }
     Impl(const Impl&) = delete;
@@ -173,7 +173,7 @@ struct BrokerConnection::Impl {
     Address address;
     amqp_connection_state_t state;
     bool consumes = false;
-    bool look = true;  // whether next() has to ask the socket and to think of the heartbeats
+    bool look = true;  // whether next() must read the socket and serve the heartbeats
 };
 
 BrokerConnection::Impl::Impl(const BrokerOptions& options)
@@ -198,7 +198,7 @@ void BrokerConnection::Impl::open_socket()
     amqp_socket_t* socket = nullptr;
     if (address.tls()) {
         socket = amqp_ssl_socket_new(state);
-        // OpenSSL's own name for the file of those whom one trusts, and Debian's file.
+        // OpenSSL's variable for the file of trusted certificates, or else Debian's file.
         const char* trusted = std::getenv("SSL_CERT_FILE");
         if (trusted == nullptr) {
             trusted = "/etc/ssl/certs/ca-certificates.crt";
@@ -226,15 +226,15 @@ void BrokerConnection::Impl::open_socket()
         "--broker amqp://user:password@host:port/vhost",
         address.for_people(), amqp_error_string2(status));
     if (address.tls() && status != AMQP_STATUS_SOCKET_ERROR) {
-        throw BrokerError(why);  // a certificate, say: that does not mend itself
+        throw BrokerError(why);  // for example a certificate: trying again does not help
     }
     throw NoBroker(why);
 }
 
 void BrokerConnection::Impl::login()
 {
-    // Who consumes from a queue that is deleted hears of it (basic.cancel) only if it has said here
-    // that it understands. Otherwise it would wait for ever, with a connection in good health.
+    // If its queue is deleted, a consumer is told so (basic.cancel) only if it has said here that
+    // it understands that. Otherwise it would wait for ever on a healthy connection.
     amqp_table_entry_t understands{};
     understands.key = bytes("consumer_cancel_notify");
     understands.value.kind = AMQP_FIELD_KIND_BOOLEAN;
@@ -263,9 +263,9 @@ void BrokerConnection::Impl::login()
             "rabbitmqctl add_vhost and set_permissions",
             address.for_people(), address.user(), address.vhost(), why.words));
     }
-    const std::string what = fmt::format("what is at {} does not speak to us as a broker does: {}",
+    const std::string what = fmt::format("what is at {} does not answer like a broker: {}",
                                          address.for_people(), why.words);
-    // A container's port accepts, and closes, before there is a broker in it.
+    // The port of a container accepts and closes connections before the broker in it runs.
     if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION &&
         (reply.library_error == AMQP_STATUS_CONNECTION_CLOSED ||
          reply.library_error == AMQP_STATUS_SOCKET_ERROR)) {
@@ -274,8 +274,8 @@ void BrokerConnection::Impl::login()
     throw BrokerError(what);
 }
 
-// The queue itself is durable in any case: newer brokers (RabbitMQ 4.3) have no other queues that
-// several may use. Whether what is in it survives a restart is for each message to say.
+// The queue itself is always durable: newer brokers (RabbitMQ 4.3) have no other queues that
+// several connections may use. Each message says whether it survives a restart.
 void BrokerConnection::Impl::declare(const BrokerOptions& options)
 {
     amqp_channel_open(state, channel);
@@ -289,10 +289,10 @@ void BrokerConnection::Impl::declare(const BrokerOptions& options)
     }
     const Closed why = why_failed(reply);
     if (why.code == AMQP_PRECONDITION_FAILED) {
-        throw BrokerError(fmt::format(
-            "queue '{}' at {} is there, and is another one than we need ({}); delete it "
-            "(rabbitmqctl delete_queue), or take another --queue",
-            options.queue, address.for_people(), why.words));
+        throw BrokerError(
+            fmt::format("queue '{}' at {} has other properties than we need ({}); delete it "
+                        "(rabbitmqctl delete_queue), or choose another --queue",
+                        options.queue, address.for_people(), why.words));
     }
     if (why.code == AMQP_ACCESS_REFUSED) {
         throw BrokerError(fmt::format(
@@ -304,8 +304,8 @@ void BrokerConnection::Impl::declare(const BrokerOptions& options)
                                   address.for_people(), options.queue, why.words));
 }
 
-// Publishing is not answered, so a user without the permission would hear of it much later. Here
-// one message is published that no queue takes, and that therefore has to come back.
+// Publishing is not answered, so a user without the permission would learn of it much later. So
+// this publishes one message that no queue takes, and that must come back.
 void BrokerConnection::Impl::check_that_we_may_publish()
 {
     amqp_basic_publish(state, channel, amqp_empty_bytes, bytes("ground.nowhere"), 1, 0, nullptr,
@@ -326,9 +326,8 @@ void BrokerConnection::Impl::check_that_we_may_publish()
         throw BrokerError(fmt::format("the broker at {} does not answer: {}", address.for_people(),
                                       amqp_error_string2(status)));
     }
-    const Closed why = frame.frame_type == AMQP_FRAME_METHOD
-                           ? why_closed(frame.payload.method)
-                           : Closed{0, "what does not belong here"};
+    const Closed why = frame.frame_type == AMQP_FRAME_METHOD ? why_closed(frame.payload.method)
+                                                             : Closed{0, "an unexpected frame"};
     throw BrokerError(
         fmt::format("the broker at {} does not let '{}' write to amq.default ({}); rabbitmqctl "
                     "set_permissions grants it",
@@ -394,7 +393,7 @@ void BrokerConnection::publish(const Message& message, bool must_arrive)
     set(AMQP_BASIC_REPLY_TO_FLAG, properties.reply_to, message.reply_to);
     set(AMQP_BASIC_CORRELATION_ID_FLAG, properties.correlation_id, message.correlation_id);
     set(AMQP_BASIC_TYPE_FLAG, properties.type, message.type);
-    std::string expiration;  // milliseconds, and yet a text
+    std::string expiration;  // milliseconds, as text
     if (message.expiration.count() > 0) {
         expiration = fmt::format("{}", message.expiration.count());
         set(AMQP_BASIC_EXPIRATION_FLAG, properties.expiration, expiration);
@@ -433,7 +432,7 @@ void BrokerConnection::cork(bool on) const noexcept
     ::setsockopt(amqp_get_sockfd(impl_->state), IPPROTO_TCP, TCP_CORK, &value, sizeof value);
 }
 
-// The broker has something else to say; here, that is always bad news.
+// The broker has sent something other than a message. That is always an error.
 void BrokerConnection::Impl::read_what_is_no_delivery()
 {
     amqp_frame_t frame;
@@ -442,12 +441,12 @@ void BrokerConnection::Impl::read_what_is_no_delivery()
         throw BrokerError(amqp_error_string2(status));
     }
     if (frame.frame_type != AMQP_FRAME_METHOD) {
-        throw BrokerError("it sends what does not belong here");
+        throw BrokerError("it sends an unexpected frame");
     }
     switch (frame.payload.method.id) {
         case AMQP_BASIC_RETURN_METHOD:
         case AMQP_BASIC_CANCEL_METHOD:
-            throw BrokerError("somebody has deleted the queue");
+            throw BrokerError("the queue has been deleted");
         default:
             throw BrokerError(why_closed(frame.payload.method).words);
     }
@@ -455,8 +454,8 @@ void BrokerConnection::Impl::read_what_is_no_delivery()
 
 std::optional<Message> BrokerConnection::next()
 {
-    // The library reads as much as there is and keeps what it does not need yet: so there can be
-    // more when the socket has none. (TLS keeps some as well and does not say so.)
+    // The library reads as much as there is and keeps what it does not need yet. So there can be
+    // more when the socket has nothing. (TLS also keeps some and does not say so.)
     if (!impl_->look && !impl_->may_have_more() && !impl_->address.tls()) {
         return std::nullopt;
     }
@@ -508,11 +507,11 @@ std::optional<Message> BrokerConnection::next()
 
 void BrokerConnection::wait(const Bell& bell, Here here) const
 {
-    // Not a state in which a watcher could hold it up: heartbeats must not be forgotten.
+    // idles: in this state the observer does not hold the thread, which must send heartbeats.
     const observe::Seam waiting(observe::idles, observe::this_thread, here);
     impl_->look = true;
     if (impl_->may_have_more()) {
-        return;  // publish() may have read something when it was the turn of a heartbeat
+        return;  // publish() may have read something when a heartbeat was due
     }
     std::array<pollfd, 2> either{
         {{amqp_get_sockfd(impl_->state), POLLIN, 0}, {bell.fd(), POLLIN, 0}}};

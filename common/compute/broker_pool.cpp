@@ -25,9 +25,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Two threads. The connection's sends, receives and completes. The clock's fails what has waited
-// for too long: the other one may be somewhere in the library for seconds, connecting, or writing
-// to a broker that does not read.
+// Has two threads. The connection's thread sends, receives and completes. The clock's thread fails
+// requests that have waited for too long. The connection's thread can't do that: it may spend
+// seconds in the library, connecting, or writing to a broker that does not read.
 class BrokerPool final : public Pool {
   public:
     // Throws BrokerError, which says what to do.
@@ -45,10 +45,10 @@ class BrokerPool final : public Pool {
   private:
     Future<Number> begin(unsigned n, Here here) override;
 
-    // So many requests are in the queue or with workers at the most; others wait here. That keeps a
-    // few hundred workers busy. What waits here can still be forgotten when its time is over, and
-    // what is on its way always fits into the buffers between us and a broker that has stopped to
-    // read, so that publishing does not block.
+    // At most this many requests are in the queue or with workers; others wait here. That keeps a
+    // few hundred workers busy. A request that waits here can still be dropped when its time is up.
+    // And if the broker stops reading, this many requests fit into the buffers in between, so
+    // publishing does not block.
     static constexpr std::size_t window = 1024;
 
     struct Request {
@@ -56,8 +56,8 @@ class BrokerPool final : public Pool {
         Clock::time_point deadline;
         Promise<Number> promise;
     };
-    // By the numbers that were given to them, one after the other. So they are also in the order of
-    // their deadlines; and those that have been published are in front of those that have not.
+    // By ascending numbers. So they are also in the order of their deadlines, and published
+    // requests come before unpublished ones.
     using Requests = std::map<std::uint64_t, Request>;
 
     void run_connection(std::unique_ptr<BrokerConnection> connection);
@@ -73,7 +73,7 @@ class BrokerPool final : public Pool {
     const std::string stage_;
     const BrokerOptions options_;
     const std::string request_type_;
-    const Bell bell_;  // there is something to publish, or we are to end
+    const Bell bell_;  // there is something to publish, or the pool ends
 
     mutable std::mutex mutex_;  // guards all below
     std::condition_variable changed_;
@@ -85,7 +85,7 @@ class BrokerPool final : public Pool {
     std::uint64_t next_to_publish_ = 1;
     std::size_t published_ = 0;  // of those in requests_
 
-    Attempts attempts_;  // the connection's thread's own
+    Attempts attempts_;  // only for the connection's thread
     std::thread connection_thread_;
     std::thread clock_thread_;
 };
@@ -100,7 +100,7 @@ std::unique_ptr<BrokerConnection> connect(const BrokerOptions& options)
 using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 
-// "10s", "500ms": as people type it.
+// "10s", "500ms": as users type it.
 std::string length(std::chrono::microseconds time)
 {
     const auto seconds = duration_cast<std::chrono::seconds>(time);
@@ -138,7 +138,7 @@ BrokerPool::~BrokerPool()
     connection_thread_.join();
     clock_thread_.join();
 
-    // What is left breaks outside the lock, because that calls callbacks.
+    // The remaining promises break outside the lock, because that calls callbacks.
     Requests broken;
     const std::lock_guard lock(mutex_);
     broken.swap(requests_);
@@ -165,8 +165,8 @@ Future<Number> BrokerPool::begin(unsigned n, Here here)
     return future;
 }
 
-// What Future::cancel() asks. What has been published is out of reach: the broker takes nothing
-// back, and does not tell who has begun with what.
+// Called by Future::cancel(). A published request can't be taken back: the broker returns nothing,
+// and does not say which requests a worker has begun.
 std::optional<Promise<Number>> BrokerPool::take_back(std::uint64_t number)
 {
     const std::lock_guard lock(mutex_);
@@ -180,7 +180,7 @@ std::optional<Promise<Number>> BrokerPool::take_back(std::uint64_t number)
     return std::move(request.mapped().promise);
 }
 
-// What is still here; what waits in the queue only the broker knows.
+// Counts the unpublished requests. Only the broker knows how many wait in the queue.
 std::size_t BrokerPool::waiting() const
 {
     const std::lock_guard lock(mutex_);
@@ -266,7 +266,7 @@ bool BrokerPool::publish_what_waits(BrokerConnection& connection)
         message.routing_key = options_.queue;
         message.reply_to = BrokerConnection::direct_reply;
         message.type = request_type_;
-        // When nobody waits any more, nobody need compute: the broker drops it from the queue.
+        // When no client waits for it any longer, the broker drops it from the queue.
         message.expiration =
             std::max(duration_cast<milliseconds>(options_.timeout), milliseconds(1));
         message.persistent = options_.durable;
@@ -294,14 +294,14 @@ void BrokerPool::complete(const Message& reply)
         requests_.erase(request);
         --published_;
     }
-    // Without the lock: callbacks may do anything, submit() the next number for example.
+    // Without the lock: callbacks may do anything, for example submit() the next number.
     const auto result = parse_number<Number>(reply.body);
     if (reply.type == "result" && result) {
         promise->set_result(*result);
     } else if (reply.type == "error") {
         promise->set_exception(error(printable(reply.body)));
     } else {
-        promise->set_exception(error("a worker sent what is no answer"));
+        promise->set_exception(error("a worker sent an invalid reply"));
     }
 }
 

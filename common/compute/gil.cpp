@@ -14,8 +14,8 @@ bool Gil::Thread::take(const std::stop_token& stop)
     bool asked = false;
     while (gil_.locked_) {
         if (stop.stop_requested()) {
-            // Whoever leaves takes the request along (CPython's gh-96387); whoever else has asked
-            // for the lock will ask again.
+            // A thread that gives up withdraws its request (CPython's gh-96387). Other threads that
+            // want the lock will request it again.
             if (asked) {
                 const std::lock_guard switch_lock(gil_.switch_mutex_);
                 gil_.drop_request_ = false;
@@ -25,7 +25,7 @@ bool Gil::Thread::take(const std::stop_token& stop)
         }
         const std::uint64_t seen = gil_.switch_number_;
         const auto waited = gil_.unlocked_.wait_for(lock, gil_.interval_);
-        // Not if the lock has changed hands meanwhile: the new holder has a full interval.
+        // Not if another thread has taken the lock meanwhile: the new holder has a full interval.
         if (waited == std::cv_status::timeout && gil_.locked_ && gil_.switch_number_ == seen) {
             gil_.drop_request_ = true;
             asked = true;

@@ -1,14 +1,14 @@
 // gil.hpp -- a global interpreter lock, as CPython has had it since 3.2 (Python/ceval_gil.h).
 //
-// One lock for all threads, and a holder that is asked to hand it over. Who wants it waits for one
-// switch interval; if nobody has let go of it meanwhile, the waiter sets the drop request. The
-// holder looks at that at every call of a function, lets go, and waits until somebody else has
-// taken the lock: without that it would often have it back before the other one has woken up.
+// One lock for all threads. A thread that wants the lock waits for one switch interval. If the lock
+// has not been released meanwhile, the thread sets the drop request. The holder checks for that at
+// every call of a function. It releases the lock and waits until another thread has taken it.
+// Without this wait, it would often have the lock back before the other thread has woken up.
 //
 // A thread that is about to block releases the lock first and takes it again afterwards. If another
-// thread wants to compute, it has the lock by then, and taking it again costs a whole switch
-// interval. (Not if the call returns before the other thread has woken up, as a send() mostly
-// does.) That gap is the convoy effect.
+// thread wants to compute, that one has the lock by then, and taking it again costs a whole switch
+// interval. (Except if the call returns before the other thread has woken up, as a send() mostly
+// does.) This is the convoy effect.
 #pragma once
 
 #include "common/server/fib.hpp"
@@ -25,8 +25,8 @@ namespace ground {
 
 class Gil {
   public:
-    // A thread as the lock knows it; CPython's PyThreadState. Every thread that wants the lock has
-    // one of its own, and only that thread calls its members.
+    // A thread as the lock knows it, like CPython's PyThreadState. Every thread that wants the lock
+    // has one of its own, and only that thread calls its members.
     class Thread {
       public:
         explicit Thread(Gil& gil) noexcept : gil_(gil), id_(++gil.last_id_) {}
@@ -36,10 +36,10 @@ class Gil {
         // Waits for the lock. Returns false, without the lock, if a stop is requested first.
         bool take(const std::stop_token& stop = {});
 
-        // Lets go of the lock. If somebody has asked for it, waits until somebody has taken it.
+        // Releases the lock. If it was requested, waits until another thread has taken it.
         void drop();
 
-        // To be called now and then while computing, with the lock held.
+        // Call it now and then while computing, with the lock held.
         void drop_if_asked()
         {
             if (gil_.drop_request_.load(std::memory_order_relaxed)) {
@@ -48,8 +48,8 @@ class Gil {
             }
         }
 
-        // What f(n) is, computed as an interpreter does it, with the lock held: between any two
-        // calls of a function it looks whether another thread wants to be let in.
+        // Computes f(n) as an interpreter does, with the lock held: at every call of a function it
+        // checks whether another thread wants the lock.
         Number interpret(FibFunction f, unsigned n, Here here = Here::at())
         {
             const observe::Seam seam(observe::computes, observe::whoever_runs, here, n);
@@ -77,7 +77,7 @@ class Gil {
         Number evaluate(FibFunction::Plain f, unsigned n);
 
         Gil& gil_;
-        const std::uint64_t id_;  // not an address: those are used again, and shared by fibres
+        const std::uint64_t id_;  // not an address: addresses are reused, and fibres share them
     };
 
     // Holds the lock for as long as it lives, like a std::lock_guard.
@@ -96,7 +96,7 @@ class Gil {
     Gil(const Gil&) = delete;
     Gil& operator=(const Gil&) = delete;
 
-    // Whether somebody has asked the holder for the lock.
+    // Whether another thread has requested the lock from its holder.
     [[nodiscard]] bool drop_requested() const noexcept { return drop_request_; }
 
   private:
@@ -109,7 +109,7 @@ class Gil {
     bool locked_ = false;
     std::uint64_t switch_number_ = 0;  // how often the lock has gone from one thread to another
 
-    std::mutex switch_mutex_;           // guards the next two; locked after mutex_ if both are
+    std::mutex switch_mutex_;           // guards the next two; lock it after mutex_, if both
     std::condition_variable switched_;  // notified when the lock has been taken
     std::uint64_t last_holder_ = 0;
 };

@@ -1,4 +1,4 @@
-// In place of broker_pool.cpp where CMake has not found librabbitmq.
+// no_broker_pool.cpp -- in place of broker_pool.cpp if CMake has not found librabbitmq.
 #include "common/compute/broker_pool.hpp"
 #include "common/server/log.hpp"
 

@@ -13,8 +13,8 @@ namespace ground {
 
 namespace {
 
-// No pool at all: the caller computes, and the future that it gets is done. Shows what the trip to
-// a worker costs, and what a stage would be without one.
+// No pool at all: the caller computes, and the future that it gets is done. It shows what the trip
+// to a worker costs, and how a stage behaves without a pool.
 class InlinePool final : public Pool {
   public:
     explicit InlinePool(FibFunction fib) : fib_(fib) {}

@@ -1,4 +1,4 @@
-// pool.hpp -- somebody else who computes Fibonacci numbers, as the stages see it.
+// pool.hpp -- workers that compute Fibonacci numbers, as the stages see them.
 #pragma once
 
 #include "common/server/fib.hpp"
@@ -15,26 +15,26 @@ class Pool {
   public:
     virtual ~Pool() = default;
 
-    // The future of fib(n). Never waits for a worker to become free; any thread may call it.
+    // The future of fib(n). Never waits for a free worker. Any thread may call it.
     [[nodiscard]] Future<Number> submit(unsigned n, Here here = Here::at())
     {
         return begin(n, here);
     }
 
-    // How many requests nobody has begun to compute, those that were cancelled not counted. Any
-    // thread may call it; workers take requests meanwhile.
+    // How many requests no worker has begun to compute, without the cancelled ones. Any thread may
+    // call it. Meanwhile workers take requests.
     [[nodiscard]] virtual std::size_t waiting() const = 0;
 
   private:
     [[nodiscard]] virtual Future<Number> begin(unsigned n, Here here) = 0;
 };
 
-// The reply that a future makes: "832040\n", or "[Error] worker died\n" if that is what has
-// happened to it. Waits for the future if it is not done.
+// The reply for a future: "832040\n", or for example "[Error] worker died\n" if it has failed.
+// Waits for the future if it is not done.
 [[nodiscard]] std::string format_reply(const Future<Number>& future, Here here = Here::at());
 
-// The pool that the options ask for. Call before the first thread is started: see ProcessPool. If
-// there are no processes or threads to be had it says so in one line on stderr and exits with 1.
+// The pool that the options ask for. Call it before the first thread is started: see ProcessPool.
+// If it can't start processes or threads, it says so in one line on stderr and exits with 1.
 [[nodiscard]] std::unique_ptr<Pool> make_pool(const Options& options);
 
 }  // namespace ground

@@ -28,10 +28,10 @@ namespace {
 // What end_workers() needs, where a signal handler can read it.
 std::atomic<int> current_life{-1};
 std::atomic<pid_t> current_forker{-1};
-pid_t server = -1;                 // whose pool it is, for those who work in it
-std::atomic<bool> leaving{false};  // set by end_workers(): nobody is to be replaced any more
+pid_t server = -1;                 // the process that owns the pool, for its workers
+std::atomic<bool> leaving{false};  // set by end_workers(): no worker is replaced from now on
 
-// Closes all descriptors from 3 on, but for two.
+// Closes all descriptors from 3 on, except these two.
 void close_all_but(int one, int other) noexcept
 {
     unsigned first = 3;
@@ -48,14 +48,14 @@ void close_all_but(int one, int other) noexcept
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------
-// The processes. Between fork() and the end of a child there is no allocation and no lock: should
-// the forker have to be started anew, its parent has threads by then.
+// The processes. Between fork() and the end of a child there is no allocation and no lock, because
+// a forker that is started anew has a parent with threads.
 
 namespace {
 
 void ring(int bell) noexcept
 {
-    // A full pipe, which does not block, rings loudly enough.
+    // The pipe does not block. If it is full, the collector will wake up anyway.
     [[maybe_unused]] const ssize_t size = ::write(bell, "", 1);
 }
 
@@ -77,7 +77,7 @@ void ring(int bell) noexcept
     }
 }
 
-// Returns the worker's pid, or -1 if there is no process to be had now.
+// Returns the worker's pid, or -1 if no process can be started now.
 pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bell) noexcept
 {
     const pid_t forker = ::getpid();
@@ -85,7 +85,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
     if (pid == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::getppid() != forker) {
-            ::_exit(EXIT_FAILURE);  // it died before the line above could take effect
+            ::_exit(EXIT_FAILURE);  // the forker ended before prctl() could take effect
         }
         ::signal(SIGTERM, SIG_DFL);  // so that kill(1) shows how a worker is replaced
         sigset_t none;
@@ -94,7 +94,8 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
         char name[16];
         std::snprintf(name, sizeof name, "worker %u", worker);
         ::prctl(PR_SET_NAME, name);
-        // A worker that wakes does not push aside the thread that has woken it: it may have more.
+        // A worker that wakes up must not preempt the thread that woke it: that may have more to
+        // do.
         const sched_param no_priority{};
         ::sched_setscheduler(0, SCHED_BATCH, &no_priority);
         close_all_but(bell, bell);
@@ -107,13 +108,13 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 [[noreturn]] void run_forker(SharedQueue& shared, unsigned count, FibFunction fib, int life,
                              int bell) noexcept
 {
-    // The end of the pipe says the same, but not to a process that is stopped. (The thread that has
-    // forked us, the server's first one or the collector's, lives as long as the pool.)
+    // The end of the pipe also tells that the server is gone, but not to a stopped process. (The
+    // thread that has forked us, the server's first or the collector's, lives as long as the pool.)
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    // Ctrl-C in a terminal goes to all of us; it is for the server to decide what it means.
+    // Ctrl-C in a terminal reaches all processes. The server decides what it means.
     ::signal(SIGINT, SIG_IGN);
     ::signal(SIGTERM, SIG_IGN);
-    ::signal(SIGCHLD, SIG_DFL);  // who has started the server may ignore it, and that is inherited
+    ::signal(SIGCHLD, SIG_DFL);  // it may be ignored, which is inherited
     ::prctl(PR_SET_NAME, "forker");
     close_all_but(life, bell);
 
@@ -126,7 +127,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
     std::array<pid_t, ProcessPool::max_workers> workers;
     workers.fill(-1);
     std::uint64_t head_before = 0;
-    bool said = false;  // once in its life, for it may come to this again and again
+    bool said = false;  // the message is written once, because it may come again and again
     for (;;) {
         bool complete = true;
         for (unsigned i = 0; i < count; ++i) {
@@ -138,13 +139,13 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 
         if (!complete && !said) {
             constexpr std::string_view line =
-                "No process to be had for a worker: requests may have to wait (see ulimit -u)\n";
+                "No process left for a worker: requests may have to wait (see ulimit -u)\n";
             log_detail::write_if_there_is_room(line);
             said = true;
         }
-        // Where no process was to be had, it asks again a little later. And once a second it sees
-        // whether anybody takes what waits: who has been called may be stopped by a debugger, of
-        // which its parent is not told.
+        // If a process could not be started, try again a little later. Once a second, check whether
+        // a worker takes the waiting requests. A debugger may have stopped the worker that was
+        // called, and its parent is not told of that.
         std::array<pollfd, 2> events{pollfd{life, POLLIN, 0}, pollfd{deaths, POLLIN, 0}};
         ::poll(events.data(), events.size(), complete ? 1000 : 100);
         if (events[0].revents != 0) {
@@ -172,7 +173,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
                 observe::has_died(pid);
                 shared.give_up_what_it_had(static_cast<unsigned>(dead - workers.begin()));
             }
-            ring(bell);  // it may have been about to
+            ring(bell);  // the worker may have been about to ring
         }
     }
 
@@ -193,7 +194,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 
 namespace {
 
-// The forker sees that its pipe has ended as soon as it runs; perhaps somebody has stopped it.
+// The forker sees the end of its pipe as soon as it runs. But it may be stopped.
 void wake(pid_t forker) noexcept
 {
     if (forker != -1) {
@@ -243,8 +244,8 @@ ProcessPool::~ProcessPool()
     collector_.join();
     wait_for_end(forker_);
 
-    // What is left breaks, while there is still a pool for those who want to cancel it; and outside
-    // the lock, because that calls callbacks.
+    // The remaining promises break while the pool still exists, because a callback may cancel
+    // others. They break outside the lock, because that calls callbacks.
     std::vector<std::optional<Request>> under_way;
     std::map<std::uint64_t, Request> waiting;
     const std::lock_guard lock(mutex_);
@@ -298,7 +299,7 @@ Future<Number> ProcessPool::begin(unsigned n, Here here)
     return future;
 }
 
-// Called with the mutex held and a slot free. Whoever calls it calls a worker afterwards.
+// Call it with the mutex held and a slot free, and call a worker afterwards.
 void ProcessPool::enqueue(Request request)
 {
     const std::uint32_t index = free_slots_.back();
@@ -307,7 +308,7 @@ void ProcessPool::enqueue(Request request)
     requests_[index] = std::move(request);
 }
 
-// What Future::cancel() asks.
+// Called by Future::cancel().
 std::optional<Promise<Number>> ProcessPool::take_back(std::uint64_t id)
 {
     const std::lock_guard lock(mutex_);
@@ -331,7 +332,7 @@ std::size_t ProcessPool::waiting() const
 {
     const std::lock_guard lock(mutex_);
     const std::size_t queued = shared_->waiting();
-    // A worker may have come to a cancelled one, and the collector not yet.
+    // A worker may have taken a cancelled request that the collector has not seen yet.
     return queued - std::min<std::size_t>(queued, cancelled_) + waiting_.size();
 }
 
@@ -388,12 +389,12 @@ void ProcessPool::collect_finished()
     }
 }
 
-// The collector's thread, when all processes of the pool are gone: the bell has ended. False if the
-// pool has come to its end. Requests that come meanwhile wait, but nobody who submits them.
+// Called by the collector when all processes of the pool are gone, because the bell's pipe has
+// ended. Returns false if the pool ends. Requests that come meanwhile wait; submit() does not.
 bool ProcessPool::start_again()
 {
     while (leaving) {
-        ::pause();  // until the process has gone, too
+        ::pause();  // until the process is gone
     }
     {
         const std::lock_guard lock(mutex_);
@@ -409,7 +410,7 @@ bool ProcessPool::start_again()
         shared_->give_up_what_it_had(worker);
     }
     for (;;) {
-        collect_finished();  // what was under way has failed
+        collect_finished();  // requests that workers had taken fail
         {
             const std::lock_guard lock(mutex_);
             if (ending_) {
@@ -419,11 +420,11 @@ bool ProcessPool::start_again()
                 start_forker();
                 return true;
             } catch (const std::system_error&) {
-                // No process or descriptor to be had now: ask again a little later.
+                // No process or descriptor is left: try again a little later.
             }
         }
         if (!std::exchange(said_, true)) {
-            log("No process to be had for the pool: requests have to wait (see ulimit -u and -n)");
+            log("No process left for the pool: requests have to wait (see ulimit -u and -n)");
         }
         ::poll(nullptr, 0, 100);
     }

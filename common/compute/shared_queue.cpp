@@ -18,9 +18,9 @@ void SharedQueue::put(std::uint32_t slot, unsigned n, observe::Who whose) noexce
     tail_.store(ticket + 1);
 }
 
-// If the taker dies before it has moved head, the next to come moves it, as in Michael and Scott's
-// queue (PODC 1996). Only the first request can be in that state, so there are never more tickets
-// in the queue than there are slots, and one.
+// If a worker dies after taking a request and before moving head, the next worker moves it, as in
+// Michael and Scott's queue (PODC 1996). Only the first request can be in that state. So there is
+// at most one ticket more in the queue than there are slots.
 std::optional<SharedQueue::Taken> SharedQueue::take(unsigned worker) noexcept
 {
     for (;;) {
@@ -41,9 +41,9 @@ std::optional<SharedQueue::Taken> SharedQueue::take(unsigned worker) noexcept
     }
 }
 
-// The slot keeps its place in the queue, and is not idle before a worker has come to it: otherwise
-// there could be more tickets than slots. A worker that has nothing to do comes at once, and while
-// none has, nobody needs the slot.
+// The slot keeps its place in the queue and becomes idle only when a worker has come to it.
+// Otherwise there could be more tickets than slots. An idle worker comes at once. While all are
+// busy, the slot is not needed.
 bool SharedQueue::cancel(std::uint32_t slot) noexcept
 {
     std::uint64_t state = slots_[slot].state.load();
@@ -57,13 +57,13 @@ void SharedQueue::wait_for_a_call() noexcept
     std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
-// One call at a time is enough, however many requests there are: a worker goes on until the queue
-// is empty, and calls another one if it is not. So a burst of small requests costs a system call or
-// two. (The fences: we write the queue and read the semaphore, a worker does it the other way
-// round, and one of us must see what the other did.)
+// One call at a time is enough, however many requests there are. A worker continues until the queue
+// is empty, and calls another one if it is not. So a burst of small requests costs one or two
+// system calls. (The fences: the server writes the queue and reads the semaphore, a worker does it
+// the other way round, and one of the two must see what the other did.)
 //
-// It takes a worker that goes on, though. One that is killed or stopped when it has been called and
-// has not yet called another one keeps the call to itself: then the forker calls.
+// But a worker may be killed or stopped after it was called and before it has called another one.
+// Then this call is lost, and the forker calls.
 void SharedQueue::call_a_worker() noexcept
 {
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -87,8 +87,8 @@ void SharedQueue::finish(std::uint32_t slot) noexcept
     finished_[slot / 64].fetch_or(std::uint64_t{1} << slot % 64);
 }
 
-// First say "asleep", then look once more: a worker first finishes, then looks whether we sleep.
-// One of the two sees the other.
+// First say "asleep", then look once more. A worker first finishes, then looks whether the
+// collector sleeps. So one of the two sees what the other did.
 std::optional<std::uint64_t> SharedQueue::fall_asleep() noexcept
 {
     const std::uint64_t nap = naps_.fetch_add(1) + 1;
@@ -115,7 +115,7 @@ void SharedQueue::give_up_what_it_had(unsigned worker) noexcept
             finish(i);
         }
     }
-    call_once_more();  // it may have been called and not got to take a request
+    call_once_more();  // it may have been called without taking a request
 }
 
 }  // namespace ground

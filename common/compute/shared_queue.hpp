@@ -2,16 +2,16 @@
 // that these processes share.
 //
 // A worker can be killed or stopped between any two instructions. So there is no lock that it could
-// keep; nothing needs two stores to be true; and nobody depends on what somebody else was about to
-// do.
+// keep. No fact depends on two stores. And no process depends on what another one was
+// about to do.
 //
-//     slots       each: what it is going through (one word), n, result
+//     slots       each: its state (one word), n, result
 //     queue       numbers of slots, from head to tail, first come, first served
 //     calls       a semaphore: a worker sleeps here when the queue is empty
 //     finished    one bit for each slot that the server's collector should look at
-//     naps        whether the collector sleeps, and is to be woken
+//     naps        whether the collector sleeps and must be woken
 //
-// Whoever makes one keeps to it: one server, with one thread at a time on its side.
+// One server uses it, with one thread at a time.
 #pragma once
 
 #include "common/server/fib.hpp"
@@ -27,13 +27,13 @@
 
 namespace ground {
 
-// What a slot is going through, and the one word that says so: one compare-and-swap both takes a
-// request and signs for it.
+// The state of a slot is one word: its phase and a detail. So a single compare-and-swap takes a
+// request and says which worker has it.
 //
 //     idle ──> queued ──> taken ──┬──> computed ──> idle       queued, cancelled: by which ticket
 //                └──> cancelled ──┘ └──> failed ────> idle     taken, computed: by which worker
 //
-// A worker that takes what is cancelled does not compute it. (cancelled ──> taken, as queued.)
+// A worker that takes a cancelled request does not compute it. (cancelled ──> taken, as queued.)
 enum class Phase : std::uint64_t { idle, queued, cancelled, taken, computed, failed };
 
 struct alignas(32) Slot {
@@ -51,22 +51,22 @@ class SharedQueue {
     // Throws std::system_error.
     SharedQueue();
 
-    // --- The server. One thread at a time, but for what says otherwise.
+    // --- The server. One thread at a time, except where it says otherwise.
 
-    // Puts a request into a slot that is idle. Afterwards, call_a_worker().
+    // Puts a request into an idle slot. Afterwards, call_a_worker().
     void put(std::uint32_t slot, unsigned n, observe::Who whose = observe::whoever_runs) noexcept;
 
     // Any thread.
     void call_a_worker() noexcept;
 
-    // True if no worker has taken the slot's request: then none will compute it.
+    // Returns true if no worker has taken the slot's request. Then none will compute it.
     [[nodiscard]] bool cancel(std::uint32_t slot) noexcept;
 
-    // How many nobody has taken, cancelled ones included. Any thread.
+    // How many requests no worker has taken, cancelled ones included. Any thread.
     [[nodiscard]] std::size_t waiting() const noexcept { return tail_.load() - head_.load(); }
 
-    // Makes the slots idle that are done with, and calls done(slot, result) for each, or
-    // done(slot, nullopt) if its worker has died.
+    // Makes the finished slots idle and calls done(slot, result) for each, or done(slot, nullopt)
+    // if its worker has died.
     template <typename Done>
     void collect(Done done)
     {
@@ -80,7 +80,7 @@ class SharedQueue {
                 Slot& slot = slots_[index];
                 const auto phase = phase_of(slot.state.load());
                 if (phase != Phase::computed && phase != Phase::failed) {
-                    continue;  // its worker and the forker both said so; this is the echo
+                    continue;  // its worker and the forker both reported it; this is the second
                 }
                 const auto result =
                     phase == Phase::computed ? std::optional(slot.result) : std::nullopt;
@@ -90,8 +90,9 @@ class SharedQueue {
         }
     }
 
-    // Before the collector sleeps: nothing has been finished, and who finishes something from now
-    // on will ring. Nothing if it has to look again. Afterwards, wake_up().
+    // Call it before the collector sleeps. If it returns a nap, nothing is finished, and a worker
+    // that finishes something from now on will ring. If it returns nothing, look again. Afterwards,
+    // wake_up().
     [[nodiscard]] std::optional<std::uint64_t> fall_asleep() noexcept;
     void wake_up(std::uint64_t nap) noexcept;
 
@@ -104,25 +105,25 @@ class SharedQueue {
         bool wanted;  // it has not been cancelled
     };
 
-    // The next request, signed for by this worker, or nothing if there is none.
+    // Takes the next request for this worker. Returns nothing if there is none.
     [[nodiscard]] std::optional<Taken> take(unsigned worker) noexcept;
 
-    // By a worker that has found the queue empty. Now it has to look again.
+    // For a worker that has found the queue empty. Look again when it returns.
     void wait_for_a_call() noexcept;
 
-    // By a worker that has taken a request, before it starts to compute.
+    // For a worker that has taken a request, before it starts to compute.
     void call_another_worker() noexcept;
 
-    // By the worker that has taken it. If that is a nap that somebody should be woken from, wakes
-    // by ring().
+    // For the worker that has taken the slot's request. If the collector sleeps, wakes it by
+    // ring().
     template <typename Ring>
     void complete(std::uint32_t slot, unsigned worker, Number result, Ring ring) noexcept
     {
         slots_[slot].result = result;
         slots_[slot].state.store(computed(worker));
         finish(slot);
-        // First ring, then say that it has been done. The other way round, a worker that is stopped
-        // in between would keep the ring to itself, and nobody else would ring.
+        // First ring, then say so. The other way round, if a worker were stopped in between, no
+        // worker would ring.
         const std::uint64_t nap = naps_.load();
         if (is_asleep(nap)) {
             ring();
@@ -130,15 +131,16 @@ class SharedQueue {
         }
     }
 
-    // --- The forker, and who starts another one: what is left to do for a worker that has died and
-    // may have done any part of its work.
+    // --- The forker, and the thread that starts another one. This finishes the work of a worker
+    // that has died, whatever part of it the worker has done.
     void give_up_what_it_had(unsigned worker) noexcept;
 
-    // By the forker: somebody who was called may have been stopped. One call too many does no harm.
+    // For the forker, because a worker that was called may be stopped. A call too many does no
+    // harm.
     void call_once_more() noexcept { ::sem_post(&calls_); }
     [[nodiscard]] std::uint64_t head() const noexcept { return head_.load(); }
 
-    // The collector is to look at the slot. Too often does no harm.
+    // Makes the collector look at the slot. Once too often does no harm.
     void finish(std::uint32_t slot) noexcept;
 
   private:
@@ -165,17 +167,18 @@ class SharedQueue {
     static constexpr std::uint32_t queue_size = 2 * slot_count;  // see take()
     static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between processes");
 
-    // Tickets count the requests; the slot of ticket t stands at queue_[t % queue_size]. Only the
-    // server writes tail and queue; whoever sees that the first request has been taken moves head.
+    // Tickets count the requests. The slot of ticket t stands at queue_[t % queue_size]. Only the
+    // server writes tail and queue. Any worker that sees that the first request is taken moves
+    // head.
     sem_t calls_;
     std::atomic<std::uint64_t> head_{0};
     std::atomic<std::uint64_t> tail_{0};
     std::array<std::atomic<std::uint32_t>, queue_size> queue_{};
     std::array<Slot, slot_count> slots_{};
     std::array<std::atomic<std::uint64_t>, slot_count / 64> finished_{};
-    // Counts falling asleep and waking: odd while the collector sleeps and nobody has rung. That it
-    // is a count, and not a flag, is for the one who rings, is stopped, and comes to say so in the
-    // next nap.
+    // Counts how often the collector falls asleep and wakes up: odd while it sleeps and no worker
+    // has rung. It is a count, not a flag, because a worker may ring, be stopped, and say so only
+    // during the next nap.
     std::atomic<std::uint64_t> naps_{0};
 };
 

@@ -6,7 +6,7 @@
 
 namespace ground {
 
-// The threads are ours: were they Asio's and one of them could not be started, its constructor
+// The threads are ours, not Asio's. If Asio could not start one of its threads, its constructor
 // would wait for the others for ever.
 ThreadPool::ThreadPool(unsigned workers, FibFunction fib) : fib_(fib), pool_(0)
 {
@@ -26,7 +26,7 @@ ThreadPool::ThreadPool(unsigned workers, FibFunction fib) : fib_(fib), pool_(0)
 ThreadPool::~ThreadPool()
 {
     end();
-    // Outside the lock, for a promise that breaks calls callbacks.
+    // They break outside the lock, because that calls callbacks.
     std::map<std::uint64_t, Request> broken;
     const std::lock_guard lock(mutex_);
     broken.swap(waiting_);
@@ -40,8 +40,8 @@ void ThreadPool::end()
     }
 }
 
-// What is posted is not the request, but "compute one": so a request can be taken back, and leaves
-// nothing but somebody who comes and finds one less.
+// Posts "compute the next request", not this request. So a request can be taken back: then one of
+// the posted calls finds nothing to do.
 Future<Number> ThreadPool::begin(unsigned n, Here here)
 {
     observe::submits(n, here);

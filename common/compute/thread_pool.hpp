@@ -14,14 +14,14 @@
 
 namespace ground {
 
-// Cheaper than ProcessPool, and all that C++ needs to use every core; what it lacks is the wall
-// between processes: a worker that crashes takes the server with it.
+// Cheaper than ProcessPool, and enough for C++ to use every core. But threads are not separated as
+// processes are: a worker that crashes ends the server.
 class ThreadPool final : public Pool {
   public:
-    // Throws std::system_error if there are no threads to be had.
+    // Throws std::system_error if a thread can't be started.
     ThreadPool(unsigned workers, FibFunction fib);
 
-    // Waits for the numbers that are being computed. The others' futures fail with broken_promise.
+    // Waits for the numbers that are being computed. All other futures fail with broken_promise.
     ~ThreadPool() override;
 
     ThreadPool(const ThreadPool&) = delete;
@@ -48,7 +48,7 @@ class ThreadPool final : public Pool {
 
     mutable std::mutex mutex_;  // guards what follows
     std::uint64_t next_id_ = 0;
-    std::map<std::uint64_t, Request> waiting_;  // in the order of their coming
+    std::map<std::uint64_t, Request> waiting_;  // in the order of submit()
 };
 
 }  // namespace ground

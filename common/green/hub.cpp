@@ -19,14 +19,14 @@ try {
     log("A green thread has ended by an exception");
 }
 
-// The longest time there is, is for ever, and not an overflow.
+// A very long time means for ever: it must not overflow.
 Hub::Clock::time_point in(std::chrono::nanoseconds time) noexcept
 {
     const auto now = Hub::Clock::now();
     return now + std::min(time, Hub::Clock::time_point::max() - now);
 }
 
-// Throws what has been raised first, if there is anything.
+// Throws the first exception that has been raised, if any.
 void throw_raised(Hub::Waiter& who)
 {
     if (!who.raised.empty()) {
@@ -46,7 +46,7 @@ Hub& Hub::current()
 
 Hub::Hub() : greenlet_([this] { loop(); }) {}
 
-// The younger ones may use what stands on the stacks of the older ones.
+// The youngest first, because they may use what is on the stacks of the older ones.
 Hub::~Hub()
 {
     while (!alive_.empty()) {
@@ -81,7 +81,7 @@ std::shared_ptr<Hub::Waiter> Hub::spawn(std::function<void()> body)
 void Hub::loop()
 {
     for (;;) {
-        // Who is woken meanwhile has his turn after the sockets and the timers have had theirs.
+        // A thread that is woken meanwhile has its turn after the sockets and the timers.
         for (std::size_t turns = ready_.size(); turns > 0; --turns) {
             Waiter* const next = ready_.front();
             ready_.pop_front();
@@ -97,14 +97,14 @@ void Hub::loop()
     }
 }
 
-// Until it waits, or ends.
+// Runs it until it waits or ends.
 void Hub::run(Waiter& who)
 {
     who.queued = false;
     running_ = &who;
     if (!who.raised.empty() && who.greenlet && who.where == &*who.greenlet &&
         !who.greenlet->begun()) {
-        try {  // it never will
+        try {  // it is killed before it begins
             who.greenlet->throw_into(std::exchange(who.raised.front().second, nullptr));
         } catch (...) {
             who.error = std::current_exception();
@@ -201,7 +201,7 @@ void Hub::pause()
 {
     Waiter& who = *running_;
     if (!who.raised.empty()) {
-        forget_wake(who);  // it was for this wait, and must not end the next one
+        forget_wake(who);  // the wake was for this wait and must not end the next one
         throw_raised(who);
     }
     who.where = &Greenlet::current();
@@ -217,7 +217,7 @@ void Hub::wake(Waiter& who)
     }
 }
 
-// Its place stays empty, because the loop has counted those in the queue.
+// Leaves an empty place, because the loop has counted the places in the queue.
 void Hub::forget_wake(Waiter& who) noexcept
 {
     if (std::exchange(who.queued, false)) {
@@ -300,7 +300,7 @@ Timeout::~Timeout()
     if (timer_) {
         hub_.cancel(*timer_);
     }
-    // It may have been raised without having been thrown yet: another one came first.
+    // It may have been raised but not thrown yet, because another exception came first.
     std::erase_if(owner_.raised, [this](const auto& one) { return one.first == this; });
 }
 

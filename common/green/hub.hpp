@@ -3,14 +3,14 @@
 //     std::vector<green::Thread> threads{green::spawn(fetch, "this"), green::spawn(fetch, "that")};
 //     green::joinall(threads);
 //
-// A hub belongs to a kernel thread and comes into being when it is first asked for; it is a
-// greenlet like any other. Who has to wait, main() too, leaves word where it waits and switches to
-// the hub, which runs whoever can go on, or sleeps in epoll. Others run only where one waits, so
-// what is done between two waits needs no lock.
+// A hub belongs to a kernel thread and is made on first use. It is a greenlet like any other. A
+// green thread that must wait, or main(), notes what it waits for and switches to the hub. The hub
+// runs the green threads that are ready, or sleeps in epoll. A green thread is interrupted only
+// where it waits, so what it does between two waits needs no lock.
 //
-// Everything in common/green may be called by the green threads of one kernel thread, and by its
-// main(), and by nobody else: a tool belongs to the kernel thread that it is first used on.
-// Whatever is said to wait throws what kill() or a Timeout raises there.
+// Only the green threads of one kernel thread, and its main(), may call the functions of
+// common/green on the same object: a tool belongs to the kernel thread that first uses it. A
+// function that waits throws what kill() or a Timeout raises there.
 #pragma once
 
 #include "common/wait/greenlet.hpp"
@@ -31,21 +31,21 @@
 
 namespace ground::green {
 
-// Thrown where main() waits when nobody is left who could ever wake it.
+// Thrown where main() waits, when no green thread is left that could ever wake it.
 struct LoopExit : std::logic_error {
     LoopExit() : std::logic_error("all green threads wait for each other, for ever") {}
 };
 
-// The tools' side of the hub: who waits, who is woken, who is interrupted.
+// The hub as the tools see it: it makes green threads wait, wakes them and interrupts them.
 class Hub {
   public:
     using Clock = std::chrono::steady_clock;
     using Timers = std::multimap<Clock::time_point, std::function<void()>>;
 
-    // One who can wait.
+    // A green thread, or main().
     struct Waiter {
-        Greenlet* where = nullptr;  // it goes on there
-        bool queued = false;        // stands in the ready queue
+        Greenlet* where = nullptr;  // it resumes there
+        bool queued = false;        // is in the ready queue
         // What is still to be thrown where it waits, and on whose behalf.
         std::deque<std::pair<const void*, std::exception_ptr>> raised;
 
@@ -53,38 +53,38 @@ class Hub {
         bool ended = false;
         std::exception_ptr error;
         std::list<Waiter*> joining;
-        std::list<std::shared_ptr<Waiter>>::iterator place;  // among those who are alive
+        std::list<std::shared_ptr<Waiter>>::iterator place;  // in alive_
     };
 
-    // That of the calling thread.
+    // The hub of the calling thread.
     [[nodiscard]] static Hub& current();
 
     Hub();
     Hub(const Hub&) = delete;
     Hub& operator=(const Hub&) = delete;
-    // Unwinds all who are still there.
+    // Unwinds all green threads that are still alive.
     ~Hub();
 
-    // Waits until the descriptor is ready. One may wait for reading and another one for writing; a
-    // third gets a std::logic_error.
+    // Waits until the descriptor is ready. One green thread may wait for reading and one for
+    // writing. Any other gets a std::logic_error.
     void wait_for(int fd, Events event);
 
-    // To be called before a descriptor that has been waited for is closed. Whoever still waits for
-    // it gets a std::system_error with EBADF.
+    // Call it before you close a descriptor that was waited for. A green thread that still waits
+    // for it gets a std::system_error with EBADF.
     void forget(int fd) noexcept;
 
     [[nodiscard]] Waiter& running() noexcept { return *running_; }
 
-    // Waits until somebody calls wake() for who calls this, or raises something in it.
+    // Waits until wake() is called for the caller, or something is raised in it.
     void pause();
 
-    // Lets it go on, when its turn comes. Never runs it at once.
+    // Makes it resume when its turn comes. Never runs it at once.
     void wake(Waiter& who);
 
-    // Lets it go on with an exception. It is thrown where who waits now, or next.
+    // Makes it resume with an exception, which is thrown where it waits now, or next.
     void raise(Waiter& who, const void* on_behalf_of, std::exception_ptr error);
 
-    // Calls f() at that time, in the hub: it must neither wait nor throw.
+    // Calls f() at that time, in the hub. It must neither wait nor throw.
     Timers::iterator call_at(Clock::time_point time, std::function<void()> f)
     {
         return timers_.emplace(time, std::move(f));
@@ -108,25 +108,25 @@ class Hub {
 
     Waiter main_;
     Waiter* running_ = &main_;
-    std::deque<Waiter*> ready_;  // nullptr: no longer needs its turn
+    std::deque<Waiter*> ready_;  // nullptr: its turn is cancelled
     Timers timers_;
     Selector<Socket> selector_;
-    std::size_t at_sockets_ = 0;  // so many wait there
+    std::size_t at_sockets_ = 0;  // how many wait for sockets
     std::list<std::shared_ptr<Waiter>> alive_;
     Greenlet greenlet_;  // the loop
 };
 
-// A green thread, to be waited for or ended. A handle: copies mean the same one, and it lives on
-// without any.
+// A handle by which to wait for a green thread, or to end it. Copies mean the same thread, which
+// continues without any.
 class Thread {
   public:
     explicit Thread(std::shared_ptr<Hub::Waiter> waiter) noexcept : waiter_(std::move(waiter)) {}
 
-    // Waits until it has ended, however.
+    // Waits until it has ended, in whatever way.
     void join() const;
 
-    // Throws why where it waits, or before it has begun, and waits for its end. Of who has ended
-    // nothing is left to kill. A thread that kills itself throws at once.
+    // Throws why where the thread waits, or before it has begun, and waits for its end. If it has
+    // ended, nothing happens. A thread that kills itself throws at once.
     void kill(std::exception_ptr why = std::make_exception_ptr(GreenletExit{})) const;
 
     [[nodiscard]] bool dead() const noexcept { return waiter_->ended; }
@@ -138,13 +138,13 @@ class Thread {
     std::shared_ptr<Hub::Waiter> waiter_;
 };
 
-// Runs body(arguments...), copied or moved into the thread, when its turn comes. What it throws
-// is reported in one line on stderr and ends this thread only. Throws std::system_error if there is
-// no room for another stack.
+// Runs body(arguments...), copied or moved into a new green thread, when its turn comes. What it
+// throws is reported in one line on stderr and ends this thread only. Throws std::system_error if
+// there is no room for another stack.
 template <typename Body, typename... Arguments>
 Thread spawn(Body body, Arguments... arguments)
 {
-    // std::function wants to copy what it holds: so it holds a pointer.
+    // A std::function must be able to copy what it holds, so it holds a pointer.
     auto call = [body = std::move(body), ... arguments = std::move(arguments)]() mutable {
         std::invoke(std::move(body), std::move(arguments)...);
     };
@@ -163,19 +163,19 @@ inline void joinall(std::span<const Thread> threads)
     }
 }
 
-// Waits for so long; of zero, until everybody else who can has run.
+// Waits for that long. With zero it waits until all ready threads have run.
 void sleep(std::chrono::nanoseconds time);
 
-// Raises TimedOut where its thread waits, if so much time goes by before the end of its scope.
+// Raises TimedOut where its thread waits, if that time goes by before the end of its scope.
 // Timeouts may be nested: each raises its own.
 //
 //     try {
 //         const green::Timeout timeout(2s);
 //         reply = recv(...);
-//     } catch (const green::TimedOut&) ...     or green::within(), which tells whose it is
+//     } catch (const green::TimedOut&) ...     or green::within(), which checks whose it is
 class Timeout;
 
-// Like GreenletExit not a std::exception: those who handle errors do not mean this.
+// Like GreenletExit no std::exception, because code that handles errors does not mean this.
 struct TimedOut {
     const Timeout* timeout;  // whose time it was
 };
@@ -193,7 +193,7 @@ class Timeout {
     std::optional<Hub::Timers::iterator> timer_;
 };
 
-// Calls f() and returns true, or false if it was still waiting after that time.
+// Calls f() and returns true, or ends it after that time and returns false.
 template <typename F>
 [[nodiscard]] bool within(std::chrono::nanoseconds time, F f)
 {

@@ -1,4 +1,4 @@
-// socket.hpp -- TCP sockets that green threads wait for, and nobody else notices.
+// socket.hpp -- TCP sockets for green threads: a call that waits lets the other green threads run.
 #pragma once
 
 #include "common/green/hub.hpp"
@@ -11,7 +11,7 @@
 
 namespace ground::green {
 
-// Who may call: see hub.hpp. At a time one thread may be in recv() and another one in send().
+// hub.hpp says which threads may call. One of them may be in recv() while another one is in send().
 // Errors are thrown as asio::system_error.
 class Socket {
   public:
@@ -25,7 +25,7 @@ class Socket {
         }
     }
 
-    // Waits for bytes: their number, 0 at end of file.
+    // Waits for bytes and returns their number, 0 at end of file.
     [[nodiscard]] std::size_t recv(std::span<char> buffer)
     {
         for (;;) {
@@ -36,7 +36,7 @@ class Socket {
         }
     }
 
-    // Sends all of it, waiting for room as often as it takes.
+    // Sends all of it, and waits for room as often as needed.
     void send(std::string_view text)
     {
         while (!text.empty()) {

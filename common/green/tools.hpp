@@ -1,10 +1,10 @@
 // tools.hpp -- what green threads wait for besides sockets and time: events, semaphores, locks,
 // queues and pools, with gevent's names.
 //
-// Who may call: see hub.hpp. Functions that wait say so; the others never do, and let no other
-// thread run. Threads that wait are served in the order of coming: what is released is handed to
-// the first of them, and a newcomer can't take it first. A tool must live longer than the threads
-// that wait for it.
+// hub.hpp says which threads may call. Functions that wait say so; the others never wait, and no
+// other thread runs meanwhile. Threads that wait are served in the order in which they came. What
+// is released goes to the first of them, and no other thread can take it before. A tool must
+// outlive the threads that wait for it.
 #pragma once
 
 #include "common/green/hub.hpp"
@@ -18,15 +18,14 @@
 
 namespace ground::green {
 
-// The threads that wait for something. A thread that is told need not look again: it has it.
+// The threads that wait for something. A thread that is told need not check again: it has it.
 class WaitingList {
   public:
     WaitingList() = default;
     WaitingList(const WaitingList&) = delete;
     WaitingList& operator=(const WaitingList&) = delete;
 
-    // Waits until this thread is told. Calls give_back() if it is told and killed before it has
-    // run.
+    // Waits until this thread is told. Calls give_back() if it is told but killed before it runs.
     template <typename GiveBack>
     void wait(GiveBack give_back)
     {
@@ -77,7 +76,7 @@ class WaitingList {
     std::list<Entry*> list_;
 };
 
-// Has happened, or not yet.
+// Something that has happened, or has not happened yet.
 class Event {
   public:
     [[nodiscard]] bool is_set() const noexcept { return set_; }
@@ -88,7 +87,7 @@ class Event {
     }
     void clear() noexcept { set_ = false; }
 
-    // Waits until it is set. A clear() that follows at once does not matter to a thread that waits.
+    // Waits until it is set. If a clear() follows at once, a waiting thread resumes in spite of it.
     void wait()
     {
         if (!set_) {
@@ -101,7 +100,7 @@ class Event {
     WaitingList waiting_;
 };
 
-// So many may have it at a time.
+// Up to a given number of threads may hold it at a time.
 class Semaphore {
   public:
     explicit Semaphore(std::size_t free = 1) : free_(free) {}
@@ -121,7 +120,7 @@ class Semaphore {
         --free_;
         return true;
     }
-    // While threads wait none is free: the first of them gets this one.
+    // If threads wait, the first of them gets what is released.
     void release()
     {
         if (!waiting_.tell_one()) {
@@ -135,8 +134,8 @@ class Semaphore {
     WaitingList waiting_;
 };
 
-// A semaphore for one, with the names that std::lock_guard wants. Needed only around what waits:
-// nothing else can be interrupted.
+// A semaphore for one thread, with the names that std::lock_guard needs. It is needed only around
+// code that waits, because nothing else can be interrupted.
 class Lock {
   public:
     void lock() { semaphore_.acquire(); }  // waits
@@ -147,7 +146,7 @@ class Lock {
     Semaphore semaphore_;
 };
 
-// First in, first out. A bounded one makes those who put wait for those who get: so it can't grow.
+// First in, first out. In a bounded queue put() waits for get(), so that the queue can't grow.
 template <typename T>
 class Queue {
   public:
@@ -167,7 +166,7 @@ class Queue {
         return take();
     }
 
-    // False, and nothing has changed, if there is no room.
+    // Returns false and changes nothing if there is no room.
     [[nodiscard]] bool try_put(T item)
     {
         if (!room_.try_acquire()) {
@@ -185,8 +184,8 @@ class Queue {
         return take();
     }
 
-    // What belongs to a thread that waited for it does not count, even before that thread runs:
-    // neither items nor room.
+    // Items and room that were handed to a waiting thread no longer count, even if that thread has
+    // not run yet.
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
     [[nodiscard]] bool full() const noexcept { return room_.free() == 0; }
     [[nodiscard]] std::size_t size() const noexcept { return filled_.free(); }
@@ -211,12 +210,12 @@ class Queue {
     Semaphore filled_{0};
 };
 
-// At most so many threads at a time. It waits for none of them at its end: join() before.
+// At most this many threads at a time. The destructor does not wait for them: call join() before.
 class Pool {
   public:
     explicit Pool(std::size_t most) : free_(most) {}
 
-    // Waits until there are fewer, then spawns.
+    // Waits until there are fewer threads, then spawns.
     template <typename Body, typename... Arguments>
     Thread spawn(Body body, Arguments... arguments)
     {
@@ -240,7 +239,7 @@ class Pool {
     [[nodiscard]] std::size_t size() const noexcept { return running_; }
 
   private:
-    // Is held by a thread, and given back with it, even if it has never begun.
+    // A thread holds this. It is released with the thread, even if that has never begun.
     class Place {
       public:
         explicit Place(Pool& pool) noexcept : pool_(&pool) { ++pool.running_; }

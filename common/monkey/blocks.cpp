@@ -1,10 +1,10 @@
 // blocks.cpp -- a thread control block, with all thread_locals, for each green thread.
 //
-// Compiled code finds a thread_local by %fs, which points to the block of the thread that runs:
-// below it are the thread_locals of the program and its libraries, above it is what libc keeps of a
-// thread. The functions that make one are in the dynamic loader, for libc alone (GLIBC_PRIVATE).
-// How it is laid out is private as well, but libc has a table of it for debuggers: this is where
-// the offsets come from, so that no version of libc is assumed.
+// Compiled code finds a thread_local by %fs, which points to the block of the thread that runs. The
+// thread_locals of the program and its libraries are below it; what libc keeps of a thread is
+// above. The functions that make a block are in the dynamic loader, only for libc (GLIBC_PRIVATE).
+// The layout is also private, but libc has a table of it for debuggers. The offsets come from
+// there, so that no version of libc is assumed.
 
 #include "common/monkey/blocks.hpp"
 
@@ -32,7 +32,7 @@ AllocateTls allocate_tls;
 DeallocateTls deallocate_tls;
 void (*initialise_ctype)();
 size_t static_size;   // of a whole block
-size_t size_of_rest;  // of what libc keeps above the thread_locals
+size_t size_of_rest;  // of the part above the thread_locals
 size_t tid_offset;
 size_t list_offset;
 bool fast;  // the processor sets %fs itself
@@ -43,9 +43,9 @@ struct {
     size_t size;
 } libc_locals;
 
-// Where among them it points to the cache of free memory that it has for each thread. A thread that
-// ends gives its cache back by a function that libc hides; here they would be lost. But no thread
-// is interrupted in malloc(), so one cache will do for all. 0: not found, or there is none.
+// Where among them libc points to a thread's cache of free memory. A thread that ends releases its
+// cache with a function that libc hides, so here the caches would be lost. But no green thread is
+// interrupted in malloc(), so one cache is enough for all. 0: not found, or there is none.
 size_t cache_below;
 
 // The beginning of a block, which compiled code knows: the ABI (and GCC's stack protector).
@@ -100,13 +100,13 @@ bool is_readable(const char* address) noexcept
     return green_system_call(SYS_access, address, 0L) != -EFAULT;
 }
 
-// Whether this is the cache: then freeing a small piece of memory changes it.
+// Whether this is the cache. If it is, freeing a small piece of memory changes it.
 bool is_cache(const char* candidate) noexcept
 {
     constexpr size_t part = 128;  // of it
     void* volatile piece = ::malloc(24);
     char before[part];
-    // It is the first piece of the heap that there ever was, and not this one, which changes, too.
+    // The cache is the first piece of the heap. It is not `piece`, which also changes.
     const bool plausible = candidate != nullptr &&
                            reinterpret_cast<uintptr_t>(candidate) % 16 == 0 &&
                            candidate + part <= static_cast<char*>(piece) &&
@@ -157,7 +157,7 @@ bool know_blocks() noexcept
     ::dl_iterate_phdr(find_libc, find("malloc_usable_size"));
     fast = (::getauxval(AT_HWCAP2) & 2U) != 0;  // bit 1 on x86: FSGSBASE, and the kernel allows it
 
-    // Look whether it is true of the block that this thread has.
+    // Check whether this is true of the current thread's block.
     void* const mine = block_in_use();
     if (head(mine)->self != mine || head(mine)->self_too != mine ||
         at<int>(mine, tid_offset) != green_system_call(SYS_gettid) || alignment > block_alignment ||
@@ -200,8 +200,8 @@ bool make_block(void* block, bool used) noexcept
     // A list of its own: fork() takes the thread out of the list that it is in.
     at<void*>(block, list_offset) = at<void*>(block, list_offset + sizeof(void*)) =
         &at<char>(block, list_offset);
-    // The kernel tells restartable sequences of the processor's number in the first thread's block
-    // only. Here it is "not told", so that sched_getcpu() asks.
+    // The kernel writes the processor's number (for restartable sequences) only into the first
+    // thread's block. Here it is marked as unknown, so that sched_getcpu() asks the kernel.
     if (const auto* offset =
             static_cast<const ptrdiff_t*>(::dlsym(RTLD_DEFAULT, "__rseq_offset"))) {
         at<int>(block, static_cast<size_t>(*offset) + 4) = -2;

@@ -1,5 +1,4 @@
-// c11.cpp -- C's own threads (threads.h) by POSIX's, as libc has them. libc's would not pass by the
-// hooks.
+// c11.cpp -- C's own threads (threads.h) on POSIX's, because libc's would bypass the hooks.
 
 #include "common/monkey/green.hpp"
 
@@ -44,7 +43,7 @@ pthread_cond_t* posix(cnd_t* condition) noexcept
 
 PATCH int thrd_create(thrd_t* thread, thrd_start_t start, void* argument)
 {
-    // An int comes back in the register that a pointer would come back in.
+    // An int is returned in the same register as a pointer.
     return as_c11(::pthread_create(
         thread, nullptr, reinterpret_cast<void* (*)(void*)>(reinterpret_cast<void*>(start)),
         argument));

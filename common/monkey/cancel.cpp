@@ -1,7 +1,7 @@
 // cancel.cpp -- pthread_cancel(): the thread ends at the next point at which it waits, or would.
 //
-// libc has its own way for that, which interrupts the kernel thread. So here is another one, and of
-// libc only what unwinds the stack. What libc itself does in between is not interrupted.
+// libc's own way interrupts the kernel thread, so this is another one. Only the unwinding of the
+// stack is libc's. libc's own functions are not interrupted.
 
 #include "common/monkey/green.hpp"
 

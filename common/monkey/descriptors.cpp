@@ -1,5 +1,5 @@
-// descriptors.cpp -- the hooks after which a number stands for another file, or its file waits no
-// more. The threads that wait for it have to know.
+// descriptors.cpp -- the hooks that close or replace a descriptor, or change whether it blocks.
+// When it is closed, the threads that wait for it are told so.
 
 #include "common/monkey/green.hpp"
 

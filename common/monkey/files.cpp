@@ -1,8 +1,8 @@
 // files.cpp -- waiting for descriptors, all with one epoll descriptor.
 //
-// A descriptor is added when a thread has to wait for it the first time, edge-triggered and for
-// everything, and never taken out: closing does that. A thread that waits has tried before and
-// tries again when woken, so an event that comes too late does no harm.
+// A descriptor is added when a thread first waits for it, edge-triggered and for all events. It is
+// never removed: closing it does that. A thread has tried before it waits, and tries again when it
+// is woken. So an event that comes too late does no harm.
 
 #include "common/monkey/green.hpp"
 
@@ -25,7 +25,7 @@ constexpr size_t rows = 1024;
 File* table[rows];
 
 int epoll_fd = -1;
-uint32_t epoll_number;  // a child of fork() has another one: what was watched is not any more
+uint32_t epoll_number;  // a child of fork() has a new one, which watches nothing yet
 
 Nanoseconds timeout_of(int fd, int option) noexcept
 {
@@ -38,8 +38,8 @@ Nanoseconds timeout_of(int fd, int option) noexcept
     return time.tv_sec * second + time.tv_usec * 1000;
 }
 
-// How long to ask the kernel. It is here because of the signals that come when we have looked for
-// them already, but do not wait yet: their handler makes it zero.
+// How long to wait in the kernel. It is a variable because a signal may come after we have looked
+// for signals and before we wait: then its handler makes this zero.
 volatile timespec patience;
 
 int wait_for(int fd, File& file, List& list, Nanoseconds deadline) noexcept
@@ -48,7 +48,7 @@ int wait_for(int fd, File& file, List& list, Nanoseconds deadline) noexcept
         return ENOTSUP;
     }
     const uint32_t use = file.use;
-    // Those with a time limit end at any signal: signal(7).
+    // Waits with a time limit end at any signal: signal(7).
     switch (wait_in(list, deadline,
                     deadline == never ? Interruptible::unless_restarted : Interruptible::always)) {
         case Woken::by_the_clock:
@@ -58,7 +58,7 @@ int wait_for(int fd, File& file, List& list, Nanoseconds deadline) noexcept
         case Woken::by_somebody:
             break;
     }
-    return file.use == use ? 0 : EBADF;  // kernel threads would go on waiting for the old file
+    return file.use == use ? 0 : EBADF;  // kernel threads would continue to wait for the old file
 }
 
 }  // namespace
@@ -161,8 +161,8 @@ bool have_epoll() noexcept
     return epoll_fd >= 0;
 }
 
-// In the child of a fork(). The threads that waited for descriptors are not in it, and the parent's
-// epoll would tell of the child's descriptors, too.
+// For the child of a fork(). It does not have the threads that waited for descriptors, and the
+// parent's epoll would also report events for the child.
 void drop_epoll() noexcept
 {
     if (epoll_fd >= 0) {

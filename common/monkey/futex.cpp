@@ -1,7 +1,7 @@
-// futex.cpp -- waiting for a word in memory, as the kernel's futexes have it: std::atomic::wait(),
-// std::counting_semaphore, and what waits for a static variable.
+// futex.cpp -- waiting for a word in memory, as with the kernel's futexes: std::atomic::wait(),
+// std::counting_semaphore, and waiting for the initialisation of a static variable.
 //
-// libstdc++ makes the system call by libc's syscall(), so this is the hook.
+// libstdc++ makes the system call with libc's syscall(), so that is the hook.
 
 #include "common/monkey/green.hpp"
 
@@ -69,7 +69,7 @@ long futex(int* address, int operation, int value, const timespec* time, long fi
                 return -EAGAIN;
             }
             Nanoseconds deadline = never;
-            if (time != nullptr) {  // of FUTEX_WAIT a duration, else a moment
+            if (time != nullptr) {  // for FUTEX_WAIT a duration, else a moment
                 const bool of_day = (operation & FUTEX_CLOCK_REALTIME) != 0;
                 deadline = what == FUTEX_WAIT
                                ? after(time->tv_sec * second + time->tv_nsec)
@@ -93,7 +93,7 @@ long futex(int* address, int operation, int value, const timespec* time, long fi
             if ((operation & FUTEX_PRIVATE_FLAG) != 0 || woken == value) {
                 return woken;
             }
-            // A thread of another process may wait as well.
+            // A thread of another process may also wait.
             const long others =
                 green_system_call(SYS_futex, address, operation, value - woken, time, fifth, sixth);
             return others < 0 ? others : others + woken;
@@ -111,7 +111,7 @@ PATCH long syscall(long number, ...) noexcept
     va_start(list, number);
     long words[6];
     for (long& word : words) {
-        word = va_arg(list, long);  // as libc does it: those that were not given do not matter
+        word = va_arg(list, long);  // as libc does: missing arguments do not matter
     }
     va_end(list);
     if (number == SYS_futex && threaded && !in_handler()) {

@@ -1,16 +1,16 @@
 // green.hpp -- what the preloaded library has in place of the kernel's threads.
 //
 // A green thread is a stack, a block for its thread_locals, and the registers that it had when it
-// last stopped running. All of them take turns on the one kernel thread that there is. They change
-// places in park() only: a thread that has to wait chooses the next one, or asks the kernel what
-// has happened meanwhile. There is no hub beside them.
+// last stopped running. All green threads take turns on the only kernel thread. They change places
+// only in park(): a thread that must wait chooses the next one, or asks the kernel what has
+// happened meanwhile. There is no hub.
 //
-// One kernel thread, so nothing here takes a lock. But a signal's handler may come at any moment:
-// a hook that is called by one must not touch the lists (see in_handler()).
+// With one kernel thread, nothing here takes a lock. But a signal handler may run at any moment. A
+// hook that is called by a handler must not touch the lists (see in_handler()).
 //
 // The library is loaded into programs in C, C++ and other languages, and is called before it has
-// been initialised. So it needs nothing of libstdc++, has no constructors, and makes system calls
-// of its own where libc's functions would come back through the hooks.
+// been initialised. So it needs nothing of libstdc++ and has no constructors. It makes system calls
+// itself where libc's functions would come back through the hooks.
 #pragma once
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-// The library shows the world its hooks, and nothing else.
+// The library exports only its hooks.
 #define PATCH extern "C" __attribute__((visibility("default")))
 
 // What --list prints: a line for each family of hooks.
@@ -27,14 +27,13 @@
     __attribute__((section("patched"), used)) const char* const patched_##family = \
         #family ": " functions
 
-// An exception that comes by (out of what pthread_once() has called, say) finds its way by
-// libstdc++. In a program in C there is none, and no exception either: so the library must not
-// insist on it.
+// An exception that passes through the library, for example from a function that pthread_once()
+// called, needs libstdc++. A program in C has neither, so the library must not require it.
 __asm__(
     ".weak __gxx_personality_v0\n.weak _Unwind_Resume\n"
     ".weak __cxa_begin_catch\n.weak _ZSt9terminatev");  // clang asks for the last two
 
-// The system call with this number: what it returns, or minus the error's number.
+// Makes the system call with this number. Returns its result, or minus the error's number.
 extern "C" long green_system_call(long number, ...) noexcept;
 
 namespace green {
@@ -45,17 +44,17 @@ constexpr Nanoseconds second = 1'000'000'000;
 
 // ---- Threads ------------------------------------------------------------------------------------
 
-// Why a thread goes on.
+// Why a thread resumes.
 enum class Woken : uint8_t { by_somebody, by_the_clock, by_a_signal };
 
-// What ends a wait early: pthread_cancel() only, or signals as well, by their handlers' flags, as
-// signal(7) has it for each function.
+// What ends a wait early: only pthread_cancel(), or also signals, depending on the flags of their
+// handlers. signal(7) says which functions are which.
 enum class Interruptible : uint8_t { no, if_cancelled, unless_restarted, always };
 
-// Which signal a thread has had to handle since its hook was called: with SA_RESTART or without.
+// Whether a thread has handled a signal since its hook was called, with SA_RESTART or without.
 enum class Struck : uint8_t { no, restarting, ending };
 
-using Signals = uint64_t;  // a set of them, as the kernel has it
+using Signals = uint64_t;  // a set of signals, as the kernel has it
 
 struct Thread {
     void* stack_pointer;  // while it does not run
@@ -76,7 +75,7 @@ struct Thread {
     bool detached;
     bool ended;
     bool cancelled;           // pthread_cancel() was called
-    bool uncancellable;       // but it does not want to know, or ends already
+    bool uncancellable;       // but it has disabled that, or ends already
     bool cancelled_anywhere;  // it has asked for asynchronous cancellation
     Thread* joiner;
     Thread* next_alive;  // in the list of those that have not ended
@@ -87,45 +86,45 @@ struct Thread {
     uint32_t id;
 };
 
-// The one that runs. (Not a thread_local: those are exactly what changes.)
+// The thread that runs. (No thread_local, because those change with the thread.)
 extern Thread* current;
 
-// The one that the program began with.
+// The thread that the program began with.
 extern Thread main_thread;
 
-// Whether there is, or ever was, another one. As long as there is not, blocking does no harm.
+// Whether there is, or ever was, another thread. Until then blocking does no harm.
 extern bool threaded;
 
-// To be called first by every hook that may be the first.
+// Every hook that may be the first to run calls this first.
 void begin() noexcept;
 extern bool begun;
 
-// Those that have begun and not ended, and how many they are.
+// The threads that have begun and not ended, and their number.
 extern Thread* first_alive;
 extern size_t living;
 
-// Stops running until another thread calls wake(), the clock says so, or a signal has been handled.
+// Stops running until another thread calls wake(), the deadline is over, or a signal was handled.
 Woken park(Nanoseconds deadline = never, Interruptible = Interruptible::no) noexcept;
 
-// It will go on when its turn comes. Nothing if it does not wait.
+// Makes the thread resume when its turn comes. Does nothing if it does not wait.
 void wake(Thread* thread, Woken how = Woken::by_somebody) noexcept;
 
-// Lets the others run.
+// Lets the other threads run.
 void yield() noexcept;
 
-// For a thread that has just got what it wanted without waiting: after a number of times it lets
-// the others run. Else a client that sends without a pause would have its thread run without a
-// pause.
+// For a thread that has just got what it wanted without waiting. After a number of calls it lets
+// the other threads run. Otherwise the thread of a client that sends without a pause would never
+// stop.
 void take_turns() noexcept;
 
-// Starts a thread; null and errno if there is no memory.
+// Starts a thread. Returns null and sets errno if there is no memory.
 Thread* start_thread(void* (*start)(void*), void* argument, size_t stack_size,
                      bool detached) noexcept;
 
-// Its memory may be used for another one, or given back.
+// The thread's memory may be reused or returned to the kernel.
 void forget(Thread* thread) noexcept;
 
-// What pthread_getattr_np() tells of it.
+// What pthread_getattr_np() says about a thread.
 struct StackOf {
     void* lowest;
     size_t size;
@@ -136,16 +135,16 @@ StackOf stack_of(const Thread* thread) noexcept;
 Thread* thread_of(unsigned long pthread) noexcept;
 
 Nanoseconds now() noexcept;
-// The moment on our clock that is this one of a clock of theirs.
+// Converts a moment of that clock to one of our clock.
 Nanoseconds moment(int clock, const timespec* time) noexcept;
-// The moment so long from now.
+// The moment that long from now.
 Nanoseconds after(Nanoseconds duration) noexcept;
 
-// For what no thread here can be woken for, because another process brings it about: try it, rest,
-// and try again. The pauses grow, so that a long wait costs little.
+// For waits that no event ends, because another process does: try, rest, and try again. The pauses
+// grow, so that a long wait costs little.
 class Patience {
   public:
-    // by_the_clock: the deadline is over, and not only this pause.
+    // by_the_clock: the deadline is over, not only this pause.
     Woken rest(Nanoseconds deadline = never, Interruptible = Interruptible::no) noexcept;
 
   private:
@@ -154,9 +153,9 @@ class Patience {
 
 // ---- Waiting for each other ---------------------------------------------------------------------
 
-// A place in a list, on the stack of the thread that waits. The list is 16 bytes, and empty if they
-// are zero: it fits into the objects that a program gives to libc, whatever it initialised them
-// with.
+// A place in a list, on the stack of the thread that waits. A list is 16 bytes, and empty if they
+// are zero. So it fits into the objects that a program passes to libc, however they were
+// initialised.
 struct Waiter;
 struct List {
     Waiter* first;
@@ -169,7 +168,7 @@ struct Waiter {
     Waiter* previous = nullptr;
     const void* address = nullptr;  // for wait_at()
     uint32_t use = 0;               // of the descriptor that it waits for
-    bool shared = false;            // it wants to read what others may read, too
+    bool shared = false;            // it wants to read, beside other readers
 
     Waiter() = default;
     Waiter(const Waiter&) = delete;
@@ -178,37 +177,37 @@ struct Waiter {
     void leave() noexcept;
 };
 
-// Takes the first one out and wakes it; null if there is none.
+// Takes the first waiter out and wakes its thread. Returns null if there is none.
 Waiter* wake_first(List& list) noexcept;
 void wake_all(List& list) noexcept;
 
-// Waits in the list. by_somebody: it has been taken out by wake_first() or wake_all().
+// Waits in the list. by_somebody: wake_first() or wake_all() has taken it out.
 Woken wait_in(List& list, Nanoseconds deadline = never, Interruptible = Interruptible::no) noexcept;
 
 // ---- Waiting for descriptors --------------------------------------------------------------------
 
-// What is known of an open descriptor. Never more than can be found out anew.
+// What is known of an open descriptor. All of it can be found out again.
 struct File {
     List readers;
     List writers;
     uint32_t watched;  // by which epoll descriptor; see files.cpp
-    uint32_t use;      // grows when it is closed: the number is soon that of another file
+    uint32_t use;      // grows when it is closed, because the number is reused
     enum class Kind : uint8_t { unknown, socket, pollable, plain } kind;
     bool knows_flags;
     bool nonblocking;  // the program wants EAGAIN
-    bool listens;      // nonblocking by our doing
+    bool listens;      // we have made it nonblocking
     Nanoseconds receive_timeout;
     Nanoseconds send_timeout;
 };
 
-// Null for a descriptor that is too large for us: it is passed through.
+// Null for a descriptor that is too large for us. Calls with it are passed through.
 File* file(int fd) noexcept;
-// It has been closed, or is about to be.
+// The descriptor has been closed, or is about to be.
 void forget_file(int fd) noexcept;
 void forget_files(unsigned first, unsigned last) noexcept;
 File::Kind kind_of(int fd) noexcept;
 void learn(int fd, File& file) noexcept;
-// From now on our epoll tells of it. False: epoll does not take it.
+// From now on our epoll reports its events. False: epoll does not accept it.
 bool watch(int fd, File& file) noexcept;
 
 // Waits for the descriptor. Returns 0, or EAGAIN when the time is over, or EINTR, or EBADF if it
@@ -216,30 +215,31 @@ bool watch(int fd, File& file) noexcept;
 int wait_readable(int fd, File& file, Nanoseconds deadline) noexcept;
 int wait_writable(int fd, File& file, Nanoseconds deadline) noexcept;
 
-// Asks the kernel what has happened, for so long at most, and wakes the threads that it concerns.
+// Asks the kernel what has happened, waits until the deadline at most, and wakes those threads.
 void ask_kernel(Nanoseconds deadline) noexcept;
-// For a handler: if the kernel is about to be asked, it shall answer at once.
+// For a handler: if the kernel is about to be asked, it must answer at once.
 void hurry() noexcept;
 bool have_epoll() noexcept;
 void drop_epoll() noexcept;
 
 // ---- Signals ------------------------------------------------------------------------------------
 
-// Whether a handler of the program runs: hooks that it calls are passed through.
+// Whether a signal handler of the program runs. Hooks that it calls are passed through.
 bool in_handler() noexcept;
 inline bool passes_through() noexcept { return !threaded || in_handler(); }
 
-// After a handler has run: wakes whose wait ends by it, and does what sem_post() was asked for.
+// After a handler has run: wakes the threads whose wait it ends, and completes its sem_post()
+// calls.
 void after_signals() noexcept;
 extern volatile bool signals_came;
 
-// To be called by every hook that signals may interrupt: those that came before do not count.
+// Every hook that signals may interrupt calls this: earlier signals do not count.
 inline void begin_to_wait() noexcept { current->struck = Struck::no; }
 
-// Whether something has happened to the thread that ends such a wait.
+// Whether something that ends such a wait has happened to the thread.
 bool must_not_wait(const Thread* thread, Interruptible interruptible) noexcept;
 
-// Each thread has a signal mask. The kernel knows one, for it knows one thread: what all of them
+// Each thread has a signal mask. The kernel knows only one thread. Its mask is what all threads
 // block.
 void begin_masks() noexcept;
 void set_mask(Signals blocked) noexcept;  // of the current thread
@@ -249,11 +249,11 @@ void masks_in_child() noexcept;
 
 // ---- Cancellation -------------------------------------------------------------------------------
 
-// Ends the thread if it has been cancelled. It unwinds, so no function that is noexcept, or has
-// something to destroy, may call it.
+// Ends the thread if it has been cancelled. This unwinds the stack. So it must not be called by a
+// function that is noexcept or has something to destroy.
 void end_if_cancelled();
 
-// For the head of a hook that is a cancellation point.
+// A hook that is a cancellation point begins with this.
 inline void cancellation_point()
 {
     if (__builtin_expect(static_cast<long>(current->cancelled), 0L) != 0) {
@@ -261,7 +261,7 @@ inline void cancellation_point()
     }
 }
 
-// For what a handler may do to a semaphore.
+// For sem_post() in a handler.
 bool post_later(void* semaphore) noexcept;
 void post_now(void* semaphore) noexcept;
 
@@ -275,7 +275,7 @@ int wake_at(const void* address, int at_most) noexcept;
 
 void run_key_destructors() noexcept;
 
-// libc's own function of that name.
+// libc's function of that name.
 void* real(const char* name, const char* version = nullptr) noexcept;
 
 // For a hook that returns like a system call: sets errno.
@@ -299,7 +299,7 @@ inline long end_of_wait(long result)
 
 inline bool is_error(long result) noexcept { return result < 0 && result > -4096; }
 
-// libc's own of a hook, found once.
+// libc's function behind a hook, found once.
 #define LIBC_VERSION(name, version)                                                      \
     ([]() noexcept {                                                                     \
         static decltype(&::name) function;                                               \

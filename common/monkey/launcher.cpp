@@ -1,21 +1,21 @@
 // launcher.cpp -- 06c_monkey_patch, the program: it runs another one with its threads made green.
 //
-// A dynamically linked program does not contain recv(). It contains the name, and when it is
-// started the dynamic loader looks through the libraries, in order, for one that has a function of
-// that name. A library that LD_PRELOAD names stands before all others, libc included. So this
-// launcher does little: it names one and becomes the program.
+// A dynamically linked program does not contain recv(), only its name. When the program starts, the
+// dynamic loader looks through the libraries, in order, for a function of that name. A library that
+// LD_PRELOAD names comes before all others, even libc. So this launcher does little: it names a
+// library and becomes the program.
 //
-// There are two. With --five it is that of the stage, stages/06c_monkey_patch.cpp: five functions,
-// which carry 02_threads. Otherwise it is the one in this folder, which carries many more programs.
-// This is the order in which to read it:
+// There are two libraries. With --five it is that of the stage, stages/06c_monkey_patch.cpp: five
+// functions, which are enough for 02_threads. Otherwise it is the one in this folder, which is
+// enough for many more programs. Read this folder in this order:
 //
-//   trying.hpp     recv() and its like: try, and wait for the descriptor
+//   trying.hpp     recv() and the like: try, and wait for the descriptor
 //   files.cpp      to wait for a descriptor: a list of waiting threads, and epoll
 //   scheduler.cpp  to wait at all: park() lets the next one run, wake() makes it ready again
 //   timers.cpp     to wait for the clock
 //   switch.cpp     to let the next one run: six registers and the stack pointer
 //   blocks.cpp     what else belongs to a thread: its thread_locals
-//   life.cpp       how a thread begins and ends, and what becomes of its stack
+//   life.cpp       how a thread begins and ends, and what happens to its stack
 //
 //   sockets.cpp, reading.cpp, descriptors.cpp, sleeping.cpp, threads.cpp, c11.cpp, locks.cpp,
 //   futex.cpp, processes.cpp: the functions that are replaced, by what they wait for
@@ -119,7 +119,7 @@ void list(const std::string& library)
     print(text);
 }
 
-// As execvp() would find it.
+// Finds the program as execvp() would.
 std::string find_program(const std::string& program)
 {
     if (program.find('/') != std::string::npos) {
@@ -139,7 +139,7 @@ std::string find_program(const std::string& program)
 }
 
 // A program without an interpreter (the dynamic loader) can't load libraries. It would run
-// unpatched, without a word. A script can, if the program that runs it can.
+// unpatched, without a message. A script is patched if the program that runs it can be.
 bool is_static(const std::string& program)
 {
     std::ifstream file(program, std::ios::binary);
@@ -158,9 +158,8 @@ bool is_static(const std::string& program)
     return true;
 }
 
-// LD_PRELOAD separates libraries by colons and spaces, and has no way to write one that is in a
-// path. Then the library is opened here, and goes by the number of its descriptor. (The library
-// itself closes it.)
+// LD_PRELOAD separates libraries by colons and spaces, so a path can't contain those. If it does,
+// the library is opened here and named by its descriptor. (The library itself closes that.)
 std::string without_separators(const std::string& library)
 {
     if (library.find_first_of(": ") == std::string::npos) {
@@ -173,7 +172,7 @@ std::string without_separators(const std::string& library)
     return fmt::format("/proc/self/fd/{}", fd);
 }
 
-// Before what is there already: it has to be the first that is asked.
+// Puts the library before those that are there already: it must be searched first.
 void preload(const std::string& library)
 {
     const char* const others = std::getenv("LD_PRELOAD");

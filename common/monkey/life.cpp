@@ -1,4 +1,4 @@
-// life.cpp -- how a green thread begins and ends, and what becomes of its memory.
+// life.cpp -- how a green thread begins and ends, and what happens to its memory.
 
 #include "common/monkey/blocks.hpp"
 #include "common/monkey/green.hpp"
@@ -26,8 +26,8 @@ namespace {
 
 constexpr size_t page = 4096;
 
-// The memory of threads that have ended: the next ones begin sooner with it. Beyond so many it is
-// given back.
+// The memory of this many ended threads is kept, because new threads begin faster with it. Memory
+// beyond that is returned to the kernel.
 constexpr size_t most_spare = 32;
 Thread* spare;
 size_t spares;
@@ -50,7 +50,7 @@ Thread* take_spare(size_t stack_size) noexcept
     return nullptr;
 }
 
-// Zeroed, but for the size; null if there is no more.
+// Zeroed, except the size. Null if there is no memory.
 Thread* map_thread(size_t stack_size) noexcept
 {
     const long memory =
@@ -106,7 +106,7 @@ void leave_living(Thread* thread) noexcept
 Thread* start_thread(void* (*start)(void*), void* argument, size_t stack_size,
                      bool detached) noexcept
 {
-    if (!have_epoll()) {  // later, in a wait, there is no way to say so
+    if (!have_epoll()) {  // later, in a wait, this error could not be reported
         errno = EAGAIN;
         return nullptr;
     }
@@ -134,7 +134,7 @@ Thread* start_thread(void* (*start)(void*), void* argument, size_t stack_size,
     thread->detached = detached;
     thread->id = ++last_id;
 
-    // As green_switch() leaves a stack: control words, six registers, and where to return to.
+    // As green_switch() leaves a stack: control words, six registers, and the return address.
     auto* top = reinterpret_cast<uint64_t*>(reinterpret_cast<char*>(thread) - block_size());
     top = reinterpret_cast<uint64_t*>(reinterpret_cast<uintptr_t>(top) & -uintptr_t{64});
     top -= 2;  // a call finds the stack aligned to 16 bytes
@@ -149,7 +149,7 @@ Thread* start_thread(void* (*start)(void*), void* argument, size_t stack_size,
     if (!threaded) {
         threaded = true;
         __libc_single_threaded = 0;  // else libstdc++ counts without atomics and never waits
-        // One kernel thread needs one heap; each green one would be given another.
+        // One kernel thread needs one heap. Otherwise each green thread would get another.
         ::mallopt(M_ARENA_MAX, 1);
     }
     join_living(thread);
@@ -164,7 +164,7 @@ void forget(Thread* thread) noexcept
     }
     thread->next = spare;
     spare = thread;
-    // This one may be the one that runs, on that very stack. So it is another one that goes.
+    // This thread may be running, on that very stack. So the memory of another one is released.
     if (++spares > most_spare) {
         Thread* const old = thread->next;
         thread->next = old->next;
@@ -190,12 +190,12 @@ extern "C" __attribute__((visibility("hidden"))) void green_main()
     Thread* const me = current;
     begin_block();
     __pthread_unwind_buf_t end;
-    // As pthread_cleanup_push() does it in C: this is where pthread_exit() unwinds to.
+    // As pthread_cleanup_push() does in C: pthread_exit() unwinds to here.
     if (__sigsetjmp_cancel(end.__cancel_jmp_buf, 0) == 0) {
         __pthread_register_cancel(&end);
         me->result = me->start(me->argument);
     }
-    // pthread_exit() comes by here as well, with its stack unwound.
+    // pthread_exit() also comes here, with its stack unwound.
     me->uncancellable = true;
     if (__call_tls_dtors != nullptr) {
         __call_tls_dtors();

@@ -1,9 +1,9 @@
-// locks.cpp -- the hooks of what threads wait for each other with.
+// locks.cpp -- the hooks for mutexes, condition variables, semaphores and other locks.
 //
-// The lists of waiting threads stand inside the program's own objects, where libc has what its
-// algorithms need and these do not. An object that is shared with other processes, or is robust or
-// has to do with priorities, is libc's as before. A process cannot be woken by another one's unlock
-// without waiting for it, so such an object is tried again and again.
+// The lists of waiting threads are inside the program's own objects, in fields that libc's
+// algorithms need and ours do not. If an object is shared with other processes, or robust, or has a
+// priority protocol, libc handles it as before. Another process's unlock does not wake a green
+// thread, so such an object is tried again and again.
 
 #include "common/monkey/green.hpp"
 
@@ -29,14 +29,14 @@ using namespace green;
 
 namespace {
 
-// The moment, or one that is over if it is none at all.
+// Whether this is a valid time.
 bool valid(const timespec* time) noexcept { return time->tv_nsec >= 0 && time->tv_nsec < second; }
 
 // ---- Mutexes ------------------------------------------------------------------------------------
 
 struct Mutex {  // over a pthread_mutex_t
     int locked;
-    unsigned count;  // how many times more, by the same thread
+    unsigned count;  // how often the same thread has locked it again
     uint32_t owner;
     unsigned users;
     int kind;
@@ -48,7 +48,7 @@ static_assert(offsetof(Mutex, kind) == offsetof(pthread_mutex_t, __data.__kind))
 
 Mutex& mutex_of(pthread_mutex_t* mutex) noexcept { return *reinterpret_cast<Mutex*>(mutex); }
 
-// Robust, with a protocol about priorities, or shared with other processes.
+// Robust, with a priority protocol, or shared with other processes.
 bool is_libcs(const Mutex& mutex) noexcept { return (mutex.kind & 0xF0) != 0; }
 
 int lock(Mutex& mutex, Nanoseconds deadline) noexcept
@@ -66,7 +66,7 @@ int lock(Mutex& mutex, Nanoseconds deadline) noexcept
             case PTHREAD_MUTEX_ERRORCHECK:
                 return EDEADLK;
             default:
-                break;  // waits for itself, as it would
+                break;  // it waits for itself, as with libc
         }
     }
     // The thread that unlocks the mutex hands it over.
@@ -111,7 +111,7 @@ Condition& condition_of(pthread_cond_t* condition) noexcept
     return *reinterpret_cast<Condition*>(condition);
 }
 
-// As pthread_cond_init() has set them: 1 shared, 2 by CLOCK_MONOTONIC.
+// As pthread_cond_init() has set them: 1 is shared, 2 is CLOCK_MONOTONIC.
 unsigned flags_of(const pthread_cond_t* condition) noexcept { return condition->__data.__wrefs; }
 
 bool is_libcs(const pthread_cond_t* condition) noexcept { return (flags_of(condition) & 1U) != 0; }
@@ -132,9 +132,9 @@ int wait(pthread_cond_t* condition, pthread_mutex_t* mutex, Nanoseconds deadline
     }
     Woken how = Woken::by_somebody;
     if (is_libcs(condition)) {
-        // Another process' signal does not reach a thread that does not wait in the kernel. So the
-        // wait ends after a while as if there had been one. POSIX allows that: a program looks
-        // whether its condition is true, and waits again if not.
+        // Another process's signal does not reach a thread that does not wait in the kernel. So the
+        // wait ends after a while as if the signal had come. POSIX allows that: a program checks
+        // its condition, and waits again if it is false.
         constexpr Nanoseconds while_it_may_come = 2'000'000;
         const Nanoseconds end = after(while_it_may_come);
         how = park(end < deadline ? end : deadline, Interruptible::if_cancelled);
@@ -227,7 +227,7 @@ bool is_free(const ReadWrite& lock, bool to_read) noexcept
 
 void take(ReadWrite& lock, bool to_read) noexcept { ++(to_read ? lock.readers : lock.writer); }
 
-// Hands it to the first waiting thread, and to all that can read beside it.
+// Hands the lock to the first waiting thread, and to all that can read beside it.
 void hand_over(ReadWrite& lock) noexcept
 {
     while (Waiter* const first = lock.waiting.first) {
@@ -273,7 +273,7 @@ int note_owner(ReadWrite& lock, int error) noexcept
 
 }  // namespace
 
-// ---- Those of libc ------------------------------------------------------------------------------
+// ---- Locks that libc handles --------------------------------------------------------------------
 
 namespace {
 
@@ -382,7 +382,7 @@ PATCH int pthread_cond_broadcast(pthread_cond_t* condition) noexcept
     return 0;
 }
 
-// libc leaves alone the half of it that we use.
+// libc does not touch the half of it that we use.
 PATCH int sem_init(sem_t* semaphore, int shared, unsigned value) noexcept
 {
     const int result = LIBC(sem_init)(semaphore, shared, value);
@@ -406,7 +406,7 @@ PATCH int sem_trywait(sem_t* semaphore) noexcept
 
 namespace {
 
-// One that processes share.
+// A semaphore that processes share.
 long wait_for_shared(sem_t* semaphore, Nanoseconds deadline) noexcept
 {
     for (Patience patience;;) {

@@ -1,8 +1,8 @@
 // masks.cpp -- a signal mask for each thread.
 //
-// The kernel keeps a single one, for the one thread that it knows. It has to block what all threads
-// block, and nothing else: a signal that is sent to the process is handled as soon as there is a
-// thread that does not block it.
+// The kernel keeps a single mask, for the one thread that it knows. That mask must block the
+// signals that all threads block, and no others. A signal to the process is handled as soon as one
+// thread does not block it.
 
 #include "common/monkey/green.hpp"
 
@@ -18,7 +18,7 @@ namespace green {
 namespace {
 
 constexpr int signals = 64;
-// libc's own two, and those that can't be blocked.
+// The two signals that libc uses, and those that can't be blocked.
 constexpr Signals never_blocked =
     Signals{1} << 31 | Signals{1} << 32 | Signals{1} << (SIGKILL - 1) | Signals{1} << (SIGSTOP - 1);
 
@@ -39,7 +39,7 @@ void for_each(Signals set, Do act) noexcept
     }
 }
 
-// After some of the numbers of blockers, or that of threads, have changed.
+// Call it after the number of threads, or of blockers of a signal, has changed.
 void adapt() noexcept
 {
     Signals mask = 0;
@@ -77,8 +77,8 @@ void set_mask(Signals blocked) noexcept
     });
 }
 
-// It inherits the mask of the thread that starts it. So it blocks what all others block, and the
-// kernel's mask stays as it is.
+// A new thread inherits the mask of the thread that starts it. So it blocks what all others block,
+// and the kernel's mask stays as it is.
 void mask_begins(Thread* thread) noexcept
 {
     thread->blocked = current->blocked;
@@ -110,7 +110,7 @@ Signals as_signals(const sigset_t* set) noexcept
     return signals_of_it;
 }
 
-// Of those that are pending already: this thread's, or the process'. 0 if there is none.
+// Takes a signal that is already pending for this thread or the process. 0 if there is none.
 int take_pending(Signals wanted, siginfo_t* info) noexcept
 {
     if (const Signals own = current->pending & wanted; own != 0) {

@@ -12,7 +12,7 @@ using namespace green;
 
 namespace {
 
-// Tries until the result is another one than 0.
+// Tries until the result is not 0.
 template <typename Try>
 long ask_until(Try attempt) noexcept
 {

@@ -1,4 +1,4 @@
-// reading.cpp -- the hooks that read and write, whatever the descriptor stands for.
+// reading.cpp -- the hooks that read and write, for any kind of descriptor.
 
 #include "common/monkey/green.hpp"
 #include "common/monkey/trying.hpp"
@@ -51,8 +51,8 @@ long write_when_ready(int fd, const char* data, size_t size) noexcept
     return static_cast<long>(already);
 }
 
-// To a socket, and by read and send: the kernel's sendfile() has no flag to try with. False if it
-// can't be done that way, because the file is none that has positions.
+// Sends a file to a socket with read and send, because the kernel's sendfile() has no flag to try
+// with. False if that can't be done, because the file has no positions.
 bool send_file(int to, int from, off_t* offset, size_t size, long& result) noexcept
 {
     constexpr size_t piece = 16384;

@@ -1,4 +1,4 @@
-// scheduler.cpp -- green threads, and whose turn it is.
+// scheduler.cpp -- green threads, and which one runs next.
 
 #include "common/monkey/blocks.hpp"
 #include "common/monkey/green.hpp"
@@ -23,8 +23,8 @@ bool begun = false;
 
 namespace {
 
-constexpr unsigned turns = 16;  // things done without waiting, until the others run
-// So many switches, and the kernel is asked although there are threads that are ready.
+constexpr unsigned turns = 16;  // calls without waiting, until the others run
+// After this many switches the kernel is asked, even if threads are ready.
 constexpr unsigned before_ask = 64;
 
 Thread* first_ready;
@@ -73,7 +73,7 @@ void switch_to(Thread* next) noexcept
     __builtin_unreachable();
 }
 
-// The programs that this one starts are no business of ours.
+// The programs that this one starts are not patched.
 void leave_environment() noexcept
 {
     constexpr char name[] = "LD_PRELOAD=";
@@ -81,7 +81,7 @@ void leave_environment() noexcept
         if (strncmp(*variable, name, sizeof name - 1) != 0) {
             continue;
         }
-        // The launcher has put the library before whatever was there.
+        // The launcher has put the library before what was there.
         char* const value = *variable + sizeof name - 1;
         constexpr char by_number[] = "/proc/self/fd/";
         if (strncmp(value, by_number, sizeof by_number - 1) == 0) {  // see the launcher
@@ -193,7 +193,7 @@ Woken park(Nanoseconds deadline, Interruptible interruptible) noexcept
     me->woken = Woken::by_the_clock;
     me->deadline = deadline;
     if (deadline != never && !add_timer(me)) {
-        make_ready(me);  // no memory for a timer: it is woken too early, as may happen to any
+        make_ready(me);  // no memory for a timer: it wakes too early, which is always allowed
         me->waits = false;
     }
     taken = 0;
@@ -270,7 +270,7 @@ Waiter* wake_first(List& list) noexcept
 {
     while (Waiter* const waiter = list.first) {
         waiter->leave();
-        if (waiter->thread->waits) {  // else the clock, say, was faster, and it has not run since
+        if (waiter->thread->waits) {  // else for example the clock woke it before
             wake(waiter->thread);
             return waiter;
         }
@@ -295,11 +295,11 @@ Woken wait_in(List& list, Nanoseconds deadline, Interruptible interruptible) noe
 
 }  // namespace green
 
-// The linker's: where the section begins and ends that PATCHED fills.
+// From the linker: where the section that PATCHED fills begins and ends.
 extern "C" __attribute__((visibility("hidden"))) const char* const __start_patched[];
 extern "C" __attribute__((visibility("hidden"))) const char* const __stop_patched[];
 
-// For --list: the line of a family, null after the last.
+// For --list: the line of a family, or null after the last one.
 PATCH const char* green_patched(size_t number) noexcept
 {
     return number < static_cast<size_t>(__stop_patched - __start_patched) ? __start_patched[number]

@@ -1,9 +1,10 @@
-// signals.cpp -- handlers run on whatever stack there is, and some end the wait of a thread.
+// signals.cpp -- handlers run on the stack of the thread that runs, and may end another thread's
+// wait.
 //
-// The kernel has one thread to interrupt, so it interrupts the green thread that runs. Here is
-// decided whose wait ends by it: that of the thread that pthread_kill() has named; else that of the
-// first thread, which the kernel prefers as well; else, if that one blocks the signal, that of a
-// thread which does not. masks.cpp sees to it that no signal comes that all of them block.
+// The kernel has one thread to interrupt, so it interrupts the green thread that runs. This file
+// decides which thread's wait ends. It is the thread that pthread_kill() has named. Otherwise it is
+// the first thread, which the kernel also prefers. If that one blocks the signal, it is a thread
+// that does not. masks.cpp makes sure that no signal comes that all threads block.
 
 #include "common/monkey/green.hpp"
 
@@ -21,7 +22,7 @@ namespace {
 struct sigaction actions[NSIG];
 Thread* volatile named;         // by pthread_kill()
 volatile bool others_struck;    // beside the first thread
-volatile Signals for_anybody;   // have been handled, and the first thread blocks them
+volatile Signals for_anybody;   // handled, but the first thread blocks them
 volatile Signals ending_waits;  // of these: those without SA_RESTART
 char* volatile handler_frame;
 
@@ -41,8 +42,8 @@ SigactionFunction real_sigaction() noexcept
     return function;
 }
 
-// Whose wait it ends, if there is one. What the thread does that this handler interrupts is not
-// known here, so no list is touched.
+// Notes which thread's wait the signal ends. The handler may have interrupted any code, so this
+// must not touch a list.
 void note(int number, Struck how) noexcept
 {
     Thread* target = named;
@@ -89,7 +90,7 @@ bool in_handler() noexcept
     if (__builtin_expect(frame == nullptr, 1)) {
         return false;
     }
-    // A handler may also have been left by siglongjmp(): then this is no longer above its frame.
+    // A handler may also be left by siglongjmp(). Then this is no longer above its stack frame.
     constexpr ptrdiff_t deep = 1 << 20;
     const ptrdiff_t depth = frame - static_cast<char*>(__builtin_frame_address(0));
     if (depth > 0 && depth < deep) {
@@ -205,7 +206,7 @@ PATCH sighandler_t signal(int number, sighandler_t handler) noexcept
     return sigaction(number, &action, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
-// The handler runs at once, on this thread's stack; the wait that it ends is the other's.
+// The handler runs at once, on this thread's stack. The wait that it ends is the other thread's.
 PATCH int pthread_kill(pthread_t pthread, int number) noexcept
 {
     begin();

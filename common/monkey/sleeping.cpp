@@ -19,7 +19,7 @@ using namespace green;
 
 namespace {
 
-// The places of a thread that waits for many descriptors: on the stack, or elsewhere if they are
+// The places of a thread that waits for many descriptors: on the stack, or elsewhere if there are
 // too many.
 class Places {
   public:
@@ -52,7 +52,7 @@ class Places {
         place.use = use;
         place.enter(list);
     }
-    // Marks the entries whose descriptors have been closed meanwhile: how many they are.
+    // Marks the entries whose descriptors have been closed meanwhile, and returns their number.
     [[nodiscard]] long closed(pollfd* entries) const noexcept
     {
         long number = 0;
@@ -100,7 +100,7 @@ long wait_for_some(pollfd* entries, nfds_t number, Nanoseconds deadline) noexcep
                 continue;
             }
             places.enter(known->readers, &entries[i],
-                         known->use);  // readers hear of errors and ends
+                         known->use);  // readers are told of errors and ends
             if ((entries[i].events & (POLLOUT | POLLWRNORM | POLLWRBAND)) != 0) {
                 places.enter(known->writers, &entries[i], known->use);
             }
@@ -286,7 +286,7 @@ PATCH int select(int number, fd_set* reading, fd_set* writing, fd_set* failing, 
     const Nanoseconds deadline = deadline_of(time == nullptr ? nullptr : &limit);
     cancellation_point();
     const long result = wait_for_sets(number, reading, writing, failing, deadline, nullptr);
-    if (time != nullptr && deadline != never) {  // Linux tells what is left of it
+    if (time != nullptr && deadline != never) {  // Linux returns what is left of it
         const Nanoseconds rest = deadline == 0 ? 0 : deadline - now();
         *time = {rest > 0 ? rest / second : 0, rest > 0 ? rest % second / 1000 : 0};
     }
@@ -314,7 +314,7 @@ PATCH int pselect(int number, fd_set* reading, fd_set* writing, fd_set* failing,
 
 namespace {
 
-// The program's own epoll descriptor is one that can be waited for like any other.
+// The program's own epoll descriptor can be waited for like any other descriptor.
 template <typename Ask>
 long wait_for_epoll(int fd, int milliseconds, const sigset_t* mask, Ask ask) noexcept
 {

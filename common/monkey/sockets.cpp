@@ -1,7 +1,7 @@
 // sockets.cpp -- the hooks that receive, send, accept and connect.
 //
-// Sockets are tried with MSG_DONTWAIT, because O_NONBLOCK belongs to all that share the socket, in
-// other processes, too. Only for accept() and connect() there is no such flag.
+// Sockets are tried with MSG_DONTWAIT, because O_NONBLOCK would hold for all processes that share
+// the socket. Only accept() and connect() have no such flag.
 
 #include "common/monkey/green.hpp"
 #include "common/monkey/trying.hpp"
@@ -80,7 +80,7 @@ long green::send_message(int fd, const msghdr* message, int flags) noexcept
     const long sent = try_and_wait(fd, &File::send_timeout, wait_writable, [&] {
         return green_system_call(SYS_sendmsg, fd, message, flags | MSG_DONTWAIT);
     });
-    // What is left of it goes piece by piece; only a stream leaves anything.
+    // Sends the rest piece by piece. Only a stream leaves a rest.
     long already = 0;
     for (size_t i = 0; sent > 0 && i < message->msg_iovlen; ++i) {
         const iovec& piece = message->msg_iov[i];
@@ -111,7 +111,7 @@ void set_nonblocking(int fd, bool on) noexcept
     green_system_call(SYS_fcntl, fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
 }
 
-// It listens, so only accept() minds that it does not block.
+// The socket listens, so only accept() notices that it does not block.
 long accept_from(int fd, void* from, void* size, int flags) noexcept
 {
     File* const known = file(fd);
@@ -176,7 +176,7 @@ long connect_to(int fd, const sockaddr* address, socklen_t size) noexcept
             socklen_t length = sizeof error;
             green_system_call(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &length);
         } else if (error == EAGAIN) {
-            error = EINPROGRESS;  // connect(2) about SO_SNDTIMEO
+            error = EINPROGRESS;  // as connect(2) says for SO_SNDTIMEO
         } else if (known.use != use) {
             return -EBADF;
         }

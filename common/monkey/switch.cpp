@@ -1,7 +1,7 @@
-// switch.cpp -- changing places. What a compiler cannot say: x86-64 only.
+// switch.cpp -- changing places, in assembly language for x86-64.
 //
-// The C++ ABI says which registers a called function must leave as they were; a switch is a call,
-// so these are all there is to keep. The thread_locals change with %fs, see blocks.cpp.
+// The C++ ABI says which registers a called function must preserve. A switch is a call, so it must
+// save only these. The thread_locals change with %fs, see blocks.cpp.
 
 #if !defined(__x86_64__)
 #error "06c_monkey_patch is for x86-64"

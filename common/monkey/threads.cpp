@@ -1,4 +1,4 @@
-// threads.cpp -- the hooks that begin and end threads, and what a thread has of its own.
+// threads.cpp -- the hooks that begin and end threads, and for what a thread owns.
 
 #include "common/monkey/green.hpp"
 
@@ -16,8 +16,8 @@ using namespace green;
 
 namespace {
 
-// As large as it would be with kernel threads: programs rely on it, CPython's limit of recursion,
-// say. It is reserved, not used: a thread touches a few pages of it.
+// As large as with kernel threads, because programs rely on that, for example CPython's recursion
+// limit. It is only reserved: a thread touches a few pages of it.
 size_t stack_size_of(const pthread_attr_t* attributes) noexcept
 {
     size_t size = 0;
@@ -67,7 +67,7 @@ pthread_key_t highest_key;
 
 void green::run_key_destructors() noexcept
 {
-    // A destructor may set values again: so several rounds, as many as libc makes.
+    // A destructor may set values again. So this makes several rounds, as many as libc.
     bool again = true;
     for (int round = 0; round < PTHREAD_DESTRUCTOR_ITERATIONS && again; ++round) {
         again = false;
@@ -177,7 +177,7 @@ PATCH int pthread_key_delete(pthread_key_t key) noexcept
     return error;
 }
 
-// libc would look into the block, and find nothing of what it puts there.
+// libc would look into the block, which has nothing of what libc puts there.
 PATCH int pthread_getattr_np(pthread_t pthread, pthread_attr_t* attributes) noexcept
 {
     begin();
@@ -203,7 +203,7 @@ namespace {
 
 enum Once { not_yet = 0, under_way = 1, done = 2 };  // 0 and 2 are libc's as well
 
-// If the function throws, it has not been called: the next one may try.
+// If the function throws, it counts as not called: the next thread may try.
 struct Attempt {
     pthread_once_t* control;
     pthread_once_t outcome = not_yet;

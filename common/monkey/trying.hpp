@@ -1,7 +1,7 @@
-// trying.hpp -- what all hooks do that read, write, accept or connect: try it without waiting, and
-// if it would have to wait, let others run until epoll says that another try is worth it.
+// trying.hpp -- what all hooks do that read, write, accept or connect. They try the call without
+// waiting. If it would have to wait, other threads run until epoll says that it may succeed.
 //
-// A program without a second thread, and a signal's handler, are passed through.
+// In a program with one thread, and in a signal handler, calls are passed through.
 #pragma once
 
 #include "common/monkey/green.hpp"
@@ -11,7 +11,7 @@
 
 namespace green {
 
-// What a function does that waits for as long as it takes.
+// Tries until it succeeds or fails, and waits before each new try.
 template <typename Try, typename Wait>
 long try_and_wait(int fd, Nanoseconds File::*timeout, Wait wait, Try attempt) noexcept
 {
@@ -45,7 +45,7 @@ long receive(int fd, Try attempt) noexcept
     return try_and_wait(fd, &File::receive_timeout, wait_readable, attempt);
 }
 
-// Pipes, terminals and the like: there is no flag to try with, so look first.
+// For pipes, terminals and the like: there is no flag to try with, so check first.
 inline bool is_ready(int fd, short events) noexcept
 {
     pollfd entry{fd, events, 0};
@@ -58,7 +58,7 @@ long send_from(int fd, const void* data, size_t size, int flags, const void* to,
                long to_size) noexcept;
 long send_message(int fd, const msghdr* message, int flags) noexcept;
 
-// Whether a function that has done a part of its work is to wait until it can do the rest.
+// Whether a function that has done a part of its work must wait until it can do the rest.
 bool wants_to_wait(int fd) noexcept;
 
 [[noreturn]] inline void buffer_too_small() noexcept

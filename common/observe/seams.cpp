@@ -32,18 +32,18 @@ using std::memory_order_release;
 
 // What a thread knows of itself.
 struct Self {
-    Place* mine = nullptr;     // its own entry, if it has needed one
+    Place* mine = nullptr;     // its own entry, if it needs one
     Place* current = nullptr;  // the conversation that it runs
     std::uint32_t pid = 0;     // 0: not asked yet
     std::uint32_t tid = 0;
-    int holds = 0;  // things that others need
+    int holds = 0;  // how many things that others need
 };
 constinit thread_local Self self;
 
-// Whose a descriptor is, in this process.
+// The conversation of each descriptor in this process.
 constinit std::array<std::atomic<Place*>, most_conversations> by_descriptor{};
 
-// Of those for whom the table has no room.
+// The entry of conversations and threads for which the table has no room.
 constinit Place nowhere{};
 
 Memory& shared() noexcept { return *memory.load(memory_order_relaxed); }
@@ -56,12 +56,13 @@ std::uint64_t nanoseconds() noexcept
            static_cast<std::uint64_t>(time.tv_nsec);
 }
 
-// CLOCK_MONOTONIC in microseconds. To read it takes about as long as all else that a seam does. So
-// where there is a counter in the processor that takes a third of that, the clock is read anew only
-// when the last time was too long ago; in between, the counter says how much has passed. Something
-// may come between reading the one and the other: a page fault (a child that has just been forked
-// has many), another thread. Whatever it is, what is returned may be late, but never early, or time
-// would go back when the clock is read the next time.
+// CLOCK_MONOTONIC in microseconds. Reading the clock takes about as long as the rest of a seam. The
+// processor's counter takes a third of that. So the clock is read only if the last reading is too
+// old; in between, the counter tells how much time has passed.
+//
+// A page fault or another thread may come between the reading of the one and of the other. (A child
+// that was just forked has many page faults.) So the result may be late, but must never be early.
+// Otherwise time would go back at the next reading of the clock.
 #if defined(__x86_64__)
 constexpr std::uint64_t trusted = 200'000;  // ticks: less than 0.2 ms
 struct Reading {
@@ -80,8 +81,8 @@ std::uint64_t now() noexcept
         return (last.time + (passed * per_tick >> 20U)) / 1'000;
     }
     last.time = nanoseconds();
-    last.ticks = __builtin_ia32_rdtsc();           // afterwards: see above
-    const std::uint64_t long_enough = 10'000'000;  // to know how fast it counts
+    last.ticks = __builtin_ia32_rdtsc();           // after the clock: see above
+    const std::uint64_t long_enough = 10'000'000;  // to know how fast the counter is
     const std::uint64_t since = last.time - first_reading.time;
     if (since >= long_enough && last.ticks > first_reading.ticks) {
         const auto ratio =
@@ -95,7 +96,7 @@ std::uint64_t now() noexcept
 void begin_to_count() noexcept
 {
     first_reading.ticks = __builtin_ia32_rdtsc();
-    first_reading.time = nanoseconds();  // afterwards: a count that seems slow makes nobody early
+    first_reading.time = nanoseconds();  // after the counter, so that the counter seems slow
 }
 #else
 std::uint64_t now() noexcept { return nanoseconds() / 1'000; }
@@ -113,7 +114,7 @@ const Self& me() noexcept
 
 // --- Lines
 
-// The path of a source file below the source folder, which is where this one is.
+// The path of a source file below the source folder, which is known from this file's path.
 std::string_view below_source(std::string_view path) noexcept
 {
     constexpr std::string_view here = __builtin_FILE();
@@ -127,8 +128,8 @@ std::string_view below_source(std::string_view path) noexcept
     return path.substr(path.size() - std::min(path.size(), longest));
 }
 
-// The number of a file in the table that all processes share: 0 if that is full. There is no lock:
-// whoever takes a place in it and dies leaves one less.
+// The number of a file in the table that all processes share; 0 if that is full. There is no lock.
+// A process that takes a row and dies leaves one row less.
 std::uint64_t number_of(std::string_view path) noexcept
 {
     const std::string_view name = below_source(path);
@@ -146,7 +147,7 @@ std::uint64_t number_of(std::string_view path) noexcept
     return 0;
 }
 
-// The same, remembered by the address of the name: in each word an address and a number.
+// The same, but cached by the address of the name. Each word has an address and a number.
 std::uint64_t file_number(const char* path) noexcept
 {
     static constinit std::array<std::atomic<std::uint64_t>, 2 * most_files> known{};
@@ -172,7 +173,7 @@ constexpr unsigned state_bits = 58;
 
 std::uint64_t line_in(std::uint64_t where) noexcept { return where >> since_bits & 0xffff; }
 
-// At the line that it is pinned to, at this one, or where it was.
+// The line that the entry is pinned to, or this line, or else its last one.
 std::uint64_t line_of(const Place& place, Here here) noexcept
 {
     if (const std::uint32_t pin = place.pin.load(memory_order_relaxed); pin != 0) {
@@ -197,10 +198,10 @@ std::uint64_t where(State state, std::uint64_t line) noexcept
 
 // --- What happens
 
-// Makes this the place of this event, unless it is another's. Somebody may have been stopped, by
-// the kernel, before his event was whole, for so long that the ring has come round meanwhile: then
-// this one is lost, rather than both mixed. If he was killed his place is free again after some
-// rounds.
+// Takes a place in the ring for this event, unless another event is being written there. A writer
+// may have been stopped for so long that the ring has come round meanwhile. Then this event is
+// lost, because otherwise both would be mixed. If that writer was killed, its place is free again
+// after some rounds.
 bool take(Event& event, std::uint64_t number) noexcept
 {
     constexpr std::uint64_t dead = 16 * most_events;
@@ -236,7 +237,7 @@ void tell(const Place& place, std::uint64_t where, std::uint32_t n) noexcept
     event.sequence.store(number + 1, memory_order_release);
 }
 
-// By whoever runs it.
+// Changes state and line. Only for the thread that runs it.
 void become(Place& place, State state, std::uint64_t line) noexcept
 {
     const std::uint64_t before = place.now.load(memory_order_relaxed);
@@ -263,7 +264,7 @@ Place* take_place(std::size_t first, std::size_t end, Kind kind, State state,
         std::uint32_t nobody = 0;
         if (place.id.load(memory_order_relaxed) == 0 &&
             place.id.compare_exchange_strong(nobody, ~0U, memory_order_acquire)) {
-            // Whoever sees one of these sees that the one before has gone (as in tell()).
+            // A reader that sees one of these also sees that the last one has gone (as in tell()).
             std::atomic_thread_fence(memory_order_release);
             place.pid.store(me().pid, memory_order_relaxed);
             place.tid.store(me().tid, memory_order_relaxed);
@@ -290,8 +291,8 @@ void leave_place(Place& place) noexcept
     place.id.store(0, memory_order_release);
 }
 
-// Gives this thread's entry back when the thread ends. It is an object of its own, because Self has
-// to be one that a signal's handler may use first.
+// Releases this thread's entry when the thread ends. It is an object of its own, because a signal
+// handler may be the first to use Self.
 struct Leaver {
     bool armed = false;
     ~Leaver()
@@ -333,7 +334,7 @@ void switch_to(Place* conversation) noexcept
     if (self.current == conversation) {
         return;
     }
-    // Who is left while he runs, without a word, waits to be called (a newcomer of 04b).
+    // A conversation that still runs and has not reported a wait waits for a callback (in 04b).
     if (self.current != nullptr && state_of(*self.current) == runs) {
         become(*self.current, receives, line_of(*self.current, {}));
     }
@@ -360,7 +361,7 @@ Who who_is(const Place& place) noexcept
             place.id.load(memory_order_relaxed)};
 }
 
-// The conversation that is meant, or nullptr if that is not one.
+// The conversation that is meant, or nullptr if it is none.
 Place* conversation(Who who) noexcept
 {
     if (who.key < this_thread.key) {
@@ -374,7 +375,7 @@ Place* conversation(Who who) noexcept
     return who.key == whoever_runs.key ? self.current : nullptr;
 }
 
-// Somebody who runs on this thread from now on.
+// Finds the entry, which this thread runs from now on.
 Place& find(Who who) noexcept
 {
     Place* const place = conversation(who);
@@ -390,8 +391,8 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
     return ::syscall(SYS_futex, &word, operation, value, timeout, nullptr, 0);
 }
 
-// A pause that begins uses up what is left of the one before, so here as there it is decided by an
-// exchange who has a step.
+// A pause that begins uses up the steps that are left of the last one. So here and there an atomic
+// exchange decides which of the two gets a step.
 bool takes_a_step(Place& place) noexcept
 {
     const std::uint32_t granted = place.granted.load(memory_order_relaxed);
@@ -410,7 +411,7 @@ bool takes_a_step(Place& place) noexcept
     return false;
 }
 
-// Until it is let go, or nobody renews the lease any more.
+// Holds the caller until it may continue, or until the lease is no longer renewed.
 void be_held(Place& place, std::uint64_t line) noexcept
 {
     Control& control = shared().control;
@@ -439,7 +440,7 @@ void be_held(Place& place, std::uint64_t line) noexcept
     }
 }
 
-// Who is pinned has been asked at the line where he is.
+// A pinned conversation has passed the gate already, at the line where it is pinned.
 void gate(Place& place, Here here) noexcept
 {
     if (shared().control.pace.load(memory_order_relaxed) != Pace::free &&
@@ -498,7 +499,7 @@ void detail::stop() noexcept
     become(place, before, line_of(place, {}));
 }
 
-// A thread that waits for a listener's descriptor, or for a poke, has others to see to meanwhile.
+// A scheduler's thread that waits for a listener or a poke runs other conversations meanwhile.
 void detail::wait(State state, Who who, Here here) noexcept
 {
     Place& place = find(who);
@@ -511,7 +512,8 @@ void detail::wait(State state, Who who, Here here) noexcept
     gate(place, here);
     become(place, state, line_of(place, here));
     switch_to(nullptr);
-    // What it waits for may come just now: he who brings it looks at us, and we look at it.
+    // The result may come just now. One side writes the state and reads the result, the other side
+    // does the reverse, and one of them must see what the other did.
     std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
@@ -573,7 +575,7 @@ void detail::close(int fd) noexcept
         run_nobody_more();
     }
     if (place != &nowhere) {
-        leave_place(*place);  // from here on it may be somebody else's
+        leave_place(*place);  // from here on another one may take it
     }
 }
 
@@ -692,7 +694,7 @@ void attach(int descriptor)
     begin_to_count();
     found->server.store(static_cast<std::uint32_t>(::getpid()));
     memory.store(found);
-    // A child is one thread, and nobody yet.
+    // A forked child has one thread, which has no entry yet.
     ::pthread_atfork(nullptr, nullptr, [] { self = Self(); });
 }
 

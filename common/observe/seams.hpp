@@ -1,15 +1,14 @@
 // seams.hpp -- how a server says where it is.
 //
-// The functions of common/ that every stage calls anyway begin with a word of these: a seam. So who
-// watches a server sees, line by line, where each conversation is, and no stage's source has a line
-// for it. A seam is also where the watcher can hold somebody up (the gate).
+// The functions of common/ that every stage calls anyway begin with one of these calls: a seam. So
+// a watcher sees, line by line, where each conversation is, and no stage needs a line for that. At
+// a seam the watcher can also hold a conversation, a thread or a worker (the gate).
 //
-// While nobody watches, and that is decided when the server starts, a seam costs a load and a
-// branch.
+// A server that was started without a watcher pays a load and a branch for each seam.
 //
-// Whose line is it? A socket's conversation is known by its descriptor; a future's by the one that
-// was there when it was made; and so is that of Requests. What knows less (fib, submit, a lock)
-// takes the last one that this thread was known to run.
+// Which conversation is at a seam? That of a socket is known by the descriptor. A future and a
+// Requests remember the conversation that made them. Seams that know less (fib, submit, a lock)
+// take the last conversation that this thread was known to run.
 #pragma once
 
 #include "common/observe/memory.hpp"
@@ -21,11 +20,11 @@
 
 namespace ground {
 
-// A line of the caller's, as the default of a function's last parameter: Here here = Here::at().
-// (clang 14 has no std::source_location.) Of a call over several lines GCC may take the last, clang
-// the first.
+// The caller's line, as the default of a function's last parameter: Here here = Here::at(). (clang
+// 14 has no std::source_location.) For a call of several lines GCC may take the last, clang the
+// first.
 struct Here {
-    const char* file = nullptr;  // nullptr: as before
+    const char* file = nullptr;  // nullptr: the line stays as it is
     unsigned line = 0;
 
     [[nodiscard]] static constexpr Here at(const char* file = __builtin_FILE(),
@@ -49,14 +48,15 @@ inline constinit std::atomic<Memory*> memory{nullptr};
     return memory.load(std::memory_order_relaxed) != nullptr;
 }
 
-// Somebody, by what a seam knows of him. Can be kept: if he is gone by then, it means nobody.
+// A conversation, thread or worker, by what a seam knows of it. You may keep it: once that has
+// gone, it refers to nothing.
 struct Who {
     std::int32_t key = -1;  // a client's descriptor; below -2: an entry in the table
     std::uint32_t id = 0;   // of that entry
 };
 inline constexpr Who whoever_runs{-1};  // the last conversation that this thread ran, or itself
 inline constexpr Who this_thread{-2};
-[[nodiscard]] constexpr Who client(int fd) noexcept { return {fd}; }  // or whoever waits for it
+[[nodiscard]] constexpr Who client(int fd) noexcept { return {fd}; }  // or what waits for it
 [[nodiscard]] constexpr Who client(auto& socket) noexcept { return client(socket.descriptor()); }
 
 namespace detail {
@@ -86,8 +86,8 @@ void end_pauses() noexcept;
 void hold(int change) noexcept;
 }  // namespace detail
 
-// Somebody does this for as long as it lives, and runs again afterwards: what a function begins
-// with that may block, or that takes its time.
+// This state holds for as long as the Seam lives; afterwards it is `runs`. A function that may
+// block or take long begins with one.
 class Seam {
   public:
     Seam(State state, Who who, Here here, unsigned n = 0) noexcept
@@ -109,8 +109,8 @@ class Seam {
     Place* place_ = nullptr;
 };
 
-// The same of what comes in between, without a line of its own and without a stop: if it is so, and
-// whoever runs goes on afterwards with what he was about.
+// A state for a short time in between, if is_so. It has no line of its own and can't be held.
+// Afterwards the state is as before.
 class Meanwhile {
   public:
     explicit Meanwhile(State state, bool is_so) noexcept
@@ -133,7 +133,7 @@ class Meanwhile {
     State before_ = State::runs;
 };
 
-// Somebody runs, and comes by here.
+// It runs and has come to this line.
 inline void passes(Who who, Here here) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -141,7 +141,7 @@ inline void passes(Who who, Here here) noexcept
     }
 }
 
-// As passes(), but can't be stopped here: another seam in the same line is about to do that.
+// As passes(), but without the gate, because another seam in the same line has it.
 inline void is_at(Who who, Here here) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -149,7 +149,7 @@ inline void is_at(Who who, Here here) noexcept
     }
 }
 
-// Whoever runs can be stopped, wherever he is.
+// A gate for the conversation or thread that runs, at whatever line it is.
 inline void may_stop() noexcept
 {
     if (watched()) [[unlikely]] {
@@ -157,8 +157,8 @@ inline void may_stop() noexcept
     }
 }
 
-// Somebody waits from now on, but not on a stack: who resumes him will say so. Who waits for the
-// same already stays at the line that has said so first.
+// It waits from now on, but not on a stack: the code that resumes it will report that. If it is in
+// this state already, it stays at the line that reported it first.
 inline void waits(State state, Who who, Here here) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -166,7 +166,7 @@ inline void waits(State state, Who who, Here here) noexcept
     }
 }
 
-// What comes next on this thread is this conversation's.
+// From now on this thread runs this conversation.
 inline void runs_now(Who who) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -174,7 +174,7 @@ inline void runs_now(Who who) noexcept
     }
 }
 
-// A scheduler waits for room with the sockets of this map, by descriptor.
+// A scheduler waits for room to send at these sockets. The keys are descriptors.
 template <typename Map>
 void want_room(const Map& sockets) noexcept
 {
@@ -185,7 +185,7 @@ void want_room(const Map& sockets) noexcept
     }
 }
 
-// What somebody has waited for is there: he waits for his turn now.
+// What it has waited for is there. Now it waits for its turn.
 inline void is_ready(Who who) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -193,7 +193,7 @@ inline void is_ready(Who who) noexcept
     }
 }
 
-// A conversation begins, and ends.
+// A conversation begins or ends.
 inline void opens(int fd, Here here) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -215,7 +215,7 @@ inline void answers(Who who, std::string_view replies) noexcept
     }
 }
 
-// Whoever runs asks the pool for fib(n).
+// The conversation that runs asks the pool for fib(n).
 inline void submits(unsigned n, Here here) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -223,10 +223,10 @@ inline void submits(unsigned n, Here here) noexcept
     }
 }
 
-// To be kept: the conversation that this thread runs, or nobody.
+// The conversation that this thread runs, or none. You may keep it.
 [[nodiscard]] inline Who whose() noexcept { return watched() ? detail::last() : whoever_runs; }
 
-// Whoever has been running pauses: what comes next is somebody else.
+// The conversation that this thread runs pauses.
 inline void pauses() noexcept
 {
     if (watched()) [[unlikely]] {
@@ -234,8 +234,8 @@ inline void pauses() noexcept
     }
 }
 
-// A task says to its scheduler what it waits for: something that has a descriptor, or a future, or
-// a variant of these. (Whether it wants to read or write, select() will be told.)
+// A task tells its scheduler what it waits for: something with a descriptor, or with a future, or a
+// variant of these. (Whether it will read or write, only select() is told.)
 template <typename Wait>
 void says_what_it_waits_for(const Wait& wait, Here here) noexcept;
 
@@ -267,8 +267,8 @@ void says_what_it_waits_for(const Wait& wait, Here here) noexcept
     }
 }
 
-// A coroutine awaits another one: the conversation stays at this line for as long as that takes,
-// whatever lines the other one comes by.
+// A coroutine awaits another one. Until that returns, the conversation is shown at this line,
+// whatever lines the other one comes to.
 class Calls {
   public:
     explicit Calls(Here here) noexcept : place_(watched() ? detail::pin(here) : nullptr) {}
@@ -283,7 +283,8 @@ class Calls {
     Place* place_;
 };
 
-// A worker of this process's pool, itself a process or a thread, and whom it works for.
+// This process or thread is a worker of the pool that `process` owns; and the conversation that it
+// works for.
 inline void becomes_worker(int process) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -308,7 +309,7 @@ class WorksFor {
     WorksFor& operator=(const WorksFor&) = delete;
 };
 
-// A process has died, perhaps in the middle of something; or all workers of this process's pool.
+// A process has died, or all workers of this process's pool, perhaps in the middle of something.
 // Async-signal-safe.
 inline void has_died(int pid) noexcept
 {
@@ -323,7 +324,7 @@ inline void workers_have_died(int process) noexcept
     }
 }
 
-// The server comes to its end: nobody is held any more.
+// The server ends: nothing is held from now on.
 inline void stops() noexcept
 {
     if (watched()) [[unlikely]] {
@@ -331,7 +332,8 @@ inline void stops() noexcept
     }
 }
 
-// This thread holds (1), or lets go of (-1), something that others need: meanwhile it is not held.
+// This thread takes (1) or releases (-1) something that others need. Meanwhile the gate does not
+// hold it.
 inline void holds_what_others_need(int change) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -339,9 +341,9 @@ inline void holds_what_others_need(int change) noexcept
     }
 }
 
-// If the environment says so (GROUND_WATCH is the descriptor of a Watcher's memory), the server is
-// watched from now on. Call it once, before there are threads or children. Throws
-// std::runtime_error if that is no such memory.
+// If the environment has GROUND_WATCH, the descriptor of a Watcher's memory, the server is watched
+// from now on. Call it once, before there are threads or children. Throws std::runtime_error if
+// that is no such memory.
 void attach();
 void attach(int descriptor);
 

@@ -21,7 +21,7 @@ using std::memory_order_acquire;
 using std::memory_order_relaxed;
 using std::memory_order_release;
 
-// Whoever is held looks at the gate again.
+// Makes threads that are held look at the gate again.
 void tell_changed(Control& control) noexcept
 {
     control.changed.fetch_add(1, memory_order_release);
@@ -38,7 +38,7 @@ std::uint64_t now() noexcept
            static_cast<std::uint64_t>(time.tv_nsec) / 1'000;
 }
 
-// A server whose memory is made shorter while it writes there would be killed: hence the seals.
+// If the memory were made shorter, a server that writes there would be killed: hence the seals.
 Watcher::Watcher()
     : memory_file_(check(::memfd_create("ground", MFD_ALLOW_SEALING), "memfd_create"))
 {
@@ -50,7 +50,7 @@ Watcher::Watcher()
     if (there == MAP_FAILED) {
         throw std::system_error(errno, std::generic_category(), "mmap");
     }
-    memory_ = static_cast<Memory*>(there);  // zeros, which is how all of it begins
+    memory_ = static_cast<Memory*>(there);  // all zeros, which is how it begins
     memory_->magic = Memory::right_magic;
 }
 
@@ -97,8 +97,8 @@ std::vector<Seen> Watcher::look() const
     return all;
 }
 
-// A writer can be stopped or killed between taking a number and writing the event. The others go on
-// meanwhile; we wait for it, but not for ever.
+// A writer can be stopped or killed between taking a number and writing the event. Other writers
+// continue meanwhile. This waits for the event, but not for ever.
 std::vector<Happened> Watcher::events(std::size_t most)
 {
     constexpr std::uint64_t patience = 100'000;  // microseconds
@@ -160,7 +160,7 @@ void Watcher::slow(std::uint32_t microseconds_per_step)
     set(Pace::slow);
 }
 
-// Steps that were granted before and that nobody has taken are not for this pause: they are used up
+// Steps that were granted before and not taken do not count for this pause, so they are used up
 // here. The server may be taking one at this moment.
 void Watcher::pause()
 {

@@ -1,7 +1,6 @@
-// watcher.hpp -- the watcher's side of the memory: what clients/board and the collector of --trace
-// read with.
+// watcher.hpp -- the watcher's side of the shared memory, for clients/board and for --trace.
 //
-// For one thread, but for renew().
+// For one thread, except renew().
 //
 //     Watcher watcher;  // and then start the server, with GROUND_WATCH=<watcher.descriptor()>
 //     watcher.pause();
@@ -18,7 +17,7 @@
 
 namespace ground::observe {
 
-// CLOCK_MONOTONIC in microseconds: the time of all that is seen.
+// CLOCK_MONOTONIC in microseconds, which all times here are.
 [[nodiscard]] std::uint64_t now() noexcept;
 
 // One entry of the table, as it was at one moment.
@@ -47,7 +46,7 @@ struct Happened {
 class Watcher {
   public:
     Watcher();   // makes the memory; throws std::system_error
-    ~Watcher();  // lets everybody go
+    ~Watcher();  // sets the pace to free
     Watcher(const Watcher&) = delete;
     Watcher& operator=(const Watcher&) = delete;
 
@@ -55,28 +54,26 @@ class Watcher {
     // environment.
     [[nodiscard]] int descriptor() const noexcept { return memory_file_.get(); }
 
-    [[nodiscard]] std::uint32_t server() const noexcept;  // its process, 0 before it has come
+    [[nodiscard]] std::uint32_t server() const noexcept;  // its process; 0: not started yet
     [[nodiscard]] std::string file(std::uint8_t index) const;
-    [[nodiscard]] std::vector<Seen> look()
-        const;  // everybody who is there, in the order of the table
+    [[nodiscard]] std::vector<Seen> look() const;  // all entries, in the order of the table
 
-    // What has happened since the last call, at most so many; those that were overwritten before
-    // are counted in lost().
+    // What has happened since the last call, at most this many events. Events that were overwritten
+    // before are counted in lost().
     [[nodiscard]] std::vector<Happened> events(std::size_t most = most_events);
     [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
-    // How many events there have been so far, and the number of the next to be returned. (Some of
-    // those in between may still be about to be written, by somebody who was killed meanwhile.)
+    // How many events there have been, and the number of the next that events() returns. (Some
+    // events in between may be unfinished, because their writers were stopped or killed.)
     [[nodiscard]] std::uint64_t happened() const noexcept;
     [[nodiscard]] std::uint64_t next() const noexcept { return next_; }
 
-    // The gate. Each renews the lease; so does renew(), to be called from any thread, at least
-    // every second.
+    // The gate. Each of these renews the lease. Call renew() at least every second, from any
+    // thread.
     void go();
     void slow(std::uint32_t microseconds_per_step);
     void pause();
-    void step();                  // whoever comes first takes one
-    bool step(std::uint32_t id);  // this conversation, thread or worker takes one; false if it is
-                                  // not there any more
+    void step();                  // the first entry that comes takes a step
+    bool step(std::uint32_t id);  // this entry takes a step; false if it has gone
     void renew() noexcept;
 
   private:
@@ -86,7 +83,7 @@ class Watcher {
     Memory* memory_ = nullptr;
     std::uint64_t next_ = 0;
     std::uint64_t lost_ = 0;
-    std::uint64_t waits_for_ = 0;  // an event that is still to be written, and since when
+    std::uint64_t waits_for_ = 0;  // an unfinished event, and since when
     std::uint64_t waits_since_ = 0;
 };
 

@@ -40,8 +40,8 @@ awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor, Here here)
 
 namespace {
 
-// What a wait for bytes has come to. One that was cancelled still takes what has come meanwhile:
-// the loop may not have got to it yet.
+// How many bytes a wait has brought. A cancelled wait still takes bytes that have arrived
+// meanwhile, because the loop may not have noticed them yet.
 std::size_t received(tcp::socket& socket, std::span<char> buffer, const asio::error_code& end,
                      std::size_t size) noexcept
 {

@@ -1,7 +1,6 @@
-// async.hpp -- what net.hpp has, for coroutines on Asio: nothing here blocks, everything is
-// awaited.
+// async.hpp -- the functions of net.hpp for coroutines on Asio: they are awaited and do not block.
 //
-// All of it is for the thread that runs the io_context of the socket.
+// Call all of it on the thread that runs the io_context of the socket.
 #pragma once
 
 #include "common/server/net.hpp"
@@ -24,12 +23,13 @@ namespace ground {
 using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
                                          asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
-// The next client; when there is no descriptor for one it waits, as a Listener does. Throws
-// asio::system_error if the wait has been cancelled.
+// Returns the next client. When there is no descriptor for one, it waits, as a Listener does.
+// Throws asio::system_error if the wait is cancelled.
 [[nodiscard]] awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor, Here here = Here::at());
 
-// As recv(), but that the loss of a connection is its end, too: then there are 0 bytes. (Neither of
-// the two is a coroutine itself: that would cost each connection a frame for as long as it waits.)
+// As recv(), but a lost connection also counts as ended: then it returns 0 bytes. (This and
+// async_send() are no coroutines, because each connection would then need a coroutine frame for as
+// long as it waits.)
 [[nodiscard]] inline awaitable<std::size_t> async_recv(tcp::socket& socket, std::span<char> buffer,
                                                        Here here = Here::at())
 {
@@ -47,18 +47,18 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
         use_awaitable);
 }
 
-// As above, but that it does not wait for longer than this, if it is more than 0: nothing then.
+// As above, but it waits no longer than limit, unless that is 0. Returns nothing if time is up.
 [[nodiscard]] awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket,
                                                                std::span<char> buffer,
                                                                std::chrono::microseconds limit,
                                                                Here here = Here::at());
 
-// Waits so long.
+// Waits for that long.
 [[nodiscard]] awaitable<void> async_sleep(std::chrono::microseconds time);
 
-// Sends all of it. The text has to live until then. (Written out like async_recv(), so that Asio
-// needs as much memory for one as for the other: what a connection that waits to receive gives back
-// is what it needs to send, and ten thousand of them leave no holes in the heap.)
+// Sends all of the text, which must live until then. (It is built like async_recv(), so that Asio
+// needs the same amount of memory for both. A connection that has received then sends with the
+// memory that it has just given back, and ten thousand connections leave no holes in the heap.)
 [[nodiscard]] inline awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text,
                                                        Here here = Here::at())
 {
@@ -72,8 +72,8 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
         use_awaitable);
 }
 
-// As above, but that it does not wait for longer than this, if it is more than 0: it throws
-// asio::error::timed_out then.
+// As above, but it waits no longer than limit, unless that is 0. Throws asio::error::timed_out if
+// time is up.
 [[nodiscard]] awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text,
                                                 std::chrono::microseconds limit,
                                                 Here here = Here::at());

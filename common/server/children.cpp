@@ -22,8 +22,9 @@ namespace ground {
 
 namespace {
 
-// The children that have not been waited for yet. A handler changes it, too, so whoever touches it
-// keeps signals out. And the lock: a sanitizer's build has a thread that waits for signals.
+// The children that have not been waited for yet. A signal handler also changes this, so signals
+// are blocked while it is used. The lock is for a sanitizer's build, where a thread waits for
+// signals.
 std::vector<pid_t> children;
 std::atomic_flag locked;
 
@@ -40,7 +41,7 @@ class Locked {
     ~Locked()
     {
         if (for_good_) {
-            return;  // with signals kept out, too: their handler would wait for ever
+            return;  // signals stay blocked: their handler would wait for ever
         }
         locked.clear(std::memory_order_release);
         ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
@@ -48,7 +49,7 @@ class Locked {
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;
 
-    // Nobody gets in any more.
+    // Keeps the lock for good.
     void keep() noexcept { for_good_ = true; }
 
   private:
@@ -56,8 +57,8 @@ class Locked {
     bool for_good_ = false;
 };
 
-// Says so if a child has not ended as it should. Formats on the stack, because a handler must not
-// ask for memory; and does not wait for whoever reads stderr, because nothing else runs meanwhile.
+// Logs a child that has not ended as it should. It formats on the stack, because a handler must not
+// allocate memory. It never waits for stderr, because nothing else runs meanwhile.
 void tell(pid_t child, int status) noexcept
 {
     if (connection_log_is_silent() || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
@@ -121,7 +122,7 @@ pid_t fork_child(ChildServes clients)
         if (clients == ChildServes::one_client) {
             linger_without_threads();
         }
-        // Whoever has died before the first line does not send the signal any more.
+        // If the parent has ended before the next line, no signal will come.
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (::getppid() != parent) {
             ::_exit(EXIT_FAILURE);
@@ -134,7 +135,7 @@ pid_t fork_child(ChildServes clients)
 
 void leave_child() noexcept
 {
-    // No check for leaks: LeakSanitizer believes that the parent's threads are here, too.
+    // No check for leaks: LeakSanitizer believes that the parent's threads are also here.
     ::_exit(EXIT_SUCCESS);
 }
 

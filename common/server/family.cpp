@@ -39,7 +39,7 @@ void signal_all(const std::vector<pid_t>& children, int number) noexcept
     }
 }
 
-// The life of the parent.
+// What the parent does from now on.
 [[noreturn]] void wait_for_all(std::vector<pid_t> children, const sigset_t& awaited)
 {
     bool stopped = false;
@@ -84,7 +84,7 @@ std::vector<Descriptor> fork_family(const Options& options, std::vector<Descript
         }
         children.push_back(child);
     }
-    sockets.clear();  // or newcomers would knock here, too, when a child has gone
+    sockets.clear();  // else these would still take new clients after a child has ended
     wait_for_all(std::move(children), signals.awaited());
 }
 

@@ -1,4 +1,4 @@
-// family.hpp -- a server of several processes, each of which serves on its own.
+// family.hpp -- a server of several processes, each of which serves its own clients.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -8,12 +8,14 @@
 
 namespace ground {
 
-// Forks a child for each of these sockets and returns in each child, with the one that is its own;
-// the others it closes. In the parent, which closes all of them, it does not return: that passes
-// SIGINT and SIGTERM on, as SIGTERM, waits until the last child has ended, and ends with 0. A child
-// that ends before it was told to is told of in a line ("Lost a loop: process 4711 was ended by
-// signal 9 (Killed)"); the others go on, and without any the parent ends with 1. The children end
-// with their parent, however it ends.
+// Forks a child for each of these sockets. It returns in each child, with the child's own socket,
+// after closing the others. It does not return in the parent, which closes all of them. The parent
+// passes SIGINT and SIGTERM on to the children, as SIGTERM. It waits until the last child has
+// ended, and ends with 0.
+//
+// If a child ends before it was told to, a line says so ("Lost a loop: process 4711 was ended by
+// signal 9 (Killed)"), and the others continue. If no child is left, the parent ends with 1. The
+// children end when their parent ends in any way.
 //
 // Call it before there are threads.
 [[nodiscard]] std::vector<Descriptor> fork_family(const Options& options,

@@ -2,7 +2,7 @@
 
 namespace ground {
 
-// Not inlined, so that every call is a real call: profilers and tracers see the work that is done.
+// Not inlined, so that every call is a real call and profilers and tracers see all of them.
 [[gnu::noinline]] Number fib(unsigned n)
 {
     if (n <= 2) {

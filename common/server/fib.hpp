@@ -1,6 +1,6 @@
-// fib.hpp -- the work that every stage serves: Fibonacci numbers.
+// fib.hpp -- the work that every stage does: Fibonacci numbers.
 //
-// Both functions are pure and may be called from any thread or process at once.
+// Both functions are pure: any number of threads may call them at once.
 #pragma once
 
 #include "common/observe/seams.hpp"
@@ -14,11 +14,11 @@ using Number = std::uint64_t;
 // The largest n whose Fibonacci number fits into a Number.
 inline constexpr unsigned fib_limit = 93;
 
-// The n-th Fibonacci number by the definition, in exponential time: one more n costs 1.6 times as
-// much. Slow on purpose, it stands for any honest computing. fib(n) is 1 for n <= 2.
+// The n-th Fibonacci number by the definition, in exponential time: fib(n + 1) takes 1.6 times as
+// long. It is slow on purpose, because it stands for any real computing. fib(n) is 1 for n <= 2.
 [[nodiscard]] Number fib(unsigned n);
 
-// The same numbers in n steps: the best concurrency is a better algorithm.
+// The same numbers in n steps: a better algorithm beats any concurrency.
 [[nodiscard]] Number fib_fast(unsigned n);
 
 // Either of the two; the option --algorithm chooses.
@@ -26,7 +26,7 @@ class FibFunction {
   public:
     using Plain = Number (*)(unsigned n);
 
-    constexpr FibFunction(Plain f) noexcept : f_(f) {}  // NOLINT: as the pointer that it stands for
+    constexpr FibFunction(Plain f) noexcept : f_(f) {}  // NOLINT: implicit, as from the pointer
 
     Number operator()(unsigned n, Here here = Here::at()) const
     {
@@ -34,7 +34,7 @@ class FibFunction {
         return f_(n);
     }
 
-    // For whoever calls it again and again for one n.
+    // For a caller that calls it again and again for one n.
     [[nodiscard]] constexpr Plain plain() const noexcept { return f_; }
 
     friend constexpr bool operator==(FibFunction, FibFunction) noexcept = default;

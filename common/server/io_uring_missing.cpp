@@ -1,8 +1,8 @@
-// io_uring_missing.cpp -- what 07c_io_uring says on a machine that has no io_uring to offer.
+// io_uring_missing.cpp -- what 07c_io_uring says on a machine without io_uring.
 //
-// A container or an administrator may forbid it, and older kernels lack it. Asio then throws where
-// the stage makes its io_context. The stage is 07's, byte for byte, and 07's can't fail like this;
-// so the line that a user meets is said from here, at the end of the program.
+// A container or an administrator may forbid io_uring, and older kernels lack it. Asio then throws
+// where the stage makes its io_context. The source of the stage is that of 07, byte for byte, and
+// 07 can't fail like this. So the message comes from here, when the program terminates.
 #include "common/server/log.hpp"
 #include "common/server/options.hpp"
 

@@ -31,7 +31,7 @@ bool alone = false;  // see linger_without_threads()
 // A forked child has none of its parent's threads.
 [[maybe_unused]] const int at_fork = ::pthread_atfork(nullptr, nullptr, [] { threads = 0; });
 
-// Whether closing it now would make a reset, or could make one later.
+// Whether closing the socket now would cause a reset, or could cause one later.
 bool client_may_talk(int socket) noexcept
 {
     tcp_info info{};
@@ -45,7 +45,7 @@ bool client_may_talk(int socket) noexcept
             unread > 0);
 }
 
-// Until the client closes, or it has taken too long or sent too much.
+// Reads until the client closes, has taken too long or has sent too much.
 void read_away(int socket, milliseconds time) noexcept
 {
     using Clock = std::chrono::steady_clock;

@@ -17,14 +17,14 @@ namespace {
 
 bool silent = false;
 
-// stderr, without ever waiting for who should read it: a pipe that is full, a terminal after
-// Ctrl-S.
+// Writes to stderr and never waits for its reader, for example at a full pipe or at a terminal
+// after Ctrl-S.
 //
-// O_NONBLOCK is not for this descriptor alone, but for whoever shares what it refers to: set it on
-// a terminal, and the shell has it, too. So a pipe and a terminal are opened once more, for
-// ourselves. A socket can be told with each message, a file does not block. Where opening is not
-// allowed (the pipe was made by another user) we look first whether there is room; what another
-// process writes in between can still make us wait.
+// O_NONBLOCK holds for all processes that share the open file: set on a terminal, it also holds for
+// the shell. So a pipe or a terminal is opened once more, for us alone. A socket has a flag for
+// each message, and a file does not block. If opening is not allowed, because another user made the
+// pipe, we check first whether there is room. Then another process that writes in between can still
+// make us wait.
 class Stderr {
   public:
     Stderr() noexcept
@@ -44,7 +44,7 @@ class Stderr {
         const std::lock_guard lock(mutex_);
         std::string text = begun_;
         if (lost_ > 0) {
-            text += fmt::format("{} lines lost: nobody took them\n", lost_);
+            text += fmt::format("{} lines lost: stderr was not read\n", lost_);
         }
         text += line;
         const std::size_t written = try_write(text);
@@ -74,7 +74,7 @@ class Stderr {
     Descriptor own_;
     bool socket_ = false;
     std::mutex mutex_;
-    std::string begun_;  // the rest of a line: a terminal may take a part
+    std::string begun_;  // the rest of a line, of which the terminal has taken only a part
     std::size_t lost_ = 0;
 };
 
@@ -96,13 +96,13 @@ try {
         // No memory for a log line is no reason to end.
     }
 } catch (...) {
-    // What is no std::exception is no error, but how a green thread is told to end.
+    // Anything but a std::exception is no error: it tells a green thread to end.
 }
 
 void log_detail::write_line(std::string line) noexcept
 try {
     line.push_back('\n');
-    static auto* const output = new Stderr;  // for ever: threads may outlive main()
+    static auto* const output = new Stderr;  // never destroyed: threads may outlive main()
     output->write(line);
 } catch (const std::exception&) {
     // No memory for a log line is no reason to end.

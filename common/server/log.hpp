@@ -1,8 +1,9 @@
 // log.hpp -- what a server says while it runs: one line on stderr for each event.
 //
 // Every line is one write(), so lines of several threads never mix. Writing never throws and never
-// waits: a server whose terminal has gone, or that nobody reads, serves on. What can't be written
-// at once is lost, and counted: the next line that can be written is preceded by "7 lines lost".
+// waits: a server keeps serving when its terminal has gone or its stderr is not read. A line that
+// can't be written at once is lost, and counted: "7 lines lost" precedes the next line that can be
+// written.
 #pragma once
 
 #include <fmt/format.h>
@@ -18,8 +19,7 @@ namespace ground {
 namespace log_detail {
 void write_line(std::string line) noexcept;
 
-// As a bare function, for where there may be no lock, no memory and no descriptor but stderr.
-// Async-signal-safe.
+// Needs no lock, no memory and no descriptor except stderr. Async-signal-safe.
 ssize_t write_if_there_is_room(std::string_view line) noexcept;
 }  // namespace log_detail
 
@@ -27,14 +27,14 @@ ssize_t write_if_there_is_room(std::string_view line) noexcept;
 void silence_connection_log() noexcept;
 [[nodiscard]] bool connection_log_is_silent() noexcept;
 
-// For what concerns the whole server.
+// Logs what concerns the whole server.
 template <typename... Args>
 void log(fmt::format_string<Args...> format, Args&&... args)
 {
     log_detail::write_line(fmt::format(format, std::forward<Args>(args)...));
 }
 
-// For what concerns one connection.
+// Logs what concerns one connection.
 template <typename... Args>
 void connection_log(fmt::format_string<Args...> format, Args&&... args)
 {
@@ -43,8 +43,8 @@ void connection_log(fmt::format_string<Args...> format, Args&&... args)
     }
 }
 
-// "Lost a client: Connection reset by peer", for what has ended a connection before its time.
-// Says nothing if there is no error.
+// Logs the error that has ended a connection, for example "Lost a client: Connection reset by
+// peer". Logs nothing if there is no error.
 void log_lost(const std::exception_ptr& error) noexcept;
 
 }  // namespace ground

@@ -27,7 +27,7 @@ namespace ground {
 
 namespace {
 
-// One line that says what to do, and the end.
+// Says in one line what to do and ends the program.
 template <typename... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args)
 {
@@ -61,11 +61,11 @@ void say_listening(const Options& options, const tcp::endpoint& bound)
         log("{}: warning: anyone who can reach {} can keep this machine's cores busy",
             options.stage, to_string(bound));
     }
-    // It is there to serve: that it can't say so (the disk is full, say) is no reason not to.
+    // The server serves even if it can't say so, for example because the disk is full.
     fmt::print("{} listening on {}\n", options.stage, to_string(bound));
     if (std::fflush(stdout) != 0) {
         const std::string reason = std::strerror(errno);
-        log("{}: can't write to stdout: {}; listening on {} all the same", options.stage, reason,
+        log("{}: can't write to stdout: {}; still listening on {}", options.stage, reason,
             to_string(bound));
     }
 }
@@ -104,7 +104,7 @@ tcp::socket::~socket()
 tcp::acceptor listen(asio::io_context& context, const Options& options)
 {
     const tcp::endpoint endpoint = resolve(context, options);
-    tcp::acceptor acceptor(context);  // fails if there is no such loop here (07c): no address helps
+    tcp::acceptor acceptor(context);  // not in the try: without io_uring (07c) no address helps
     try {
         acceptor.open(endpoint.protocol());
         // A restart need not wait for old connections to time out.
@@ -127,8 +127,8 @@ std::vector<Descriptor> listen_together(const Options& options, unsigned count)
         while (sockets.size() < count) {
             tcp::acceptor acceptor(context, endpoint.protocol());
             acceptor.set_option(tcp::acceptor::reuse_address(true));
-            // The first asks for the port as if for itself alone, so it fails if somebody else has
-            // it, this program a second time included; and then lets the others in.
+            // The first socket binds without SO_REUSEPORT. So it fails if another program has the
+            // port, or this program started a second time. Then it sets the option for the others.
             if (sockets.empty()) {
                 acceptor.bind(endpoint);
                 endpoint = acceptor.local_endpoint();
@@ -160,12 +160,13 @@ tcp::acceptor adopt(asio::io_context& context, Descriptor listening)
 
 void warn_of_limit(const Options& options, std::size_t clients, unsigned loops)
 {
-    // Still to come: each loop's listening socket, what the loop waits with if there is only one
-    // (several are there already), and some to spare.
+    // Still to be opened: each loop's listening socket, the descriptors of a single loop (several
+    // loops have theirs already), and some to spare.
     const std::size_t own = open_descriptors() + 8 + std::size_t{loops};
     const std::size_t limit = raise_descriptor_limit();
     if (limit < clients + own) {
-        log("{}: room for {} clients only, for ulimit -n is {}; for {} type {} and start it again",
+        log("{}: room for {} clients only, because ulimit -n is {}; for {} type {} and start it "
+            "again",
             options.stage, limit - std::min(limit, own), limit, clients,
             how_to_allow_descriptors(clients + own));
     }
@@ -173,7 +174,7 @@ void warn_of_limit(const Options& options, std::size_t clients, unsigned loops)
 
 bool is_exhausted(const asio::error_code& error) noexcept
 {
-    // By value: Asio's category does not translate its codes to those of std::errc.
+    // Compares the values, because Asio's category does not translate its codes to std::errc.
     return error.category() == asio::error::get_system_category() &&
            (error.value() == EMFILE || error.value() == ENFILE || error.value() == ENOBUFS ||
             error.value() == ENOMEM);
@@ -234,8 +235,8 @@ int Listener::lasting_handle()
     return either_.get();
 }
 
-// Which of the two is to be waited for now. The other one stays in the set: to change what is there
-// takes no memory, so it can't fail when there is none.
+// Chooses which of the two to wait for now. The other one stays in the set, because changing an
+// entry takes no memory. So it can't fail when there is none.
 void Listener::tell_either(int operation)
 {
     epoll_event newcomer{paused_ ? 0U : EPOLLIN, {}};
@@ -265,7 +266,7 @@ std::optional<tcp::socket> Listener::accept_one()
         tell_either(EPOLL_CTL_MOD);
     }
     if (error) {
-        return std::nullopt;  // would block, or the client has gone again: nobody is there
+        return std::nullopt;  // it would block, or the client has gone again
     }
     // A reply is one small packet: it must not wait for the acknowledgement of the one before.
     client.set_option(tcp::no_delay(true), error);
@@ -330,7 +331,7 @@ void refuse(tcp::socket& socket, std::string_view reason, Here here) noexcept
         socket.non_blocking(true);
         static_cast<void>(try_send(socket, format_error(reason), here));
     } catch (const std::exception&) {
-        // The client has not waited for the answer.
+        // The client has not waited for the reply.
     }
 }
 
@@ -344,7 +345,7 @@ tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept
 ConnectionLog::ConnectionLog(const tcp::endpoint& peer, Here here) : peer_(peer)
 {
     observe::passes(observe::whoever_runs, here);
-    if (!connection_log_is_silent()) {  // or else the address would be put into words for nobody
+    if (!connection_log_is_silent()) {  // else the address need not be formatted
         connection_log("Connection {}", to_string(peer_));
     }
 }

@@ -1,7 +1,7 @@
 // net.hpp -- listening, accepting, receiving and sending, on Asio's sockets.
 //
-// The stages differ in how they wait; this is what they then do without waiting, or by blocking.
-// Functions that name no other error throw asio::system_error.
+// The stages differ in how they wait. These functions either do not wait or block. They throw
+// asio::system_error unless they name another error.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -23,26 +23,26 @@
 
 namespace ground {
 
-// Asio's types, for programs with one io_context: they name its executor instead of hiding it in an
-// any_io_executor, which would cost every connection of 07_coroutines 500 bytes.
+// Asio's types, but with the executor of an io_context in place of any_io_executor, which would
+// cost 500 bytes for every connection of 07_coroutines.
 using Executor = asio::io_context::executor_type;
 struct tcp : asio::ip::tcp {
     class socket;
     using acceptor = asio::basic_socket_acceptor<asio::ip::tcp, Executor>;
 };
 
-// Asio's, too, but that its end is a lingering close: the last reply arrives. (close() is still
-// Asio's, and says nothing to the client if somebody else has the socket as well.)
+// Asio's socket, but its destructor makes a lingering close, so that the last reply arrives.
+// (close() is still Asio's. It sends nothing to the client if another process also has the socket.)
 class tcp::socket : public asio::basic_stream_socket<asio::ip::tcp, Executor> {
   public:
     using Base = asio::basic_stream_socket<asio::ip::tcp, Executor>;
     using Base::Base;
-    socket(Base&& accepted) noexcept : Base(std::move(accepted)) {}  // NOLINT: as Asio gives it
+    socket(Base&& accepted) noexcept : Base(std::move(accepted)) {}  // NOLINT: implicit on purpose
     socket(socket&&) noexcept = default;
     socket& operator=(socket&&) noexcept = default;
     ~socket();
 
-    // As native_handle(), but that it can be asked of a const one.
+    // As native_handle(), for a const socket.
     [[nodiscard]] int descriptor() const noexcept
     {
         return const_cast<socket*>(this)->native_handle();
@@ -53,51 +53,51 @@ template <typename T>
 using awaitable = asio::awaitable<T, Executor>;
 inline constexpr asio::use_awaitable_t<Executor> use_awaitable;
 
-// Opens, binds and listens; then says "02_threads listening on 127.0.0.1:25000" on stdout.
-// If that cannot be done it says so in one line on stderr and exits with 1.
+// Opens, binds and listens. Then it says "02_threads listening on 127.0.0.1:25000" on stdout. If
+// any of that fails, it says so in one line on stderr and exits with 1.
 [[nodiscard]] tcp::acceptor listen(asio::io_context& context, const Options& options);
 
-// The same for several loops that share the port (SO_REUSEPORT): so many sockets, all of which
-// listen when it is said, once. The kernel deals newcomers out among them. Each is for adopt() in
-// the thread or the process that is to use it.
+// The same for several loops that share the port (SO_REUSEPORT). It returns that many sockets and
+// says only once that all of them listen. The kernel distributes new clients among them. Pass each
+// socket to adopt() in the thread or process that will use it.
 [[nodiscard]] std::vector<Descriptor> listen_together(const Options& options, unsigned count);
 [[nodiscard]] tcp::acceptor adopt(asio::io_context& context, Descriptor listening);
 
-// For a stage that means to hold so many clients, with so many loops: if the limit on descriptors
-// leaves room for fewer, says so in one line on stderr, and what to type. Call it once the pool is
-// there.
+// For a stage that shall hold that many clients with that many loops. If the limit on descriptors
+// leaves room for fewer, it says so in one line on stderr, and what to type. Call it after the pool
+// has been made.
 void warn_of_limit(const Options& options, std::size_t clients, unsigned loops = 1);
 
-// Whether accept() failed for want of descriptors or memory: worth another try a little later.
+// Whether accept() failed for lack of descriptors or memory. Then try again a little later.
 [[nodiscard]] bool is_exhausted(const asio::error_code& error) noexcept;
 inline constexpr std::chrono::milliseconds retry_interval{100};
 
-// Says so once in the life of the process, for it may come to this again and again.
+// Says so only once in the life of the process, because it may happen again and again.
 void say_no_descriptors_left();
 
-// The socket that clients knock at.
+// The listening socket.
 //
-// When the process has no descriptor left for a newcomer, the newcomer waits in the backlog; the
-// listener says so once and looks again every tenth of a second, until it can go on.
+// When the process has no descriptor left for a new client, the client waits in the backlog. The
+// listener says so once and tries again every tenth of a second.
 class Listener {
   public:
     explicit Listener(const Options& options);
 
-    // Blocks until there is a client. The socket it returns blocks, too.
+    // Blocks until there is a client. The socket that it returns also blocks.
     [[nodiscard]] tcp::socket accept(Here here = Here::at());
 
-    // Does not block: nothing if nobody is there. The socket it returns does not block either.
+    // Does not block: returns nothing if there is no client. Nor does the returned socket block.
     [[nodiscard]] std::optional<tcp::socket> try_accept(Here here = Here::at());
 
-    // What to wait on, until it is readable, before try_accept(). Not always the same descriptor.
+    // Wait until this is readable before you call try_accept(). Not always the same descriptor.
     [[nodiscard]] int native_handle();
 
-    // The same for whoever registers it once and for all: always the same descriptor. (An epoll set
-    // is itself readable when something in it is. In this one are both that native_handle() may
-    // be.)
+    // The same, but always the same descriptor, so that it can be registered once and for all. (It
+    // is an epoll set that contains both descriptors which native_handle() may return. An epoll set
+    // is itself readable when a descriptor in it is.)
     [[nodiscard]] int lasting_handle();
 
-    // For a child process that has inherited it: its parent goes on listening.
+    // For a child process that has inherited it. Its parent continues to listen.
     void close() noexcept;
 
   private:
@@ -112,7 +112,7 @@ class Listener {
     Descriptor either_;    // the epoll set, if lasting_handle() has been called
 };
 
-// The same bytes, as Asio's functions want to have them.
+// The same bytes, as Asio's functions take them.
 [[nodiscard]] inline asio::mutable_buffer as_buffer(std::span<char> bytes) noexcept
 {
     return {bytes.data(), bytes.size()};
@@ -124,7 +124,7 @@ class Listener {
 // Sends all of it, for a socket that blocks.
 void send(tcp::socket& socket, std::string_view text, Here here = Here::at());
 
-// As recv(), for a socket that does not block: nothing if nothing is there yet.
+// As recv(), for a socket that does not block: returns nothing if no bytes have arrived yet.
 [[nodiscard]] std::optional<std::size_t> try_recv(tcp::socket& socket, std::span<char> buffer,
                                                   Here here = Here::at());
 
@@ -132,14 +132,15 @@ void send(tcp::socket& socket, std::string_view text, Here here = Here::at());
 [[nodiscard]] std::size_t try_send(tcp::socket& socket, std::string_view text,
                                    Here here = Here::at());
 
-// Tells a client why it is not served, as far as it listens. Never blocks, never throws.
+// Tells a client why it is not served, if it takes the message. Never blocks, never throws.
 void refuse(tcp::socket& socket, std::string_view reason, Here here = Here::at()) noexcept;
 
-// The address of the client, or nobody's if it has gone again. (Who watches the server takes what
-// comes next on this thread for this client's.)
+// The address of the client, or an empty one if it has gone again. (It also tells the observer that
+// from now on this thread works for this client.)
 [[nodiscard]] tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept;
 
-// Says "Connection 127.0.0.1:40000" now and "Closed 127.0.0.1:40000" at the end of its life.
+// Logs "Connection 127.0.0.1:40000" when it is made and "Closed 127.0.0.1:40000" when it is
+// destroyed.
 class ConnectionLog {
   public:
     explicit ConnectionLog(const tcp::endpoint& peer, Here here = Here::at());

@@ -34,8 +34,8 @@ namespace ground {
 
 namespace {
 
-// Descriptors 0, 1 and 2, if whoever has started us had closed them, lead nowhere. Else the first
-// sockets would get these numbers, and a client would get our log.
+// Opens /dev/null as the descriptors 0, 1 and 2 if these were closed when we were started.
+// Otherwise the first sockets would get these numbers, and a client would get our log.
 void open_standard_descriptors() noexcept
 {
     int fd = 0;
@@ -91,7 +91,7 @@ void hide_password(Text&& text)
     }
 }
 
-// From the command line, where ps would show it to everybody on this machine, and from the
+// Hides it in the command line, which ps shows to all users of this machine, and in the
 // environment, which children inherit.
 void hide_passwords(int argc, char** argv)
 {
@@ -123,8 +123,8 @@ void add_trace(CLI::App& app, std::string& trace)
     static_assert(observe::most_trace_bytes == 200'000'000);
 }
 
-// The options that only some stages have, which stages these are, and how the table of the stages
-// names that trait. A trait without a name is not in the table.
+// An option that only some stages have, which stages these are, and what this trait is called in
+// the table of the stages. A trait without a name is not in the table.
 struct Special {
     std::string_view option;
     std::string_view stages;
@@ -146,8 +146,8 @@ constexpr std::array<Special, 14> special_options{
      {"--threads", "stages with a loop per core", ""},
      {"--processes", "stages with a loop per core", ""}}};
 
-// The stages that have a trait, from the table that CMake has put beside the programs. Empty if it
-// is not there.
+// The stages that have a trait, from the table that CMake has put beside the programs. Empty if the
+// table is missing.
 std::vector<std::string> stages_with(std::string_view trait)
 {
     std::vector<std::string> stages;
@@ -167,7 +167,7 @@ std::vector<std::string> stages_with(std::string_view trait)
     return stages;
 }
 
-// Which stages have this option, if it is not one for all of them.
+// Says which stages have this option, or returns nothing if it is no such option.
 std::optional<std::string> explain_special(std::string_view word)
 {
     const std::string_view name = word.substr(0, word.find('='));
@@ -184,7 +184,7 @@ std::optional<std::string> explain_special(std::string_view word)
                                       : fmt::format(": {}", fmt::join(stages, ", ")));
 }
 
-// Ends the program if there is nothing to run.
+// Ends the program after --help and after a mistake.
 void parse(CLI::App& app, int argc, char** argv, const About& stage)
 try {
     app.parse(argc, argv);
@@ -239,12 +239,12 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
                               {"threads", PoolKind::threads},
                               {"inline", PoolKind::inline_},
                               {"broker", PoolKind::broker}},
-                             "Who computes");
+                             "Where numbers are computed");
         add_number(app, "--workers", options.workers, 1U, 256U,
                    "Workers in the pool (default: cores)");
         add_broker_options(app, options.broker);
         add_time(app, "--broker-timeout", options.broker.timeout,
-                 "How long a request may wait for a worker's answer")
+                 "How long a request may wait for a worker's reply")
             ->default_str("10s");
     }
 
@@ -252,7 +252,7 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
         add_choice<Guard>(
             app, "--guard", options.guard,
             {{"mutex", Guard::mutex}, {"none", Guard::none}, {"atomic", Guard::atomic}},
-            "What keeps the threads apart");
+            "What protects the numbers that threads share");
     }
     if (has.gil) {
         add_time(app, "--switch-interval", options.switch_interval,
@@ -261,7 +261,7 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
     }
     if (has.limits) {
         add_time(app, "--idle-timeout", options.limits.idle,
-                 "How long a client may ask nothing (default: as long as it likes)");
+                 "How long a client may send no request (default: as long as it likes)");
         add_time(app, "--request-timeout", options.limits.request,
                  "How long a request may take (default: as long as it takes)");
         add_number(app, "--max-waiting", options.limits.waiting, std::size_t{1},
@@ -287,7 +287,7 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
         options.inline_below = inline_below;
     }
     try {
-        observe::attach();  // first, for what follows may fork
+        observe::attach();  // first, because what follows may fork
     } catch (const std::runtime_error& error) {
         log("{}: the server can't be watched: {}; unset GROUND_WATCH", stage.name, error.what());
         std::exit(2);
@@ -299,7 +299,7 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
         silence_connection_log();
     }
     raise_descriptor_limit();
-    ::signal(SIGPIPE, SIG_IGN);  // a reader that has gone is one error among others
+    ::signal(SIGPIPE, SIG_IGN);  // a write to a client that has gone is an ordinary error
     return options;
 }
 

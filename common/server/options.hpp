@@ -14,22 +14,22 @@ namespace ground {
 // Who computes, in the stages that have a pool.
 enum class PoolKind { processes, threads, inline_, broker };
 
-// Where workers on other machines are to be met (--pool broker, and the workers themselves).
+// How servers and workers find each other (--pool broker, and the workers themselves).
 struct BrokerOptions {
-    std::string url = "amqp://guest:guest@127.0.0.1:5672";  // with the password: not for the log
+    std::string url = "amqp://guest:guest@127.0.0.1:5672";  // contains the password: do not log it
     std::string queue = "ground.fib";
-    bool durable = false;  // what is in the queue survives a restart of the broker
-    std::chrono::microseconds timeout{10'000'000};  // how long a request waits for its answer
+    bool durable = false;  // requests in the queue survive a restart of the broker
+    std::chrono::microseconds timeout{10'000'000};  // how long a request waits for its reply
 };
 
-// What a server is ready to bear, in the stages that can end what they have begun.
+// The limits of a server, in the stages that can cancel a wait.
 struct Limits {
-    std::chrono::microseconds idle{0};     // of a conversation, between two requests; 0: for ever
+    std::chrono::microseconds idle{0};     // between two requests of a client; 0: for ever
     std::chrono::microseconds request{0};  // until a request has its reply; 0: for ever
-    std::size_t waiting = 10'000;          // requests that nobody has begun to compute
+    std::size_t waiting = 10'000;          // requests that no worker has begun to compute
 };
 
-// What keeps threads apart where they share numbers, in 02d_shared_state.
+// What protects the numbers that threads share, in 02d_shared_state.
 enum class Guard { mutex, none, atomic };
 
 struct Options {
@@ -43,13 +43,13 @@ struct Options {
     unsigned workers = 0;  // set to the number of cores if not given
     Limits limits;
     BrokerOptions broker;
-    std::optional<unsigned> inline_below;  // in 07b_cheap_inline; nothing: what it measures
+    std::optional<unsigned> inline_below;  // in 07b_cheap_inline; nothing: it measures
     unsigned threads = 0;    // loops, in 09_all_cores; set to the number of cores if not given
-    unsigned processes = 0;  // that many loops in processes of their own instead
+    unsigned processes = 0;  // if not 0: that many loops, each in a process of its own
     std::chrono::microseconds switch_interval{5000};  // of the interpreter lock, in 02b_threads_gil
 };
 
-// What a stage says about itself in --help: its name, and what the head of its file says.
+// What a stage says about itself in --help: its name, and the head of its file.
 struct About {
     const char* name;
     const char* teaches;
@@ -66,15 +66,15 @@ struct Has {
     bool loops = false;         // --threads, --processes
 };
 
-// The options of this run; also makes the process fit to serve: as many descriptors as it may have,
-// none of 0, 1 and 2 closed, SIGPIPE ignored. Does not return if there is nothing to run: after
-// --help the program exits with 0, after a mistake with one line on stderr that says what to do,
-// and with 2.
+// Returns the options of this run. It also prepares the process: it raises the limit on
+// descriptors, opens 0, 1 and 2 if they are closed, and ignores SIGPIPE. After --help it does not
+// return: the program exits with 0. After a mistake the program exits with 2, and one line on
+// stderr says what to do.
 //
 // A password on the command line is overwritten there, so that ps does not show it.
 [[nodiscard]] Options parse_options(int argc, char** argv, const About& stage, Has has = {});
 
-// The same for a worker, which is no server: it only has to find the broker and the queue.
+// The same for a worker, which only has to find the broker and the queue.
 [[nodiscard]] Options parse_worker_options(int argc, char** argv, const About& stage);
 
 }  // namespace ground

@@ -13,9 +13,9 @@
 
 namespace ground {
 
-// The clients of one io_context, in an epoll set of their own that tells of losses and of nothing
-// else. Asio's own set can be asked for those, too (wait_error): but with a system call for each
-// wait, where this one needs one for each client.
+// The clients of one io_context, in an epoll set of their own that reports lost connections and
+// nothing else. Asio's own set can also report them (wait_error), but that takes a system call for
+// each wait. This takes one for each client.
 class Register : public asio::execution_context::service {
   public:
     using key_type = Register;
@@ -30,7 +30,7 @@ class Register : public asio::execution_context::service {
 
     void add(Presence& client)
     {
-        epoll_event lost{EPOLLET, {.ptr = &client}};  // EPOLLERR and EPOLLHUP go without saying
+        epoll_event lost{EPOLLET, {.ptr = &client}};  // EPOLLERR and EPOLLHUP are always reported
         check(::epoll_ctl(set_.native_handle(), EPOLL_CTL_ADD, client.fd_, &lost), "epoll_ctl");
         ++clients_;
         wait();
@@ -41,7 +41,7 @@ class Register : public asio::execution_context::service {
         ::epoll_ctl(set_.native_handle(), EPOLL_CTL_DEL, client.fd_, nullptr);
         if (--clients_ == 0) {
             asio::error_code ignored;
-            set_.cancel(ignored);  // or run() would go on for nobody
+            set_.cancel(ignored);  // else run() would not return
         }
     }
 
@@ -54,7 +54,7 @@ class Register : public asio::execution_context::service {
             return;
         }
         set_.async_wait(asio::posix::stream_descriptor::wait_read, [this](asio::error_code) {
-            // One at a time: what is called back may end other clients.
+            // One client at a time, because the callback may end other clients.
             epoll_event lost{};
             while (::epoll_wait(set_.native_handle(), &lost, 1, 0) == 1) {
                 auto& client = *static_cast<Presence*>(lost.data.ptr);

@@ -1,6 +1,6 @@
 // presence.hpp -- what ends a wait before its time: the client has left, or it takes too long.
 //
-// All of it is for the thread that runs the io_context of the socket.
+// Call all of it on the thread that runs the io_context of the socket.
 #pragma once
 
 #include "common/server/net.hpp"
@@ -11,10 +11,10 @@
 
 namespace ground {
 
-// Notices when the connection of a client is lost, whatever its conversation waits for meanwhile.
-// That the client has sent its last, or an urgent byte, is no loss: it may still wait for replies.
-// TCP has the same word, FIN, for "I have asked my last" and "I have left"; only a reset is
-// certain.
+// Notices when the connection of a client is lost, whatever its conversation waits for at that
+// moment. A client that has finished sending is not lost: it may still wait for replies. TCP has
+// the same word, FIN, for "I have sent my last request" and "I have left". Only a reset is certain.
+// (An urgent byte is no loss either.)
 class Presence {
   public:
     explicit Presence(tcp::socket& client);
@@ -22,7 +22,7 @@ class Presence {
     Presence(const Presence&) = delete;
     Presence& operator=(const Presence&) = delete;
 
-    // Opens what a loop needs for that. Otherwise its first client does.
+    // Opens the descriptor that a loop needs for this. Otherwise the loop's first client does so.
     static void prepare(const Executor& executor);
 
   private:
@@ -37,8 +37,8 @@ class Presence {
     std::function<void()> tell_;
 };
 
-// Calls back once: when the client has left, or else when this goes out of scope. Of each client at
-// most one at a time.
+// Calls back once: when the client has left, or else when this goes out of scope. A client may have
+// at most one of these at a time.
 class OnLeaving {
   public:
     OnLeaving(Presence& client, std::function<void()> call_back);
@@ -50,7 +50,7 @@ class OnLeaving {
     Presence& client_;
 };
 
-// Calls back when so much time is over, unless it has gone out of scope by then. Never if it is 0.
+// Calls back after that time, unless it has gone out of scope by then. If the time is 0, never.
 class After {
   public:
     After(const Executor& executor, std::chrono::microseconds time,
@@ -61,7 +61,7 @@ class After {
 
   private:
     struct Alarm;
-    std::shared_ptr<Alarm> alarm_;  // the loop has it, too: it may have rung already
+    std::shared_ptr<Alarm> alarm_;  // shared with the loop, where it may be ringing already
 };
 
 }  // namespace ground

@@ -30,7 +30,7 @@ std::string_view trim(std::string_view text)
 std::span<char> Requests::buffer(Here here) noexcept
 {
     observe::is_at(whose_, here);
-    // Move what is left of an unfinished line to the front: at most max_line bytes.
+    // Moves the unfinished line to the front: at most max_line bytes.
     std::memmove(bytes_.data(), bytes_.data() + begin_, static_cast<std::size_t>(end_ - begin_));
     end_ = static_cast<std::uint16_t>(end_ - begin_);
     begin_ = 0;
@@ -49,7 +49,7 @@ std::optional<Request> Requests::next(Here here)
     observe::passes(whose_, here);
     while (auto line = next_line()) {
         if (line->size() > max_line) {
-            // Whoever sends this is not speaking our protocol: answer once and hang up.
+            // Such a client does not speak our protocol: reply once and hang up.
             ended_ = true;
             begin_ = end_;
             return Request{0, format_error(fmt::format("line longer than {} bytes", max_line))};
@@ -62,7 +62,7 @@ std::optional<Request> Requests::next(Here here)
     return std::nullopt;
 }
 
-// A line without its end. CRLF needs no care: it is a CR and then a blank line.
+// Returns a line without its end. CRLF needs no care: it is a CR and then a blank line.
 std::optional<std::string_view> Requests::next_line()
 {
     const std::string_view rest(bytes_.data() + begin_, static_cast<std::size_t>(end_ - begin_));
@@ -84,7 +84,7 @@ std::optional<std::string_view> Requests::next_line()
 
 Request Requests::parse(std::string_view text) const
 {
-    if (text == rules_.word) {  // never without one: no text here is empty
+    if (text == rules_.word) {  // without a word, never: text is not empty
         return {0, {}, true};
     }
     const char* const end = text.data() + text.size();

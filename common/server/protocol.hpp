@@ -1,7 +1,7 @@
 // protocol.hpp -- the conversation that every stage holds: numbers in, Fibonacci numbers out.
 //
-// A request is a decimal integer on a line of its own, ended by LF, CRLF or CR; blanks around it
-// are allowed and blank lines are ignored. The answer is fib(n) and LF, or "[Error] ", a reason and
+// A request is a decimal integer on a line of its own, ended by LF, CRLF or CR. Blanks around it
+// are allowed, and blank lines are ignored. The reply is fib(n) and LF, or "[Error] ", a reason and
 // LF. docs/protocol.md has the whole contract. Nothing in here knows about sockets.
 #pragma once
 
@@ -16,24 +16,23 @@
 
 namespace ground {
 
-// How a stream of bytes is cut into requests. TCP keeps no message boundaries, so whoever sends
-// numbers without line ends leaves the server to guess.
+// How a stream of bytes is cut into requests. TCP keeps no message boundaries. If a client sends
+// numbers without line ends, the server can only guess.
 enum class Framing {
     line,       // a fragment waits for the end of its line
-    chunk,      // a fragment at the end of a read is a request: what the talk's clients count on
-    automatic,  // chunk until the connection has sent its first line end, line from then on
+    chunk,      // a fragment at the end of a read is a request: the talk's clients rely on this
+    automatic,  // chunk until the client has sent its first line end, line from then on
 };
 
-// What one server accepts and how it computes. Small; pass it by value.
+// What a server accepts and how it computes. Small: pass it by value.
 struct Rules {
     Framing framing = Framing::automatic;
     unsigned max_n = 50;  // larger numbers are refused
     FibFunction fib = ground::fib;
-    const char* word = "";  // a request, too, in a stage that has one: "count" in 02d_shared_state
+    const char* word = "";  // a request besides numbers: "count" in 02d_shared_state
 };
 
-// One request: a number to compute, the stage's word or, if it was neither, the reply that says
-// why.
+// One request: a number to compute or the stage's word. If it is neither, error is the reply.
 struct Request {
     unsigned n = 0;
     std::string error;  // empty, or a whole "[Error] ...\n"
@@ -42,7 +41,7 @@ struct Request {
     [[nodiscard]] bool valid() const noexcept { return error.empty(); }
 };
 
-// The requests of one connection, in order, out of whatever pieces its bytes arrive in.
+// The requests of one connection, in order, whatever pieces its bytes arrive in.
 //
 //     Requests requests(rules);
 //     while (!requests.ended()) {
@@ -53,7 +52,7 @@ struct Request {
 // Not thread-safe: a connection has one reader.
 class Requests {
   public:
-    // A line may be this long, in bytes, its end not counted.
+    // The longest line, in bytes, without its end.
     static constexpr std::size_t max_line = 100;
 
     explicit Requests(Rules rules) : rules_(rules), whose_(observe::whose()) {}
@@ -64,10 +63,10 @@ class Requests {
     // That many bytes were read into buffer(); 0 means end of file.
     void received(std::size_t size) noexcept;
 
-    // The next request, or nothing if it takes another read to tell. Call until it returns nothing.
+    // The next request, or nothing if that takes another read. Call until it returns nothing.
     [[nodiscard]] std::optional<Request> next(Here here = Here::at());
 
-    // Nothing more will come: the peer has finished, or has sent a line that is too long.
+    // Nothing more will come: the client has finished, or has sent a line that is too long.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
 
   private:
@@ -79,7 +78,7 @@ class Requests {
     observe::Who whose_;
     bool ended_ = false;
     bool line_end_seen_ = false;
-    std::uint16_t begin_ = 0;  // bytes_[begin_, end_) have been received and not yet been looked at
+    std::uint16_t begin_ = 0;  // bytes_[begin_, end_) have been received but not read
     std::uint16_t end_ = 0;
     // At most max_line bytes are kept from one read to the next, so there is always room for more.
     std::array<char, 128> bytes_;

@@ -19,7 +19,7 @@
 #include <string_view>
 #include <thread>
 
-// Under a sanitizer signals are awaited by a thread: ThreadSanitizer holds handlers back until a
+// Under a sanitizer a thread waits for signals, because ThreadSanitizer delays handlers until a
 // system call returns, and a leak check is too much for a handler.
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -49,8 +49,8 @@ sigset_t stop_signals() noexcept
     return set;
 }
 
-// What io_uring still has to do for a process it ends some milliseconds after the process. Until
-// then the listening socket would be there, and the next server could not have its port.
+// io_uring finishes its work for a process some milliseconds after the process has ended. Until
+// then the listening socket would still be there, and the next server could not have its port.
 void stop_listening() noexcept
 {
 #ifdef ASIO_HAS_IO_URING
@@ -90,8 +90,8 @@ void call_clean_up() noexcept
     ::_exit(EXIT_FAILURE);
 }
 
-// Starts a thread that waits for a signal and then calls react(). Nobody joins it: it ends with the
-// process.
+// Starts a thread that waits for a signal and then calls react(). It is never joined: it ends with
+// the process.
 template <typename React>
 void await_signal_on_a_thread(React react)
 {
@@ -125,7 +125,7 @@ void exit_on_signals()
 
 ParentSignals::ParentSignals() noexcept
 {
-    ::signal(SIGCHLD, SIG_DFL);  // whoever has started us may ignore it, and that is inherited
+    ::signal(SIGCHLD, SIG_DFL);  // it may be ignored, which is inherited from our parent
     ::sigemptyset(&awaited_);
     ::sigaddset(&awaited_, SIGINT);
     ::sigaddset(&awaited_, SIGTERM);
@@ -152,7 +152,7 @@ void stop_on_signals(std::function<void()> stop)
         stop();
         using Clock = std::chrono::steady_clock;
         const auto end = Clock::now() + std::chrono::milliseconds(1500);
-        // Being stopped and continued (Ctrl-Z and fg) interrupts it: then it waits for the rest.
+        // Ctrl-Z and fg interrupt the wait. Then wait for the rest of the time.
         for (int signal = -1; signal == -1 && Clock::now() < end;) {
             const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(
                 std::max(end - Clock::now(), Clock::duration::zero()));

@@ -1,9 +1,8 @@
 // signals.hpp -- how a server ends: on SIGINT (Ctrl-C) and SIGTERM, with status 0 and within 2 s.
 //
-// Call one of these once, after the pool has been made and before other threads are. Both also see
-// to it that a server that gets no more memory says so in one line and ends with 1, its workers
-// too: one that has lost the means to accept clients, say, and seems to run would be worse than
-// none.
+// Call one of these once, after the pool has been made and before other threads are started. Both
+// also handle a lack of memory: the server says so in one line and ends with 1, and so do its
+// workers. A server that still runs but can't accept clients, for example, would be worse.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -14,37 +13,37 @@
 
 namespace ground {
 
-// Sets the function that is called before the process ends in one of these ways. A process pool has
-// to end its workers then. There is one such function, and it is called in a signal handler, or
-// when there is no memory: it may use only what is async-signal-safe.
+// Sets the function that is called before the process ends in one of these ways: a process pool
+// must end its workers then. There is only one such function. It is called in a signal handler or
+// when there is no memory, so it may use only what is async-signal-safe.
 using CleanUp = void (*)() noexcept;
 void clean_up_before_exit(CleanUp f) noexcept;
 
-// Ends the process at once, whatever it is doing: the kernel closes what it held, and the workers
-// of a process pool are gone before it is.
+// Makes signals end the process at once, whatever it is doing. The kernel closes what it held. The
+// workers of a process pool end before it does.
 void exit_on_signals();
 
-// Calls stop() on a thread that runs the context, so that run() may return of itself. If the
+// Makes a signal call stop() on a thread that runs the context, so that run() can return. If the
 // process is still there after 1.5 s, or at a second signal, it is ended as above.
 void stop_on_signals(asio::io_context& context, std::function<void()> stop);
 
-// The same for several loops, or for none: calls stop() on the thread that waits for signals, so
-// all that it may do is to post, or to ring.
+// The same for several loops, or for none. stop() is called on the thread that waits for signals,
+// so it may only post to a loop or ring a bell.
 void stop_on_signals(std::function<void()> stop);
 
-// For a server that is about to fork, whose parent waits for its children and passes SIGINT and
-// SIGTERM on to them, as SIGTERM (see family.hpp). From here on these and SIGCHLD are held back:
-// what comes before the parent waits is not lost.
+// For a server that is about to fork. Its parent waits for its children and passes SIGINT and
+// SIGTERM on to them, as SIGTERM (see family.hpp). From here on these signals and SIGCHLD are
+// blocked, so that none is lost before the parent waits.
 class ParentSignals {
   public:
     ParentSignals() noexcept;
 
-    // What the parent waits for: with sigwait(), say.
+    // The signals that the parent waits for, for example with sigwait().
     [[nodiscard]] const sigset_t& awaited() const noexcept { return awaited_; }
 
-    // In the child: it takes signals again. But the functions above take SIGTERM only there, and
-    // SIGINT is ignored. Ctrl-C reaches parent and children; with what the parent passes on it
-    // would be a second signal.
+    // Call it in the child, which then takes signals again. There the functions above take only
+    // SIGTERM, and SIGINT is ignored. Otherwise Ctrl-C, which reaches parent and children, and the
+    // SIGTERM that the parent passes on would be two signals.
     void leave_to_parent() const noexcept;
 
   private:
@@ -52,8 +51,8 @@ class ParentSignals {
     sigset_t before_;
 };
 
-// Threads that are started while this lives take no signals: those are for the main thread, or for
-// whom it has told to wait for them.
+// Threads that are started while this lives take no signals. Those are for the main thread, or for
+// a thread that it has started to wait for them.
 class SignalsBlocked {
   public:
     SignalsBlocked() noexcept

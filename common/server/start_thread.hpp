@@ -1,4 +1,4 @@
-// start_thread.hpp -- a thread for a client, and for the server itself.
+// start_thread.hpp -- starts a thread for a client, or for the server itself.
 #pragma once
 
 #include "common/observe/seams.hpp"
@@ -15,13 +15,14 @@
 
 namespace ground {
 
-// Runs handle(client, arguments...) on a thread of its own, which nobody joins. As with std::thread
-// the arguments are copied: std::ref(x) passes x itself. If there is no thread to be had, the
-// client is told and closed.
+// Runs handle(client, arguments...) on a thread of its own, which is never joined. As with
+// std::thread, the arguments are copied: std::ref(x) passes x itself. If no thread can be started,
+// the client is told so and closed.
 template <typename Handle, typename... Arguments>
 void start_thread(Handle handle, tcp::socket client, Arguments... arguments)
 {
-    // Shared with the new thread only so that it is still here to say no if there is no new thread.
+    // Shared with the new thread for one reason: without a new thread it is still here to be
+    // refused.
     const auto shared = std::make_shared<tcp::socket>(std::move(client));
     try {
         std::thread([handle, shared, arguments...] {
@@ -33,8 +34,8 @@ void start_thread(Handle handle, tcp::socket client, Arguments... arguments)
     }
 }
 
-// A thread that a server can't do without. If there is none to be had it says so in one line on
-// stderr and ends with 1.
+// Starts a thread that the server needs. If that fails, it says so in one line on stderr and ends
+// the program with 1.
 template <typename Run>
 [[nodiscard]] std::thread start_own_thread(const Options& options, Run run)
 try {

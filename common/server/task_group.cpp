@@ -12,7 +12,7 @@
 
 namespace ground {
 
-// How many descriptors a loop needs is not to depend on whether anybody has come.
+// A loop opens all its descriptors now, so that their number does not depend on its clients.
 TaskGroup::TaskGroup(const Executor& executor) : executor_(executor)
 {
     Presence::prepare(executor);
@@ -30,7 +30,7 @@ void TaskGroup::spawn(awaitable<void> task)
             if (!stopped_) {
                 log_lost(lost);
             }
-            // The signal has to outlive what it may cancel, and that is this handler's caller.
+            // The signal must outlive what it may cancel: the caller of this handler.
             asio::post(executor_, [this, member] { members_.erase(member); });
         }));
 }

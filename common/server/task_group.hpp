@@ -1,6 +1,6 @@
 // task_group.hpp -- coroutines that end together: what Python calls a TaskGroup, Trio a nursery.
 //
-// All of it is for the thread that runs the io_context.
+// Call all of it on the thread that runs the io_context.
 #pragma once
 
 #include "common/server/net.hpp"
@@ -18,14 +18,14 @@ class TaskGroup {
     TaskGroup(const TaskGroup&) = delete;
     TaskGroup& operator=(const TaskGroup&) = delete;
 
-    // Starts a task; what it throws is logged. In a group that has been stopped it is dropped, with
-    // all that it owns, before it has begun.
+    // Starts a task. What it throws is logged. If the group has been stopped, the task is destroyed
+    // before it has begun, with all that it owns.
     void spawn(awaitable<void> task);
 
-    // Tells every task to come to its end. It ends the wait that a task is in, if nothing is lost
-    // by that (Asio's cancellation_type::total: the wait for a client or a request, but not that
-    // for a result or for room to send); the task's next co_await throws, unless it has said
-    // throw_if_cancelled(false): then it may go on, and ask stopping().
+    // Tells every task to end. A wait for a client or a request ends at once, because nothing is
+    // lost by that (Asio's cancellation_type::total). A wait for a result or for room to send
+    // continues. The next co_await of a task throws. But if the task has said
+    // throw_if_cancelled(false), it continues, and can ask stopping().
     void stop();
 
   private:
@@ -36,7 +36,7 @@ class TaskGroup {
     bool stopped_ = false;
 };
 
-// Whether the group of the task that asks has been stopped.
+// Whether the group of the calling task has been stopped.
 [[nodiscard]] awaitable<bool> stopping();
 
 }  // namespace ground

@@ -66,15 +66,15 @@ std::string slice_name(State state, std::uint32_t n)
     return "gone";
 }
 
-// A point of an arrow: on which track, and when.
+// A point of an arrow: its track and its time.
 struct Point {
     Group group = clients;
     std::uint32_t track = 0;
     std::uint64_t time = 0;
 };
 
-// From a request that went to the pool over the worker to the reply. Whether a point is the last
-// one is known only when there is another, or when there will be none: so the last is kept.
+// Leads from a request to the worker that computes it, and on to the reply. The last point is kept,
+// because only the next event tells whether another point follows.
 struct Arrow {
     std::uint64_t number = 0;  // 0: there is none
     unsigned written = 0;      // points
@@ -91,7 +91,7 @@ class TraceFile {
     [[nodiscard]] bool good() const { return file_.good(); }
     [[nodiscard]] bool finished() const noexcept { return finished_; }
 
-    // Some of what has happened since the last call. Returns whether there may be more.
+    // Writes some of what has happened since the last call. Returns whether there may be more.
     bool write_some(Watcher& watcher)
     {
         constexpr std::size_t some = 4'096;
@@ -110,8 +110,8 @@ class TraceFile {
         return events.size() == some;
     }
 
-    // All that has happened by now. A process that was killed while it wrote an event has left a
-    // hole, which events() waits for before it goes on.
+    // Writes all that has happened until now. A process that was killed while it wrote an event has
+    // left a hole. events() waits a while for such an event before it continues.
     void write_the_rest(Watcher& watcher)
     {
         const std::uint64_t until = watcher.happened();
@@ -123,7 +123,7 @@ class TraceFile {
         }
     }
 
-    // Everybody who is still there was there until now.
+    // Ends all tracks that have not ended, and the file.
     void finish(std::uint64_t now)
     {
         if (std::exchange(finished_, true)) {
@@ -169,7 +169,7 @@ class TraceFile {
               static_cast<int>(track.group), id, track.name);
     }
 
-    // Somebody who came and went between two looks was a client, if there is a port.
+    // What came and went between two looks was a client if it has a port.
     Track& begin_track(const Watcher& watcher, const Happened& event)
     {
         if (tracks_.empty() && size_ == 0) {
@@ -198,7 +198,7 @@ class TraceFile {
         return track;
     }
 
-    // A client is named anew by what it has asked for: so the hog can be told from the others.
+    // Adds the largest number that a client has asked for to its name, which shows the hog.
     void end_track(std::uint32_t id, Track& track, std::uint64_t now)
     {
         end_slice(id, track, now);
@@ -250,8 +250,8 @@ class TraceFile {
         }
     }
 
-    // A thread that runs a conversation does what that does, until one of the two says something
-    // else.
+    // A thread that runs a conversation does what the conversation does, until either of them
+    // reports something else.
     void carry(const Happened& event)
     {
         const auto thread = by_thread_.find(event.tid);
@@ -270,7 +270,7 @@ class TraceFile {
     void end_slice(std::uint32_t id, const Track& track, std::uint64_t now)
     {
         if (track.now.state == idles) {
-            return;  // the gaps say it
+            return;  // a gap shows it
         }
         const std::uint64_t end = std::max(now, track.now.since);
         entry(
@@ -286,7 +286,7 @@ class TraceFile {
         arrow.last = next;
     }
 
-    // Of an arrow that has led nowhere nothing is written.
+    // An arrow with a single point is not written.
     void end_arrow(Arrow& arrow)
     {
         if (arrow.written != 0) {
@@ -303,7 +303,7 @@ class TraceFile {
             since_begin(arrow.last.time));
     }
 
-    // Two who tell of something at the same time may do so in the other order.
+    // Events that are reported at the same time may arrive in the other order.
     [[nodiscard]] std::uint64_t since_begin(std::uint64_t time) const
     {
         return time - std::min(time, begin_);
@@ -315,14 +315,14 @@ class TraceFile {
     std::size_t size_ = 0;
     bool finished_ = false;
     std::unordered_map<std::uint32_t, Track> tracks_;             // by id
-    std::unordered_map<std::uint32_t, std::uint32_t> by_thread_;  // their ids, by the kernel's
+    std::unordered_map<std::uint32_t, std::uint32_t> by_thread_;  // ids, by the kernel's ids
     std::uint64_t requests_ = 0;                                  // so far
     std::uint64_t begin_ = 0;
     std::uint64_t last_ = 0;
 };
 
-// Signals that would end the parent before the file has its end are held back; the child, which is
-// forked meanwhile, may have them.
+// Blocks the signal that would end the parent before the file is finished. The child, which is
+// forked meanwhile, unblocks it.
 class HangUpBlocked {
   public:
     HangUpBlocked() noexcept
@@ -338,11 +338,11 @@ class HangUpBlocked {
     sigset_t before_{};
 };
 
-// The life of the parent.
+// What the parent does from now on.
 [[noreturn]] void collect(TraceFile trace, Watcher& watcher, pid_t server, sigset_t awaited,
                           const std::string& path, const std::string& stage)
 {
-    constexpr timespec pause{0, 20'000'000};  // the ring holds more than that brings
+    constexpr timespec pause{0, 20'000'000};  // the ring holds more than comes in that time
     constexpr timespec none{};
     ::sigaddset(&awaited, SIGHUP);
     int status = 0;
@@ -378,7 +378,7 @@ class HangUpBlocked {
 void trace_to(const std::string& file, const std::string& stage, std::size_t most_bytes)
 try {
     if (watched()) {
-        log("{}: it is watched already; start it without --trace", stage);
+        log("{}: another program watches it already; start it without --trace", stage);
         std::exit(2);
     }
     TraceFile trace(file, stage, most_bytes);
@@ -397,7 +397,7 @@ try {
     }
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) {
-        ::_exit(EXIT_FAILURE);  // it died before the line above could take effect
+        ::_exit(EXIT_FAILURE);  // the parent ended before prctl() could take effect
     }
     signals.leave_to_parent();
     hang_up.unblock();

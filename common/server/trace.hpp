@@ -1,5 +1,4 @@
-// trace.hpp -- what a server did, as a file for ui.perfetto.dev and chrome://tracing (--trace
-// FILE).
+// trace.hpp -- writes what a server does into a file for ui.perfetto.dev (--trace FILE).
 #pragma once
 
 #include <cstddef>
@@ -7,20 +6,20 @@
 
 namespace ground::observe {
 
-// Forks. The child returns and is the server from now on. The parent does not return: it writes
-// what happens in the server to the file, passes SIGINT and SIGTERM on, as SIGTERM, and SIGHUP as
-// such, and ends as the server has ended. If the parent is killed, so is the server. What was too
-// fast to be written is told of in a line at the end ("12 events lost ..."). When the file has
-// become so large it gets its end, a line says so, and the server goes on without it.
+// Forks. The child returns and is the server from now on. The parent does not return. It writes
+// what happens in the server to the file. It passes SIGINT and SIGTERM on as SIGTERM, and SIGHUP as
+// SIGHUP. It ends as the server has ended. If the parent is killed, so is the server. If events
+// came too fast to be written, a line at the end says so ("12 events lost ..."). When the file has
+// most_bytes it is finished, a line says so, and the server continues without it.
 //
-// The file has a track for each conversation, thread and worker, with a slice for whatever somebody
-// did or waited for, and an arrow from each request that went to the pool over the worker to the
-// reply: an array in Google's Trace Event Format. The name of a client's track says the largest
-// number that it has asked for.
+// The file is an array in Google's Trace Event Format, which chrome://tracing also reads. It has a
+// track for each conversation, thread and worker. A track has a slice for each thing that was done
+// or waited for. An arrow leads from each request to the worker of the pool that computes it, and
+// on to the reply. The name of a client's track contains the largest number that it has asked for.
 //
-// If the file can't be written it says so in one line on stderr and ends with 1. Call it before
+// If the file can't be written, it says so in one line on stderr and ends with 1. Call it before
 // there are threads or children.
-inline constexpr std::size_t most_trace_bytes = 200'000'000;  // viewers take a while for more
+inline constexpr std::size_t most_trace_bytes = 200'000'000;  // viewers are slow with more
 void trace_to(const std::string& file, const std::string& stage,
               std::size_t most_bytes = most_trace_bytes);
 

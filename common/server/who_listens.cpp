@@ -16,7 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// As descriptors point at them: "socket:[4711]". A line of the table is, for example,
+// The sockets that listen on the port, as the links in /proc/PID/fd name them: "socket:[4711]".
+// A line of the table is, for example,
 //    0: 0100007F:61A8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000  0  4711 ...
 std::set<std::string> listening_sockets(std::uint16_t port)
 {

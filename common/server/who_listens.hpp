@@ -1,4 +1,4 @@
-// who_listens.hpp -- who has taken a port, for the message that it is in use.
+// who_listens.hpp -- which program has taken a port, for the message that it is in use.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,8 @@
 
 namespace ground {
 
-// "01_blocking (process 1234)". Empty if no process is known that listens there: it may be another
-// user's. Reads /proc, and throws nothing but bad_alloc.
+// "01_blocking (process 1234)". Empty if the process is not known, for example because it is
+// another user's. Reads /proc, and throws nothing but bad_alloc.
 [[nodiscard]] std::string who_listens(std::uint16_t port);
 
 }  // namespace ground

@@ -1,4 +1,4 @@
-// coroutine.hpp -- a generator that can call others of its kind: Python's coroutine.
+// coroutine.hpp -- a generator that can call other generators: Python's coroutine.
 #pragma once
 
 #include "common/observe/seams.hpp"
@@ -17,7 +17,8 @@ class Coroutine;
 
 namespace coroutine_detail {
 
-// What a chain of coroutines that await each other has in common. It stands in the outermost one.
+// What the coroutines of a chain, each of which awaits the next, have in common. The outermost one
+// contains it.
 template <typename Wait>
 struct Chain {
     std::coroutine_handle<> innermost;  // the only one of them that can be resumed
@@ -29,8 +30,8 @@ class PromiseBase {
   public:
     std::suspend_always initial_suspend() noexcept { return {}; }
 
-    // The end: the caller goes on, or whoever called next() if there is no caller. Returning the
-    // caller's handle makes it a jump (symmetric transfer), so a loop of calls needs no stack.
+    // At the end the caller resumes or, if there is none, next() returns. Returning the caller's
+    // handle makes it a jump (symmetric transfer), so a loop of calls needs no stack.
     struct Return {
         bool await_ready() noexcept { return false; }
         template <typename Promise>
@@ -47,7 +48,8 @@ class PromiseBase {
     };
     Return final_suspend() noexcept { return {}; }
 
-    // co_await of a Wait: pauses the whole chain. The operand lives in the frame meanwhile.
+    // co_await of a Wait pauses the whole chain. The operand lives in the coroutine frame
+    // meanwhile.
     std::suspend_always await_transform(const Wait& wait, Here here = Here::at()) noexcept
     {
         observe::says_what_it_waits_for(wait, here);
@@ -55,7 +57,7 @@ class PromiseBase {
         return {};
     }
 
-    // co_await of another coroutine: calls it.
+    // co_await of another coroutine calls it.
     template <typename U>
     class Call {
       public:
@@ -141,13 +143,13 @@ class Promise<Wait, void> final : public PromiseBase<Wait> {
 
 }  // namespace coroutine_detail
 
-// A coroutine can await two things: another coroutine, whose T it gets, or a Wait, which goes to
-// whoever runs the outermost coroutine of the chain by calling next(), as a generator's values do.
-// So a scheduler runs a chain of coroutines exactly as it runs a generator.
+// A coroutine can await two things. From another coroutine it gets a T. A Wait goes to the caller
+// of next(), which runs the outermost coroutine of the chain, as a generator's values do. So a
+// scheduler runs a chain of coroutines exactly as it runs a generator.
 //
-// Lazy: nothing runs before next(), or before it is awaited. Movable only; owns the frame, so
-// destroying the outermost coroutine of a chain destroys what all of them hold. Not thread-safe,
-// but a chain that is paused may be handed from one thread to another.
+// Lazy: nothing runs before next(), or before it is awaited. Movable only. It owns the coroutine
+// frame, so destroying the outermost coroutine of a chain destroys what all of them hold. Not
+// thread-safe, but a paused chain may be handed from one thread to another.
 template <typename Wait, typename T = void>
 class [[nodiscard]] Coroutine {
   public:
@@ -166,8 +168,8 @@ class [[nodiscard]] Coroutine {
         }
     }
 
-    // Runs the chain to the next Wait that is awaited and returns it, or returns nothing if the
-    // outermost coroutine, this one, has ended; throws what it has thrown. Not to be called after
+    // Runs the chain to the next Wait that is awaited, and returns that. Returns nothing if the
+    // outermost coroutine, this one, has ended, and throws what it has thrown. Do not call it after
     // the end.
     std::optional<Wait> next() requires std::is_void_v<T>
     {

@@ -1,6 +1,6 @@
-// future.hpp -- a result that is still being computed, in the manner of Python's
-// concurrent.futures.Future: besides waiting for it one can ask to be called when it is there.
-// std::future can't do that, so no event loop could ever wait for one.
+// future.hpp -- a result that is still being computed, like Python's concurrent.futures.Future. You
+// can wait for it, or ask to be called when it is there. std::future can't call you, so no event
+// loop could wait for it.
 #pragma once
 
 #include "common/observe/seams.hpp"
@@ -50,15 +50,16 @@ class [[nodiscard]] Future {
     {
         const observe::Seam seam(done() ? observe::runs : observe::awaits, state_->whose, here);
         if (!done()) {
-            // A turnstile: who has passed lets the next one pass. (A condition variable would do,
-            // for one more system call: glibc's takes its mutex back as if others waited for it.)
+            // A turnstile: each thread that has passed lets the next one pass. (A condition
+            // variable costs one more system call: glibc's locks its mutex again as if others
+            // waited for it.)
             while (::sem_wait(&state_->completed) == -1) {
             }
             ::sem_post(&state_->completed);
         }
     }
 
-    // The same, but for no longer than this. Returns whether it is done.
+    // As wait(), but for no longer than this. Returns whether it is done.
     bool wait_for(std::chrono::nanoseconds time, Here here = Here::at()) const
     {
         const observe::Seam seam(done() ? observe::runs : observe::awaits, state_->whose, here);
@@ -86,9 +87,9 @@ class [[nodiscard]] Future {
         return std::get<T>(state_->outcome);
     }
 
-    // If nobody has begun to compute it, nobody will: the future is done, its callbacks run, here
-    // and now, and result() throws Cancelled. Returns whether it is cancelled, by this call or an
-    // earlier one. What is under way can't be stopped: it is left to end, and this returns false.
+    // If no worker has begun to compute it, none will. The future is done, its callbacks run before
+    // this returns, and result() throws Cancelled. Returns whether it is cancelled, by this call or
+    // an earlier one. A computation that has begun can't be stopped: then this returns false.
     bool cancel() const
     {
         std::unique_lock lock(state_->mutex);
@@ -102,9 +103,9 @@ class [[nodiscard]] Future {
         return state_->cancelled;
     }
 
-    // As cancel(), but then the future is done in any case, and result() throws Cancelled(why).
-    // What is under way is left to end, and its result is dropped. Does nothing if the future is
-    // done.
+    // As cancel(), but afterwards the future is done in any case, and result() throws
+    // Cancelled(why). A computation that has begun continues, and its result is dropped. Does
+    // nothing if the future is done already.
     void give_up(const char* why) const
     {
         if (done()) {
@@ -117,18 +118,18 @@ class [[nodiscard]] Future {
                 promise = state_->take_back();
             }
             if (!promise) {
-                promise = Promise<T>(state_);  // a second one: what the first one says is dropped
+                promise = Promise<T>(state_);  // a second one: the result of the first is dropped
             }
             state_->cancelled = true;
             promise->complete(std::make_exception_ptr(Cancelled(why)), std::move(lock));
         }
     }
 
-    // Calls callback(future) exactly once: on the thread that completes the future, as soon as it
-    // does, or right here if it is done already. Those that wait for the completion run in the
-    // order of their coming; one that comes after it does not wait for them, as in Python. The
-    // callback may be movable only. It must be quick, for the completing thread has other work, and
-    // must not throw: there is nobody to catch, so the program would end.
+    // Calls callback(future) exactly once: on the thread that completes the future, as soon as that
+    // happens, or right here if it is done already. Callbacks run in the order in which they were
+    // added. One that is added after the completion does not wait for the others, as in Python. The
+    // callback may be movable only. It must be quick, because the completing thread has other work.
+    // It must not throw: that would end the program.
     template <typename Callback>
     void add_done_callback(Callback callback, Here here = Here::at()) const
     {
@@ -147,7 +148,7 @@ class [[nodiscard]] Future {
         call(callback, *this);
     }
 
-    // For those who watch the server: the conversation that this is for waits, if it has to.
+    // For the observer (common/observe): tells it that the conversation waits, if it has to.
     void waits(Here here) const noexcept
     {
         if (!done()) {
@@ -186,7 +187,7 @@ class [[nodiscard]] Future {
         sem_t completed;
         const observe::Who whose = observe::whose();
         std::function<std::optional<Promise<T>>()> take_back;  // see Promise
-        std::mutex mutex;  // guards what follows; and nothing comes between done and either of them
+        std::mutex mutex;  // guards what follows; done changes together with that
         bool cancelled = false;
         std::unique_ptr<AnyCallback> callbacks;
     };
@@ -202,16 +203,17 @@ class [[nodiscard]] Future {
     std::shared_ptr<State> state_;
 };
 
-// The writer's side: completes the future, once. Movable only. A promise that goes away before it
-// has done so completes its future with std::future_errc::broken_promise.
+// The writer's side: completes the future, once. Movable only. A promise that is destroyed before
+// completes its future with std::future_errc::broken_promise.
 template <typename T>
 class Promise {
   public:
     Promise() : state_(std::make_shared<typename Future<T>::State>()) {}
 
-    // For what can be cancelled: take_back() returns this promise if nobody has begun to compute
-    // it, or nothing. It is called with the future locked, so it must neither complete a future nor
-    // ask one; and not once the promise has been kept, or broken, so it may refer to its owner.
+    // For a future that can be cancelled. take_back() returns this promise if no worker has begun
+    // to compute it, or nothing. It is called with the future locked, so it must neither complete a
+    // future nor ask one. It is not called after the promise has been kept or broken, so it may
+    // refer to the promise's owner.
     explicit Promise(std::function<std::optional<Promise>()> take_back) : Promise()
     {
         state_->take_back = std::move(take_back);
@@ -254,7 +256,7 @@ class Promise {
     {
         const Future<T> future(std::exchange(state_, nullptr));
         if (future.done()) {
-            lock.unlock();  // before its mutex may go
+            lock.unlock();  // before the mutex may be destroyed
             return;
         }
         future.state_->outcome = std::move(outcome);
@@ -263,7 +265,7 @@ class Promise {
         auto callback = std::move(future.state_->callbacks);
         lock.unlock();
         ::sem_post(&future.state_->completed);
-        // Outside the lock: a callback may well ask the future for its result.
+        // Outside the lock, because a callback may ask the future for its result.
         while (callback) {
             (*callback)(future);
             callback = std::move(callback->next);

@@ -15,7 +15,7 @@ namespace ground {
 
 namespace generator_detail {
 
-// How the body pauses at a co_yield, and what the co_yield is when the body goes on: what was sent.
+// Pauses the body at a co_yield. When the body resumes, the co_yield's value is what was sent.
 template <typename Sent>
 class Pause {
   public:
@@ -28,7 +28,7 @@ class Pause {
     std::optional<Sent>& sent_;
 };
 
-// Where that lies meanwhile.
+// Where the sent value lies meanwhile.
 template <typename Sent>
 struct Inbox {
     Pause<Sent> pause() noexcept { return Pause<Sent>(sent); }
@@ -43,10 +43,10 @@ struct Inbox<void> {
 
 // The names are those of std::generator: begin(), end(), and an iterator that resumes the body when
 // it is incremented. next() comes from Python. Lazy: nothing runs before the first value is asked
-// for. Movable only; owns the body's frame, so destroying a generator that is paused destroys what
-// its body holds. What the body throws, begin(), ++, next() and send() throw.
+// for. Movable only. It owns the body's coroutine frame, so destroying a paused generator destroys
+// what its body holds. begin(), ++, next() and send() throw what the body throws.
 //
-// A Generator<T, Sent> is given something, too: its co_yield is what send() was called with.
+// A Generator<T, Sent> also receives values: its co_yield returns what send() was called with.
 template <typename T, typename Sent = void>
 class [[nodiscard]] Generator {
   public:
@@ -55,7 +55,7 @@ class [[nodiscard]] Generator {
         Generator get_return_object() { return Generator(Handle::from_promise(*this)); }
         std::suspend_always initial_suspend() noexcept { return {}; }
         std::suspend_always final_suspend() noexcept { return {}; }
-        // The value lives in the body's frame for as long as the body is paused at its co_yield.
+        // The value lives in the coroutine frame for as long as the body is paused at its co_yield.
         auto yield_value(const T& value, Here here = Here::at()) noexcept
         {
             observe::says_what_it_waits_for(value, here);
@@ -114,16 +114,16 @@ class [[nodiscard]] Generator {
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
     // Runs to the next co_yield and returns its value, or nothing if the body has ended instead.
-    // Not to be called after the end.
+    // Do not call it after the end.
     std::optional<T> next()
     {
         resume(body_);
         return body_.done() ? std::nullopt : std::optional<T>(*body_.promise().value_);
     }
 
-    // As next(), but that the co_yield at which the body is paused is this value. Before the first
-    // one nobody waits for a value: next() leads there. (A co_yield that should be one and is gone
-    // on from by next() throws std::bad_optional_access.)
+    // As next(), but the co_yield at which the body is paused returns this value. Call next()
+    // first, because only a body at a co_yield can receive a value. (If a co_yield that needs a
+    // value is resumed by next(), it throws std::bad_optional_access.)
     template <std::convertible_to<Sent> U>
     std::optional<T> send(U&& value)
     {

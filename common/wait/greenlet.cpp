@@ -11,10 +11,10 @@
 #include <string_view>
 
 #if defined(GROUND_ASAN)
-// AddressSanitizer reads this before main(). To notice a use after return it can keep locals in
-// memory of its own, and newer compilers have it do so. The leak check would look into that of the
-// thread, but not into those of paused greenlets: what they hold, and main() among them, would be
-// leaks.
+// AddressSanitizer reads this before main(). To notice a use after return, it can keep locals in
+// memory of its own; newer compilers make that the default. The leak check looks into that memory
+// for a thread, but not for paused greenlets. What those hold, and what main() holds, would be
+// reported as leaks.
 extern "C" const char* __asan_default_options() { return "detect_stack_use_after_return=0"; }
 #endif
 
@@ -34,11 +34,11 @@ try {
     return false;
 }
 
-// A guard page has been touched: that is the end, but one that says why. Everything else is left to
-// who was asked before us.
+// Handles a touched guard page: the program ends, but says why. Everything else is left to the
+// handler that was there before.
 class OverflowHandler {
   public:
-    // Once in a process. (A sanitizer has a handler of its own, which says more.)
+    // Once per process. (A sanitizer has a handler of its own, which says more.)
     static void install()
     {
         if constexpr (!sanitizers::present) {
@@ -58,7 +58,7 @@ class OverflowHandler {
     OverflowHandler& operator=(const OverflowHandler&) = delete;
 
   private:
-    // The handler can't run on a stack that is full: it needs one of its own, in each thread.
+    // The handler can't run on a full stack. It needs one of its own, in each thread.
     static constexpr std::size_t size = 16 * 1024;
 
     OverflowHandler()
@@ -88,9 +88,9 @@ class OverflowHandler {
             static_assert(Stack::size == 256 * 1024);
             [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
         }
-        ::sigaction(SIGSEGV, &before, nullptr);  // the instruction is tried again, to its end
-        if (info->si_code <= 0) {                // no instruction: the signal was sent
-            ::raise(SIGSEGV);                    // and arrives again once this has returned
+        ::sigaction(SIGSEGV, &before, nullptr);  // the instruction runs again, into that handler
+        if (info->si_code <= 0) {                // the signal was sent: there is no instruction
+            ::raise(SIGSEGV);                    // arrives when this has returned
         }
     }
 
@@ -102,7 +102,7 @@ class OverflowHandler {
 }  // namespace
 
 struct Greenlet::Entry {
-    // The first function on a greenlet's stack. It never returns: nobody has called it.
+    // The first function on a greenlet's stack. It never returns, because it was never called.
     static void run(transfer_t arrived) noexcept
     {
         Greenlet& self = *thread_.running;
@@ -134,7 +134,7 @@ Greenlet::Value Greenlet::receive_all(const Message& sent)
     Value value = std::move(*sent.value);
     std::exception_ptr error = sent.error == nullptr ? nullptr : std::move(*sent.error);
     if (sent.from->dead()) {
-        sent.from->end();  // and with it goes what sent points at, and sent itself
+        sent.from->end();  // this also destroys sent and what it points at
     }
     if (error) {
         std::rethrow_exception(std::move(error));
@@ -194,7 +194,7 @@ Greenlet::~Greenlet()
         try {
             jump(here, *this, none, &exit);
         } catch (...) {
-            // What it has thrown instead is nobody's.
+            // Whatever it has thrown instead is dropped.
         }
     } else if (state_ == State::fresh) {
         std::exchange(body_, nullptr)->~AnyBody();
@@ -214,7 +214,7 @@ Greenlet::Value Greenlet::throw_into(std::exception_ptr error)
     return deliver({}, std::move(error));
 }
 
-// Whatever may be the case.
+// The general case of switch_to() and throw_into().
 Greenlet::Value Greenlet::deliver(Value value, std::exception_ptr error)
 {
     Greenlet& here = current();

@@ -1,5 +1,6 @@
 // greenlet.hpp -- a function with a stack of its own, so that it can pause in the middle of any
-// call: greenlet, which gevent stands on (github.com/python-greenlet), with its names and rules.
+// call. Names and rules are those of Python's greenlet (github.com/python-greenlet), on which
+// gevent stands.
 //
 //     Greenlet twice([](std::any n) -> std::any {
 //         for (;;) {
@@ -9,8 +10,8 @@
 //     twice.switch_to(1);  // 2
 //     twice.switch_to(4);  // 8
 //
-// A greenlet belongs to the thread that has made it, and only that thread may switch to it, throw
-// into it or destroy it: the compiler may keep the address of a thread_local across a switch.
+// A greenlet belongs to the thread that has made it. Only that thread may switch to it, throw into
+// it or destroy it, because the compiler may keep the address of a thread_local across a switch.
 #pragma once
 
 #include "common/wait/sanitizers.hpp"
@@ -28,18 +29,18 @@
 
 namespace ground {
 
-// What a paused greenlet is unwound with. Not a std::exception, so that who handles those does not
-// take it for one. Who catches (...) in a greenlet either passes it on or comes to an end.
+// The exception that unwinds a paused greenlet. It is no std::exception, so that code which handles
+// those does not catch it. A catch (...) in a greenlet must rethrow it or end the greenlet.
 struct GreenletExit {};
 
 class Greenlet {
   public:
     using Value = std::any;
 
-    // Nothing of body runs before the first switch_to(), whose value it is called with, if it takes
-    // one. When it returns, the parent goes on, with what it returned (or nothing); when it throws,
-    // the parent goes on with the exception, thrown out of the call in which it waits. A body that
-    // ends by GreenletExit has returned nothing. Throws what Stack::make() throws.
+    // The body does not run before the first switch_to(). If it takes an argument, that is the
+    // value of this switch_to(). When the body returns, the parent resumes with what it returned
+    // (or nothing). When it throws, the call in which the parent waits throws the exception. A body
+    // that ends by GreenletExit has returned nothing. Throws what Stack::make() throws.
     template <typename Body>
     requires(!std::same_as<std::remove_cvref_t<Body>, Greenlet>) explicit Greenlet(
         Body body, Greenlet& parent = current());
@@ -47,18 +48,19 @@ class Greenlet {
     Greenlet(const Greenlet&) = delete;
     Greenlet& operator=(const Greenlet&) = delete;
 
-    // If it is paused, it is unwound: GreenletExit is thrown where it waits, and what else may come
-    // out of it is dropped. From then on it can't pause: each attempt throws GreenletExit again.
-    // Its children become those of its parent. Not to be called by the greenlet itself.
+    // Unwinds the greenlet if it is paused: throws GreenletExit where it waits, and drops any other
+    // exception that comes out of it. From then on it can't pause: each attempt throws GreenletExit
+    // again. Its children become children of its parent. The greenlet itself must not call this.
     ~Greenlet();
 
-    // Pauses who calls and runs this one. Returns when somebody switches to who called: with the
-    // value that was passed then; or throws what was thrown into it. Of a greenlet that is dead the
-    // nearest living ancestor is meant. Throws std::logic_error on the wrong thread.
+    // Pauses the caller and runs this greenlet. Returns when control is switched back to the
+    // caller, with the value that was passed then, or throws what was thrown into the caller. If
+    // this greenlet is dead, its nearest living ancestor runs. Throws std::logic_error on the wrong
+    // thread.
     [[gnu::always_inline]] Value switch_to(Value value = {});
 
-    // As switch_to(), but there the call that waits throws. One that has not begun is dead then,
-    // and its parent gets the exception.
+    // As switch_to(), but the call in which this greenlet waits throws. If it has not begun, it is
+    // dead then, and its parent gets the exception.
     Value throw_into(std::exception_ptr error);
 
     [[nodiscard]] static Greenlet& current() noexcept
@@ -69,7 +71,7 @@ class Greenlet {
         return *thread_.running;
     }
 
-    // Where control goes at the end. A thread's main greenlet has none: nullptr.
+    // The greenlet that resumes when this one ends. A thread's main greenlet has none: nullptr.
     [[nodiscard]] Greenlet* parent() const noexcept { return parent_; }
 
     // Whether its body has been called.
@@ -78,10 +80,10 @@ class Greenlet {
     // Whether its body has returned or thrown.
     [[nodiscard]] bool dead() const noexcept { return state_ == State::dead; }
 
-    // How many bytes of its stack are memory; a dead one has none.
+    // How many bytes of its stack are in memory. A dead greenlet has no stack.
     [[nodiscard]] std::size_t stack_touched() const { return stack_ ? stack_.touched() : 0; }
 
-    // For the handler of SIGSEGV: whether this is the guard page of the one that runs.
+    // For the handler of SIGSEGV: whether this is the guard page of the running greenlet.
     [[nodiscard]] static bool on_guard_page(const void* address) noexcept
     {
         return thread_.running != nullptr && thread_.running->stack_.guards(address);
@@ -90,7 +92,7 @@ class Greenlet {
   private:
     enum class State { fresh, alive, dead };
 
-    // What goes from one stack to another. It stands on that of the sender, and so does what it
+    // What goes from one stack to another. It lies on the sender's stack, and so does what it
     // points at.
     struct Message {
         Greenlet* from;
@@ -98,18 +100,17 @@ class Greenlet {
         std::exception_ptr* error;  // nullptr: none
     };
 
-    // What the C++ runtime keeps for each thread and means for each stack: the exceptions that have
-    // been caught and whose handlers have not yet been left, and the number of those still on their
-    // way. (The Itanium C++ ABI, 2.2.2; the type is opaque, its two members are not.)
+    // What the C++ runtime keeps for each thread, but must be kept for each stack: the exceptions
+    // whose handlers are running, and the number of exceptions that are not caught yet. (The
+    // Itanium C++ ABI, 2.2.2; the type is opaque, its two members are not.)
     struct ExceptionsInFlight {
         void* caught;
         unsigned uncaught;
     };
 
-    // What a switch needs to know of its thread. Where errno and the runtime's exceptions are is a
-    // function call each, with the same answer for as long as the thread lives: they are asked for
-    // once. (Greenlets do not change threads, so the compiler may keep the address of this across a
-    // switch.)
+    // What a switch needs to know of its thread. Each address costs a function call and does not
+    // change while the thread lives, so they are asked for once. (Greenlets do not change threads,
+    // so the compiler may keep the address of this across a switch.)
     struct OfThread {
         Greenlet* running;  // nullptr: there are no greenlets yet
         ExceptionsInFlight* in_flight;
@@ -144,12 +145,12 @@ class Greenlet {
     void adopt(Greenlet& child) noexcept;
     void leave_parent() noexcept;
 
-    void* context_ = nullptr;  // where it goes on
+    void* context_ = nullptr;  // where it resumes
     Stack stack_;
     AnyBody* body_ = nullptr;
     State state_ = State::fresh;
     bool unwinding_ = false;
-    Greenlet* main_;  // that of its thread
+    Greenlet* main_;  // the main greenlet of its thread
     Greenlet* parent_ = nullptr;
     Greenlet* first_child_ = nullptr;  // a list, linked in both directions
     Greenlet* next_sibling_ = nullptr;
@@ -184,21 +185,21 @@ Greenlet::Value Greenlet::BodyOf<Body>::run(Value first)
     }
 }
 
-// The switch. All of it runs on one side or the other of jump_fcontext(), which saves the registers
-// that a called function has to preserve, the floating point mode, and changes the stack.
+// The switch. jump_fcontext() saves the floating point mode and the registers that a called
+// function must preserve, and changes the stack. What stands before it runs on the one stack, what
+// stands behind it on the other.
 //
-// It is compiled into its callers: every function that is returned from on another stack than it
-// was called on is a return that the processor has predicted wrongly, and that costs twice as much
-// as jump_fcontext().
+// It is compiled into its callers. If a function is called on one stack and returns on another, the
+// processor predicts that return wrongly. That costs twice as much as jump_fcontext().
 //
-// (jump_fcontext() is not what Boost.Context documents, but what all of that stands on. The
-// documented fiber allocates its own stacks, and every switch returns another fiber.)
+// (jump_fcontext() is not documented, but all of Boost.Context stands on it. The documented fiber
+// allocates its own stacks, and every switch returns another fiber.)
 [[gnu::always_inline]] inline Greenlet::Value Greenlet::jump(Greenlet& from, Greenlet& to,
                                                              Value& value,
                                                              std::exception_ptr* error)
 {
     Message message{&from, &value, error};
-    // Each by itself: a load of both at once would wait for the two stores of the last switch.
+    // Loaded separately: one load of both would have to wait for the two stores of the last switch.
     void* const caught = thread_.in_flight->caught;
     const unsigned uncaught = thread_.in_flight->uncaught;
     const int error_number = *thread_.error_number;
@@ -211,8 +212,8 @@ Greenlet::Value Greenlet::BodyOf<Body>::run(Value first)
     return receive(from, arrived);
 }
 
-// Takes over what the other side has sent, and sees to the other side itself. Throws what has been
-// thrown there.
+// Takes what the other side has sent, and destroys that side's stack if it is dead. Throws what has
+// been thrown there.
 [[gnu::always_inline]] inline Greenlet::Value Greenlet::receive(
     Greenlet& self, boost::context::detail::transfer_t arrived)
 {

@@ -1,5 +1,5 @@
-// sanitizers.hpp -- what those who look over a program's shoulder have to be told when it changes
-// from one stack to another. Without them all of this is nothing.
+// sanitizers.hpp -- tells the sanitizers and valgrind when a program changes from one stack to
+// another. Without them, all of this is empty.
 #pragma once
 
 #include <cstddef>
@@ -46,12 +46,12 @@ inline constexpr bool present = false;
 // jump, and on the other side arrive().
 class StackInfo {
   public:
-    // Of the calling thread's own stack.
+    // This is the calling thread's own stack.
     void is_thread() noexcept
     {
 #if defined(GROUND_ASAN)
-        // While a greenlet runs, the leak check takes its stack for the thread's. What the thread's
-        // own stack holds is no leak.
+        // While a greenlet runs, the leak check takes its stack for the thread's. So it must be
+        // told of the thread's own stack: what that holds is no leak.
         pthread_attr_t attributes;
         void* bottom = nullptr;
         if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {
@@ -67,7 +67,7 @@ class StackInfo {
 #endif
     }
 
-    // That thread ends.
+    // The thread of this stack ends.
     void thread_ends() noexcept
     {
 #if defined(GROUND_ASAN)
@@ -101,9 +101,9 @@ class StackInfo {
 #endif
     }
 
-    // From the stack of this one to that of another; for_good if nobody will come back. (Always
-    // inline: a call would begin on the one stack and return on the other, which ThreadSanitizer
-    // counts.)
+    // Before the jump from this stack to another one; for_good if control will not come back.
+    // (Always inline, because ThreadSanitizer counts calls and returns: a call of this would begin
+    // on one stack and return on the other.)
     [[gnu::always_inline]] void leave([[maybe_unused]] const StackInfo& to,
                                       [[maybe_unused]] bool for_good) noexcept
     {
@@ -125,7 +125,7 @@ class StackInfo {
   private:
 #if defined(GROUND_ASAN)
     void* fake_stack_ = nullptr;
-    const void* bottom_ = nullptr;  // of a thread's own stack it is known once that has been left
+    const void* bottom_ = nullptr;  // of a thread's own stack: known after the first leave()
     std::size_t size_ = 0;
     const void* thread_bottom_ = nullptr;  // as the thread itself says
     std::size_t thread_size_ = 0;

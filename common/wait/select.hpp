@@ -12,7 +12,7 @@
 
 namespace ground {
 
-// Whether select() can wait for this descriptor. FD_SET does not look: a larger one is written
+// Whether select() can wait for this descriptor. FD_SET does not check: for a larger one it writes
 // behind the end of the set.
 [[nodiscard]] inline bool is_selectable(int fd) noexcept { return fd >= 0 && fd < FD_SETSIZE; }
 
@@ -21,9 +21,9 @@ struct Selected {
     std::vector<int> can_send;
 };
 
-// Sleeps until a descriptor among the keys of the one map can be read or one among the keys of the
-// other can be written, and returns those that can. The kernel looks at every one of them at every
-// call. Throws std::out_of_range if one of them is not selectable.
+// Sleeps until a descriptor in to_recv can be read or one in to_send can be written, and returns
+// those that can. (The descriptors are the keys of the maps.) At every call the kernel looks at all
+// of them. Throws std::out_of_range if one of them is not selectable.
 template <typename Map>
 [[nodiscard]] Selected select(const Map& to_recv, const Map& to_send, Here here = Here::at())
 {

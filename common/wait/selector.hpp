@@ -1,8 +1,9 @@
 // selector.hpp -- epoll(7) as Python's selectors module has it: register, modify, unregister,
 // select.
 //
-// select(2) is told of all descriptors at every call and looks at each of them. epoll is told once;
-// the kernel keeps the list, and a call costs what is ready, not what is registered.
+// select(2) is told of all descriptors at every call and looks at each of them. epoll is told once,
+// and the kernel keeps the list. The cost of a call depends on how many descriptors are ready, not
+// on how many are registered.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -40,7 +41,7 @@ enum class Events : std::uint32_t { none = 0, read = EPOLLIN, write = EPOLLOUT }
     return (events & one) != Events::none;
 }
 
-// Waits for many descriptors at once, and keeps for each of them a piece of data of the user's:
+// Waits for many descriptors at once, and keeps a piece of the user's data for each of them:
 //
 //     Selector<Callback> selector;
 //     selector.register_fd(listener.native_handle(), Events::read, on_newcomer);
@@ -50,10 +51,10 @@ enum class Events : std::uint32_t { none = 0, read = EPOLLIN, write = EPOLLOUT }
 //         }
 //     }
 //
-// Level-triggered, as Python's: what is ready and has not been dealt with is told again.
+// Level-triggered, as Python's: a descriptor that is still ready is reported again.
 //
-// All of it belongs to one thread. Another one that wants to end a select() writes to something
-// that is registered, an eventfd(2) say. Errors of the kernel are thrown as std::system_error.
+// One thread owns all of this. Another thread can end a select() by writing to a descriptor that is
+// registered, for example an eventfd(2). Errors of the kernel are thrown as std::system_error.
 template <typename Data>
 class Selector {
   public:
@@ -72,9 +73,9 @@ class Selector {
     Selector(const Selector&) = delete;
     Selector& operator=(const Selector&) = delete;
 
-    // Whoever registers a descriptor unregisters it before closing it: the kernel forgets a file
-    // when its last descriptor is closed, and a child process may hold another one.
-    // The key stays where it is until the select() after unregister().
+    // Unregister a descriptor before you close it. The kernel forgets a file only when its last
+    // descriptor is closed, and a child process may hold another one. The key stays where it is
+    // until the select() after unregister().
     Key& register_fd(int fd, Events events, Data data)
     {
         const auto [place, is_new] = keys_.try_emplace(fd, fd, events, std::move(data));
@@ -90,10 +91,10 @@ class Selector {
         return place->second.key;
     }
 
-    // What the descriptor is waited for from now on; none is allowed. The kernel is told at once of
-    // what is new to it. What is no longer waited for, it is told only when it reports it: mostly
-    // that is waited for again by then, and has cost no system call. What throws has changed
-    // nothing.
+    // Says for which events the descriptor is waited from now on; Events::none is allowed. The
+    // kernel is told at once of new events. It is told that an event is no longer wanted only when
+    // it reports that event. Mostly the event is wanted again by then, which saves a system call.
+    // If this throws, nothing has changed.
     void modify(int fd, Events events, Here here = Here::at())
     {
         if (contains(events, Events::read)) {
@@ -108,15 +109,15 @@ class Selector {
         entry.key.events = events;
     }
 
-    // The same, with other data. The caller keeps the data if this throws.
+    // The same, and replaces the data. If this throws, the caller keeps the new data.
     void modify(int fd, Events events, Data&& data)
     {
         modify(fd, events, Here());
         find(fd)->second.key.data = std::move(data);
     }
 
-    // The key and its data live on until the next select(): whoever is just being called may
-    // unregister himself, and whoever is still to come in this list is skipped.
+    // The key and its data survive until the next select(), so a callback may unregister itself. If
+    // the descriptor is still to come in the current list, it is skipped.
     void unregister(int fd)
     {
         const auto place = find(fd);
@@ -135,10 +136,10 @@ class Selector {
 
     [[nodiscard]] bool is_registered(int fd) const { return keys_.contains(fd); }
 
-    // Sleeps until something is ready or the time is over: without a timeout for as long as it
-    // takes, with one of zero not at all (the longest there is takes twenty days). What it returns
-    // is to be gone through before the next select(); what that changes counts at once, for the
-    // rest of the list, too.
+    // Sleeps until something is ready or the timeout is over. Without a timeout it sleeps for as
+    // long as it takes, with zero not at all. (The longest timeout is twenty days.) Go through the
+    // list before the next select(). What you change meanwhile also counts for the rest of the
+    // list.
     [[nodiscard]] ReadyList select(std::optional<std::chrono::nanoseconds> timeout = std::nullopt,
                                    Here here = Here::at())
     {
@@ -178,7 +179,7 @@ class Selector {
     struct Entry {
         Entry(int fd, Events events, Data data) : key{fd, events, std::move(data)} {}
         Key key;
-        Events applied = Events::none;  // what the kernel knows: this and perhaps more
+        Events applied = Events::none;  // what the kernel waits for: key.events and perhaps more
     };
     using Entries = std::unordered_map<int, Entry>;  // its entries stay where they are
 
@@ -191,9 +192,9 @@ class Selector {
         return place;
     }
 
-    static constexpr std::chrono::hours longest{24 * 20};  // as far as epoll_wait() can count
+    static constexpr std::chrono::hours longest{24 * 20};  // the longest that fits epoll_wait()
 
-    // Rounded up, so that nobody is woken too early.
+    // Rounded up, so that no wait ends too early.
     [[nodiscard]] static int milliseconds(std::chrono::nanoseconds time)
     {
         const auto rounded = std::chrono::ceil<std::chrono::milliseconds>(time).count();
@@ -213,9 +214,9 @@ class Selector {
         entry.applied = events;
     }
 
-    // Or the kernel would report it again at once. What waits for nothing is taken out of the
-    // kernel's list: while it stands there, a broken connection is reported, wanted or not. (Only
-    // to add something takes memory, so this does not fail.)
+    // Without this the kernel would report the unwanted event again at once. A descriptor that
+    // waits for nothing is removed from the kernel's list, because a broken connection on the list
+    // is always reported. (This does not fail: only adding takes memory.)
     void tell_what_is_not_waited_for(std::span<const epoll_event> reported)
     {
         for (const epoll_event& event : reported) {
@@ -231,10 +232,10 @@ class Selector {
     Descriptor epoll_;
     Entries keys_;
     std::vector<typename Entries::node_type> unregistered_;
-    std::vector<epoll_event> events_{256};  // more that is ready is told by the next select()
+    std::vector<epoll_event> events_{256};  // if more are ready, the next select() reports them
 };
 
-// What is ready, of what is still waited for. A range: for (const auto [key, events] : list).
+// The descriptors that are ready and still waited for. A range: for (auto [key, events] : list).
 template <typename Data>
 class Selector<Data>::ReadyList {
   public:
@@ -253,8 +254,7 @@ class Selector<Data>::ReadyList {
       private:
         [[nodiscard]] Entry& entry() const { return *static_cast<Entry*>(rest_.front().data.ptr); }
 
-        // A connection that has broken is ready for whatever it is waited for: the next call says
-        // what is wrong with it.
+        // A broken connection is ready for everything: the next call on it says what is wrong.
         [[nodiscard]] Events events() const
         {
             const std::uint32_t told = rest_.front().events;
@@ -263,7 +263,7 @@ class Selector<Data>::ReadyList {
                    (broken ? Events::read | Events::write : static_cast<Events>(told));
         }
 
-        // Somebody before in the list may have unregistered the next one.
+        // A callback earlier in the list may have unregistered the next descriptor.
         void skip()
         {
             while (!rest_.empty() && events() == Events::none) {

@@ -1,5 +1,4 @@
-// socketpair.hpp -- socketpair(2) as Python's socket module has it: two sockets, each the other's
-// end.
+// socketpair.hpp -- socketpair(2) as Python's socket module has it: two connected sockets.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -10,7 +9,7 @@
 
 namespace ground {
 
-// What is sent to the one is received from the other. Throws std::system_error.
+// What is sent to one of them is received from the other. Throws std::system_error.
 [[nodiscard]] inline std::pair<Descriptor, Descriptor> socketpair()
 {
     int ends[2];

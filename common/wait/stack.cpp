@@ -25,7 +25,7 @@ void unmap(std::byte* bottom) noexcept
     ::munmap(bottom - page_size(), Stack::size + page_size());
 }
 
-// Stacks that have been used and wait for their next user.
+// Stacks that have been used and can be used again.
 class Spare {
   public:
     Spare() { bottoms_.reserve(most); }
@@ -58,7 +58,7 @@ class Spare {
     }
 
   private:
-    // Enough for clients that come and go; too few to matter when ten thousand have gone.
+    // Enough for clients that come and go. When ten thousand have gone, the memory of 64 is little.
     static constexpr std::size_t most = 64;
 
     std::vector<std::byte*> bottoms_;
@@ -77,9 +77,9 @@ Stack Stack::make()
     if (std::byte* const used = spare().take()) {
         return Stack(used);
     }
-    // The guard page comes first: a mapping that nobody may touch, of which all but one page is
-    // then opened. If there are too many mappings, that fails, and there is no stack rather than
-    // one without a guard.
+    // The guard page comes first: a mapping that must not be touched, of which all but one page is
+    // then opened. If there are too many mappings, that fails. No stack is better than one without
+    // a guard.
     void* const mapping = ::mmap(nullptr, size + page_size(), PROT_NONE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     if (mapping == MAP_FAILED) {
@@ -92,7 +92,8 @@ Stack Stack::make()
         throw std::system_error(error, std::generic_category(), "mprotect");
     }
 #if defined(GROUND_VALGRIND)
-    // Else it would take a switch to a stack nearby for a large frame, and its contents for lost.
+    // Otherwise valgrind would take a switch to a nearby stack for a large stack frame, and the
+    // contents of the first stack for lost.
     static_cast<void>(VALGRIND_STACK_REGISTER(bottom, bottom + size));
 #endif
     return Stack(bottom);

@@ -6,14 +6,13 @@
 
 namespace ground {
 
-// One stack. Most of it is only reserved: the kernel gives a page when it is touched for the first
-// time, so what counts is how deep the calls go. Below it lies a page that nobody may touch; who
-// calls too deep ends the program there, with a line that says why, instead of writing over
-// somebody else's memory.
+// One stack. Most of it is only reserved: the kernel provides a page when it is touched for the
+// first time. So the cost depends on how deep the calls go. Below the stack lies a guard page. A
+// function that calls too deep touches that page, which ends the program with a line that says why.
+// Without it, the function would overwrite other memory.
 //
-// A stack that is given back is kept for the next one, up to a number of them; each thread keeps
-// its own. Two entries in the kernel's list of mappings each (of 65,530: vm.max_map_count), so
-// there are at most 32,000.
+// Each thread keeps a few stacks for reuse. A stack takes two entries of the kernel's list of
+// mappings (of 65,530: vm.max_map_count), so there are at most 32,000 stacks.
 class Stack {
   public:
     static constexpr std::size_t size = 256 * 1024;  // bytes, without the guard page
@@ -34,7 +33,7 @@ class Stack {
     [[nodiscard]] std::byte* bottom() const noexcept { return bottom_; }
     [[nodiscard]] std::byte* top() const noexcept { return bottom_ + size; }
 
-    // How much of it is memory, and not only reserved: a multiple of the size of a page.
+    // How many bytes of it are in memory, not only reserved: a multiple of the page size.
     [[nodiscard]] std::size_t touched() const;
 
     // Whether this address is in the guard page.

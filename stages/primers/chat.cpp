@@ -1,10 +1,9 @@
 // chat.cpp -- a chat server in gevent's pattern: a green thread for each direction of each client.
 //
-// Who types a line sends it to all the others. For every client one thread reads and another one
-// writes, each a loop of a few lines that waits wherever it has to; a queue lies between those who
-// talk and the one who writes. It is bounded: a client that does not read keeps nobody waiting and
-// fills no memory. What does not fit is not sent to him, and he is told how many lines he has
-// missed.
+// A line that one client sends goes to all the others. For every client one thread reads and
+// another one writes, each in a short loop that waits wherever it must. Lines for a client wait in
+// its queue. The queue is bounded: a client that does not read delays no other client and fills no
+// memory. Lines that do not fit are dropped, and the client is told how many it has missed.
 //
 //     chat [PORT]        then, in some terminals: nc 127.0.0.1 25000
 
@@ -34,7 +33,7 @@ struct Client {
     green::Queue<std::string> lines{longest_queue};  // on their way to this client
     std::size_t missed = 0;                          // since the queue was full
 
-    // Never waits: the others must not have to.
+    // Never waits, because the sender would wait as well.
     void tell(const std::string& line)
     {
         if (missed > 0 || !lines.try_put(line)) {
@@ -45,7 +44,7 @@ struct Client {
 
 using Room = std::list<Client*>;
 
-// Ends when it is killed, or when the client has gone, which read() notices, too.
+// Ends when it is killed, or when the client has gone. read() also notices that.
 void write(Client& client)
 try {
     for (;;) {
@@ -86,7 +85,7 @@ void talk(green::Socket socket, Room& room)
     try {
         read(client, room);
     } catch (const std::system_error& error) {
-        log("{}", error.what());  // gone without a farewell
+        log("{}", error.what());  // the connection was lost
     }
     room.erase(place);
     writer.kill();

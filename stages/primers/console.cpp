@@ -1,8 +1,8 @@
 // console.cpp -- a program that reads keys in a loop, turned inside out: it is called for each key.
 //
-// commands() asks for a key wherever it needs one, as a program does that owns the keyboard. But
-// the keyboard belongs to the loop in main(), which would serve a mouse and windows, too. In
-// between there would have to be a thread and a lock; here there is a greenlet.
+// commands() asks for a key wherever it needs one, as if it owned the keyboard. But the keyboard
+// belongs to the loop in main(), which could also serve a mouse and windows. To connect the two
+// would take a thread and a lock. Here it takes a greenlet.
 //
 //     console        type something, and quit        printf 'hello\nquit\ny' | console
 
@@ -21,7 +21,7 @@ using namespace ground;
 
 namespace {
 
-// Goes to the loop, and comes back with the next key.
+// Goes to the loop and returns with the next key.
 char read_next_char() { return std::any_cast<char>(Greenlet::current().parent()->switch_to()); }
 
 void commands()
@@ -45,13 +45,13 @@ void commands()
     }
 }
 
-// A terminal that gives each key at once, not when a line is full. (A script is no terminal.)
+// Makes a terminal deliver each key at once, not line by line. (A script's input is no terminal.)
 class Keys {
   public:
     Keys()
     {
         termios each_key = before_;
-        each_key.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHOCTL);  // nor Enter as ^J
+        each_key.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHOCTL);  // no ^J for Enter
         set(each_key);
     }
     ~Keys() { set(before_); }
@@ -80,7 +80,7 @@ int main()
 {
     const Keys keys;
     Greenlet program(commands);
-    program.switch_to();  // to the first key that it waits for
+    program.switch_to();  // runs until it waits for the first key
     while (!program.dead()) {
         std::fflush(stdout);
         char key = 0;

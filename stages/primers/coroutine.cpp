@@ -1,5 +1,4 @@
-// coroutine.cpp -- a coroutine that calls another one and waits; and one that does not wait so
-// long.
+// coroutine.cpp -- a coroutine that waits for another one, and then for one with a time limit.
 
 #include "common/server/async.hpp"
 

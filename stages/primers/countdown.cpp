@@ -10,7 +10,7 @@ namespace {
 
 Generator<int> countdown(int n)
 {
-    fmt::print("from {}\n", n);  // not before somebody asks for the first value
+    fmt::print("from {}\n", n);  // not before the first next()
     while (n > 0) {
         co_yield n--;
     }

@@ -1,4 +1,4 @@
-// ctrl_c.cpp -- Ctrl-C ends what is under way, and the program as it should: everything given back.
+// ctrl_c.cpp -- Ctrl-C cancels the tasks that wait; each of them cleans up, then the program ends.
 
 #include "common/server/async.hpp"
 #include "common/server/signals.hpp"

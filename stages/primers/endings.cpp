@@ -1,6 +1,6 @@
 // endings.cpp -- how a green thread is ended by others: it is killed, or its time is up.
 //
-// Both are exceptions, thrown where it waits. So what it holds is given back, as at any other end.
+// Both are exceptions, thrown where it waits. So the destructors run, as at any other end.
 
 #include "common/green/hub.hpp"
 
@@ -32,11 +32,11 @@ int main()
 {
     const green::Thread worker = green::spawn(work);
     green::sleep(50ms);
-    worker.kill();  // and waits for its end
+    worker.kill();  // waits until it has ended
     fmt::print("dead: {}\n", worker.dead());
 
     const green::Thread never = green::spawn(work);
-    never.kill();  // before it was its turn
+    never.kill();  // before it has run at all
     fmt::print("dead: {}\n", never.dead());
 
     const bool in_time = green::within(100ms, work);

@@ -41,13 +41,13 @@ awaitable<std::string> ask(tcp::endpoint server, int n)
     co_return reply;
 }
 
-// A channel with room for three is a semaphore: to send is to sit down, to receive is to get up.
+// A channel with room for three is a semaphore: sending takes a seat, receiving frees it.
 using Seats = asio::experimental::channel<Executor, void(asio::error_code, int)>;
 
 awaitable<void> fetch(tcp::endpoint server, int index, Seats& seats, Clock::time_point start)
 {
     co_await seats.async_send(asio::error_code(), index, use_awaitable);
-    // We make believe that the server needs a second.
+    // As if the server needed a second.
     const std::string reply = co_await (ask(server, 20 + index) && async_sleep(1s));
     const std::chrono::duration<double> time = Clock::now() - start;
     fmt::print("{} after {:.1f} s: {}", index, time.count(), reply);

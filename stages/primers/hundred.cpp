@@ -2,7 +2,7 @@
 //
 //     02_threads          then, in another terminal:          hundred [PORT]
 //
-// With 01_blocking it never ends: each waits until all are connected and served, and one is.
+// With 01_blocking it never ends: each client waits until all are served, and only one is.
 
 #include "common/server/fib.hpp"
 #include "common/server/net.hpp"
@@ -25,7 +25,7 @@ namespace {
 
 constexpr int clients = 100;
 
-// Called by any thread: ends the program.
+// Ends the program. Any thread may call it.
 [[noreturn]] void give_up(const asio::system_error& error)
 {
     fmt::print(stderr, "hundred: {}; start a stage, and name its port\n", error.what());
@@ -59,7 +59,7 @@ try {
                     reply.append(buffer.data(), size);
                 }
                 right += reply == fmt::format("{}\n", fib_fast(n)) ? 1 : 0;
-                all.arrive_and_wait();  // nobody goes on before all have been served
+                all.arrive_and_wait();  // no client continues before all have been served
             }
         } catch (const asio::system_error& error) {
             give_up(error);

@@ -1,7 +1,7 @@
 // locks.cpp -- green threads that wait for each other: a lock, a semaphore, an event.
 //
-// Others run only where one waits. So a lock is needed only where one waits in the middle of
-// something that has to stay in one piece.
+// A green thread can only be interrupted where it waits. So it needs a lock only if it waits in the
+// middle of something that must stay in one piece.
 
 #include "common/green/hub.hpp"
 #include "common/green/tools.hpp"

@@ -1,8 +1,8 @@
 // message_loop.cpp -- a queue of messages and a handler for each kind: what a window does all day.
 //
-// A handler must not wait: nobody else would be served. It starts what takes long and returns; that
-// it is done is just another message. (Here it comes at once. In 04b_callbacks it comes from
-// epoll.)
+// A handler must not wait, because no other message would be handled meanwhile. It starts the long
+// work and returns. The end of the work is another message. (Here that comes at once. In
+// 04b_callbacks it comes from epoll.)
 
 #include <fmt/format.h>
 

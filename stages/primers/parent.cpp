@@ -1,6 +1,6 @@
 // parent.cpp -- where a greenlet goes when it ends: to its parent, with what it returns.
 //
-// A parent is whoever has made it, not whoever has switched to it.
+// Its parent is the greenlet that has made it, not one that has switched to it.
 
 #include "common/wait/greenlet.hpp"
 
@@ -27,7 +27,7 @@ int main()
         fmt::print("78\n");
         return std::string("2 returns");
     });
-    // The first one switches to the second, and that comes back here.
+    // The first one switches to the second. That one ends, and control returns here.
     fmt::print("main gets: {}\n", std::any_cast<std::string>(first.switch_to()));
     fmt::print("main gets: {}\n", std::any_cast<std::string>(first.switch_to()));
     fmt::print("both have ended: {}\n", first.dead() && second->dead());

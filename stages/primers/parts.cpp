@@ -1,9 +1,8 @@
-// parts.cpp -- two clients of one server that send three requests in three parts, cut elsewhere.
+// parts.cpp -- two clients send three requests each, in three parts that are no requests.
 //
 //     04_generators          then, in another terminal:          parts [PORT]
 //
-// TCP is a stream of bytes: it keeps their order, and nothing else. Where a part ended nobody
-// knows.
+// TCP is a stream of bytes. It keeps their order and nothing else: where a part ended is lost.
 
 #include "common/server/net.hpp"
 

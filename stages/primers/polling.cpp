@@ -13,8 +13,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Runs a way to wait while somebody clicks, 0.3 s from now. It returns how often it has looked in
-// vain.
+// Runs a way to wait for a click, which comes after 0.3 s. `wait` returns how often it has looked
+// in vain.
 void watch(std::string_view way, std::function<long(std::atomic<bool>&)> wait)
 {
     std::atomic<bool> clicked = false;
@@ -43,7 +43,7 @@ int main()
     watch("now and then", [](std::atomic<bool>& clicked) {
         long looks = 0;
         for (; !clicked; ++looks) {
-            std::this_thread::sleep_for(100ms);  // and so much later it may learn of it
+            std::this_thread::sleep_for(100ms);  // may learn of it that much later
         }
         return looks;
     });

@@ -1,4 +1,4 @@
-// queues.cpp -- a queue with room for two, and a pool for three: who is too fast has to wait.
+// queues.cpp -- a queue with room for two, and a pool for three: a producer that is too fast waits.
 
 #include "common/green/hub.hpp"
 #include "common/green/tools.hpp"

@@ -1,4 +1,4 @@
-// send.cpp -- a producer and two consumers: values go into a generator, too.
+// send.cpp -- a producer and two consumers: values can also go into a generator.
 
 #include "common/wait/generator.hpp"
 
@@ -10,7 +10,7 @@ using namespace ground;
 
 namespace {
 
-// Gives how many it has eaten, and is given the next bun.
+// Gives how many buns it has eaten, and receives the next one.
 Generator<int, std::string> consumer(std::string name)
 {
     fmt::print("{} sits down\n", name);
@@ -26,7 +26,7 @@ int main()
 {
     auto ann = consumer("Ann");
     auto ben = consumer("Ben");
-    ann.next();  // to where she waits for a bun
+    ann.next();  // runs until she waits for a bun
     ben.next();
     for (const std::string filling : {"plums", "cream", "nothing"}) {
         fmt::print("two buns with {}\n", filling);

@@ -24,5 +24,5 @@ int main()
     });
     first->switch_to();
     fmt::print("where is 78?\n");
-    second->switch_to();  // it still stands where it has switched away
+    second->switch_to();  // continues where it has switched away
 }

@@ -1,7 +1,7 @@
-// task_states.cpp -- what a task goes through from its start to its end, as one watches it.
+// task_states.cpp -- the states of a task, from its start to its end.
 //
-// Asio's coroutines have no object to ask: whoever starts one says what is to happen at its end,
-// and keeps what he wants to know. That much of asyncio's Task is here.
+// Asio's coroutines have no object to ask for their state. The code that starts one says what
+// happens at its end, and keeps the state itself. Here that is Task, a small part of asyncio's.
 
 #include "common/server/async.hpp"
 
@@ -43,7 +43,7 @@ void start(asio::io_context& context, Task& task, std::chrono::milliseconds time
     };
     asio::co_spawn(context, nap(task, time),
                    asio::bind_cancellation_slot(task.cancel.slot(), done));
-    show(task);  // it has its turn when the loop runs
+    show(task);  // it starts when the loop runs
 }
 
 awaitable<void> watch(Task& brief, Task& lengthy)
@@ -55,7 +55,7 @@ awaitable<void> watch(Task& brief, Task& lengthy)
     show(brief);
     show(lengthy);
     lengthy.cancel.emit(asio::cancellation_type::terminal);
-    show(lengthy);  // it has been asked to; it ends when it has its turn
+    show(lengthy);  // it has been asked to end, and does so at its next turn
     co_await async_sleep(100ms);
     show(lengthy);
 }

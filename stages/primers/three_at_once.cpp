@@ -1,5 +1,4 @@
-// three_at_once.cpp -- three tasks: wait for all, for the first, for each as it ends; and one
-// fails.
+// three_at_once.cpp -- waits for all of three tasks, for the first, for each; and one may fail.
 
 #include "common/server/async.hpp"
 
@@ -31,7 +30,7 @@ awaitable<void> fail(std::chrono::milliseconds time)
     throw std::runtime_error("I have failed");
 }
 
-// Whoever sends what ends, in whatever order, into one channel.
+// Each task sends its name into one channel when it ends.
 using Channel = asio::experimental::channel<Executor, void(asio::error_code, std::string_view)>;
 
 awaitable<void> report(awaitable<std::string_view> task, Channel& ended)

@@ -1,7 +1,6 @@
-// turns.cpp -- generators that take turns: each runs to its next co_yield, then joins the queue
-// again.
+// turns.cpp -- generators take turns: each runs to its next co_yield and joins the queue again.
 //
-// That is all of a scheduler. The one of 04_generators lets a task join when its socket is ready.
+// That is all of a scheduler. In 04_generators a task joins the queue when its socket is ready.
 
 #include "common/wait/generator.hpp"
 

@@ -1,8 +1,8 @@
-// yield_from.cpp -- a generator inside a generator: whoever runs the outer one also runs the inner.
+// yield_from.cpp -- a generator inside a generator: running the outer one also runs the inner one.
 //
-// Python's `yield from` does three things: what the inner one yields goes to whoever asks the outer
-// one, what it returns comes back here, and so does what it throws. So does co_await of a
-// Coroutine, which AsyncSocket in 06_async_sockets is made of.
+// Python's `yield from` does three things. What the inner generator yields goes to the caller of
+// the outer one. What the inner one returns comes back to the outer one, and so does what it
+// throws. co_await of a Coroutine does the same: AsyncSocket in 06_async_sockets is made of those.
 
 #include "common/wait/coroutine.hpp"
 

@@ -690,7 +690,7 @@ TEST_CASE("worker: what stands in a request is one short line in its log")
         static_cast<void>(dies.take());
     }
     const Worker worker(queue);
-    CHECK(asker.reply().body == "a worker was asked for what it does not know");
+    CHECK(asker.reply().body == "the worker does not know this request");
     CHECK(worker.err().text() ==
           "10_worker: fib(1??[31mred??????????...) has been with a worker that is gone; it gets "
           "one more\n");
@@ -951,7 +951,7 @@ TEST_CASE("broker: answers that come twice or too late or to nobody's question a
         const Message request = worker.take();
         worker.reply(request, request.correlation_id, body, type);
         worker.acknowledge(request);
-        CHECK(client.read_line() == "[Error] a worker sent what is no answer");
+        CHECK(client.read_line() == "[Error] a worker sent an invalid reply");
     }
 }
 
@@ -992,7 +992,7 @@ TEST_CASE("broker: a worker says no to what it does not know and lives on")
                                      {"", "1"}}) {
         const Message reply = asker.ask(type, body);
         CHECK(reply.type == "error");
-        CHECK(reply.body == "a worker was asked for what it does not know");
+        CHECK(reply.body == "the worker does not know this request");
     }
     CHECK(asker.ask("fib", "20").body == "6765");
     CHECK(asker.ask("fib_fast", "93").body == "12200160415121876738");
@@ -1071,7 +1071,7 @@ TEST_CASE("broker: a queue that somebody deletes is made again")
     Client client(server);
     REQUIRE(client.ask("20\n") == "6765");
     REQUIRE(rabbitmqctl({"delete_queue", queue}).status == 0);
-    worker.err().wait_for("somebody has deleted the queue");  // although it is idle
+    worker.err().wait_for("the queue has been deleted");  // although it is idle
     eventually("it serves again", [&] {
         client.send("20\n");
         return patient_line(client) == "6765";

@@ -311,7 +311,7 @@ TEST_CASE("it serves newcomers when the pipe that its log goes into is full")
     server.start_reading_err();
     const std::string_view expected = stage().has_process_per_client()
                                           ? "Closed"  // those who have lost a line are gone
-                                          : " lines lost: nobody took them\n";
+                                          : " lines lost: stderr was not read\n";
     eventually("it is heard again", [&] {
         check_serves(server);
         return server.err().text().find(expected) != std::string::npos;

@@ -241,7 +241,7 @@ TEST_CASE("workers that can't be replaced are missed, and come as soon as they c
             REQUIRE(::kill(process.pid, SIGKILL) == 0);
         }
     }
-    server.err().wait_for("No process to be had for a worker");
+    server.err().wait_for("No process left for a worker");
     eventually("the workers are gone", [&] { return server.descendants().size() == 1; });
     client.send("10\n");
     CHECK(other.ask("x\n").starts_with("[Error] not a number"));
@@ -249,7 +249,7 @@ TEST_CASE("workers that can't be replaced are missed, and come as soon as they c
     set_limit(forker->pid, RLIMIT_NPROC, RLIM_INFINITY, user_of_our_own());
     CHECK(client.read_line() == "55");
     CHECK_NOTHROW(wait_for_workers(server, 2));
-    CHECK(count(server.err().text(), "No process to be had") == 1);
+    CHECK(count(server.err().text(), "No process left") == 1);
 
     // And the same with the forker itself.
     set_limit(server.pid(), RLIMIT_NPROC, 1, user_of_our_own());

@@ -137,7 +137,7 @@ std::size_t check_lines_are_whole(const std::string& text)
     std::istringstream stream(text);
     for (std::string line; std::getline(stream, line); ++lines) {
         CAPTURE(line);
-        if (const auto end = line.find(" lines lost: nobody took them"); end != line.npos) {
+        if (const auto end = line.find(" lines lost: stderr was not read"); end != line.npos) {
             lost += std::stoul(line.substr(0, end));
             --lines;
         } else {
