@@ -80,7 +80,7 @@ BoardOptions parse_board_options(int argc, char** argv)
     CLI::App app;
     double seconds = 0;
     std::vector<std::string> with;
-    app.allow_extras();  // to say more of them than CLI11 would
+    app.allow_extras();  // to say more about them than CLI11 does
     app.add_option("stage", options.stage);
     add_number<std::uint16_t>(app, "--port", options.port, 0, 65535);
     app.add_option("--record", options.record);

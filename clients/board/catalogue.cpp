@@ -24,7 +24,7 @@ std::string read_file(const fs::path& path)
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// How well a stage's name fits: the whole, its first word, a beginning.
+// How well a stage's name fits: exactly, by its first word, or by its beginning.
 bool fits(const std::string& name, const std::string& text, int how)
 {
     return how == 0   ? name == text

@@ -37,7 +37,7 @@ std::vector<std::string_view> split(std::string_view text, char separator)
     std::exit(2);
 }
 
-// Combinations that each make sense alone.
+// Combinations of options that make sense only one by one.
 void check_combination(const PerfOptions& options)
 {
     if (options.threads > options.connections) {
@@ -68,7 +68,7 @@ void check_combination(const PerfOptions& options)
     }
 }
 
-// An option with a syntax of its own. What can't be parsed is "not EXPECTED".
+// An option with a syntax of its own. The message says that the value is "not EXPECTED".
 template <typename T, typename Parse>
 void add_parsed(CLI::App& app, const std::string& name, T& target, Parse parse,
                 const std::string& expected)
@@ -130,7 +130,8 @@ std::optional<Terminator> parse_terminator(std::string_view text)
     return std::nullopt;
 }
 
-// Written by hand: it is projected to a class. A test holds it against the options that there are.
+// Written by hand, because it is projected to a class. A test compares it with the options that
+// there are.
 constexpr auto help = R"(perf [OPTIONS] [HOST:PORT]          (without one: localhost:25000)
 
 Loads a stage with requests, checks every reply, and shows how fast they come.
@@ -203,7 +204,7 @@ mistake in the options.
 std::optional<double> parse_rate(std::string_view text)
 {
     const auto rate = parse_number<double>(text);
-    // One in a day is slow enough, and its nanoseconds fit.
+    // One request a day is slow enough, and its nanoseconds fit.
     return rate && *rate >= 1.0 / 86400 && *rate <= 1e7 ? rate : std::nullopt;
 }
 
@@ -236,7 +237,7 @@ std::string to_string(Nanoseconds duration)
         return fmt::format("{}m", count / 60'000'000'000);
     }
     const bool short_one = count != 0 && count < 1'000'000'000;
-    // To the nanosecond, and never as 1e-06: parse_duration() reads no exponents.
+    // To the nanosecond, and never as 1e-06, because parse_duration() reads no exponents.
     std::string text = fmt::format("{:.9f}", static_cast<double>(count) / (short_one ? 1e6 : 1e9));
     text.erase(text.find_last_not_of('0') + 1);
     if (text.back() == '.') {
@@ -277,7 +278,7 @@ std::string describe(const Mix& mix)
         total += share.weight;
         smallest = std::min<double>(smallest, share.weight);
     }
-    // All to where the smallest has two digits: beside 0.025% there is no 100%.
+    // All are rounded to where the smallest has two digits: beside 0.025% there is no 100%.
     const double unit = std::pow(10, std::floor(std::log10(100 * smallest / total)) - 1);
     std::string text;
     for (const Share& share : mix) {
@@ -322,7 +323,8 @@ PerfOptions parse_perf_options(int argc, char** argv)
     app.add_flag("-L,--latency", options.latency);
     add_parsed(app, "--percentiles", options.percentiles, parse_percentiles,
                "a list of numbers from 0 to 100; try 50,90,99.9");
-    // A flag that may have a value takes it only after '=': the target is never mistaken for it.
+    // A flag with an optional value takes it only after '=', so that the target is never mistaken
+    // for it.
     const auto* const json_flag = app.add_flag("-j{-},--json{-}", json);
     app.add_flag("--histograms", options.histograms);
     const auto* const csv_flag = app.add_flag("--csv{-}", csv);
