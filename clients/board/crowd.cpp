@@ -240,7 +240,8 @@ class Crowd::Impl {
                 }
                 leave_connection(*one);
             }
-            if (!one->leaves && port == port_) {  // the server has gone, or it refused the connection
+            if (!one->leaves &&
+                port == port_) {  // the server has gone, or it refused the connection
                 co_await pause(*one, 300ms);
             }
         }

@@ -53,8 +53,7 @@ class Session {
               const std::vector<std::string>& options);
 
         const StageEntry& entry;
-        observe::Watcher
-            watcher;  // before the child, which may look into the memory while it ends
+        observe::Watcher watcher;  // before the child, which may look into the memory while it ends
         Child child;
         std::uint16_t port = 0;
         std::size_t said = 0;  // bytes on stderr until it listened

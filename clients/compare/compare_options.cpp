@@ -38,7 +38,8 @@ void add_duration(CLI::App& app, const std::string& name, Nanoseconds& target)
 {
     app.add_option_function<std::string>(name, [&target, name](const std::string& text) {
         const auto duration = parse_duration(text);
-        // perf's connections and its last replies take a tenth of a second; less shows only that.
+        // perf's connections and its last replies take a tenth of a second. A shorter measurement
+        // shows only that.
         if (!duration || *duration < std::chrono::milliseconds(200)) {
             throw CLI::ValidationError(
                 fmt::format("{}: '{}' is not a duration of at least 200ms; try 2s",
@@ -115,8 +116,8 @@ result, too), 1 if a stage failed, 2 after a mistake in the options, 130 after
 Ctrl-C.
 )";
 
-// Asked before minutes of measuring, not after them. A file that is not there is tried, and goes
-// again: permissions alone do not tell.
+// Checked before the minutes of measuring, not after them. A file that does not exist is created
+// and removed again, because permissions alone do not tell.
 bool can_be_written(const std::string& file)
 {
     if (::access(file.c_str(), F_OK) == 0) {
@@ -126,8 +127,8 @@ bool can_be_written(const std::string& file)
     return created.get() >= 0 && ::unlink(file.c_str()) == 0;
 }
 
-// The stages that a text may mean: that with this name; or else those that begin with it as a word;
-// or else those that begin with it at all.
+// The stages that a text may mean: the one with this name. If there is none, those that begin with
+// it as a word. If there are none of these, those that begin with it at all.
 std::vector<std::string> matches(const std::vector<std::string>& names, const std::string& text)
 {
     std::vector<std::string> found;
@@ -170,7 +171,7 @@ std::map<std::string, Place> places_in(const std::string& directory)
     return places;
 }
 
-// The stages of a group, or nothing if the word is none. Without the table all stages are the
+// The stages of a group, or nothing if the word names none. Without the table, all stages are the
 // talk's.
 std::optional<std::vector<std::string>> group_of(const std::vector<std::string>& names,
                                                  const std::map<std::string, Place>& places,
