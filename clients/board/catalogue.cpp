@@ -90,7 +90,7 @@ const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name
     for (const StageEntry& stage : catalogue.stages) {
         names.push_back(stage.name);
     }
-    throw ClientError(fmt::format("{} is called '{}'; there are: {}",
+    throw ClientError(fmt::format("{} has the name '{}'; there are: {}",
                                   several ? "more than one stage" : "no stage", name,
                                   fmt::join(names, ", ")));
 }

@@ -250,7 +250,7 @@ std::string Session::step(const Json& command)
         return "";
     }
     const auto id = number_in(command, "id");
-    return id && stage_->watcher.step(*id) ? "" : "whoever that was is gone; choose somebody else";
+    return id && stage_->watcher.step(*id) ? "" : "that one is gone; choose another one";
 }
 
 std::string Session::slow(const Json& command)
@@ -278,7 +278,7 @@ std::string Session::come(Role role, const Json& command)
     }
     return crowd_.come(role, count) == count
                ? ""
-               : fmt::format("that would be more than {} clients; let some go", most_clients);
+               : fmt::format("that would be more than {} clients; make some leave first", most_clients);
 }
 
 std::string Session::ask(const Json& command)
@@ -290,7 +290,7 @@ std::string Session::ask(const Json& command)
     if (text.empty() || text.size() > longest_request || !printable) {
         return fmt::format("a request is one line of 1 to {} characters; try 30", longest_request);
     }
-    return crowd_.ask(text) ? "" : "there are too many clients; let some go";
+    return crowd_.ask(text) ? "" : "there are too many clients; make some leave first";
 }
 
 std::string Session::leave(const Json& command)
@@ -301,9 +301,9 @@ std::string Session::leave(const Json& command)
     }
     const auto number = number_in(command, "client");
     if (command.contains("client") && !number) {
-        return "which client? its number";
+        return "say which client, by its number";
     }
-    return crowd_.leave(number) ? "" : "there is no such client of the board's";
+    return crowd_.leave(number) ? "" : "the board has no such client";
 }
 
 // The chosen one, or the first. The memory says which process is a worker; the kernel says whether
@@ -312,7 +312,7 @@ std::string Session::kill_worker(const Json& command)
 {
     const auto wanted = number_in(command, "id");
     if (command.contains("id") && !wanted) {
-        return "which worker? its number";
+        return "say which worker, by its number";
     }
     bool workers = false;
     bool threads = false;

@@ -156,7 +156,7 @@ class Web::Impl {
             answer(response, 404, "there is no such page");
         } else if (request.method != method) {
             response.set_header("Allow", method);
-            answer(response, 405, "not in this way");
+            answer(response, 405, "this page does not take that method");
         } else if (what.empty()) {
             page(response);
         } else if (what == "frames") {
@@ -185,7 +185,7 @@ class Web::Impl {
     {
         if (viewers_.fetch_add(1) >= most_viewers) {
             --viewers_;
-            answer(response, 503, "too many watch already; close a page");
+            answer(response, 503, "too many pages watch already; close one");
             return;
         }
         response.status = 200;
@@ -232,14 +232,14 @@ class Web::Impl {
             // A stage needs a moment to start. The session has a time limit for that.
             while (done.wait_for(100ms) != std::future_status::ready) {
                 if (film_.ended()) {
-                    answer(response, 503, "the board ends");
+                    answer(response, 503, "the board has ended");
                     return;
                 }
             }
             const std::string why = done.get();
             answer(response, why.empty() ? 200 : 409, why.empty() ? "done" : why);
         } catch (const std::future_error&) {
-            answer(response, 503, "the board ends");
+            answer(response, 503, "the board has ended");
         }
     }
 

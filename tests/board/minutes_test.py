@@ -30,7 +30,7 @@ globalThis.moved = ({ id, since }) => before.has(id) && since > before.get(id).s
 STOPS = "model.pace === 'paused' && clients().length > 0 && clients().every((place) => place.state === state.held)"
 MOVES = f"{STOPS} && moved(model.places.get(selected)) && clients().filter(({{ id }}) => id !== selected).every((place) => !moved(place))"
 HOG = "clients('hog').some((hog) => hog.state === state.computes) && dots('full').length > 0"
-STARVE = ("clients().length > 15 && clients().every(({ starved }) => starved) && says('sent a request that nobody reads') && "
+STARVE = ("clients().length > 15 && clients().every(({ starved }) => starved) && says('sent a request that is not read') && "
           "dots('ready').some((dot) => Number(dot.dataset.count) > 15)")
 BUSY = "computing().length === 2 && model.ofKind('worker').length === 2"
 AT = "clients().length > 15 && clients().some((place) => place.state === state.receives) && clients().filter((place) => " \

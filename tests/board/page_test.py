@@ -129,7 +129,7 @@ class Page(unittest.TestCase):
         self.browser.press("h")
         self.says("in the only thread there is")
         self.browser.press(" ")
-        self.says("One thread: whoever runs stops all")
+        self.says("One thread: the one that runs stops all others")
 
     def test_slow_motion_is_what_the_slider_says(self):
         self.board("02")
@@ -236,7 +236,7 @@ class Page(unittest.TestCase):
         receiving = line_of("04_generators", "co_yield ReadReady{client")
         self.browser.press("h")
         self.until("all of them starve", "document.querySelector('#source .dot.many.ready')?.dataset.count === '20'")
-        self.until("and it is said", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.startsWith('20 have sent, and nobody reads')")
+        self.until("and it is said", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.startsWith('20 have sent, not yet read')")
         self.until("and drawn", "[...model.lanes.values()].filter(({ starved }) => starved.length > 0).length === 20")
         self.browser.press("l")  # the hog
         self.until("they are served again", "model.figures.rate > 10 && document.querySelectorAll('#source .dot.ready').length === 0")

@@ -110,7 +110,7 @@ function showFigures() {
     [m.rate ?? 0, "reqs/sec"], [milliseconds(m.median ?? 0), "median wait"], [milliseconds(m.worst ?? 0), "worst wait"],
     [m.longest > 100 ? milliseconds(m.longest) : "–", "longest now"],
     [model.atTheDoor.length, "at the door"], [(m.unread ?? []).reduce((sum, [, bytes]) => sum + bytes, 0), "bytes unread"], [m.threads ?? 0, "threads", "of all these processes; one of the server's is for the results of its workers"],
-    [m.processes ?? 0, "processes", "the server, its workers, and for a pool one more: the process that forks them"], [m.descriptors ?? 0, "descriptors"], [`${m.cpu ?? 0} %`, "CPU"],
+    [m.processes ?? 0, "processes", "the server, its workers, and with a pool one more: the process that forks them"], [m.descriptors ?? 0, "descriptors"], [`${m.cpu ?? 0} %`, "CPU"],
   ];
   const box = find("#figures");
   if (box.childElementCount !== figures.length) {
@@ -199,15 +199,15 @@ function selectNext(step) {
 function stepChosen() {
   const place = model.places.get(selected);
   if (!place) {
-    complain("Nobody is chosen: ↓ does that, or a click on a dot.");
+    complain("None is chosen: press ↓, or click a dot.");
   } else if (model.pace === "paused" && place.state !== state.held) {
     const why = {
-      computes: "it comes to a stop when it is done", runs: "it comes to a stop by itself",
-      awaits: "it can be stepped when it has the result: step the worker", locked: "it can be stepped when it has that",
-      ready: "its thread can be stepped, and then comes to it",
+      computes: "it stops when it has computed", runs: "it stops by itself",
+      awaits: "it can be stepped when it has the result: step the worker", locked: "it can be stepped when it has the lock",
+      ready: "its thread can be stepped, and then runs it",
     };
     const shown = model.shownAs(place);
-    complain(`${model.nameOf(place)} ${doing(shown)}: ${why[states[shown.state].name] ?? "it is in the kernel, and can't be stepped until that wakes it"}.`);
+    complain(`${model.nameOf(place)} ${doing(shown)}: ${why[states[shown.state].name] ?? "it is in the kernel, and can't be stepped until the kernel wakes it"}.`);
   } else {
     command({ do: "step", id: selected });
   }

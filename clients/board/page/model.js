@@ -318,22 +318,22 @@ class Model {
     if (this.pace === "paused" && this.oneThread) {
       const own = held.filter((place) => place.kind !== "worker");
       const who = own.length === 1 ? `: now ${name(own[0])}` : computing.length === 1 ? `: ${name(computing[0])}, still on its way` : "";
-      return `Paused. One thread: whoever runs stops all. So only one can move${who}` +
+      return `Paused. One thread: the one that runs stops all others. Only one can move${who}` +
         (held.length > own.length ? ", and a worker." : ".") + (door > 0 ? ` At the door: ${door}.` : "");
     }
     if (this.pace === "paused") {
       return held.length === 0
-        ? "Paused. Nobody has come to a stop yet: all of them wait anyway. Let somebody ask."
-        : `Paused. ${plural(held.length, "has", "have")} come to a stop${held.length > 1 ? ", each by itself" : ""}: ` +
+        ? "Paused. None has stopped yet, because all of them wait. Type a request: t."
+        : `Paused. ${plural(held.length, "has", "have")} stopped${held.length > 1 ? ", each by itself" : ""}: ` +
           `choose with ↓, step with Enter. You are the scheduler.${this.lockSeen ? this.holder(computing) : ""}`;
     }
     if (computed && this.oneThread) {
       const unread = (this.figures.unread ?? []).length;
-      return `${name(computed)} computes fib(${computed.n}), in the only thread there is. Nobody else moves` +
-        (unread > 0 ? `; ${plural(unread, "has", "have")} sent a request that nobody reads.` : ".");
+      return `${name(computed)} computes fib(${computed.n}), in the only thread there is. No other moves` +
+        (unread > 0 ? `; ${plural(unread, "has", "have")} sent a request that is not read.` : ".");
     }
     if (door > 0 && this.oneThread) {
-      return `${plural(door, "is", "are")} at the door: connected by the kernel, and not accepted. They may send; nobody reads.`;
+      return `${plural(door, "is", "are")} at the door: connected by the kernel, and not accepted. They may send, but the server does not read.`;
     }
     const locked = this.inState("locked");
     if (locked.length > 0) {
@@ -354,12 +354,12 @@ class Model {
     if (this.clients.size > 0) {
       return "";
     }
-    return this.live ? "Nobody is here. Let a client come: c. All keys: ?" : "Nobody is here. Space plays what was filmed.";
+    return this.live ? "There are no clients. Press c for one. All keys: ?" : "There are no clients. Space plays the recording.";
   }
 
   // Of a lock, while the server is paused. Its holder is not stopped, because then all would be.
   holder(computing) {
     return computing.length > 0 ? ` ${this.nameOf(computing[0])} has the lock, and keeps it until it is done.`
-      : " Nobody has the lock: whoever is stepped next takes it.";
+      : " The lock is free: the next one that is stepped takes it.";
   }
 }

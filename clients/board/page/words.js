@@ -22,7 +22,7 @@ const states = [
 const state = Object.fromEntries(states.map(({ name }, number) => [name, number]));
 
 // The look of a conversation whose bytes have come and are not received.
-const starved = { name: "receives", shape: "ready", one: "has sent, and nobody reads", many: "have sent, and nobody reads" };
+const starved = { name: "receives", shape: "ready", one: "has sent, not yet read", many: "have sent, not yet read" };
 
 // The look and the words of a place.
 function looks(place) {
