@@ -333,12 +333,13 @@ constexpr auto help = R"(nc [OPTIONS] [HOST] [PORT]          (without them: loca
 Talks to a stage: type a number, get its Fibonacci number. On a terminal it
 prompts and shows how long each reply took; in a pipe it is as plain as cat.
 
-  -w SECONDS        give up on a connection, or on silence, after so long
+  -w SECONDS        give up after this long without a connection or a reply
   -C                end lines with CRLF
-  --trickle MS      send one byte at a time, so many milliseconds apart
+  --trickle MS      send one byte at a time, this many milliseconds apart
   -h, --help        this help
 
-Leave with Ctrl-D: what is still owed is printed first. Or with Ctrl-C: at once.
+Leave with Ctrl-D: it first prints the replies that are owed. Ctrl-C leaves at
+once.
 
 Examples:
   nc                               talk to the stage on localhost:25000
@@ -349,7 +350,7 @@ Examples:
 
   seq 1 40 | nc                    forty requests at once, replies in order
   printf 30 | nc                   a request without a line end
-  printf 30 | nc --trickle 500     and in two halves: where does a request end?
+  printf 30 | nc --trickle 500     the same in two halves: where does it end?
 
 Exit status: 0 if every request had its reply, 1 if the connection failed or
 broke, 2 after a mistake in the options.

@@ -278,7 +278,8 @@ std::string Session::come(Role role, const Json& command)
     }
     return crowd_.come(role, count) == count
                ? ""
-               : fmt::format("that would be more than {} clients; make some leave first", most_clients);
+               : fmt::format("that would be more than {} clients; make some leave first",
+                             most_clients);
 }
 
 std::string Session::ask(const Json& command)

@@ -126,7 +126,7 @@ int run(const CompareOptions& options, const std::string& command)
     comparison.placement = placement.words;
     comparison.contestants = contestants_of(options, (here.parent_path() / "stages").string());
     if (!options.externals.empty() && !placement.server.empty()) {
-        comparison.placement += " (servers of others: wherever those have put them)";
+        comparison.placement += " (external servers: on the CPUs that they use)";
     }
     for (const Scenario& scenario : all_scenarios()) {
         const auto& names = options.scenarios;

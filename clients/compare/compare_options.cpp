@@ -52,15 +52,15 @@ void add_duration(CLI::App& app, const std::string& name, Nanoseconds& target)
 constexpr auto help = R"(compare [OPTIONS] [STAGE...]        (without one: those of the talk)
 
 Starts each stage on a free port, gives all of them the same work, and ends with
-one table. STAGE is a name or its beginning (02, 04_generators), a group (talk,
-around, beyond, all), or the path of a program that takes --port 0 and says
-where it is listening, as stages do.
+one table. STAGE is a name or its beginning (02, 04_generators), or a group
+(talk, around, beyond, all). It can also be the path of a program that takes
+--port 0 and says where it is listening, as stages do.
 
 What is measured:
       --scenario LIST      some of these                                  [all]
          solo              one client, fib(1): the talk's perf2
          crowd             many clients, fib(1)
-         hog               one client; then with the hog, another client that
+         hog               one client: first alone; then beside a hog, which
                            asks for one big number after another; then alone
                            again
          crowd-hog         the same with a crowd
@@ -80,25 +80,26 @@ How:
       --idle N             silent connections                            [1100]
       --pipeline N         requests sent at once                           [16]
       --pin WHERE          server and clients on CPUs apart, together, or off:
-                           wherever the kernel puts them                [apart]
-      --timeout TIME       how long a stage may take to start, and a big request
-                           longer than it should                          [10s]
+                           the kernel chooses                           [apart]
+      --timeout TIME       time limit for the start of a stage, and for how
+                           much too long a big request may take          [10s]
       --baseline FILE      compares with the --json=FILE of an earlier run
 What is shown:
       --json, --csv, --markdown
                            the results in that form on stdout, not as a table
       --json=FILE, ...     also in the file
-      --html FILE          a page with charts, for any browser, to be kept
+      --html FILE          a page with charts, for any browser, to keep
   -h, --help               this help
 
-While it runs each stage has a line with its reqs/sec over time. Their scale is
-logarithmic, and they stay on the terminal when it ends.
+While it runs, each stage has a line with its reqs/sec over time, on a
+logarithmic scale. The lines stay on the terminal when it ends.
 
-The stages take turns in each run, so that a machine that gets slower does so
-for all. Shown is the median of the runs, and with +- half the distance from the
-worst to the best. Two stages are ranked only if their runs are further apart
-than those of each are among themselves. All loads are closed loops: a client
-sends its next request when it has a reply. A client without any reply starves.
+The stages take turns in each run, so a machine that gets slower affects all of
+them. The table shows the median of the runs, and after +- half the distance
+from the worst to the best. Two stages are ranked only if their runs are further
+apart than those of each are among themselves. All loads are closed loops: a
+client sends its next request when it has a reply. A client without any reply
+starves.
 "kept" is what the hog leaves of a client's reqs/sec, in percent. "speed-up" is
 the time of four big requests one after another, over that of four at once.
 
@@ -109,7 +110,7 @@ Examples:
                                    the picture for the whole class
   compare talk 08 --scenario solo  the talk's stages, and one more
   compare 07 --external py=localhost:25000 --scenario crowd
-                                   against a server in Python
+                                   a stage and a server in Python
 
 Exit status: 0 if all was measured (a stage that starves its clients is a
 result, too), 1 if a stage failed, 2 after a mistake in the options, 130 after

@@ -41,11 +41,12 @@ std::vector<std::string_view> split(std::string_view text, char separator)
 void check_combination(const PerfOptions& options)
 {
     if (options.threads > options.connections) {
-        refuse(fmt::format("--threads {} needs --connections {}: each thread has one at least",
+        refuse(fmt::format("--threads {} needs --connections {}: each thread has at least one",
                            options.threads, options.threads));
     }
     if (options.terminator == Terminator::none && options.pipeline > 1) {
-        refuse("--terminator none needs --pipeline 1: without an end, several requests are one");
+        refuse(
+            "--terminator none needs --pipeline 1: without an end, several requests look like one");
     }
     if (options.requests && *options.requests < options.connections) {
         refuse(fmt::format("--requests {} is too few for {} connections; each sends at least one",
@@ -140,7 +141,7 @@ again and again, until Ctrl-C.
 
 What is sent:
   -c, --connections N      connections at the same time                     [1]
-  -t, --threads N          as many threads, which share the connections      [1]
+  -t, --threads N          threads, which share the connections              [1]
   -P, --pipeline N         requests in flight on each connection            [1]
   -R, --rate N             N requests per second in all, by the clock: an
                            open loop
@@ -152,11 +153,11 @@ What is sent:
       --terminator T       what ends a request: none, lf, crlf or cr       [lf]
                            (none: a bare number, as the talk's clients send)
 How long, if not until Ctrl-C:
-  -n, --requests N         until so many requests are answered
-  -d, --duration TIME      so long: 2s, 500ms, 3m
-  -w, --warmup TIME        run so long before anything is measured         [0s]
+  -n, --requests N         until this many requests are answered
+  -d, --duration TIME      for this long: 2s, 500ms, 3m
+  -w, --warmup TIME        run this long before the measuring begins       [0s]
 What is shown:
-  -i, --interval TIME      a line every so often                           [1s]
+  -i, --interval TIME      a line at each interval                         [1s]
       --each               instead, a line for each reply
                            (in a mix: for each reply to the biggest number)
   -L, --latency            the percentiles of the latency in the report
@@ -165,22 +166,22 @@ What is shown:
   -j, --json               the report as JSON, and nothing else on stdout
       --json=FILE          the report as usual, and as JSON in the file
       --histograms         in the JSON also each interval's latencies, as pairs:
-                           so many microseconds, so often
+                           microseconds, and how often
       --csv, --csv=FILE    for each interval a line of comma-separated figures
                            instead, or in the file
   -h, --help               this help
 
-Every second a line says how many replies came, how long half of them took at
-most, how long 99 in 100 took at most, and has a bar that is longest in the best
-second so far. Watch it collapse:
+Each second has a line with three figures and a bar. The first figure is the
+number of replies. Half of them took at most p50, and 99 in 100 at most p99. The
+bar is longest in the best second so far. Watch it collapse:
 
   11873 reqs/sec   p50 81 us    p99 120 us   ##############################
   188 reqs/sec     p50 5.1 ms   p99 10.2 ms  #
 
 It is a closed loop: a connection sends its next request when it has a reply, so
-a slow server is also asked less often. With --rate it is an open one: requests
-are due at fixed times, and their latency counts from then. What is due while
-all connections (and their pipelines) are waiting for replies waits, too.
+a slow server is also asked less often. With --rate it is an open loop: requests
+are due at fixed times, and their latency counts from then. A request that finds
+all connections and their pipelines full waits in a queue.
 
 Examples:
   perf                            the talk's perf2
@@ -189,8 +190,8 @@ Examples:
   perf -c 256 -t 4 -d 10s         a load for a server with many cores
   perf -c 16 --fib 1:99,30:1      one request in a hundred is a big one
   perf -n 10000 -P 16 -q          10,000 requests, 16 in flight; only the report
-  perf -R 1000 -c 16 -d 10s -L    a thousand a second, as from people who come
-                                  whether the server is slow or not
+  perf -R 1000 -c 16 -d 10s -L    a thousand a second, as from people who keep
+                                  coming when the server is slow
   perf --reconnect                what a connection costs
   perf --idle 1000                do a thousand silent clients slow one down?
   perf -d 2s --json | jq .rate    for programs

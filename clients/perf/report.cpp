@@ -366,7 +366,7 @@ std::vector<std::string> warnings(const PerfOptions& options, const LoadResult& 
     }
     if (result.unsent > 0) {
         sentences.push_back(
-            fmt::format("{:g} requests/sec were more than was answered: {} still waited to be sent",
+            fmt::format("fewer than {:g} requests/sec were answered: {} still waited to be sent",
                         *options.rate, result.unsent));
     }
     // Requests without a reply are in no figure above, and may have waited longest of all.

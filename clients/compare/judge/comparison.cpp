@@ -338,7 +338,7 @@ std::string method(const Comparison& comparison)
                         comparison.others_busy);
     }
     if (comparison.baseline && !comparison.baseline->differences.empty()) {
-        text += fmt::format(" The baseline was measured otherwise: {}.",
+        text += fmt::format(" The baseline was measured differently: {}.",
                             fmt::join(comparison.baseline->differences, "; "));
     }
     return text;

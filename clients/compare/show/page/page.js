@@ -272,7 +272,7 @@ function showOverview(figure, scenario, stages, view) {
   figure.hidden = false;
   figure.querySelector("figcaption").textContent =
     "All stages in one picture: requests per second over the seconds of the run. " +
-    "Shaded: the hog is there. Lightly shaded: it asks for no more, but its last request may still be running.";
+    "Shaded: the hog is there. Lightly shaded: it sends no more requests, but its last one may still be running.";
   const canvas = figure.querySelector("canvas");
   canvas.setAttribute("aria-label", `reqs/sec of all stages over time. ${
     stages.map((stage) => description(scenario, stage)).join(". ")}`);
