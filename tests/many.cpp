@@ -106,7 +106,7 @@ TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when
 }
 
 TEST_CASE(
-    "SIGTERM while 10,000 ask and some of it is long: all is answered, as far as there is time" *
+    "SIGTERM while 10,000 ask, some for long requests: all is answered, as far as there is time" *
     only_if(stage().finishes_when_stopped()))
 {
     const LongRequest long_request;
@@ -139,7 +139,7 @@ TEST_CASE(
     CHECK(server.err().read_all().empty());
 }
 
-TEST_CASE("SIGTERM while 10,000 ask and some of it has no end: it ends in time all the same")
+TEST_CASE("SIGTERM while 10,000 ask, some for endless requests: it still ends in time")
 {
     Server server({"--quiet"});
     std::deque<Client> clients = connect(server, many());
@@ -163,7 +163,7 @@ TEST_CASE("SIGTERM while 10,000 ask and some of it has no end: it ends in time a
     CHECK(next.port() == server.port());
 }
 
-TEST_CASE("where fewer fit it says at the start how many, and what to type")
+TEST_CASE("if fewer fit, it says at the start how many, and what to type")
 {
     constexpr rlimit few{64, 64};
     const Server::Arguments one_worker{"--quiet", "--workers", "1"};

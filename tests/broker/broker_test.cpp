@@ -577,7 +577,7 @@ std::string contents(const std::string& path)
 // CMakeLists.txt).
 TEST_SUITE_BEGIN("worker");
 
-TEST_CASE("worker: the answer leaves before the acknowledgement, and both after the computing")
+TEST_CASE("worker: the reply leaves before the acknowledgement, and both after the computing")
 {
     const std::string queue = new_queue();
     Proxy proxy;
@@ -599,7 +599,7 @@ TEST_CASE("worker: the answer leaves before the acknowledgement, and both after 
     CHECK(proxy.methods() == std::vector<std::string>{"publish", "ack"});
 }
 
-TEST_CASE("worker: one that is started before its broker waits for it, and says so once")
+TEST_CASE("worker: if it is started before its broker it waits for it, and says so once")
 {
     const std::string queue = new_queue();
     Proxy proxy;
@@ -617,7 +617,7 @@ TEST_CASE("worker: one that is started before its broker waits for it, and says 
     CHECK(worker.wait(Deadline(time_to_end)) == 0);
 }
 
-TEST_CASE("worker: one that waits for its broker ends when it is told to")
+TEST_CASE("worker: it ends on SIGTERM while it waits for its broker")
 {
     Proxy proxy;
     proxy.go();
@@ -627,7 +627,7 @@ TEST_CASE("worker: one that waits for its broker ends when it is told to")
     CHECK(worker.wait(Deadline(time_to_end)) == 0);
 }
 
-TEST_CASE("worker: a broker that is lost is named once, and found again")
+TEST_CASE("worker: it says once that its broker is lost, and finds it again")
 {
     const std::string queue = new_queue();
     Proxy proxy;
@@ -645,7 +645,7 @@ TEST_CASE("worker: a broker that is lost is named once, and found again")
 }
 
 // RabbitMQ closes the connection of whoever answers to such an address.
-TEST_CASE("worker: a request that can't be answered is given up, and others are answered")
+TEST_CASE("worker: a request whose reply can't be sent is dropped, and others are answered")
 {
     const std::string queue = new_queue();
     const Worker worker(queue);
@@ -659,7 +659,7 @@ TEST_CASE("worker: a request that can't be answered is given up, and others are 
     CHECK(count_of("\n", worker.err().text()) <= 2 * 3 + 1);
 }
 
-TEST_CASE("worker: whoever writes a mark of his own kills no more workers than others")
+TEST_CASE("worker: a request with a forged mark kills no more workers than others")
 {
     const std::string queue = new_queue();
     for (const int mark : {0, -3}) {
@@ -680,7 +680,7 @@ TEST_CASE("worker: whoever writes a mark of his own kills no more workers than o
     }
 }
 
-TEST_CASE("worker: what stands in a request is one short line in its log")
+TEST_CASE("worker: the text of a request is one short line in its log")
 {
     const std::string queue = new_queue();
     Asker asker(queue);
@@ -716,7 +716,7 @@ TEST_CASE("worker: it can be traced like a server")
 
 TEST_SUITE_END();
 
-TEST_CASE("broker: workers killed under load lose no request and double none and confuse none")
+TEST_CASE("broker: workers that are killed under load cause no lost, doubled or confused reply")
 {
     // 20,000 requests, and a worker killed for each 1,000 of them. A sanitizer's build, which is
     // slow, has to do with fewer; GROUND_BROKER_REQUESTS=100000 asks for more.
@@ -748,7 +748,7 @@ TEST_CASE("broker: workers killed under load lose no request and double none and
     CHECK(verdict.broken == 0);
 }
 
-TEST_CASE("broker: a request that two workers have died with gets an error; others live")
+TEST_CASE("broker: a request whose worker is killed twice gets an error, and other workers live")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -803,7 +803,8 @@ TEST_CASE("broker: a small request does not wait behind a big one that another w
     }
 }
 
-TEST_CASE("broker: a worker that is told to end finishes first and gives nothing back")
+TEST_CASE(
+    "broker: a worker that gets SIGTERM finishes its request, and the broker sends it to no other")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -828,7 +829,7 @@ TEST_CASE("broker: a worker that is told to end finishes first and gives nothing
     }
 }
 
-TEST_CASE("broker: an idle worker ends at once with 0")
+TEST_CASE("broker: an idle worker ends at once with status 0")
 {
     for (const int number : {SIGTERM, SIGINT}) {
         Worker worker(new_queue());
@@ -838,7 +839,7 @@ TEST_CASE("broker: an idle worker ends at once with 0")
     }
 }
 
-TEST_CASE("broker: two servers share three workers and each gets its own answers")
+TEST_CASE("broker: two servers share three workers, and each gets its own replies")
 {
     const std::string queue = new_queue();
     const ServerOn one(queue);
@@ -851,7 +852,7 @@ TEST_CASE("broker: two servers share three workers and each gets its own answers
     CHECK(verdict.wrong + verdict.errors + verdict.broken == 0);
 }
 
-TEST_CASE("broker: without a worker requests wait and then get an error and are not computed later")
+TEST_CASE("broker: without a worker requests wait, then get an error, and are not computed later")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue, "500ms");
@@ -869,7 +870,7 @@ TEST_CASE("broker: without a worker requests wait and then get an error and are 
     CHECK(client.ask("20\n") == "6765");
 }
 
-TEST_CASE("broker: more requests than may be under way at a time are all answered")
+TEST_CASE("broker: if there are more requests than may be sent at a time, all are answered")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -885,7 +886,7 @@ TEST_CASE("broker: more requests than may be under way at a time are all answere
     }
 }
 
-TEST_CASE("broker: requests that nobody has answered in time leave room for others")
+TEST_CASE("broker: requests that were not answered in time leave room for others")
 {
     // The pool sends 1,024 at a time: more than that wait in vain, and then somebody comes.
     const std::string queue = new_queue();
@@ -907,7 +908,7 @@ TEST_CASE("broker: requests that nobody has answered in time leave room for othe
     eventually("it is served again", [&] { return waiting.front().ask("20\n") == "6765"; });
 }
 
-TEST_CASE("broker: what a worker writes as an error is one line to the client")
+TEST_CASE("broker: the text of a worker's error is one line at the client")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -925,7 +926,7 @@ TEST_CASE("broker: what a worker writes as an error is one line to the client")
     CHECK(client.read_line() == "10946");
 }
 
-TEST_CASE("broker: answers that come twice or too late or to nobody's question are ignored")
+TEST_CASE("broker: replies that come twice, too late, or without a request are ignored")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -955,7 +956,7 @@ TEST_CASE("broker: answers that come twice or too late or to nobody's question a
     }
 }
 
-TEST_CASE("broker: an answer to a question that has not been sent yet is ignored")
+TEST_CASE("broker: a reply to a request that has not been sent yet is ignored")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -979,7 +980,7 @@ TEST_CASE("broker: an answer to a question that has not been sent yet is ignored
     }
 }
 
-TEST_CASE("broker: a worker says no to what it does not know and lives on")
+TEST_CASE("broker: a worker answers an unknown request with an error, and keeps running")
 {
     const std::string queue = new_queue();
     const Worker worker(queue);
@@ -998,7 +999,7 @@ TEST_CASE("broker: a worker says no to what it does not know and lives on")
     CHECK(asker.ask("fib_fast", "93").body == "12200160415121876738");
 }
 
-TEST_CASE("broker: killed and started again under load it is found again by server and workers")
+TEST_CASE("broker: after a crash under load, server and workers find the new one")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -1033,7 +1034,7 @@ TEST_CASE("broker: killed and started again under load it is found again by serv
     CHECK(server.err().text().find("back at the broker") != std::string::npos);
 }
 
-TEST_CASE("broker: one that accepts and never answers is noticed")
+TEST_CASE("broker: the server notices one that accepts and never answers")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);  // its requests may wait for ten minutes
@@ -1053,7 +1054,7 @@ TEST_CASE("broker: one that accepts and never answers is noticed")
     CHECK(patient_line(client) == "17711");
 }
 
-TEST_CASE("broker: while it does not answer requests still get their error in time")
+TEST_CASE("broker: while it does not answer, requests still get their error in time")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue, "300ms");
@@ -1063,7 +1064,7 @@ TEST_CASE("broker: while it does not answer requests still get their error in ti
     CHECK(client.read_line().starts_with("[Error] no worker has answered within 300ms"));
 }
 
-TEST_CASE("broker: a queue that somebody deletes is made again")
+TEST_CASE("broker: a queue that was deleted is made again")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -1078,7 +1079,7 @@ TEST_CASE("broker: a queue that somebody deletes is made again")
     });
 }
 
-TEST_CASE("broker: a queue is durable in any case, and one that is not as ours is refused")
+TEST_CASE("broker: a queue is always durable, and one with other properties is refused")
 {
     for (const bool durable : {true, false}) {
         const std::string queue = new_queue();
@@ -1103,7 +1104,7 @@ TEST_CASE("broker: a queue is durable in any case, and one that is not as ours i
     check_refusals({"--queue", short_one}, "x-max-length");  // in the broker's words
 }
 
-TEST_CASE("broker: who may not come in is told why in one line without the password")
+TEST_CASE("broker: a refused login is one line that says why, without the password")
 {
     check_refusals({"--broker", url_of("guest:wr0ng")},
                    "does not let 'guest' in with this password", "wr0ng");
@@ -1136,7 +1137,7 @@ TEST_CASE("broker: the permissions that scripts/broker --shell names suffice")
     CHECK(client.ask("20\n") == "6765");
 }
 
-TEST_CASE("broker: the password is to be seen neither among the processes nor in the log")
+TEST_CASE("broker: the password is neither in the list of processes nor in the log")
 {
     set_up_users();
     const std::string queue = new_queue();

@@ -74,7 +74,7 @@ TEST_CASE("report: a second without a reply says for how long")
     CHECK(format_interval(interval, 1000, {}) == "0 reqs/sec       no reply for 3.0 s   (1 error)");
 }
 
-TEST_CASE("report: a second with errors only is no silence")
+TEST_CASE("report: a second with nothing but errors does not count as silence")
 {
     Interval interval;
     interval.length_s = 1;

@@ -116,7 +116,7 @@ void at_every_point(const std::function<void(const Server&, Client&, const Point
 
 TEST_SUITE_BEGIN("reset at every point");
 
-TEST_CASE("a client that resets, at whatever point of its conversation, is forgotten")
+TEST_CASE("a client that resets, at any point of its conversation, is forgotten")
 {
     at_every_point([](const Server& server, Client& client, const Point& point) {
         client.reset();
@@ -141,7 +141,7 @@ TEST_CASE("clients that reset at once, before or after they are accepted, are fo
     held();
 }
 
-TEST_CASE("what a client that has gone had asked for is computed to its end all the same")
+TEST_CASE("the request of a client that has gone is still computed to its end")
 {
     // CPU time tells, however busy the machine is: all but a part of the computing was still to be
     // done when its client went.
@@ -196,7 +196,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("a close with bytes unread");
 
-TEST_CASE("what the server has said last arrives, although the client still talks")
+TEST_CASE("the last reply arrives although the client is still sending")
 {
     const Server server;
     const std::size_t before = own_descriptors(server);
@@ -215,7 +215,7 @@ TEST_CASE("what the server has said last arrives, although the client still talk
     held("the last reply arrives");
 }
 
-TEST_CASE("however many have been sent away like this, the last reply arrives")
+TEST_CASE("the last reply arrives, however many clients are refused like this")
 {
     const Server server;
     const std::size_t before = own_descriptors(server);
@@ -238,7 +238,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("half-close at every point");
 
-TEST_CASE("a client that half-closes, at whatever point, still gets all that it is owed")
+TEST_CASE("a client that half-closes, at any point, still gets all replies that it is owed")
 {
     at_every_point([](const Server& server, Client& client, const Point& point) {
         if (point.name != "after it has half-closed") {
@@ -256,7 +256,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("garbage");
 
-TEST_CASE("binary garbage is answered with errors or the end, and hurts nobody else")
+TEST_CASE("binary garbage gets errors or the end, and does not affect other clients")
 {
     const Server server({"--framing", "line", "--max-n", "10"});
     const std::size_t before = own_descriptors(server);
@@ -287,7 +287,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("slow reader");
 
-TEST_CASE("a client that takes its replies byte by byte gets all of them, and others are served")
+TEST_CASE("a client that reads its replies byte by byte gets all of them, and others are served")
 {
     const Server server({"--quiet", "--framing", "line"});
     const std::size_t before = own_descriptors(server);
@@ -378,7 +378,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("never reads, under a time limit");
 
-TEST_CASE("a client that never takes its replies is forgotten when its time is over" *
+TEST_CASE("a client that never reads its replies is forgotten when its time limit is over" *
           only_if(stage().has_limits()) * because("has no time limits"))
 {
     const Server server({"--idle-timeout", "200ms"});
@@ -405,7 +405,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("an urgent byte");
 
-TEST_CASE("an urgent byte is no departure: the reply comes, and the conversation goes on")
+TEST_CASE("an urgent byte does not count as leaving: the reply comes, and the conversation goes on")
 {
     const Server server;
     const std::size_t before = own_descriptors(server);

@@ -11,8 +11,9 @@ using std::chrono::milliseconds;
 
 TEST_SUITE_BEGIN("1,100 clients");
 
-TEST_CASE("1,100 clients: select holds no more than FD_SETSIZE, the surplus is told so" *
-          only_if(stage().uses_select()) * because("no select"))
+TEST_CASE(
+    "1,100 clients: select holds no more than FD_SETSIZE, and the others are refused with a line" *
+    only_if(stage().uses_select()) * because("no select"))
 {
     allow_descriptors(1300);
     const Server server({"--quiet"});
@@ -125,7 +126,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("no threads left");
 
-TEST_CASE("without threads newcomers are refused, and the others are served on" *
+TEST_CASE("without threads newcomers are refused, and the server keeps serving the others" *
           only_if(stage().has_thread_per_client() && !sanitized) * because("no thread per client"))
 {
     constexpr rlim_t mebibyte = 1 << 20;
@@ -236,9 +237,11 @@ TEST_SUITE_END();
 TEST_SUITE_BEGIN("no memory left");
 
 // (Asio has a set for all of its sockets, which an io_context waits for, too: it is not ours.)
-TEST_CASE("a client that the kernel has no memory to wait for is sent away, the others are served" *
-          only_if(stage().scheduler_is_ours() && !stage().uses_select() && !sanitized) *
-          because("Asio or select waits, or a thread for each client; not with sanitizers"))
+TEST_CASE(
+    "if the kernel has no memory to wait for a client, that client is refused and others are "
+    "served" *
+    only_if(stage().scheduler_is_ours() && !stage().uses_select() && !sanitized) *
+    because("Asio or select waits, or a thread for each client; not with sanitizers"))
 {
     const Server server(
         {}, {.command = {},

@@ -191,7 +191,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("SIGTERM while a client goes on and on");
 
-TEST_CASE("a client that sends and sends does not keep it from ending")
+TEST_CASE("a client that never stops sending does not keep it from ending")
 {
     // On a busy machine it may be cut off all the same; but not always.
     eventually("a server ends before it is cut off", [&] {
@@ -256,7 +256,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("disk full, output closed");
 
-TEST_CASE("it serves although nobody reads what it says, and says why if there is somebody to tell")
+TEST_CASE("it serves although stdout or stderr can't be written, and says why if it can")
 {
     using enum Stream;
     for (const auto& streams :
@@ -299,7 +299,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("nobody reads stderr");
 
-TEST_CASE("it serves newcomers when the pipe that its log goes into is full")
+TEST_CASE("it serves newcomers when the pipe of its log is full")
 {
     constexpr int room = 64 << 10;  // Linux gives a pipe so much; a line has more than 32 bytes
     Server server({}, {.command = {}, .limits = {}, .err = Stream::unread});
@@ -321,7 +321,7 @@ TEST_CASE("it serves newcomers when the pipe that its log goes into is full")
     held("what nobody reads is lost, and counted");
 }
 
-TEST_CASE("a child that crashes is told of to nobody, and newcomers are served" *
+TEST_CASE("a child that crashes while the log is not read stops nothing, and newcomers are served" *
           only_if(stage().has_process_per_client()) *
           because("has no processes that talk to clients"))
 {
@@ -347,7 +347,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("EINTR storm");
 
-TEST_CASE("signals that interrupt its system calls disturb no reply")
+TEST_CASE("signals that interrupt system calls disturb no reply")
 {
     const Server server({"--framing", "line"});
     const std::size_t before = own_descriptors(server);
@@ -409,7 +409,7 @@ TEST_SUITE_END();
 TEST_SUITE_BEGIN("clock jumps");
 
 // Sanitizers and a library that takes over what they have taken over do not go together.
-TEST_CASE("a clock that jumps to and fro by years changes nothing" * only_if(!sanitized) *
+TEST_CASE("a clock that jumps back and forth by years changes nothing" * only_if(!sanitized) *
           because("not with sanitizers"))
 {
     constexpr rlimit few{32, 32};

@@ -124,7 +124,7 @@ TEST_CASE("a worker killed while another computes does not disturb that one" *
     held();
 }
 
-TEST_CASE("a helper process killed while nobody computes costs no request" *
+TEST_CASE("a helper process that is killed while idle costs no request" *
           only_if(stage().has_processes()) * because("no worker processes"))
 {
     const Server server({"--workers", "2"});
@@ -178,7 +178,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("worker under a debugger");
 
-TEST_CASE("a worker that is debugged delays only what it computes" *
+TEST_CASE("a worker that a debugger stops delays only what it computes" *
           only_if(stage().has_processes()) * because("no worker processes"))
 {
     const Server server({"--workers", "2"});
@@ -193,7 +193,7 @@ TEST_CASE("a worker that is debugged delays only what it computes" *
     held();
 }
 
-TEST_CASE("whichever worker is debugged while it waits, the others serve" *
+TEST_CASE("if a debugger stops a waiting worker, the others serve" *
           only_if(stage().has_processes()) * because("no worker processes"))
 {
     const Server server({"--workers", "2"});
@@ -216,7 +216,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("no process for a worker");
 
-TEST_CASE("workers that can't be replaced are missed, and come as soon as they can" *
+TEST_CASE("workers that can't be replaced are reported, and start as soon as they can" *
           only_if(stage().has_processes() && user_of_our_own().has_value()) *
           because("no worker processes, or the test is not run by root"))
 {

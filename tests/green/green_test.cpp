@@ -113,7 +113,7 @@ void check_holds(const Listening& server, std::size_t number, bool memory)
 
 }  // namespace
 
-TEST_CASE("it says in one line what is wrong")
+TEST_CASE("after a mistake it says in one line what is wrong")
 {
     const auto check = [](const Outcome& outcome, int status, std::string_view word) {
         CAPTURE(outcome.err);
@@ -133,7 +133,7 @@ TEST_CASE("it says in one line what is wrong")
     CHECK(help.out.find("06c_monkey_patch [--five] PROGRAM [ARGUMENT...]") != std::string::npos);
 }
 
-TEST_CASE("it works in a folder whose name has a space or a colon in it")
+TEST_CASE("it works in a folder whose name contains a space or a colon")
 {
     std::string folder = std::filesystem::temp_directory_path() / "green-test-XXXXXX";
     REQUIRE(::mkdtemp(folder.data()) != nullptr);
@@ -156,7 +156,7 @@ TEST_CASE("it works in a folder whose name has a space or a colon in it")
     std::filesystem::remove_all(folder);
 }
 
-TEST_CASE("a program that it runs gets its arguments, and its status is that of the program")
+TEST_CASE("the program that it runs gets its arguments, and decides its exit status")
 {
     CHECK(run_green({"sh", "-c", "echo \"$1\"; exit 7", "sh", "a  b"}).out == "a  b\n");
     CHECK(run_green({"sh", "-c", "exit 7"}).status == 7);
@@ -192,7 +192,7 @@ TEST_CASE("--list names exactly what the library replaces")
     CHECK(without(listed, replaced) == "");
 }
 
-TEST_CASE("programs do with green threads what they do with kernel threads")
+TEST_CASE("programs do the same with green threads as with kernel threads")
 {
     const Outcome names = run({.command = {program}});
     REQUIRE(names.status == 0);
@@ -279,7 +279,7 @@ int run_interrupted_at_the_last_moment(const std::string& name)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-TEST_CASE("a signal that comes just before everybody waits ends the wait")
+TEST_CASE("a signal that comes just before all threads wait ends the wait")
 {
     CHECK(run_interrupted_at_the_last_moment("interrupted_at_the_last_moment") == 0);
 }

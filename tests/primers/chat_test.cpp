@@ -52,7 +52,7 @@ std::pair<Client, Client> two(const Chat& chat)
 
 }  // namespace
 
-TEST_CASE("chat: what one says all others hear, in order, and he himself does not")
+TEST_CASE("chat: all other clients get each line, in order, and its sender does not")
 {
     const Chat chat;
     auto [ann, ben] = two(chat);
@@ -69,7 +69,7 @@ TEST_CASE("chat: what one says all others hear, in order, and he himself does no
     CHECK(ann.read_line() == "done");  // and nothing of her own before it
 }
 
-TEST_CASE("chat: a client who resets his connection is missed by nobody")
+TEST_CASE("chat: a client that resets its connection does not disturb the others")
 {
     const Chat chat;
     auto [ann, ben] = two(chat);
@@ -91,7 +91,7 @@ TEST_CASE("chat: a client who resets his connection is missed by nobody")
 }
 
 TEST_CASE(
-    "chat: who does not read costs the others nothing and fills no memory, and is told what he "
+    "chat: a client that does not read delays no other, fills no memory, and is told what it "
     "missed")
 {
     const Chat chat;
@@ -140,7 +140,7 @@ TEST_CASE("chat: a line without end is cut, not kept")
     CHECK(ben.read_line() == std::string(700, 'x'));  // in two pieces
 }
 
-TEST_CASE("chat: it ends on Ctrl-C, and a wrong port is met by one line")
+TEST_CASE("chat: it ends on Ctrl-C, and a wrong port gets one line")
 {
     Chat chat;
     auto [ann, ben] = two(chat);

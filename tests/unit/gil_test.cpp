@@ -85,7 +85,7 @@ TEST_CASE("gil: one thread at a time has it")
     CHECK(counter == 80'000);
 }
 
-TEST_CASE("gil: a waiter makes a thread that never blocks let go of it")
+TEST_CASE("gil: a waiter makes a thread that never blocks release it")
 {
     Gil gil(1ms);
     std::atomic<bool> taken = false;
@@ -102,7 +102,7 @@ TEST_CASE("gil: a waiter makes a thread that never blocks let go of it")
     CHECK(taken);
 }
 
-TEST_CASE("gil: who never looks at the drop request keeps it")
+TEST_CASE("gil: a thread that never looks at the drop request keeps it")
 {
     Gil gil(100us);
     Gil::Thread me(gil);
@@ -123,7 +123,9 @@ TEST_CASE("gil: who never looks at the drop request keeps it")
     CHECK(taken);
 }
 
-TEST_CASE("gil: who was asked for it does not have it back before another has had it")
+TEST_CASE(
+    "gil: a thread that gives it up on request does not get it back before another thread has had "
+    "it")
 {
     Gil gil(100us);
     for (int round = 0; round < 50; ++round) {
@@ -145,7 +147,8 @@ TEST_CASE("gil: who was asked for it does not have it back before another has ha
     }
 }
 
-TEST_CASE("gil: who takes it has it for a whole interval, however long others have waited")
+TEST_CASE(
+    "gil: a thread that takes it has it for a whole interval, however long others have waited")
 {
     constexpr auto interval = 100ms;
     Gil gil(interval);
@@ -183,7 +186,7 @@ TEST_CASE("gil: who takes it has it for a whole interval, however long others ha
     }
 }
 
-TEST_CASE("gil: a thread that blocks lends it to others, unasked")
+TEST_CASE("gil: a thread that blocks releases it without being asked")
 {
     Gil gil(forever);
     Gil::Thread me(gil);
@@ -202,7 +205,7 @@ TEST_CASE("gil: a thread that blocks lends it to others, unasked")
     CHECK_FALSE(gil.drop_requested());
 }
 
-TEST_CASE("gil: it is taken again when a call without it throws")
+TEST_CASE("gil: it is taken again when a call that runs without it throws")
 {
     Gil gil(forever);
     Gil::Thread me(gil);
@@ -218,7 +221,7 @@ TEST_CASE("gil: it is taken again when a call without it throws")
     me.drop();
 }
 
-TEST_CASE("gil: a waiter that leaves takes its drop request along")
+TEST_CASE("gil: a waiter that gives up withdraws its drop request")
 {
     Gil gil(100us);
     Gil::Thread me(gil);

@@ -157,7 +157,8 @@ std::exception_ptr error(const char* what)
 
 }  // namespace
 
-TEST_CASE("greenlet: two that switch to each other run in turn, and who is left paused stays so")
+TEST_CASE(
+    "greenlet: two that switch to each other run in turn, and one that is left paused stays paused")
 {
     // The first example of greenlet's documentation: 12, 56, 34, and never 78.
     Trace trace;
@@ -178,7 +179,7 @@ TEST_CASE("greenlet: two that switch to each other run in turn, and who is left 
     CHECK_FALSE(second->dead());
 }
 
-TEST_CASE("greenlet: nothing runs before the first switch, and that passes the argument")
+TEST_CASE("greenlet: nothing runs before the first switch, which passes the argument")
 {
     int got = 0;
     Greenlet greenlet([&](const Value& first) { got = as_int(first); });
@@ -189,7 +190,7 @@ TEST_CASE("greenlet: nothing runs before the first switch, and that passes the a
     CHECK(greenlet.dead());
 }
 
-TEST_CASE("greenlet: a switch passes a value and returns the one that comes back")
+TEST_CASE("greenlet: a switch passes a value, and returns the value that comes back")
 {
     Greenlet twice([](Value n) -> Value {
         for (int i = 0; i < 2; ++i) {
@@ -203,7 +204,7 @@ TEST_CASE("greenlet: a switch passes a value and returns the one that comes back
     CHECK(twice.dead());
 }
 
-TEST_CASE("greenlet: at the end the parent goes on, whoever has switched there last")
+TEST_CASE("greenlet: when it ends its parent runs, whichever one switched to it last")
 {
     // gr1 switches to gr2, which returns to main: as in the notes.
     Greenlet second([]() -> Value { return 2; });
@@ -216,7 +217,7 @@ TEST_CASE("greenlet: at the end the parent goes on, whoever has switched there l
     CHECK(as_int(first.switch_to()) == 1);
 }
 
-TEST_CASE("greenlet: the parent is who has created it, or who was named")
+TEST_CASE("greenlet: its parent is the one that created it, or the one that was named")
 {
     Greenlet& main = Greenlet::current();
     CHECK(main.parent() == nullptr);
@@ -232,7 +233,7 @@ TEST_CASE("greenlet: the parent is who has created it, or who was named")
     CHECK(named.parent() == &outer);
 }
 
-TEST_CASE("greenlet: the parent of one whose parent is dead is the next one above")
+TEST_CASE("greenlet: if its parent is dead, the next living ancestor is its parent")
 {
     std::unique_ptr<Greenlet> inner;
     Greenlet outer([&] { inner = std::make_unique<Greenlet>([]() -> Value { return 3; }); });
@@ -241,7 +242,7 @@ TEST_CASE("greenlet: the parent of one whose parent is dead is the next one abov
     CHECK(as_int(inner->switch_to()) == 3);
 }
 
-TEST_CASE("greenlet: when a parent is destroyed its children become those of its own parent")
+TEST_CASE("greenlet: when a parent is destroyed, its own parent gets its children")
 {
     std::vector<std::unique_ptr<Greenlet>> children;
     auto outer = std::make_unique<Greenlet>([&] {
@@ -258,7 +259,7 @@ TEST_CASE("greenlet: when a parent is destroyed its children become those of its
     CHECK(as_int(children[1]->switch_to()) == 2);
 }
 
-TEST_CASE("greenlet: what it throws, the parent catches where it waits")
+TEST_CASE("greenlet: its parent catches what it throws, where the parent waits")
 {
     Greenlet greenlet([] { throw std::runtime_error("from below"); });
     CHECK_THROWS_WITH_AS(greenlet.switch_to(), "from below", std::runtime_error);
@@ -281,8 +282,7 @@ TEST_CASE("greenlet: throw_into throws where it waits, and it may go on")
     CHECK(trace == Trace{"wake up"});
 }
 
-TEST_CASE(
-    "greenlet: throwing into one that has not begun ends it, and its parent has the exception")
+TEST_CASE("greenlet: throw_into ends one that has not begun, and its parent gets the exception")
 {
     bool begun = false;
     const auto held = std::make_shared<int>(1);
@@ -305,7 +305,7 @@ TEST_CASE("greenlet: GreenletExit ends it quietly")
     CHECK_NOTHROW(greenlet.throw_into(std::make_exception_ptr(GreenletExit{})));
 }
 
-TEST_CASE("greenlet: to switch to a dead one is to switch to its parent")
+TEST_CASE("greenlet: a switch to a dead one is a switch to its parent")
 {
     Greenlet greenlet([] {});
     greenlet.switch_to();
@@ -331,7 +331,7 @@ TEST_CASE("greenlet: one that is dropped while paused unwinds its stack, from th
     CHECK(trace == Trace{"inner", "outer"});
 }
 
-TEST_CASE("greenlet: one that is dropped before it has begun gives back what its body holds")
+TEST_CASE("greenlet: one that is dropped before it has begun releases what its body holds")
 {
     const auto held = std::make_shared<int>(1);
     {
@@ -341,7 +341,7 @@ TEST_CASE("greenlet: one that is dropped before it has begun gives back what its
     CHECK(held.use_count() == 1);
 }
 
-TEST_CASE("greenlet: one that is being unwound can't pause any more")
+TEST_CASE("greenlet: one that is being unwound can't pause")
 {
     Trace trace;
     {
@@ -364,7 +364,7 @@ TEST_CASE("greenlet: one that is being unwound can't pause any more")
     CHECK(trace == Trace{"asked to end", "asked again"});
 }
 
-TEST_CASE("greenlet: an exception that is being handled belongs to the stack that handles it")
+TEST_CASE("greenlet: an exception in flight belongs to the stack that handles it")
 {
     const auto caught_and_rethrown = [](const char* what) {
         return [what]() -> Value {
@@ -390,7 +390,7 @@ TEST_CASE("greenlet: an exception that is being handled belongs to the stack tha
     CHECK(std::any_cast<std::string>(two.switch_to()) == "two");
 }
 
-TEST_CASE("greenlet: a new one knows nothing of the exceptions of who starts it")
+TEST_CASE("greenlet: a new one does not see the exceptions of the one that starts it")
 {
     bool none = false;
     int uncaught = -1;
@@ -438,7 +438,7 @@ TEST_CASE("greenlet: each has an errno of its own")
     CHECK(errno == EINTR);
 }
 
-TEST_CASE("greenlet: a thread_local is that of the thread, on every stack")
+TEST_CASE("greenlet: a thread_local belongs to the thread, on every stack")
 {
     static thread_local int counter = 0;
     const auto count = [] {
@@ -491,7 +491,7 @@ TEST_CASE("greenlet: it can pause in the middle of calls that know nothing of it
     CHECK(switches == comparisons + 1);
 }
 
-TEST_CASE("greenlet: of a stack only what has been used is memory" *
+TEST_CASE("greenlet: only the used part of a stack takes memory" *
           doctest::skip(ground::sanitizers::present))
 {
     Greenlet shallow([] { up(); });
@@ -509,7 +509,8 @@ TEST_CASE("greenlet: of a stack only what has been used is memory" *
 }
 
 TEST_CASE(
-    "greenlet: some stacks are kept for the next, the others and those of a thread given back" *
+    "greenlet: some stacks are kept for reuse, and the others are unmapped, as are those of a "
+    "thread that ends" *
     doctest::skip(ground::sanitizers::present))
 {
     const auto mappings = [] {
@@ -532,7 +533,7 @@ TEST_CASE(
     CHECK(mappings() < before + 2 * 64 + 20);
 }
 
-TEST_CASE("greenlet: ten thousand at a time, each of which has paused, and each is there still")
+TEST_CASE("greenlet: ten thousand can be paused at a time, and each can go on")
 {
     std::vector<std::unique_ptr<Greenlet>> greenlets;
     const int number = ground::sanitizers::present ? 500 : 10'000;
@@ -551,8 +552,7 @@ TEST_CASE("greenlet: ten thousand at a time, each of which has paused, and each 
 }
 
 TEST_CASE(
-    "greenlet: when there is no more room for stacks, the next one says so, and has a guard or "
-    "does not exist" *
+    "greenlet: when there is no room for stacks, creation says so, and no stack lacks its guard" *
     doctest::skip(ground::sanitizers::present))
 {
     // In a process of its own: the list of mappings is full afterwards.
@@ -577,7 +577,7 @@ TEST_CASE(
     CHECK(WEXITSTATUS(status) == 0);
 }
 
-TEST_CASE("greenlet: who calls too deep hits the guard page, and the end says why")
+TEST_CASE("greenlet: too deep calls hit the guard page, and a message says why the program ends")
 {
     for (const char* const where : {"overflow", "overflow in another thread"}) {
         CAPTURE(where);
@@ -593,15 +593,16 @@ TEST_CASE("greenlet: who calls too deep hits the guard page, and the end says wh
     }
 }
 
-TEST_CASE("greenlet: a SIGSEGV that was sent ends the program at once, and says nothing of stacks" *
-          doctest::skip(ground::sanitizers::present))
+TEST_CASE(
+    "greenlet: a SIGSEGV that was sent ends the program at once, without a message about stacks" *
+    doctest::skip(ground::sanitizers::present))
 {
     const auto ended = end_by("sent");
     CHECK(ended.status == -SIGSEGV);
     CHECK(ended.err == "");
 }
 
-TEST_CASE("greenlet: what is held on a stack that is paused is no leak" *
+TEST_CASE("greenlet: objects on a paused stack do not count as a leak" *
           doctest::skip(!ground::sanitizers::present))
 {
     const auto ended = end_by("leak check");

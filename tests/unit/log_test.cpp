@@ -149,7 +149,7 @@ std::size_t check_lines_are_whole(const std::string& text)
 
 }  // namespace
 
-TEST_CASE("log: nobody reads it, and nobody waits; what was lost is said later")
+TEST_CASE("log: if it is not read no thread waits, and it says later what was lost")
 {
     struct Kind {
         const char* what;
@@ -170,7 +170,7 @@ TEST_CASE("log: nobody reads it, and nobody waits; what was lost is said later")
     }
 }
 
-TEST_CASE("log: a terminal after Ctrl-S")
+TEST_CASE("log: a terminal that Ctrl-S has stopped delays no thread")
 {
     const Channel channel = make_terminal();
     REQUIRE(::write(channel.read.get(), "\x13", 1) == 1);
@@ -184,7 +184,7 @@ TEST_CASE("log: a terminal after Ctrl-S")
     CHECK(check_lines_are_whole(text) == 20'004);
 }
 
-TEST_CASE("log: does not change what it shares with others")
+TEST_CASE("log: does not change the flags of a stream that it shares")
 {
     const Channel channel = make_terminal();
     const Talker talker(channel);

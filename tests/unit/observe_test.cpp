@@ -111,7 +111,7 @@ TEST_CASE("seams: lines and times are right on a machine that has run for more t
     forget_events();
 }
 
-TEST_CASE("seams: a time that was packed before the word began again is unpacked as such")
+TEST_CASE("seams: a packed time from before the counter wrapped is unpacked correctly")
 {
     constexpr std::uint64_t around = std::uint64_t{1} << 42U;
     for (const std::uint64_t since : {around - 5, around, around + 5, 3 * around - 5}) {
@@ -126,7 +126,7 @@ TEST_CASE("seams: a time that was packed before the word began again is unpacked
 }
 
 // Each writer's events can be told from the other's, and from older ones, in every part.
-TEST_CASE("seams: an event is whole before it can be read, also where the ring begins again")
+TEST_CASE("seams: an event is complete before it can be read, also where the ring wraps")
 {
     forget_events();
     std::atomic<bool> ending{false};
@@ -178,7 +178,7 @@ TEST_CASE("seams: an event is whole before it can be read, also where the ring b
 }
 
 // The ring comes round while somebody is in the middle of an event.
-TEST_CASE("seams: an event that is late spoils none that has come after it")
+TEST_CASE("seams: a late event spoils none that came after it")
 {
     forget_events();
     Event& place = observe::memory.load()->ring[watcher().next() % most_events];
@@ -210,7 +210,7 @@ TEST_CASE("seams: an event that is late spoils none that has come after it")
     place.sequence = 0;
 }
 
-TEST_CASE("seams: what somebody was about to write when he was killed is given up, and counted")
+TEST_CASE("seams: an event whose writer was killed is skipped, and counted")
 {
     forget_events();
     const std::uint64_t lost = watcher().lost();
@@ -228,7 +228,7 @@ TEST_CASE("seams: what somebody was about to write when he was killed is given u
     forget_events();
 }
 
-TEST_CASE("seams: a thread is in the table for as long as it is there, whatever it did first")
+TEST_CASE("seams: a thread is in the table from its first event to its end, whatever it does first")
 {
     watcher();
     const std::size_t before = count(Kind::thread);
@@ -248,7 +248,7 @@ TEST_CASE("seams: a thread is in the table for as long as it is there, whatever 
     forget_events();
 }
 
-TEST_CASE("seams: a conversation that is closed leaves an entry that nobody touches")
+TEST_CASE("seams: the entry of a closed conversation is not touched again")
 {
     watcher();
     on_a_thread([] {
@@ -268,7 +268,7 @@ TEST_CASE("seams: a conversation that is closed leaves an entry that nobody touc
     forget_events();
 }
 
-TEST_CASE("seams: what was known of a conversation is not known of the next at its descriptor")
+TEST_CASE("seams: a new conversation at the same descriptor inherits nothing")
 {
     watcher();
     on_a_thread([] {
@@ -316,7 +316,7 @@ TEST_CASE("seams: what was known of a conversation is not known of the next at i
     forget_events();
 }
 
-TEST_CASE("gate: a step that was granted and not taken is not for the next pause")
+TEST_CASE("gate: a step that was granted and not taken does not count in the next pause")
 {
     for (const bool somebody : {true, false}) {
         CAPTURE(somebody);
@@ -362,7 +362,7 @@ TEST_CASE("gate: a step that was granted and not taken is not for the next pause
     forget_events();
 }
 
-TEST_CASE("gate: pauses that come while steps are taken give nobody a step")
+TEST_CASE("gate: pauses that come while steps are taken grant no step")
 {
     watcher();
     std::atomic<bool> ending{false};
@@ -557,7 +557,7 @@ class NewClient {
 
 }  // namespace
 
-TEST_CASE("trace: what was going on when the server ended lasts until then")
+TEST_CASE("trace: a slice that is open when the server ends lasts until then")
 {
     Traced traced([] {
         const Seam seam(computes, this_thread, Here::at(), 48);
@@ -573,7 +573,7 @@ TEST_CASE("trace: what was going on when the server ended lasts until then")
     CHECK(computed.front() >= 300'000);
 }
 
-TEST_CASE("trace: what happened after an event that nobody finished is in it")
+TEST_CASE("trace: it contains what happened after an unfinished event")
 {
     Traced traced([] {
         may_stop();
@@ -601,7 +601,7 @@ TEST_CASE("trace: SIGTERM reaches the server although its trace is behind")
     CHECK(traced.wait() == -SIGTERM);
 }
 
-TEST_CASE("trace: when the terminal is closed the file gets its end")
+TEST_CASE("trace: when the terminal is closed the file is still completed")
 {
     Traced traced([] {
         const Seam seam(computes, this_thread, Here::at(), 20);
@@ -614,7 +614,7 @@ TEST_CASE("trace: when the terminal is closed the file gets its end")
     CHECK(lengths(traced.trace(), "fib(20)").size() == 1);
 }
 
-TEST_CASE("trace: it does not grow for ever, and the server goes on without it")
+TEST_CASE("trace: its size is limited, and the server goes on without it")
 {
     constexpr std::size_t most = 1'000'000;
     Traced traced(
@@ -689,7 +689,7 @@ TEST_CASE("trace: an arrow has an end, whether or not there is a reply")
           })).empty());
 }
 
-TEST_CASE("trace: a thread does what the conversation does that it runs")
+TEST_CASE("trace: a thread has the slices of the conversation that it runs")
 {
     Traced traced([] {
         may_stop();
@@ -712,7 +712,7 @@ TEST_CASE("trace: a thread does what the conversation does that it runs")
     CHECK(lengths["runs"] >= 49'000);
 }
 
-TEST_CASE("trace: a client's track says the largest number that it has asked for")
+TEST_CASE("trace: a client's track names the largest number that it has asked for")
 {
     Traced traced([] {
         const NewClient big;

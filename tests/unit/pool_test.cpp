@@ -191,7 +191,7 @@ void check_nothing_is_left()
 
 }  // namespace
 
-TEST_CASE("every pool: right answers, more at a time than there are workers or slots")
+TEST_CASE("every pool: the results are right, with more requests at a time than workers or slots")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads, PoolKind::inline_}) {
         CAPTURE(static_cast<int>(kind));
@@ -230,7 +230,7 @@ TEST_CASE("every pool: many threads may submit at once")
     }
 }
 
-TEST_CASE("every pool but inline: submit() does not wait for a worker")
+TEST_CASE("every pool except inline: submit() does not wait for a worker")
 {
     const auto pool = make_pool(with(PoolKind::processes, 1));
     std::vector<Future<Number>> futures;
@@ -241,7 +241,7 @@ TEST_CASE("every pool but inline: submit() does not wait for a worker")
     CHECK_FALSE(futures.back().done());
 }
 
-TEST_CASE("every pool but inline: the callback runs on a thread of the pool")
+TEST_CASE("every pool except inline: the callback runs on a thread of the pool")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -266,7 +266,8 @@ TEST_CASE("every pool: a future may outlive its pool")
     }
 }
 
-TEST_CASE("every pool but inline: what is cancelled before it is begun is never computed")
+TEST_CASE(
+    "every pool except inline: a request that is cancelled before it is begun is never computed")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -297,7 +298,7 @@ TEST_CASE("every pool but inline: what is cancelled before it is begun is never 
     }
 }
 
-TEST_CASE("every pool: what is under way can't be cancelled, nor what is done")
+TEST_CASE("every pool: a request that is being computed or is done can't be cancelled")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -314,7 +315,7 @@ TEST_CASE("every pool: what is under way can't be cancelled, nor what is done")
     CHECK_FALSE(pool->submit(10).cancel());
 }
 
-TEST_CASE("every pool but inline: who cancels makes room, again and again")
+TEST_CASE("every pool except inline: each cancelled request makes room for another")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -337,7 +338,9 @@ TEST_CASE("every pool but inline: who cancels makes room, again and again")
     }
 }
 
-TEST_CASE("every pool but inline: cancelling races with computing; a request meets one of them")
+TEST_CASE(
+    "every pool except inline: if cancelling races with computing, each request is either "
+    "cancelled or computed")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -363,7 +366,7 @@ TEST_CASE("every pool but inline: cancelling races with computing; a request mee
     }
 }
 
-TEST_CASE("every pool but inline: cancelling races with the end of the pool")
+TEST_CASE("every pool except inline: cancelling may race with the end of the pool")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -389,7 +392,7 @@ TEST_CASE("every pool but inline: cancelling races with the end of the pool")
     }
 }
 
-TEST_CASE("process pool: has a forker and as many workers as it is asked for")
+TEST_CASE("process pool: has a forker and as many workers as it was asked for")
 {
     for (const unsigned workers : {1U, 2U, 5U}) {
         const ProcessPool pool(workers, fib);
@@ -399,7 +402,7 @@ TEST_CASE("process pool: has a forker and as many workers as it is asked for")
     check_nothing_is_left();
 }
 
-TEST_CASE("process pool: destroying it ends what is being computed, and breaks the promises")
+TEST_CASE("process pool: its destructor ends the computing, and breaks the promises")
 {
     std::vector<Future<Number>> futures;
     {
@@ -435,7 +438,7 @@ TEST_CASE("process pool: a worker killed while it computes fails that request on
     }
 }
 
-TEST_CASE("process pool: workers killed while they are idle fail nothing")
+TEST_CASE("process pool: workers that are killed while idle fail no request")
 {
     ProcessPool pool(2, fib);
     CHECK(pool.submit(10).result() == 55);
@@ -468,7 +471,8 @@ TEST_CASE("process pool: a forker that is killed is replaced, and its workers wi
     }
 }
 
-TEST_CASE("process pool: whoever is killed under load, each request is answered or fails once")
+TEST_CASE(
+    "process pool: whichever process is killed under load, each request is answered or fails once")
 {
     for (const bool forker_too : {false, true}) {
         CAPTURE(forker_too);
@@ -524,7 +528,7 @@ TEST_CASE("process pool: whoever is killed under load, each request is answered 
     check_nothing_is_left();
 }
 
-TEST_CASE("process pool: a worker that is stopped, wherever it is, holds up one request at most")
+TEST_CASE("process pool: a stopped worker, wherever it is, delays at most one request")
 {
     constexpr unsigned workers = 3;
     ProcessPool pool(workers, fib);
@@ -549,7 +553,7 @@ TEST_CASE("process pool: a worker that is stopped, wherever it is, holds up one 
     }
 }
 
-TEST_CASE("process pool: a burst occupies all workers, though it calls only one of them")
+TEST_CASE("process pool: a burst occupies all workers, although it wakes only one of them")
 {
     constexpr unsigned workers = 4;
     const ObservedPool pool(PoolKind::processes, workers);
@@ -576,7 +580,7 @@ TEST_CASE("process pool: a burst occupies all workers, though it calls only one 
     }
 }
 
-TEST_CASE("process pool: while there is no process to be had, nobody waits in submit()")
+TEST_CASE("process pool: while no process can be started, no thread waits in submit()")
 {
     ProcessPool pool(1, fib);
     CHECK(pool.submit(10).result() == 55);
@@ -607,7 +611,7 @@ TEST_CASE("process pool: while there is no process to be had, nobody waits in su
     CHECK(died <= 1);
 }
 
-TEST_CASE("process pool: a collector that does not come holds up neither forker nor workers")
+TEST_CASE("process pool: a stopped collector delays neither the forker nor the workers")
 {
     const pid_t server = ::fork();
     REQUIRE(server != -1);
@@ -645,7 +649,7 @@ TEST_CASE("process pool: a collector that does not come holds up neither forker 
     REQUIRE(::waitpid(server, nullptr, 0) == server);
 }
 
-TEST_CASE("process pool: a forker that is stopped ends with the pool all the same")
+TEST_CASE("process pool: a stopped forker still ends with the pool")
 {
     {
         ProcessPool pool(2, fib);
@@ -656,7 +660,7 @@ TEST_CASE("process pool: a forker that is stopped ends with the pool all the sam
     check_nothing_is_left();
 }
 
-TEST_CASE("process pool: a forker that is stopped ends with a server that is killed")
+TEST_CASE("process pool: a stopped forker ends with a server that is killed")
 {
     const pid_t server = ::fork();
     REQUIRE(server != -1);
@@ -685,7 +689,7 @@ TEST_CASE("process pool: a forker that is stopped ends with a server that is kil
     });
 }
 
-TEST_CASE("process pool: workers are replaced even if who started the server ignores SIGCHLD")
+TEST_CASE("process pool: workers are replaced even if the server inherits an ignored SIGCHLD")
 {
     auto* const before = ::signal(SIGCHLD, SIG_IGN);
     {
@@ -700,7 +704,7 @@ TEST_CASE("process pool: workers are replaced even if who started the server ign
     check_nothing_is_left();
 }
 
-TEST_CASE("thread pool: destroying it leaves no future undone")
+TEST_CASE("thread pool: its destructor completes every future")
 {
     std::vector<Future<Number>> futures;
     {

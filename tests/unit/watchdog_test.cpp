@@ -73,8 +73,8 @@ TEST_CASE("on purpose: it takes its time, and says so" * doctest::skip(!is_to("t
 }
 
 TEST_CASE(
-    "watchdog: a test case that hangs is killed with all that it has started, which stand where it "
-    "says")
+    "watchdog: a test case that hangs is killed with all that it has started, and it says where "
+    "they are")
 {
     const Outcome outcome = run_a_suite_that_is_to("hang");
     CAPTURE(outcome.err);
@@ -92,7 +92,7 @@ TEST_CASE(
     });
 }
 
-TEST_CASE("watchdog: a wait in vain says where everybody stands, and after three the suite ends")
+TEST_CASE("watchdog: a wait in vain says where all processes are, and after three the suite ends")
 {
     const Outcome outcome = run_a_suite_that_is_to("wait in vain");
     CAPTURE(outcome.err);
@@ -103,7 +103,7 @@ TEST_CASE("watchdog: a wait in vain says where everybody stands, and after three
     CHECK_FALSE(contains(outcome.out, "it was next"));
 }
 
-TEST_CASE("watchdog: a test case that has announced a longer wait has the time for it")
+TEST_CASE("watchdog: a test case that announces a longer wait gets the time for it")
 {
     CHECK(run_a_suite_that_is_to("take its time").status == 0);
 }
