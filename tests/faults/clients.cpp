@@ -168,7 +168,7 @@ TEST_CASE("the request of a client that has gone is still computed to its end")
             return cpu_time_with_descendants(server) - before >= milliseconds(150);
         }));
         check_serves(server);
-        held("its number is computed to the end");
+        held("its number is still computed to the end");
     }
 }
 
@@ -398,7 +398,7 @@ TEST_CASE("a client that never reads its replies is forgotten when its time limi
     check_serves(server);
     flood.close();
     check_descriptors_return_to(before, server);
-    held("it is closed when its time is over");
+    held("it is closed when its time limit is over");
 }
 
 TEST_SUITE_END();

@@ -241,7 +241,7 @@ TEST_CASE(
     "if the kernel has no memory to wait for a client, that client is refused and others are "
     "served" *
     only_if(stage().scheduler_is_ours() && !stage().uses_select() && !sanitized) *
-    because("Asio or select waits, or a thread for each client; not with sanitizers"))
+    because("Asio or select waits, or each client has a thread; not with sanitizers"))
 {
     const Server server(
         {}, {.command = {},
@@ -328,7 +328,7 @@ TEST_CASE("without memory it refuses or loses clients, or ends with one line, an
     if (told) {
         refused("server full, no more threads");
     } else {
-        held("needs no more for more clients");
+        held("more clients need no more memory");
     }
 }
 

@@ -189,7 +189,7 @@ TEST_CASE("SIGTERM lets it finish what it is computing" * only_if(stage().finish
 
 TEST_SUITE_END();
 
-TEST_SUITE_BEGIN("SIGTERM while a client goes on and on");
+TEST_SUITE_BEGIN("SIGTERM while a client never stops sending");
 
 TEST_CASE("a client that never stops sending does not keep it from ending")
 {
@@ -280,7 +280,7 @@ TEST_CASE("it serves although stdout or stderr can't be written, and says why if
         server.signal(SIGTERM);
         CHECK(server.wait(Deadline(time_to_end)) == 0);
     }
-    held("serves on");
+    held("keeps serving");
 }
 
 TEST_CASE("help that can't be written is a failure, in one line")
@@ -297,7 +297,7 @@ TEST_CASE("help that can't be written is a failure, in one line")
 
 TEST_SUITE_END();
 
-TEST_SUITE_BEGIN("nobody reads stderr");
+TEST_SUITE_BEGIN("stderr is not read");
 
 TEST_CASE("it serves newcomers when the pipe of its log is full")
 {
@@ -318,7 +318,7 @@ TEST_CASE("it serves newcomers when the pipe of its log is full")
     });
     server.signal(SIGTERM);
     CHECK(server.wait(Deadline(time_to_end)) == 0);
-    held("what nobody reads is lost, and counted");
+    held("what is not read is lost, and counted");
 }
 
 TEST_CASE("a child that crashes while the log is not read stops nothing, and newcomers are served" *
@@ -340,7 +340,7 @@ TEST_CASE("a child that crashes while the log is not read stops nothing, and new
     check_serves(server);
     server.signal(SIGTERM);
     CHECK(server.wait(Deadline(time_to_end)) == 0);
-    held("what nobody reads is lost");
+    held("what is not read is lost");
 }
 
 TEST_SUITE_END();
