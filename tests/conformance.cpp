@@ -16,7 +16,7 @@ std::size_t count_lines(const std::string& text)
     return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
-// What the command prints when it is not to serve.
+// The output of the command when it is told not to serve.
 Outcome run_stage(std::vector<std::string> arguments)
 {
     const auto command = stage().command();
@@ -24,7 +24,7 @@ Outcome run_stage(std::vector<std::string> arguments)
     return run({.command = std::move(arguments)});
 }
 
-// Ended with this status, said one line on stderr, and nothing on stdout.
+// It ended with this status, with one line on stderr and nothing on stdout.
 void check_refusal(const Outcome& outcome, int status, std::string_view word)
 {
     CAPTURE(outcome.err);
@@ -198,7 +198,7 @@ TEST_CASE("auto framing: the first line end of a connection switches to lines")
     client.send("3");
     wait_until_read(server, client);
     CHECK(client.ask("0\n") == "832040");
-    // And each connection for itself.
+    // For each connection by itself.
     client.close();
     Client next(server);
     CHECK(next.ask("3") == "2");
@@ -226,8 +226,8 @@ TEST_CASE("a thousand requests in one segment are answered in their order")
 
 TEST_CASE("an endless stream of requests is answered while it comes")
 {
-    // Where nothing is waited for in between, each may make the stack grow. A trip to the pool
-    // takes its time; through a broker, on a busy machine, more than anybody here waits for.
+    // If nothing is waited for in between, each request may make the stack grow. The pool takes
+    // longer. Through a broker, on a busy machine, it takes longer than this test should.
     const int pairs = stage().pool_is_broker()       ? 1'000
                       : stage().computes_by_itself() ? 10'000
                                                      : 2'000;
@@ -457,7 +457,7 @@ TEST_CASE("a port in use ends it with one line that names the port and the progr
 
 TEST_CASE("a host that is not this machine ends it with one line that names the host")
 {
-    // An address that is reserved for documentation, and a name that no resolver asks about.
+    // An address that is reserved for documentation, and a name that no resolver is asked for.
     check_refusal(run_stage({"--port", "0", "--host", "192.0.2.1"}), 1, "192.0.2.1");
     check_refusal(run_stage({"--port", "0", "--host", "no..host"}), 1, "no..host");
 }

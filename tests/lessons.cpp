@@ -1,4 +1,4 @@
-// lessons.cpp -- what each stage is there to show, flaws included, against one stage.
+// lessons.cpp -- what each stage shows, flaws included, against one stage.
 //
 // All by the order of events: what has happened when something else happens. Nothing is timed.
 #include "suite.hpp"
@@ -110,7 +110,7 @@ TEST_CASE("a big request does not delay a small one of another client" *
 TEST_CASE("a thread that computes has the lock until another one asks for it" *
           only_if(stage().is("02b_threads_gil")))
 {
-    const Server server({"--switch-interval", "3600s"});  // nobody asks before the test is over
+    const Server server({"--switch-interval", "3600s"});  // no thread asks before the test is over
     Client big(server);
     Client small(server);
     CHECK(small.ask("10\n") == "55");
@@ -153,7 +153,7 @@ TEST_CASE("each client has a thread of its own, as long as it is connected" *
 {
     const Server server;
     {
-        // Some things, a sanitizer's own thread for one, begin with the first client.
+        // Some things begin with the first client, for example a sanitizer's own thread.
         Client first(server);
         CHECK(first.ask("10\n") == "55");
         const unsigned with_one = server.info().threads;
@@ -194,7 +194,7 @@ TEST_CASE("a reply comes although only the worker wakes the scheduler" *
     const LongRequest long_request;
     const Server server;
     Client only(server);
-    // First slow enough for the scheduler to be asleep for certain, then as fast as can be.
+    // First slowly enough that the scheduler is certainly asleep, then as fast as possible.
     CHECK(only.ask("30\n") == "832040");
     CHECK(only.ask(long_request.text()) == long_request.reply());
     for (int i = 0; i < 300; ++i) {
@@ -217,7 +217,7 @@ TEST_CASE("requests are computed in other processes, in as many as there are wor
         clients.back().send(endless_request);
     }
     auto computing = wait_until_descendants_compute(server, workers);
-    // And once more for as long, so that a further one would have had its time, too.
+    // Once more for as long, so that a further one would have had its time, too.
     auto later = wait_until_descendants_compute(server, workers);
     std::sort(computing.begin(), computing.end());
     std::sort(later.begin(), later.end());
@@ -239,7 +239,7 @@ TEST_CASE("with one worker, a small request waits until a big one is computed" *
     wait_until_read(server, small);
     CHECK(wait_until_descendants_compute(server, 1) == worker);
     CHECK_FALSE(small.readable());
-    // The end of the big one, if not a happy one.
+    // The end of the big one: an error.
     REQUIRE(::kill(worker.front(), SIGKILL) == 0);
     CHECK(big.read_line() == "[Error] worker died");
     CHECK(small.read_line() == "55");
@@ -359,7 +359,7 @@ TEST_CASE("with a lock or an atomic increment, every request is counted" *
     const Server server;
     const Asked asked = ask_all_at_once(server, {1});
     CHECK(counted(server) == asked.answered);
-    CHECK(counted(server) == asked.answered);  // asking does not count
+    CHECK(counted(server) == asked.answered);  // the question itself does not count
 }
 
 TEST_CASE("without a guard, some requests are answered but NOT counted" *
@@ -451,9 +451,9 @@ TEST_CASE("a client's process holds neither the listening socket nor another cli
     CHECK(seen.size() == 1 + clients.size());
 }
 
-// ---- 08_cancellation and what comes after it
+// ---- 08_cancellation and later stages
 
-// A broker gives nothing back of what has been sent to it.
+// A broker can't take back what has been sent to it.
 TEST_CASE("when a client leaves, its request is cancelled" *
           only_if(stage().has_limits() && stage().computes_aside() && !stage().pool_is_broker()))
 {
@@ -531,7 +531,7 @@ TEST_CASE("the request of a client that has left IS computed, before those of ot
     CHECK(departed.ask("x\n" + long_request.text()).starts_with("[Error]"));
     departed.reset();
     CHECK(Client(server).ask("10\n") == "55");
-    CHECK(process_info(worker)->cpu >= milliseconds(450));  // both of them, but for ticks
+    CHECK(process_info(worker)->cpu >= milliseconds(450));  // both of them, except ticks
 }
 
 TEST_CASE("a request that takes too long is an error, and the conversation goes on" *
@@ -596,7 +596,7 @@ TEST_CASE("beyond the bound a request is refused as busy, at once" *
 
 namespace {
 
-// All processes of the pool stand still while this lives.
+// While this lives, all processes of the pool stand still.
 class StoppedPool {
   public:
     explicit StoppedPool(const Server& server) : processes_(server.descendants())
@@ -677,7 +677,7 @@ TEST_CASE("the server measures at its start what is cheap, and says so" *
     measured.err().wait_for("us; below fib(");
     const std::string line = measured.err().text();
     CHECK(line.starts_with("07b_cheap_inline: a trip to the pool takes "));
-    // fib(1) is a function call; so is the trip, but to another process.
+    // fib(1) is a function call. So is the trip, but to another process.
     CHECK(line.find("below fib(1)") == std::string::npos);
     const Server told({"--inline-below", "20"});
     CHECK(Client(told).ask("10\n") == "55");
@@ -726,8 +726,8 @@ TEST_CASE("its port is free when it has ended, even if the kernel still cleans u
 TEST_CASE("if io_uring is forbidden it says so in one line" *
           only_if(stage().is("07c_io_uring") && !sanitized))
 {
-    // As a container does it: the call fails. A filter is for ever, but only for the thread that
-    // has asked for it, and for the processes that this starts.
+    // As in a container: the call fails. A filter is for ever, but only for the thread that has
+    // installed it, and for the processes that this thread starts.
     Outcome outcome;
     bool filtered = false;
     std::thread([&] {
@@ -780,7 +780,7 @@ void check_spread_of_clients(const char* option)
     CAPTURE(fmt::format("{}", fmt::join(counts, " ")));
     CHECK(counts.size() == 4);
     CHECK(std::accumulate(counts.begin(), counts.end(), 0U) == 64);
-    // That chance deals none to one of them happens, but not to three.
+    // By chance, one loop may get none of them once, but not three times.
     CHECK(std::count(counts.begin(), counts.end(), 0U) < 3);
 }
 
@@ -891,13 +891,13 @@ TEST_CASE(
         try {
             served += client.ask("10\n") == "55" ? 1 : 0;
         } catch (const std::exception&) {
-            // It was the other one's.
+            // It was a client of the other loop.
         }
     }
     CHECK(served > 0);
     CHECK(served < 32);
     for (int i = 0; i < 8; ++i) {
-        CHECK(Client(server).ask("20\n") == "6765");  // nobody knocks at the dead one's door
+        CHECK(Client(server).ask("20\n") == "6765");  // no client comes to the dead one's port
     }
     ::kill(loops.back().pid, SIGKILL);
     CHECK(server.wait() == 1);
@@ -907,8 +907,7 @@ TEST_CASE("loops in processes: a conversation that the loop ends does not stop i
           only_if(stage().has_event_loops()))
 {
     const Server server({"--processes", "1"});
-    // It may be held up for so long that the server has stopped listening to the one that it has
-    // sent away.
+    // It may be delayed so much that the server no longer listens to the refused client.
     eventually("another client is served while the one that is sent away may still talk", [&] {
         Client other(server);
         CHECK(other.ask("10\n") == "55");

@@ -1,4 +1,4 @@
-// clients.cpp -- what a single client may do to a server and to everybody else.
+// clients.cpp -- what a single client may do to a server and to the other clients.
 #include "support.hpp"
 
 #include <fmt/format.h>
@@ -17,7 +17,7 @@ using std::chrono::milliseconds;
 
 namespace {
 
-// Takes as much CPU time as it needs to be seen, and not much more.
+// Takes just enough CPU time to be seen.
 const LongRequest& long_request()
 {
     static const LongRequest request(milliseconds(100));
@@ -29,9 +29,9 @@ struct Point {
     std::string_view name;
     // Brings a new client there.
     std::function<void(const Server&, Client&)> reach;
-    // What the server owes the client from there on.
+    // The replies that the server owes the client from there on.
     std::string owed;
-    // The server has been stopped, for it would otherwise go on to the next point.
+    // The server is stopped, because it would otherwise go on to the next point.
     bool stopped = false;
 };
 
@@ -143,8 +143,8 @@ TEST_CASE("clients that reset at once, before or after they are accepted, are fo
 
 TEST_CASE("the request of a client that has gone is still computed to its end")
 {
-    // CPU time tells, however busy the machine is: all but a part of the computing was still to be
-    // done when its client went.
+    // CPU time shows it, however busy the machine is: most of the computing was still to be done
+    // when its client left.
     const LongRequest long_one(milliseconds(250));
     Server::Arguments arguments;
     if (stage().has_pool()) {
@@ -202,7 +202,7 @@ TEST_CASE("the last reply arrives although the client is still sending")
     const std::size_t before = own_descriptors(server);
     Client endless(server);
     endless.send("3\n" + std::string(256 << 10, '1'));  // the server reads hardly any of it
-    // It has not read a byte yet, and others need not wait for that.
+    // It has not read a byte yet, and other clients need not wait for that.
     if (stage().serves_others()) {
         check_serves(server);
     }
@@ -224,7 +224,7 @@ TEST_CASE("the last reply arrives, however many clients are refused like this")
         Client endless(server);
         endless.send(std::string(150, '1'));
         REQUIRE(endless.read_all().starts_with("[Error] line longer than"));
-        // Is still listened to: a reset would come at once.
+        // It still listens: a reset would come at once.
         endless.send("2");
         pollfd reset{endless.native_handle(), 0, 0};
         REQUIRE(::poll(&reset, 1, 0) == 0);
@@ -314,15 +314,16 @@ TEST_CASE("a client that reads its replies byte by byte gets all of them, and ot
             others.check_now();
         }
     }
-    // By now it is stuck: there are requests that it does not read, for want of room for replies.
+    // By now it is stuck: there are requests that it does not read, because there is no room for
+    // replies.
     const auto end = server_end(server, slow);
     CHECK((end && end->unread > 0));
-    // It waits for room, and not for them: while this process uses a fifth of a second of CPU
-    // time, it uses hardly any.
+    // It waits for room and does not spin: while this process uses a fifth of a second of CPU time,
+    // it uses hardly any.
     const auto used_before = cpu_time_with_descendants(server);
     burn(milliseconds(200));
     const auto used = cpu_time_with_descendants(server) - used_before;
-    CHECK((sanitized || used < milliseconds(60)));  // a slow one may still be at it
+    CHECK((sanitized || used < milliseconds(60)));  // a slow server may still be at it
     slow.grow_receive_buffer();                     // the rest may come faster
     for (const char byte : slow.read_all()) {
         right = right && byte == reply[received % reply.size()];
@@ -354,8 +355,8 @@ TEST_CASE("a client that sends and never reads costs bounded memory")
     for (int i = 0; i < 10'000; ++i) {
         requests += "x\n";
     }
-    // Until there has been no room for more for a while (the server reads no further), or it has
-    // read far too much.
+    // Until there has been no room for more for a while (the server reads no further), or until it
+    // has read far too much.
     std::size_t sent = 0;
     std::size_t memory = memory_before;
     pollfd room{flood.native_handle(), POLLOUT, 0};
@@ -487,7 +488,7 @@ TEST_CASE("10,000 clients that come and go leave nothing behind")
     unsigned threads_before = 0;
     std::size_t memory_before = 0;
     for (int round = 0; round < rounds; ++round) {
-        // Every tenth round comes and goes before the server accepts anybody.
+        // Every tenth round comes and goes before the server accepts any of it.
         const bool unseen = round % 10 == 5;
         if (unseen) {
             server.stop();
@@ -504,9 +505,9 @@ TEST_CASE("10,000 clients that come and go leave nothing behind")
         if (unseen) {
             server.resume();
         }
-        check_serves(server);  // and so it has accepted all who came before
+        check_serves(server);  // and so it has accepted all that came before
         if (round == rounds / 5) {
-            // By now it has had all that it keeps for next time: heap, and stacks of threads.
+            // By now it has everything that it keeps for reuse: heap, and stacks of threads.
             check_descriptors_return_to(before, server);
             threads_before = server.info().threads;
             memory_before = server.memory();
@@ -515,7 +516,7 @@ TEST_CASE("10,000 clients that come and go leave nothing behind")
     check_descriptors_return_to(before, server);
     CHECK_NOTHROW(
         eventually("the threads end", [&] { return server.info().threads <= threads_before; }));
-    if (!sanitized) {  // what is freed is kept for a while there, to catch its use
+    if (!sanitized) {  // a sanitizer keeps freed memory for a while, to catch its use
         CHECK(server.memory() < memory_before + 1'000'000);
         measured(fmt::format("{:+} kB", (static_cast<std::int64_t>(server.memory()) -
                                          static_cast<std::int64_t>(memory_before)) /

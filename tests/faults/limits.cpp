@@ -26,7 +26,7 @@ TEST_CASE(
         CAPTURE(i);
         REQUIRE(clients[i].read_until_gone().starts_with("[Error] server full"));
     }
-    // Also to who does not look at it before all has been sent.
+    // Even a client that first sends everything gets this line.
     while (clients.size() > 1024) {
         clients.pop_back();
     }
@@ -39,7 +39,7 @@ TEST_CASE(
         CAPTURE(i);
         REQUIRE(clients[i].ask("10\n") == "55");
     }
-    // And when somebody leaves there is room for a newcomer.
+    // When a client leaves there is room for another.
     const std::size_t full = server.descriptors();
     clients.pop_front();
     CHECK_NOTHROW(eventually("there is room", [&] { return server.descriptors() < full; }));
@@ -68,7 +68,7 @@ TEST_CASE("1,100 clients are all served" * only_if(!stage().uses_select()) *
             CHECK(server.descriptors() >= before + 1100);
         }
     }
-    // While all are here, or where only one can be served at a time, one after the other.
+    // While all are connected. If the stage serves one at a time: one after the other.
     for (; !clients.empty(); clients.pop_front()) {
         if (!stage().serves_others()) {
             REQUIRE(clients.front().read_line() == "55");
@@ -99,7 +99,7 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
         clients.back().send("10\n");
     }
     server.err().wait_for("descriptors");
-    // Each of several loops has a queue of newcomers of its own: then nobody knows who is the last.
+    // If each of several loops has its own queue of newcomers, it is unknown which one comes last.
     const bool in_order = !stage().has_event_loops();
     const auto waits = [](const Client& client) { return !client.readable(); };
     CHECK((in_order ? waits(clients.back()) : std::any_of(clients.begin(), clients.end(), waits)));
@@ -162,7 +162,7 @@ TEST_CASE("beyond the number of threads that its user may have, newcomers are re
           because("no thread per client, or the test is not run by root"))
 {
     const Server server({}, {.command = {}, .user = user_of_our_own()});
-    // Some things, a sanitizer's own thread for one, begin with the first client.
+    // Some things begin with the first client, for example a sanitizer's own thread.
     Client first(server);
     CHECK(first.ask("10\n") == "55");
     const unsigned with_one = server.info().threads;
@@ -236,7 +236,8 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("no memory left");
 
-// (Asio has a set for all of its sockets, which an io_context waits for, too: it is not ours.)
+// (Asio has a set for all of its sockets, which an io_context waits for, too: that is not our
+// code.)
 TEST_CASE(
     "if the kernel has no memory to wait for a client, that client is refused and others are "
     "served" *
@@ -250,7 +251,7 @@ TEST_CASE(
         try {
             return client.ask("10\n") == "55";
         } catch (const std::exception&) {
-            return false;  // it has been sent away
+            return false;  // it has been refused
         }
     };
     std::deque<Client> served;
@@ -300,7 +301,7 @@ TEST_CASE("without memory it refuses or loses clients, or ends with one line, an
             clients.back().shutdown_send();
         }
     } catch (const std::system_error&) {
-        // It has ended.
+        // The server has ended.
     }
     REQUIRE(!clients.empty());
     if (stage().serves_others()) {
@@ -314,7 +315,7 @@ TEST_CASE("without memory it refuses or loses clients, or ends with one line, an
         told = told || reply.starts_with("[Error] server full");
         REQUIRE((reply.empty() || reply == "55\n" || reply.starts_with("[Error] server full")));
     }
-    // If it has ended it need not have been before it had answered all who had come.
+    // If it has ended, that must not be before it had answered all that had come.
     set_limit(server.pid(), RLIMIT_AS, RLIM_INFINITY);
     if ((without_reply > 0 && !told) || !still_serves(server)) {
         CHECK(server.wait() == 1);

@@ -1,4 +1,4 @@
-// The gate: who watches a server can stop it, and be its scheduler.
+// The gate: a watcher of a server can stop it, and be its scheduler.
 #include "watched.hpp"
 
 #include <csignal>
@@ -17,13 +17,14 @@ void wait_until_held(Watched& watched)
     eventually("somebody is held", [&] { return watched.find(is_held).has_value(); });
 }
 
-// A lease takes seconds, and is no stage's business: threads, one thread and processes will do.
+// A lease takes seconds, and does not depend on the stage: threads, one thread and processes will
+// do.
 bool shows_leases()
 {
     return stage().is("02_threads") || stage().is("02c_fork") || stage().is("04_generators");
 }
 
-// Its processes and threads use no time for a while: the sleep is what is measured, and no wait.
+// Its processes and threads use no time for a while. Here a sleep is right: it is what is measured.
 bool stands_still(const Program& program)
 {
     const auto before = cpu_time_with_descendants(program);
@@ -76,7 +77,7 @@ TEST_CASE("observe: if its lease is not renewed it goes on after 2 s, even witho
     const auto before = std::chrono::steady_clock::now();
     watched.watcher().pause();
     client.send("10\n");
-    CHECK(client.read_line() == "55");  // nobody renews it
+    CHECK(client.read_line() == "55");  // the lease is not renewed
     CHECK(std::chrono::steady_clock::now() - before >= std::chrono::milliseconds(1'500));
 }
 
@@ -159,7 +160,7 @@ TEST_CASE("observe: a step for a conversation that does not exist is refused")
     CHECK_FALSE(watched.watcher().step(4'711));
 }
 
-// Who wins is up to the one who watches: twice, once for either.
+// The watcher decides which one wins: twice, once for each.
 TEST_CASE("observe: if two threads want to go on, the watcher chooses which one does" *
           only_if((stage().has_thread_per_client() || stage().has_process_per_client()) &&
                   !stage().has_pool()))
@@ -205,7 +206,7 @@ TEST_CASE("observe: if all conversations share one thread, only one can move" *
     watched.watcher().pause();
     first.send("10\n");
     second.send("20\n");
-    // Steps until one of them has its turn; then the other one can be asked to, in vain.
+    // Steps until one of them has its turn. A step for the other one is then in vain.
     std::optional<observe::Seen> running;
     eventually("one of them is held", [&] {
         running = watched.find([](const observe::Seen& seen) {

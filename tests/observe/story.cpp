@@ -1,4 +1,4 @@
-// What is shown is true: a known story, and where who watches sees everybody meanwhile.
+// What is shown is true: a known story, and where a watcher sees each client meanwhile.
 #include "watched.hpp"
 
 #include <csignal>
@@ -12,7 +12,7 @@ using observe::State;
 
 namespace {
 
-// So that the pool computes small numbers, too.
+// So that the pool also computes small numbers.
 Server::Arguments arguments()
 {
     return stage().is("07b_cheap_inline") ? Server::Arguments{"--inline-below", "2"}
@@ -57,7 +57,7 @@ TEST_CASE("observe: it shows where a conversation is, from its beginning to its 
         CHECK(watched.conversation(client)->for_id == worker.id);
     }
 
-    // Meanwhile a second one: who can see to it does.
+    // Meanwhile a second one. A thread that can take it does.
     Client second(watched.server());
     if (stage().serves_others() && stage().computes_aside()) {
         watched.wait_for(second, State::receives, first);
@@ -108,7 +108,7 @@ TEST_CASE("observe: a conversation has an entry from its beginning to its end")
         return std::count_if(all.begin(), all.end(),
                              [kind](const auto& seen) { return seen.kind == kind; });
     };
-    {  // Whoever is there as long as the server is.
+    {  // the threads that exist as long as the server
         Client client(watched.server());
         CHECK(client.ask("10\n") == "55");
     }
@@ -163,8 +163,7 @@ TEST_CASE("observe: a child that was killed is no longer shown" *
     const auto child = watched.wait_for(client, State::receives);
     CHECK(child.pid != watched.watcher().server());
     ::kill(static_cast<pid_t>(child.pid), SIGKILL);
-    const Client next(
-        watched.server());  // ThreadSanitizer holds handlers back until accept() returns
+    const Client next(watched.server());  // ThreadSanitizer delays handlers until accept() returns
     eventually("it has gone", [&] { return !watched.conversation(client); });
 }
 
@@ -173,7 +172,7 @@ TEST_CASE("observe: a slow reader loses events, which are counted, and delays no
     Watched watched;
     std::string requests;
     std::string replies;
-    // More events than there is room for: two of each request, and with a pool four.
+    // More events than there is room for: two for each request, and four with a pool.
     const int number = stage().computes_by_itself() ? 40'000 : 20'000;
     for (int i = 0; i < number; ++i) {
         requests += "1\n";

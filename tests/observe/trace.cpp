@@ -1,4 +1,4 @@
-// --trace FILE: the same story, as a file that others can read.
+// --trace FILE: the same story, as a file that other programs can read.
 #include "watched.hpp"
 
 #include <csignal>
@@ -36,7 +36,7 @@ class TraceFile {
     std::string path_;
 };
 
-// The server itself: the child of the one that was started, which writes the trace.
+// The server itself: the child of the process that was started, which writes the trace.
 pid_t traced(const Server& server)
 {
     const auto all = server.descendants();

@@ -17,7 +17,7 @@ specification = importlib.util.spec_from_file_location("peers", ROOT / "scripts"
 peers = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(peers)
 
-PATIENCE = 60  # seconds; only what has failed waits so long
+PATIENCE = 60  # seconds; only a failure waits so long
 
 
 def processes_of(session):
@@ -140,7 +140,7 @@ def conformance(peer):
                     with self.server.connect() as client:
                         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                         client.sendall(b"20\n20\n2")
-                # Who comes later is accepted later: by then it has had to deal with the others.
+                # A client that comes later is accepted later: by then the server has dealt with the others.
                 for _ in range(3):
                     self.assertEqual(self.server.said_to(b"10\n"), b"55\n")
                     other.sendall(b"10\n")
@@ -155,7 +155,7 @@ def conformance(peer):
                 self.assertIn(self.server.process.wait(PATIENCE), (0, -number))
                 deadline = time.monotonic() + PATIENCE
                 while processes_of(self.server.process.pid) and time.monotonic() < deadline:
-                    time.sleep(0.01)  # nobody tells when a killed process that isn't ours has gone
+                    time.sleep(0.01)  # nothing tells when a killed process that isn't ours has gone
                 self.assertEqual(processes_of(self.server.process.pid), [])
             self.assertEqual(self.server.process.communicate()[1], "")
 

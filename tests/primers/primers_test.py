@@ -19,13 +19,13 @@ import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's greenlet and gevent
+PYTHON = "/usr/bin/python3"  # Debian's own, which has Debian's greenlet and gevent
 NEEDS = re.compile(r"^(?:import|from) (greenlet|gevent)\b", re.MULTILINE)
 SKIPPED = 77
 DEADLINE = 60  # seconds; each takes a few
 DEADLINE_TO_GIVE_UP = 20
 
-# How far apart two times may be, in seconds. What the primers tell apart is a second apart or more.
+# How far apart two times may be, in seconds. Times that the primers distinguish are a second apart or more.
 NEARLY = 0.45
 TIME = re.compile(r"\b\d+\.\d+ s\b")
 COUNT = re.compile(r"\b(\d[\d,]*) times\b")
@@ -83,7 +83,7 @@ def run_on_terminal(command, keys):
                 break
             seen += piece.decode()
     except OSError:
-        pass  # so a terminal ends on Linux
+        pass  # what a terminal sends at its end on Linux
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     signal.alarm(0)
@@ -92,7 +92,7 @@ def run_on_terminal(command, keys):
     return seen.replace("\r\n", "\n").replace("^C", "")  # the echo, which the terminal puts where it likes
 
 
-# The stage that a primer talks to is started for it. (All of it in this test: whoever reads a primer types the command.)
+# The stage that a primer talks to is started for it. (All of it in this test: a reader of a primer types the command.)
 def start(stage):
     server = subprocess.Popen([stage, "--port", "0", "--quiet"], stdout=subprocess.PIPE, text=True)
     return server, server.stdout.readline().rsplit(":", 1)[1].strip()
@@ -153,7 +153,7 @@ def main():
     arguments = [port] if port else []
     commands = [[program, *arguments], [PYTHON, str(python), *arguments]]
     try:
-        # Once more if it differs: a machine can be so busy that one of the two was late.
+        # Once more if it differs, because on a very busy machine one of the two may be late.
         for _ in range(2):
             differences = []
             for what, texts in outputs(name, commands):
