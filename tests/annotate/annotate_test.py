@@ -52,7 +52,7 @@ def changed_lines(command):
     return ([line[1:] for line in body if line.startswith("-")], [line[1:] for line in body if line.startswith("+")])
 
 
-# Every text that can be seen against what is behind it: the pairs of colours whose contrast is too low.
+# For every visible text, its colour and that of its background: returns the pairs with too little contrast.
 LOW_CONTRAST = """(() => {
   const probe = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
   const known = new Map();
@@ -110,7 +110,7 @@ class Page(unittest.TestCase):
     def setUp(self):
         self.browser.media(prefers_color_scheme="light")
         self.browser.resize(1280, 720)
-        # Loading takes time: what a test has left as it was serves the next one, too.
+        # Loading takes time, so the tests share one page as long as they leave it as it was.
         if self.js("window.asFound !== true || localStorage.length > 0 || document.querySelector('dialog').open"):
             self.browser.scripts(True)
             self.browser.open(self.file.as_uri())
@@ -175,7 +175,7 @@ class Page(unittest.TestCase):
                         continue  # the space between two paragraphs
                     if number in comments:
                         self.assertTrue(line.lstrip().startswith("//"), f"line {number} is not a comment: {line}")
-                        # Where an element ends, the page has a blank that the source may have or not.
+                        # Where an element ends, the page has a blank that the source may lack.
                         tight = re.sub(r"\s", "", line.strip().removeprefix("//"))
                         self.assertEqual(re.sub(r"\s", "", comments.pop(number)), tight)
                     else:
@@ -219,7 +219,7 @@ class Page(unittest.TestCase):
     def test_links_resolve_and_no_identity_is_there_twice(self):
         dangling = self.js("""[...document.querySelectorAll("a")].map((a) => a.getAttribute("href"))
             .filter((to) => !to?.startsWith("#") || !document.getElementById(to.slice(1)))""")
-        # The number of an empty comment line, which is not there, leads to the line before it.
+        # An empty comment line is not there. Its number leads to the line before it.
         empty = {f"#{NAMES[path]}/L{number}" for path in NAMES
                  for number, line in enumerate(path.read_text().splitlines(), 1) if line.strip() == "//"}
         self.assertEqual(set(dangling) - empty, set())
@@ -245,11 +245,11 @@ class Page(unittest.TestCase):
             for text, to in pairs:
                 last = re.split(r"/|::", to)[-1].removeprefix("#")
                 self.assertEqual(re.sub(r'^"common/\w+/|"$', "", text), last, f"in {source}")
-        # A parameter of a template hides the class of that name, as far as the template goes.
+        # A parameter of a template hides the class of that name, within the template.
         self.assertFalse(self.js("""[...document.getElementById("coroutine.hpp").querySelectorAll(".l")]
             .filter((e) => /std::coroutine_handle<Promise> (ended|caller)/.test(e.textContent))
             .flatMap((e) => [...e.querySelectorAll("a.t")]).some((a) => a.textContent === "Promise")"""))
-        # What is declared with another type, or belongs to the library, is not taken for ours.
+        # A name with another type, or one of the library's, is not taken for ours.
         self.assertNotIn("move", [text for text, _ in links["06_async_sockets"]])
 
     def test_definitions_are_where_the_source_has_them(self):
@@ -357,7 +357,7 @@ class Page(unittest.TestCase):
             .map((line) => [line, line.nextElementSibling])
             .every(([line, twin]) => twin.matches(".twin") && twin.textContent === line.textContent)"""))
 
-    # ---- Going about
+    # ---- Moving on the page
 
     def test_one_article_in_one_view_is_shown(self):
         self.open()
@@ -529,7 +529,7 @@ class Page(unittest.TestCase):
 
     def test_on_a_phone_nothing_is_wider_than_the_window(self):
         self.browser.resize(360, 740)
-        # Without scripts all of it is there at once.
+        # Without scripts everything is there at once.
         self.browser.scripts(False)
         self.open()
         self.assertGreater(self.js("document.querySelectorAll('article, .view[id]').length"), 30)
@@ -599,7 +599,7 @@ class Program(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             pipe = Path(directory) / "pipe"
             os.mkfifo(pipe)
-            # Opened for both, so that nobody ever waits for the other end to be opened.
+            # Opened for both, so that no side ever waits for the other end to be opened.
             reader = os.open(pipe, os.O_RDWR)
             os.set_blocking(reader, False)
             with subprocess.Popen([ROOT / "scripts" / "annotate", "-o", pipe], stdout=subprocess.DEVNULL) as program:
@@ -617,7 +617,7 @@ class Program(unittest.TestCase):
 
     def test_ctrl_c_ends_it_and_leaves_nothing_behind(self):
         with tempfile.TemporaryDirectory() as tools, tempfile.TemporaryDirectory() as directory:
-            # It has begun to write when it asks ctags, and this one never answers: it can't be through before Ctrl-C.
+            # When it asks ctags it has begun to write. This ctags never answers, so it can't be done before Ctrl-C.
             asked, ctags = Path(tools) / "asked", Path(tools) / "ctags"
             os.mkfifo(asked)
             ctags.write_text(f"#!/bin/sh\necho >'{asked}'\nexec sleep 600\n", encoding="utf-8")

@@ -60,7 +60,7 @@ class WhoMayAsk(unittest.TestCase):
         for origin in ("http://evil.example", "null", f"https://{self.board.host}", f"http://localhost:{self.board.port}"):
             self.assertEqual(self.board.request("GET", self.board.path + "frames", {"Origin": origin})[0], 403, origin)
             self.assertEqual(self.board.post('{"do":"client"}', Origin=origin)[0], 403, origin)
-        # A form of another page may leave the origin away, and can't send JSON.
+        # A form of another page may omit the origin, but can't send JSON.
         self.assertEqual(self.board.post('{"do":"client"}', Origin=None)[0], 403)
         self.assertEqual(self.board.post('{"do":"client"}', **{"Content-Type": "text/plain"})[0], 415)
 
@@ -117,7 +117,7 @@ class WhatMayBeAsked(unittest.TestCase):
             there = next(client for frame in frames for client in frame.get("c", []) if client[2] != 0)
             self.assertEqual(there[:2], [1, "client"])
             next(frame for frame in frames if frame.get("m", {}).get("rate", 0) > 0)
-            # The server sees the same client by the port of its end.
+            # The server knows the same client by the port of its end.
             board.wait_for("it is in the table", lambda frame: any(
                 place[1] == 1 and place[9] == there[2] for place in frame.get("p", [])))
             self.assertEqual(board.do("leave", client=1)[0], 200)
@@ -186,7 +186,7 @@ class WhatMayBeAsked(unittest.TestCase):
             frames.close()
             eventually("it is gone", lambda: chosen[10] not in board.others())
             self.assertTrue({place[10] for place in workers} - {chosen[10]} <= set(board.others()))
-            self.assertEqual(board.do("kill", id=chosen[0])[0], 409)  # it is no more
+            self.assertEqual(board.do("kill", id=chosen[0])[0], 409)  # it has gone
 
     def test_threads_are_no_processes_to_be_killed(self):
         with Board("05", "--", "--pool", "threads") as board:
@@ -251,7 +251,7 @@ class WhatMayBeAsked(unittest.TestCase):
                 os.kill(stage, signal.SIGKILL)
                 ended = board.wait_for("it is told", lambda frame: frame.get("key") and "ended" in frame)
             self.assertEqual(ended["ended"], "signal 9 (Killed)")
-            self.assertEqual(ended.get("p", []), [])  # whatever its memory says
+            self.assertEqual(ended.get("p", []), [])  # whatever the memory says
             self.assertNotIn("port", ended.get("m", {}))
             self.assertEqual(board.do("pause"), (409, "no stage is running; r starts it again\n"))
             self.assertEqual(board.do("restart")[0], 200)
@@ -319,7 +319,7 @@ class WhoTakesTooMuch(unittest.TestCase):
             feeder = threading.Thread(target=trickle)
             feeder.start()
             try:
-                board.request("GET")  # it is served beside that one
+                board.request("GET")  # the page is served beside that one
                 board.program.send_signal(signal.SIGINT)
                 self.assertEqual(board.program.wait(PATIENCE), 0)
             finally:
@@ -385,7 +385,7 @@ class WhatIsLeftBehind(unittest.TestCase):
         os.killpg(board.program.pid, signal.SIGINT)  # as a terminal does
         self.assertEqual(board.program.wait(PATIENCE), 0)
         self.gone(board)
-        for _ in frames:  # whoever watches is done
+        for _ in frames:  # a page that watches has reached its end
             pass
 
     def test_nor_does_a_board_that_is_killed(self):

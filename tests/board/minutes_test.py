@@ -16,7 +16,7 @@ from support import BOARD, PATIENCE, Board, Browser, eventually, missing
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 KEYS = {"space": " ", "↓": "ArrowDown", "↑": "ArrowUp"}
 
-# What the sentences are made of.
+# What the sentences need.
 HELPERS = """
 globalThis.clients = (role = "client") => model.ofKind("conversation").filter(({ client }) => client?.role === role);
 globalThis.says = (text) => document.getElementById("says").textContent.includes(text);
@@ -163,7 +163,7 @@ class Minutes(unittest.TestCase):
                 browser.press(KEYS.get(key, key))
             if until is None:
                 return
-            # Each step is looked at: a moment later it might be over.
+            # Each step is checked at once, because a moment later it may be over.
             before = browser.look("model.now")
             eventually("two frames", lambda: browser.look(f"model.now > {before} + 150e3"))
             if browser.look(PROMISES[until]):

@@ -14,7 +14,7 @@ from support import BOARD, Board, Browser, eventually, file_url, missing
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "stages")
 
 
-# Lines with words on top of their code, as far as that is to be seen.
+# Lines with words on top of their code, as far as that is visible.
 COVERED = """[...document.querySelectorAll('#source li[data-line]:not([hidden])')].filter((row) => {
     const note = row.querySelector('.note');
     const range = document.createRange();
@@ -54,7 +54,7 @@ class Page(unittest.TestCase):
         self.addCleanup(board.__exit__)
         self.browser.open(board.url)
         self.until("there is a source", "document.querySelectorAll('#source li[data-line]').length > 20")
-        # The browser is to complain of what is wrong with the page, not that its board has ended.
+        # The browser shall complain of what is wrong with the page, not that its board has ended.
         self.addCleanup(self.browser.call, "Page.navigate", url="about:blank")
         return board
 
@@ -90,7 +90,7 @@ class Page(unittest.TestCase):
         self.until("two are at the door", "document.getElementById('door').textContent.startsWith('At the door: 2')")
         self.says("2 are at the door")
         self.assertEqual(self.look(self.dots(receiving)), 1)
-        # The first one is chosen, and let go: the server comes to the next one.
+        # The first one is chosen and leaves: the server comes to the next one.
         self.browser.click(f'li[data-line="{receiving}"] .dot')
         self.browser.press("l")
         self.until("another one is received from", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.startsWith('idle 2 waits')")
@@ -117,7 +117,7 @@ class Page(unittest.TestCase):
         self.until("it has made a step", f"model.places.get({chosen[0]})?.since > {chosen[2]}")
         self.assertEqual(self.look(f"(({{ line, since }}) => [line, since])(model.places.get({other[0]}))"), other[1:])
         self.assertIn("at line", self.look("document.querySelector('#story ol').textContent"))
-        # And whoever comes first, by the other key.
+        # Then the first that can take a step, by the other key.
         self.browser.press("Escape")
         self.until("the story is closed", "document.getElementById('story').hidden")
         self.browser.press(" ")
@@ -164,7 +164,7 @@ class Page(unittest.TestCase):
         self.browser.press("k")
         self.says(f"worker {number} was killed; it had no request")
         self.until("it is gone", f"!model.places.has({identity}) && model.ofKind('worker').length === 3")
-        # The message is there until something else is done.
+        # The message stays until the next command.
         self.browser.press("i")
         self.until("it does not stay", "!document.getElementById('says').textContent.includes('was killed')")
 
@@ -178,7 +178,7 @@ class Page(unittest.TestCase):
         self.until("nobody is there", "document.querySelectorAll('#source .dot').length === 0 && model.places.size === 0")
         self.assertTrue(self.look("document.getElementById('says').classList.contains('alarm')"))
         time.sleep(0.5)
-        self.says("has ended")  # and it stays so
+        self.says("has ended")  # and it stays like that
         self.browser.press("r")
         self.says("in the only thread there is")
         self.assertEqual(self.look("model.clients.size"), 1)
@@ -246,7 +246,7 @@ class Page(unittest.TestCase):
         self.board("04")
         self.browser.press("h")
         self.says("in the only thread there is")
-        # Between one request and the next nothing is the matter, for a moment.
+        # Between one request and the next there is nothing to say, for a moment.
         self.look("globalThis.said = [], new MutationObserver(() => said.push(document.getElementById('says').textContent))"
                   ".observe(document.getElementById('says'), { childList: true }), 0")
         begin = self.look("model.lanes.size")
@@ -282,7 +282,7 @@ class Page(unittest.TestCase):
         self.browser.press("Enter")
         self.until("there is a reply", "document.getElementById('said').textContent.startsWith('→ [Error]')")
         self.assertEqual(self.look(where), before)
-        # It lies over nothing either: what has no room is cut off.
+        # It covers nothing: what has no room is cut off.
         self.assertTrue(self.look("find('#said').getBoundingClientRect().right <= find('.hand').getBoundingClientRect().right + 1"))
 
     def test_in_a_narrow_window_one_is_below_the_other(self):
@@ -312,8 +312,8 @@ class Page(unittest.TestCase):
                      c: [[1, "client", 4001], [2, "idle", 4002]] })), 0""")
         self.assertEqual(self.look("[other.places.size, other.lanes.size, other.clients.size]"), [2, 2, 2])
         self.look("other.apply(frame(2, { x: [1] })), 0")
-        self.assertEqual(self.look("[other.places.size, other.lanes.size]"), [1, 2])  # its lane is still to be seen
-        # Of a key frame that names fewer clients (the frames between were lost) only those are there.
+        self.assertEqual(self.look("[other.places.size, other.lanes.size]"), [1, 2])  # its lane is still visible
+        # A key frame may name fewer clients, because the frames between were lost. Then only these are there.
         self.look("""other.apply(frame(3, { key: true, run: 1, stage: "02_threads", p: [there(2, 1)], c: [[2, "idle", 4002]] })), 0""")
         self.assertEqual(self.look("[...other.clients.keys()]"), [2])
         self.look("other.apply(frame(22.5, {})), 0")
@@ -343,7 +343,7 @@ class Page(unittest.TestCase):
         self.browser.type("30")
         self.browser.press("Enter")
         self.until("there is a reply", "document.getElementById('said').textContent.startsWith('→ 832040')")
-        # What is typed there is no key of the page's.
+        # Keys that are typed there are no commands of the page.
         self.browser.press("h")
         self.browser.press("Escape")
         self.browser.press("i")
@@ -403,7 +403,7 @@ class Page(unittest.TestCase):
             self.browser.open(file_url(file))
             receiving = line_of("02_threads", "recv(client")
             self.assertTrue(self.look("document.getElementById('controls').hidden"))
-            # It opens where something is to be seen, and says what can be done with a recording.
+            # It opens where there is something to see, and says what can be done with a recording.
             self.assertEqual(self.look("document.querySelectorAll('#source .dot:not(.square)').length"), 2)
             self.browser.press("?")
             self.until("there is help", "document.getElementById('help').open")

@@ -38,7 +38,7 @@ void add_frames(Film& film, int count, std::size_t bytes)
     }
 }
 
-// What is taken of the crowd until this holds.
+// The changes that were taken from the crowd until this holds.
 template <typename Condition>
 Tally take_until(Crowd& crowd, Condition condition)
 {
@@ -166,7 +166,7 @@ TEST_CASE("outside: the kernel knows which clients are at the door, and what the
 
 namespace {
 
-// A connection, both of whose ends are ours.
+// A connection of which we have both ends.
 struct Connection {
     asio::io_context context;
     tcp::acceptor acceptor{context, {asio::ip::address_v4::loopback(), 0}};
@@ -236,7 +236,7 @@ TEST_CASE("doorkeeper: close() shuts down the connections of its server, and no 
     keeper.close();
     CHECK(connection.shut(60s));
     CHECK_FALSE(of_somebody_else.shut(0ms));
-    connection.client.close();  // the socket that listens is left alone: one can still come
+    connection.client.close();  // the listening socket is left alone: a client can still connect
     connection.client.connect(connection.acceptor.local_endpoint());
     connection.server = connection.acceptor.accept();
     CHECK(connection.shut(60s));
@@ -263,13 +263,13 @@ TEST_CASE("crowd: the time of a reply by hand begins when its request is sent")
         CHECK(lines.back().reply);
         CHECK(lines.back().milliseconds > 0);
         CHECK(lines.back().milliseconds <= longest.count());
-        std::this_thread::sleep_for(300ms);  // somebody thinks about what to type next
+        std::this_thread::sleep_for(300ms);  // a person thinks about what to type next
     }
     crowd.everybody_leaves();
 }
 
-// A client that has come thinks before it asks. If those who think were not disturbed, they would
-// come to the other server one after the other, as their thinking ends.
+// A client that has come thinks before it asks. If it were not disturbed while it thinks, clients
+// would come to the other server one after the other, each when its thinking ends.
 TEST_CASE("crowd: all move to another server at once, also those that were thinking")
 {
     using Clock = std::chrono::steady_clock;

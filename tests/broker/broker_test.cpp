@@ -43,7 +43,7 @@ const std::string& broker_url()
     return url;
 }
 
-// The same place for somebody else: amqp://NAME:PASSWORD@127.0.0.1:port/vhost
+// The same place for another user: amqp://NAME:PASSWORD@127.0.0.1:port/vhost
 std::string url_of(std::string_view user_and_password, std::string_view vhost = "")
 {
     return fmt::format("amqp://{}{}{}", user_and_password,
@@ -106,7 +106,7 @@ class StoppedBroker {
   public:
     StoppedBroker() : StoppedBroker(broker_pid())
     {
-        // Its threads go on until one of them has had its turn and has taken the signal.
+        // Its threads go on until one of them runs and has taken the signal.
         eventually("the broker stands still", [this] {
             const auto threads = threads_of(pid_);
             return std::all_of(threads.begin(), threads.end(),
@@ -123,7 +123,7 @@ class StoppedBroker {
     const pid_t pid_;
 };
 
-// What scripts/broker allows RabbitMQ to take.
+// How long scripts/broker allows RabbitMQ to take.
 constexpr std::chrono::seconds time_to_start{300};
 
 bool is_up(const std::string& queue)
@@ -136,7 +136,7 @@ bool is_up(const std::string& queue)
     }
 }
 
-// A line for which RabbitMQ may have to start first. A Client alone does not wait for so long.
+// For a line that may need RabbitMQ to start first. A Client alone does not wait that long.
 std::string patient_line(Client& client, std::chrono::seconds patience_of_each = time_to_start)
 {
     client.wait_readable(Deadline(patience_of_each));
@@ -158,7 +158,7 @@ void call_rabbitmqctl(const std::vector<std::string>& arguments)
     REQUIRE(outcome.status == 0);
 }
 
-// Users, of whom all but the last lack something; all at once, for the reason above.
+// Users. Each lacks a permission, except the last. All are made at once, for the reason above.
 void set_up_users()
 {
     static bool done = false;
@@ -197,7 +197,7 @@ std::list<Worker>::iterator wait_for_busy(std::list<Worker>& workers)
     return busy;
 }
 
-// Clients that each ask one question after the other and check each answer.
+// Clients that send one request after another and check each reply.
 class Load {
   public:
     struct Verdict {
@@ -207,8 +207,8 @@ class Load {
         unsigned broken = 0;  // connections
     };
 
-    // So many questions each; 0: until it is told to end. Who waits for an answer longer than that
-    // leaves, and is one of the broken.
+    // This many requests each; 0: until it is told to end. A client that waits longer than that for
+    // a reply leaves, and counts as broken.
     Load(const std::vector<const Server*>& servers, unsigned clients, unsigned questions,
          std::chrono::seconds patience_of_each = patience)
         : patience_of_each_(patience_of_each)
@@ -249,7 +249,7 @@ class Load {
   private:
     void ask(Client& client, unsigned number, unsigned questions)
     try {
-        // Neighbours ask for different numbers: an answer that goes astray is a wrong one.
+        // Neighbours ask for different numbers, so a reply to the wrong client is a wrong one.
         for (unsigned i = 0; (questions == 0 && !ending_) || i < questions; ++i) {
             const unsigned n = (7 * number + i) % 20 + 3;
             client.send(fmt::format("{}\n", n));
@@ -265,7 +265,7 @@ class Load {
             }
         }
         client.shutdown_send();
-        if (!client.read_all().empty()) {  // an answer too many
+        if (!client.read_all().empty()) {  // a reply too many
             ++wrong_;
         }
     } catch (const std::exception&) {
@@ -305,7 +305,7 @@ void check_refusal(const Start& start, std::string_view reason, std::string_view
     CHECK((password.empty() || outcome.err.find(password) == std::string::npos));
 }
 
-// The same of the server and of the worker.
+// The same from the server and from the worker.
 void check_refusals(const std::vector<std::string>& options, std::string_view reason,
                     std::string_view password = "")
 {
@@ -317,7 +317,7 @@ void check_refusals(const std::vector<std::string>& options, std::string_view re
     check_refusal(worker, reason, password);
 }
 
-// A worker of the test's own, on this thread, which does what it likes.
+// A worker of the test's own, on this thread, which does what the test says.
 class OddWorker {
   public:
     explicit OddWorker(const std::string& queue) : connection_(options_for(queue))
@@ -352,7 +352,7 @@ class OddWorker {
     BrokerConnection connection_;
 };
 
-// Somebody who asks without a server.
+// A client of the broker without a server.
 class Asker {
   public:
     explicit Asker(const std::string& queue) : queue_(queue), connection_(options_for(queue))
@@ -523,7 +523,7 @@ class Proxy {
             }
         }
     }
-    // A frame: its type (1: a method), a channel, a length, so many bytes, and one at its end.
+    // A frame: its type (1: a method), a channel, a length, that many bytes, and one at its end.
     void read(std::string& frames)
     {
         const auto number = [&](std::size_t at, std::size_t size) {
@@ -573,8 +573,7 @@ std::string contents(const std::string& path)
 
 }  // namespace
 
-// One worker, and those who ask it: in a run of their own, which takes seconds (see
-// CMakeLists.txt).
+// One worker and its clients: in a run of their own, which takes seconds (see CMakeLists.txt).
 TEST_SUITE_BEGIN("worker");
 
 TEST_CASE("worker: the reply leaves before the acknowledgement, and both after the computing")
@@ -644,7 +643,7 @@ TEST_CASE("worker: it says once that its broker is lost, and finds it again")
     CHECK(asker.ask("fib", "20").body == "6765");
 }
 
-// RabbitMQ closes the connection of whoever answers to such an address.
+// RabbitMQ closes the connection of a worker that replies to such an address.
 TEST_CASE("worker: a request whose reply can't be sent is dropped, and others are answered")
 {
     const std::string queue = new_queue();
@@ -653,7 +652,7 @@ TEST_CASE("worker: a request whose reply can't be sent is dropped, and others ar
     asker.send("fib", "20", 1, "amq.rabbitmq.reply-to.!!!.x");
     const auto losses = [&] { return count_of("lost the broker", worker.err().text()); };
     eventually("it has been tried", [&] { return losses() >= 3; });
-    // Were it still there, it would come before this one.
+    // If it were still there, it would come before this one.
     CHECK(asker.ask("fib", "20").body == "6765");
     CHECK(losses() == 3);
     CHECK(count_of("\n", worker.err().text()) <= 2 * 3 + 1);
@@ -718,8 +717,8 @@ TEST_SUITE_END();
 
 TEST_CASE("broker: workers that are killed under load cause no lost, doubled or confused reply")
 {
-    // 20,000 requests, and a worker killed for each 1,000 of them. A sanitizer's build, which is
-    // slow, has to do with fewer; GROUND_BROKER_REQUESTS=100000 asks for more.
+    // 20,000 requests, and a worker is killed for each 1,000 of them. A sanitizer's build is slow
+    // and has fewer. GROUND_BROKER_REQUESTS=100000 asks for more.
     constexpr unsigned clients = 50;
     const char* const asked_for = std::getenv("GROUND_BROKER_REQUESTS");
     const unsigned total = asked_for != nullptr ? static_cast<unsigned>(std::atoi(asked_for))
@@ -818,7 +817,8 @@ TEST_CASE(
     next.send("20\n");
     wait_until_read(server, next);
     workers.front().signal(SIGTERM);
-    // It has 1.5 s, of which a busy machine may need more: then somebody else does it, as always.
+    // It has 1.5 s. On a busy machine that may be too little, and then another worker does it, as
+    // always.
     CHECK(workers.front().wait() == 0);
     const bool finished = client.readable();
     const Worker other(queue);
@@ -863,7 +863,8 @@ TEST_CASE("broker: without a worker requests wait, then get an error, and are no
     for (Client& client : clients) {
         CHECK(client.read_line() == "[Error] no worker has answered within 500ms; is one running?");
     }
-    // The one worker would be busy for ever if the broker gave it what nobody waits for.
+    // The only worker would be busy for ever if the broker gave it requests that no client waits
+    // for.
     const Worker worker(queue);
     const ServerOn patient(queue);
     Client client(patient);
@@ -875,7 +876,7 @@ TEST_CASE("broker: if there are more requests than may be sent at a time, all ar
     const std::string queue = new_queue();
     const ServerOn server(queue);
     std::deque<Client> clients;
-    // 07 has one request of each client under way; the pool sends 1,024 and keeps the others.
+    // 07 has one request of each client under way. The pool sends 1,024 and keeps the others.
     for (int i = 0; i < 1300; ++i) {
         clients.emplace_back(server).send("20\n");
     }
@@ -888,7 +889,7 @@ TEST_CASE("broker: if there are more requests than may be sent at a time, all ar
 
 TEST_CASE("broker: requests that were not answered in time leave room for others")
 {
-    // The pool sends 1,024 at a time: more than that wait in vain, and then somebody comes.
+    // The pool sends 1,024 at a time. More than that wait in vain, and then a worker comes.
     const std::string queue = new_queue();
     const ServerOn server(queue, "500ms");
     constexpr int clients = 420;
@@ -946,7 +947,7 @@ TEST_CASE("broker: replies that come twice, too late, or without a request are i
     worker.reply(second, second.correlation_id, "10946");
     worker.acknowledge(second);
     CHECK(client.read_line() == "10946");
-    // What is no answer is an error, and the server lives on.
+    // A reply that can't be read is an error, and the server keeps running.
     for (const auto& [type, body] : {std::pair{"result", "no number"}, {"result", ""}, {"", "1"}}) {
         client.send("22\n");
         const Message request = worker.take();
@@ -1016,7 +1017,7 @@ TEST_CASE("broker: after a crash under load, server and workers find the new one
         eventually("requests under way fail", [&] { return load.errors() > errors; });
         CHECK(load.an_error().find("lost the broker") != std::string::npos);
         eventually("it is started again", [&] { return broker_pid() != before; });
-        // How long RabbitMQ takes to start is not what is tested here: minutes on a busy machine.
+        // This does not test how long RabbitMQ takes to start: minutes on a busy machine.
         eventually(
             "it is there again", [&] { return is_up(queue); }, Deadline(time_to_start));
         const unsigned then = load.right();
@@ -1047,7 +1048,7 @@ TEST_CASE("broker: the server notices one that accepts and never answers")
         server.err().wait_for("lost the broker");  // two heartbeats have not come: 10 s
         worker.err().wait_for("heartbeat");
         CHECK(client.read_line() == "[Error] lost the broker, and perhaps the answer; ask again");
-        // What is asked now waits for the next connection.
+        // A request that comes now waits for the next connection.
         client.send("22\n");
         wait_until_read(server, client);
     }
@@ -1168,7 +1169,7 @@ TEST_CASE("broker: the password is neither in the list of processes nor in the l
         check_hidden(server);
         check_hidden(worker);
     }
-    // Where a mistake is repeated to who has made it, too.
+    // Where a mistake is repeated to the client that has made it.
     const Outcome outcome = run({{stage().executable(), url}});
     CHECK(outcome.status == 2);
     CHECK(outcome.err.find("s3cret") == std::string::npos);

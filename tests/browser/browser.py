@@ -28,7 +28,7 @@ try:
 except ImportError:
     webdriver = None
 
-PATIENCE = 60  # seconds for any single answer; generous, for a busy machine
+PATIENCE = 60  # seconds for any single answer, on a busy machine
 
 FLAGS = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-quic", "--no-proxy-server",
@@ -94,7 +94,7 @@ class Browser:
             self.resize(width, height)
             self.open("about:blank")
             for log in logs:
-                self.driver.get_log(log)  # what it began with was a page of Chromium's own
+                self.driver.get_log(log)  # its first page was Chromium's own
         except BaseException:
             self.close()
             raise
@@ -115,7 +115,7 @@ class Browser:
                 end_all(self.service.process)
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    # ---- What the page has said
+    # ---- What the page has reported
 
     @property
     def complaints(self):

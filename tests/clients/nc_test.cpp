@@ -30,7 +30,7 @@ TEST_CASE("nc: prints every reply, in order, and nothing else")
 
 TEST_CASE("nc: half-closes at the end of input, and prints the replies that are still owed")
 {
-    // Nothing is answered before the client has finished sending.
+    // No reply before the client has finished sending.
     ScriptedServer server([](Peer& peer) {
         int count = 0;
         while (peer.line()) {
@@ -144,7 +144,7 @@ TEST_CASE("nc: --trickle sends everything, a byte at a time")
         all += piece;
     }
     CHECK(all == "30\n1\n");
-    CHECK(pieces.size() > 1);  // TCP may join some, but not over so long a time all of them
+    CHECK(pieces.size() > 1);  // TCP may join some, but not all of them over such a long time
     CHECK(outcome.out == "832040\n1\n");
     CHECK(outcome.status == 0);
 }

@@ -41,7 +41,7 @@ struct TemporaryFile {
     }
 };
 
-// Reads what comes, answers none of it, and returns how much it was.
+// Reads what comes without answering, and returns how much it was.
 int count_requests(Peer& peer)
 {
     int requests = 0;
@@ -58,7 +58,7 @@ class CountingServer {
 
     [[nodiscard]] const ScriptedServer& get() const noexcept { return server_; }
 
-    // Once all connections have come and gone.
+    // Returns once all connections have come and gone.
     [[nodiscard]] std::vector<int> requests()
     {
         left_.wait();
@@ -122,8 +122,8 @@ TEST_CASE("perf -R: connections with room share evenly what is due")
 TEST_CASE("perf -R: a stall counts in the latency of all requests that were due meanwhile")
 {
     // The server answers nothing until perf has shown that 0.3 s are over. By then 300 requests are
-    // due, one of them sent. The k-th has waited for at least 300 - k ms, which makes 150 ms on
-    // average, and all but the first wait in the queue.
+    // due, and one of them was sent. The k-th has waited at least 300 - k ms. That is 150 ms on
+    // average, and all except the first wait in the queue.
     std::latch over(1);
     const TemporaryFile file;
     ScriptedServer server([&](Peer& peer) {
@@ -154,7 +154,7 @@ TEST_CASE("perf -R: a stall counts in the latency of all requests that were due 
     CHECK(due["max"].get<double>() >= 300e3);
     CHECK(due["mean"].get<double>() >= 150e3);
     CHECK(due["p50"].get<double>() >= 149e3);
-    // Only the first was sent before the stall was over: the wait of the others is in one figure
+    // Only the first was sent before the stall was over. So the wait of the others is in one figure
     // and not in the other.
     CHECK(due["mean"].get<double>() - sent["mean"].get<double>() >= 148e3);
     for (const char* const name : {"min", "p50", "p90", "p99", "max"}) {
@@ -265,7 +265,7 @@ TEST_CASE("perf --reconnect: makes a connection for each request, and closes it 
             CHECK(contains(outcome.err, "per second; connecting is part of the latency"));
         }
         CHECK(requests == 200);
-        CHECK(silent == 1);  // the one that looked whether somebody is there
+        CHECK(silent == 1);  // the one that tested whether the server is there
         CHECK(connections == 201);
     }
 }
@@ -334,7 +334,7 @@ TEST_CASE("perf --idle: connections that the server closes are counted, and perf
 {
     std::latch closed(2);
     ScriptedServer server([&](Peer& peer) {
-        if (peer.number() == 0) {  // the one that works: it was there first
+        if (peer.number() == 0) {  // the one that sends requests: it was there first
             closed.wait();
             answer(peer);
         } else if (peer.number() <= 2) {

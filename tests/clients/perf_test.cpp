@@ -19,14 +19,14 @@ using nlohmann::json;
 
 namespace {
 
-// Without the control characters, and with something to see if there was one.
+// Lines of printable ASCII, without control characters.
 bool is_plain(const std::string& text)
 {
     return std::all_of(text.begin(), text.end(),
                        [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); });
 }
 
-// The script of a server that says nothing and waits for the client to leave.
+// The script of a server that is silent and waits for the client to leave.
 void be_silent(Peer& peer)
 {
     while (!peer.bytes().empty()) {
@@ -76,7 +76,8 @@ TEST_CASE("perf: keeps as many requests in flight as the pipeline is deep")
 {
     ScriptedServer server([](Peer& peer) {
         for (;;) {
-            for (int i = 0; i < 5; ++i) {  // without an answer to any: fewer would be a deadlock
+            for (int i = 0; i < 5;
+                 ++i) {  // without a reply to any: with fewer it would wait for ever
                 if (!peer.line()) {
                     return;
                 }

@@ -1,4 +1,4 @@
-// perf's threads: all together they do what one would.
+// perf's threads: together they do what one would do.
 
 #include "clients/perf/schedule.hpp"
 #include "perf_command.hpp"
@@ -163,7 +163,7 @@ TEST_CASE("perf -t: errors on one thread's connection are in the report, the oth
             static_cast<void>(peer.line());
             peer.send("[Error] not today\n");
             static_cast<void>(peer.line());
-            return;  // hangs up
+            return;  // closes
         }
         answer(peer);
     });

@@ -34,7 +34,7 @@ TEST_CASE("schedule: requests are due at equal distances, whenever they are take
     CHECK(schedule.next() == begin + 10ms);
     CHECK(schedule.due(begin + 10ms - 1ns) == 0);
     CHECK(schedule.due(begin + 10ms) == 1);
-    CHECK(schedule.due(begin + 95ms) == 9);  // nobody has come for a while: they wait
+    CHECK(schedule.due(begin + 95ms) == 9);  // none was taken for a while: they wait
     CHECK(schedule.take() == begin + 10ms);
     CHECK(schedule.take() == begin + 20ms);
     CHECK(schedule.due(begin + 95ms) == 7);

@@ -27,7 +27,7 @@ using Arguments = std::vector<std::string>;
 // A --timeout for tests in which it passes: long enough for a stage to start on a busy machine.
 const std::string soon = sanitized ? "12s" : "5s";
 
-// Short measurements, patient with a machine that is busy; the arguments may say otherwise.
+// Short measurements, patient with a busy machine. The arguments may say otherwise.
 Start compare(const Arguments& arguments)
 {
     const std::vector<std::pair<std::string, std::string>> usual{{"--duration", "300ms"},
@@ -210,7 +210,7 @@ TEST_CASE("compare: the speed-up is the time of four requests one by one over th
 
 TEST_CASE("compare: the hog has figures from before, during and after it")
 {
-    // Long enough for each phase to be seen on a machine that is busy with something else.
+    // Long enough to see each phase on a machine that is busy with something else.
     const Report result = report({"02", "--scenario", "hog", "--duration", "1s"});
     const Json& figures = result.run("02_threads").at("figures");
     for (const char* const key : {"rate_before", "rate_hog", "rate_after", "big_rate", "kept"}) {
@@ -228,7 +228,8 @@ TEST_CASE("compare: the cost of a connection does not depend on what else runs")
     const Program server(start);
     server.out().wait_for("\n");
     const std::uint64_t alone = ground::usage_of(server.pid()).anonymous;
-    std::vector<std::unique_ptr<Program>> others;  // share the pages of its file and its libraries
+    std::vector<std::unique_ptr<Program>>
+        others;  // share the pages of the program and its libraries
     for (int i = 0; i < 8; ++i) {
         others.push_back(std::make_unique<Program>(start));
         others.back()->out().wait_for("\n");
@@ -248,13 +249,13 @@ TEST_CASE("compare: idle connections are held, and their cost is measured")
     CHECK(threads.at("threads") >= 52);  // one more under a sanitizer
     CHECK(threads.at("memory_each") > 1000);
     CHECK(threads.at("refused") == 0);
-    // The kernel has accepted them; the stage talks to its first client.
+    // The kernel has accepted them, while the stage talks to its first client.
     CHECK(result.run("01_blocking").at("figures").at("held") == 0);
 }
 
 TEST_CASE("compare: if there are more idle connections than select() can watch, some are refused")
 {
-    // Long enough for all to be accepted: to the client they are connected before that.
+    // Long enough for all to be accepted: for the client they are connected before that.
     const Report result = report({"04", "07", "--scenario", "idle", "--idle", "1100", "--duration",
                                   sanitized ? "8s" : "2s"});
     const Json& figures = result.run("04_generators").at("figures");

@@ -254,7 +254,7 @@ TEST_CASE("comparison: a table that is too wide has its remarks below, and then 
 
 namespace {
 
-// The sentence about a stage of which the runs of a scenario have these figures.
+// The sentence about a stage if the runs of a scenario have these figures.
 std::string sentence(std::string_view name, const std::vector<std::map<std::string, double>>& runs)
 {
     Comparison result = comparison(name);
@@ -267,7 +267,7 @@ std::string sentence(std::string_view name, const std::vector<std::map<std::stri
     return conclusions(result).at(0);
 }
 
-// A run with the hog: the client's rates before and with it, and what it gets itself.
+// A run with the hog: the client's rates before and with it, and the hog's own.
 std::map<std::string, double> hog_run(double before, double with_hog, double big = 3)
 {
     return {{"rate_before", before},
@@ -310,7 +310,7 @@ TEST_CASE("comparison: the sentence about a stage follows from its figures")
 
 TEST_CASE("comparison: the sentence about a stage has the figure of the table")
 {
-    // The median of what was kept, which is not what the medians of the two rates would give.
+    // The median of what was kept. The medians of the two rates would not give it.
     Comparison result = comparison("hog");
     std::vector<Measurement> runs(3);
     runs[0].figures = hog_run(1000, 730);
@@ -428,7 +428,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Programs that would be stages, and the table beside them.
+// Programs that could be stages, and the table beside them.
 class Stages {
   public:
     Stages()

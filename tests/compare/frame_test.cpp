@@ -165,7 +165,7 @@ TEST_CASE("forecast: first by the plan, then by what has been measured")
     Forecast forecast({1, 4}, 2, 2);
     CHECK(forecast.left() == 20);
     forecast.add(0, 0, 1.5, false);
-    // It once more, and the others at half as long again as planned.
+    // The same once more, and the others at one and a half times the planned time.
     CHECK(forecast.left() == 1.5 + 2 * 1.5 + 4 * 6);
 }
 

@@ -27,7 +27,7 @@ std::vector<std::string> compare(const Arguments& arguments)
 
 std::string fake(const std::string& flaw) { return FAKES_PATH "/fake_" + flaw; }
 
-// compare at a terminal of 24 rows and 80 columns, and somebody who looks at it.
+// compare on a terminal of 24 rows and 80 columns, as its user sees it.
 class Session {
   public:
     explicit Session(const Arguments& arguments, const std::vector<std::string>& variables = {})
@@ -40,7 +40,7 @@ class Session {
     Process& process() { return process_; }
     const Screen& screen() const { return screen_; }
 
-    // Looks until the condition holds, and the picture is drawn to its end.
+    // Looks until the condition holds and the picture is complete.
     void until(const std::function<bool(const Screen&)>& condition)
     {
         REQUIRE(process_.until([&] {
@@ -54,7 +54,7 @@ class Session {
         until([&](const Screen& screen) { return screen.contains(text); });
     }
 
-    // At a moment when nothing is on its way to the terminal.
+    // At a moment when no output is on its way to the terminal.
     void resize(unsigned short rows, unsigned short columns, Screen::Narrowing narrowing)
     {
         process_.stop();
@@ -65,7 +65,7 @@ class Session {
         process_.signal(SIGCONT);
     }
 
-    // At such a moment, too: an echo in the middle of a frame would be part of it.
+    // Also at such a moment, because an echo in the middle of a frame would be part of it.
     void type(std::string_view text)
     {
         process_.stop();
@@ -108,7 +108,7 @@ std::size_t count(const std::vector<std::string>& lines, std::string_view begin)
                       [&](const std::string& line) { return line.starts_with(begin); }));
 }
 
-// Below the cursor there is the block, the whole block and nothing else.
+// Below the cursor there is exactly the whole block.
 bool has_block(const Screen& screen, const Arguments& stages)
 {
     const auto lines = screen.lines_below();
@@ -124,7 +124,7 @@ bool has_block(const Screen& screen, const Arguments& stages)
     return true;
 }
 
-// Its last line, that is: what has been scrolled out of a small window stays where it went.
+// That is its last line: what was scrolled out of a small window stays there.
 bool has_no_block(const Screen& screen)
 {
     const auto lines = screen.lines();

@@ -1,4 +1,4 @@
-// Who runs where, on machines that the other tests don't run on.
+// Which program runs where, on machines that the other tests don't run on.
 
 #include "clients/compare/measure/bench.hpp"
 

@@ -40,7 +40,7 @@ int main() { greet(); }
 """
 STAGE_2 = STAGE_1.replace("hello", "good day")
 
-# A program with a prompt, like nc: answers each line with it, twice as long; ends at end of file or Ctrl-C.
+# A program with a prompt, like nc: answers each line with the same line twice. Ends at end of file or Ctrl-C.
 TALKER = """\
 #!/usr/bin/env python3
 import sys
@@ -57,7 +57,7 @@ except KeyboardInterrupt:
 print("bye", flush=True)
 """
 
-# One that goes on until Ctrl-C, and only its first line is known in advance.
+# One that goes on until Ctrl-C. Only its first line is known in advance.
 SERVER = """\
 #!/usr/bin/env bash
 trap 'echo stopped; exit 0' INT
@@ -182,10 +182,10 @@ servus
 """
 
 
-# How long a process sleeps that is to be found again; another run of these tests has another number.
+# How long a process sleeps that a test looks for. Another run of these tests has another number.
 LONG = 100_000_000 + os.getpid()
 
-# Succeeds where a page can have processes of its own.
+# Succeeds if a page can have processes of its own.
 OWN_PROCESSES = "unshare --user --map-root-user --net --pid --fork --mount-proc true".split()
 
 

@@ -148,7 +148,7 @@ def processes():
 
 
 def recursion():
-    # Through C each time: it needs a stack as large as that of a kernel thread.
+    # Through C each time, so it needs a stack as large as a kernel thread's.
     seen = []
 
     def down(depth):

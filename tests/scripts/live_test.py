@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 60  # seconds
-# live's stages listen on the port that perf and nc take by default. Here no other test has it.
+# live's stages listen on the default port of perf and nc. Here no other test has it.
 ALONE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
 
 
@@ -101,7 +101,7 @@ class Live(unittest.TestCase):
         title = r"^1 of 1: 04_generators$"
         first = terminal.wait_for(r"\[any key\] start the server")
         self.assertRegex(first, f"(?m){title}")
-        # No word is broken: each line of the text ends where one does.
+        # No word is broken: each line of the text ends where a line of the screen does.
         self.assertRegex(first, r"(?m)^generators: they yield .* them when *$")
         self.assertIn("# the server", first)
         for step in ("one client asks", "another client", "and for a big one"):

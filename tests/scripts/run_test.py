@@ -21,7 +21,7 @@ BUILD = Path(sys.argv.pop() if len(sys.argv) > 1 else ROOT / "build" / "release"
 SCRIPTS = {path.name: path for path in sorted((ROOT / "scripts").rglob("*"))
            if path.is_file() and not path.suffix and os.access(path, os.X_OK)}
 
-# Short runs: a script, its options, what it needs beside what every build needs, and what it then says.
+# Short runs: a script, its options, what it needs besides what every build needs, and what it then prints.
 RUNS = [
     ("bench", "--only-perf --rounds 1 --seconds 0.1 --clients 1", (), r"bare client"),
     ("broker-rate", "--rounds 1 --seconds 1 --clients 4", ("rabbitmq-server", "tests/bare/bare_broker"), r"median +bare pair +\d"),
@@ -39,7 +39,7 @@ RUNS = [
     ("switches", "50 100", ("tests/bare/switches",), r"\| coroutine \|"),
 ]
 
-# What no test can run.
+# Scripts that no test can run.
 NOT_HERE = {
     "live": "begins a session of tmux, for hands",
     "setup": "installs packages",
@@ -59,7 +59,7 @@ def tests_that_run():
         if path == Path(__file__).resolve():
             continue
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".md":  # only what stands in blocks that scripts/check/docs --check plays
+        if path.suffix == ".md":  # only what is in the blocks that scripts/check/docs --check plays
             blocks = re.findall(r"^ *<!-- run\b((?:(?!\bslow\b).)*?)-->\n *```console\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
             text = "\n".join(line for _, block in blocks for line in block.splitlines() if line.lstrip().startswith("$ "))
         # scripts/stages, scripts/check/docs, and "scripts" / "check" / "docs"

@@ -14,7 +14,7 @@ using namespace ground;
 
 namespace {
 
-// Whoever holds a copy is alive.
+// Each object that is alive holds a copy, so use_count() counts them.
 using Token = std::shared_ptr<int>;
 
 Generator<int> count(int from, int to)
@@ -45,7 +45,7 @@ Generator<int> fail_after(int values)
     throw std::runtime_error("no more");
 }
 
-// Gives the sum of what it was sent, until that is 0.
+// Gives the sum of the values that were sent, until one is 0.
 Generator<int, std::unique_ptr<int>> sum(Token token)
 {
     int total = *token;
@@ -171,7 +171,7 @@ TEST_CASE("generator: moving it moves the body")
 
 namespace {
 
-// What these coroutines wait for is a number, and the test is their scheduler.
+// These coroutines wait for a number, and the test is their scheduler.
 template <typename T>
 using Giving = Coroutine<int, T>;
 using Task = Coroutine<int>;

@@ -195,7 +195,7 @@ TEST_CASE("future: if adding callbacks races with the completion, each callback 
             start.arrive_and_wait();
             promise.set_result(round);
         };
-        // Who has begun first is ahead of the other as a rule: so they take turns.
+        // The one that begins first usually wins, so they take turns.
         const bool completed_here = round % 2 == 0;
         std::thread other([&] { completed_here ? add() : complete(); });
         completed_here ? complete() : add();
@@ -218,7 +218,7 @@ TEST_CASE("future: nothing is left when both sides are destroyed")
 
 namespace {
 
-// Holds a promise until somebody computes it, as a pool does.
+// Holds a promise until it is computed, as a pool does.
 struct Owner {
     std::mutex mutex;
     int asked = 0;
@@ -310,8 +310,8 @@ TEST_CASE("future: a callback that is added while the future completes runs once
     std::atomic<pid_t> adder_id = 0;
     std::optional<Promise<int>> promise;
     promise.emplace([&] {
-        // The future is locked: who adds a callback has to wait, and may only then look whether it
-        // is done.
+        // The future is locked. A thread that adds a callback has to wait, and may look only then
+        // whether it is done.
         locked.count_down();
         eventually("somebody waits to add a callback", [&] {
             const auto thread = process_info(adder_id);
@@ -402,7 +402,7 @@ TEST_CASE(
         } catch (const Cancelled&) {
             // It was too late.
         }
-        future.reset();  // the promise may be the last that has to do with it
+        future.reset();  // the promise may hold the last reference to it
         computer.join();
         REQUIRE(calls == 1);
     }
@@ -415,7 +415,8 @@ TEST_CASE("future: wait_for() returns when it is done, or when the time is over"
     CHECK_FALSE(future.wait_for(std::chrono::milliseconds(1)));
     std::thread other([&] { promise.set_result(3); });
     CHECK(future.wait_for(std::chrono::minutes(1)));
-    CHECK(future.wait_for(std::chrono::minutes(1)));  // who has waited lets the next one pass
+    CHECK(future.wait_for(
+        std::chrono::minutes(1)));  // a thread that has waited lets the next one pass
     other.join();
 }
 

@@ -20,11 +20,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Never over in a test: who gets the lock all the same has not asked for it.
+// Never over in a test: a thread that still gets the lock has not asked for it.
 constexpr auto forever = 1h;
 
-// A lock that is at fault keeps threads waiting for ever, and there is no way to end them: so the
-// whole program ends, and says why.
+// If the lock is wrong threads wait for ever, and there is no way to end them. So the whole program
+// ends, and says why.
 class Watchdog : public doctest::IReporter {
   public:
     explicit Watchdog(const doctest::ContextOptions& /*unused*/)
@@ -55,7 +55,7 @@ class Watchdog : public doctest::IReporter {
 };
 REGISTER_LISTENER("watchdog", 1, Watchdog);
 
-// Runs for as long as it takes: if that is for ever, there is a watchdog.
+// Runs for as long as it takes. If that is for ever, the watchdog ends it.
 void wait_for(const std::atomic<bool>& flag) { flag.wait(false); }
 
 void raise(std::atomic<bool>& flag)
@@ -176,8 +176,7 @@ TEST_CASE(
         while (announced < 2) {
             std::this_thread::yield();
         }
-        // Somewhere in their interval. Where does not matter, but for how surely this finds a
-        // fault: nothing below depends on it.
+        // Somewhere in their interval. The place only affects how surely this finds a fault.
         std::this_thread::sleep_for(interval / 2);
         const auto dropped = std::chrono::steady_clock::now();
         me.drop();
@@ -217,7 +216,7 @@ TEST_CASE("gil: it is taken again when a call that runs without it throws")
         stopped.request_stop();
         CHECK_FALSE(other.take(stopped.get_token()));
     }
-    CHECK(me.take());  // and let go of, once
+    CHECK(me.take());  // and released, once
     me.drop();
 }
 
@@ -238,7 +237,7 @@ TEST_CASE("gil: a waiter that gives up withdraws its drop request")
     waiter.join();
     CHECK_FALSE(has_taken);
     CHECK_FALSE(gil.drop_requested());
-    me.drop();  // would wait for ever for a thread that takes it, had the request stayed behind
+    me.drop();  // with a forgotten request it would wait for ever for a thread that takes the lock
     CHECK(me.take());
     me.drop();
 }

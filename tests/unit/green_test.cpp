@@ -70,7 +70,7 @@ struct Pair {
     ground::Descriptor other;
 };
 
-// Until nobody can go on any more but by time or by a socket.
+// Until only time or a socket can wake a thread.
 void let_others_run()
 {
     for (int i = 0; i < 10; ++i) {
@@ -93,7 +93,7 @@ struct Mark {
     std::string what;
 };
 
-// A program whose stderr can be looked at: this one, before it has come to doctest.
+// A program whose stderr can be looked at: this one, before it reaches doctest.
 constexpr const char* reporting = "GREEN_TEST_REPORTING";
 [[maybe_unused]] const bool no_report = [] {
     if (::getenv(reporting) != nullptr) {
@@ -416,7 +416,7 @@ TEST_CASE("green: waiting for what can't be waited for throws, and leaves nothin
     CHECK_THROWS_AS(hub.wait_for(fd, Events::read), std::system_error);
     CHECK_THROWS_AS(hub.wait_for(fd, Events::read), std::system_error);
     green::Event never;
-    CHECK_THROWS_AS(never.wait(), green::LoopExit);  // nobody is left at a socket
+    CHECK_THROWS_AS(never.wait(), green::LoopExit);  // no thread waits at a socket
     hub.forget(fd);
 }
 
@@ -540,7 +540,7 @@ TEST_CASE("green: a thread that is killed just when it gets the semaphore passes
         second_has_it = true;
     });
     let_others_run();
-    semaphore.release();  // first is told, but has not run
+    semaphore.release();  // first is woken, but has not run
     first.kill();
     second.join();
     CHECK(second_has_it);
@@ -568,7 +568,7 @@ TEST_CASE(
     green::joinall(threads);
     CHECK(trace == Trace{"a", "b", "c"});
     semaphore.release();
-    CHECK(semaphore.try_acquire());  // nobody waits: it is free
+    CHECK(semaphore.try_acquire());  // no thread waits: it is free
     CHECK_FALSE(semaphore.try_acquire());
 }
 

@@ -45,7 +45,7 @@ Value up(Value value = {}) { return Greenlet::current().parent()->switch_to(std:
 
 int as_int(const Value& value) { return std::any_cast<int>(value); }
 
-// Uses so many kilobytes of stack. Each call looks into its caller's frame when it returns: so
+// Uses this many kilobytes of stack. Each call reads its caller's stack frame when it returns, so
 // no compiler can make a loop of it.
 [[gnu::noinline]] int deep(unsigned kilobytes,  // NOLINT(misc-no-recursion)
                            const volatile char* caller = nullptr)
@@ -57,8 +57,8 @@ int as_int(const Value& value) { return std::any_cast<int>(value); }
     return below + (caller == nullptr || frame[0] != *caller ? 1 : 0);
 }
 
-// Is the only one who holds this memory, on the stack of who calls. (Many pieces: of the last ones
-// there may be copies of their addresses left in registers and on the stack.)
+// Holds the only pointer to this memory, on the stack of its caller. (Many pieces, because copies
+// of the last addresses may be left in registers and on the stack.)
 struct Holder {
     std::array<std::unique_ptr<int>, 100> memory;
     Holder()
@@ -71,12 +71,13 @@ struct Holder {
     ~Holder() { look_at_it(); }
     Holder(const Holder&) = delete;
     Holder& operator=(const Holder&) = delete;
-    // The compiler is not to see that nobody does. (Where there is assembler AddressSanitizer
-    // leaves locals where they are: so it stands in a function of its own.)
+    // The compiler must not see that it is never read. (In a function with assembler
+    // AddressSanitizer leaves locals where they are, so this is a function of its own.)
     [[gnu::noinline]] void look_at_it() { asm volatile("" : : "r"(this) : "memory"); }
 };
 
-// Ends the program with an error if what a paused greenlet holds, or main(), is taken for a leak.
+// Ends the program with an error if the memory of a paused greenlet, or of main(), is taken for a
+// leak.
 [[maybe_unused]] void check_for_leaks()
 {
 #if defined(GROUND_ASAN)
@@ -95,8 +96,8 @@ struct Holder {
 #endif
 }
 
-// doctest takes SIGSEGV for itself, so the program that ends by it is this one before it has come
-// to doctest. How it ends is in the environment.
+// doctest handles SIGSEGV itself. So this program runs once more and ends before it reaches
+// doctest. The environment says how.
 constexpr const char* ending = "GREENLET_TEST_ENDING";
 [[maybe_unused]] const bool no_ending = [] {
     if (const char* const value = ::getenv(ending)) {
@@ -126,7 +127,7 @@ ground::test::Outcome end_by(const std::string& how)
 {
     return ground::test::run(
         {.command = {"/proc/self/exe"},
-         // What a sanitizer has to say of it is not for its log: there it would be a finding.
+         // A sanitizer's message about it must not reach its log, where it would be a finding.
          .environment = {std::string(ending) + "=" + how, "ASAN_OPTIONS=", "TSAN_OPTIONS="}});
 }
 
@@ -555,7 +556,7 @@ TEST_CASE(
     "greenlet: when there is no room for stacks, creation says so, and no stack lacks its guard" *
     doctest::skip(ground::sanitizers::present))
 {
-    // In a process of its own: the list of mappings is full afterwards.
+    // In a process of its own, because the list of mappings is full afterwards.
     const pid_t child = ::fork();
     if (child == 0) {
         leave_no_room_for_mappings();

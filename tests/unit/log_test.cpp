@@ -1,4 +1,4 @@
-// The log has one stderr in the life of a process, so each of these logs in a child.
+// The log has one stderr for the life of a process, so each of these logs in a child.
 #include "common/server/log.hpp"
 
 #include "common/base/descriptor.hpp"
@@ -27,7 +27,7 @@ using ground::test::eventually;
 
 namespace {
 
-// What is written to ends up where it can be read.
+// What is written to `write` can be read from `read`.
 struct Channel {
     Descriptor write;
     Descriptor read;
@@ -76,7 +76,7 @@ std::string drain(const Channel& channel)
     return text;
 }
 
-// A child that says so many lines, several threads at a time, and once more when it is told to.
+// A child that logs this many lines, from several threads, and once more when it is told to.
 class Talker {
   public:
     explicit Talker(const Channel& channel)

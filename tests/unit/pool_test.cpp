@@ -47,7 +47,7 @@ Options with(PoolKind pool, unsigned workers)
     return options;
 }
 
-// The children's children: the workers, as the forker is our only child.
+// The children's children: the workers, because the forker is our only child.
 std::vector<pid_t> workers_of_this_process()
 {
     std::vector<pid_t> workers;
@@ -96,7 +96,7 @@ void stop(pid_t pid)
     eventually("it stands still", [pid] { return is_in_state(pid, 'T'); });
 }
 
-// Besides stdin, stdout and stderr. The path by which it can be opened here, too.
+// Besides stdin, stdout and stderr. The path by which we can open it, too.
 std::string only_descriptor_of(pid_t pid)
 {
     std::vector<std::string> paths;
@@ -123,7 +123,8 @@ void fill(const std::string& pipe)
     }
 }
 
-// What the workers do, seen from here, be they processes or threads: it lies in shared memory.
+// What the workers do, as seen from here. It is in shared memory, so they may be processes or
+// threads.
 struct Observed {
     std::array<std::atomic<unsigned>, 100> computed{};
     sem_t begun;
@@ -131,7 +132,7 @@ struct Observed {
 };
 Observed* observed = nullptr;
 
-constexpr unsigned gated = 99;  // is not computed, but begun and held up until it may end
+constexpr unsigned gated = 99;  // is not computed: it is begun, and held until it may end
 
 Number observed_fib(unsigned n)
 {
@@ -144,7 +145,7 @@ Number observed_fib(unsigned n)
     return n;
 }
 
-// A pool whose computing can be observed. To be made anew for each test.
+// A pool whose computing can be observed. Make a new one for each test.
 struct ObservedPool {
     ObservedPool(PoolKind kind, unsigned workers)
     {
@@ -169,7 +170,7 @@ struct ObservedPool {
     ObservedPool(const ObservedPool&) = delete;
     ObservedPool& operator=(const ObservedPool&) = delete;
 
-    // Occupies a worker, until it is let go.
+    // Occupies a worker until it is released.
     Future<Number> occupy() const
     {
         Future<Number> future = pool->submit(gated);
@@ -275,7 +276,7 @@ TEST_CASE(
         const Future<Number> under_way = pool.occupy();
         std::vector<Future<Number>> kept;
         std::vector<Future<Number>> cancelled;
-        for (int i = 0; i < 1500; ++i) {  // more than there are slots: also of those that wait
+        for (int i = 0; i < 1500; ++i) {  // more than there are slots: also some that wait
             cancelled.push_back(pool->submit(1));
             kept.push_back(pool->submit(2));
         }
@@ -446,7 +447,7 @@ TEST_CASE("process pool: workers that are killed while idle fail no request")
         for (const pid_t worker : workers_of_this_process()) {
             ::kill(worker, SIGKILL);
         }
-        // Some of these are submitted before anyone has noticed.
+        // Some of these are submitted before the pool has noticed.
         for (int i = 0; i < 10; ++i) {
             REQUIRE(pool.submit(10).result() == 55);
         }
@@ -564,8 +565,8 @@ TEST_CASE("process pool: a burst occupies all workers, although it wakes only on
                    return is_in_state(worker, 'S');
                });
     });
-    // Without the forker, who would call the others sooner or later; and with workers who can't
-    // come before the whole burst is there.
+    // Without the forker, which would wake the others sooner or later. The workers can't come
+    // before the whole burst is there.
     stop(forker_of_this_process());
     std::for_each(all.begin(), all.end(), stop);
     for (unsigned i = 0; i < workers; ++i) {
@@ -591,7 +592,8 @@ TEST_CASE("process pool: while no process can be started, no thread waits in sub
     std::vector<Future<Number>> futures;
     REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
     REQUIRE(::kill(forker, SIGKILL) == 0);
-    // It tries again ten times a second. Who had to wait for that each time would need minutes.
+    // It tries again ten times a second. A caller that had to wait for that each time would need
+    // minutes.
     const ground::test::Deadline deadline;
     unsigned submitted = 0;
     for (; submitted < 3000 && deadline.milliseconds() > 0; ++submitted) {
@@ -634,7 +636,7 @@ TEST_CASE("process pool: a stopped collector delays neither the forker nor the w
         return workers.size() == 2;
     };
     eventually("all are there", look);
-    // The collector stands still, and the pipe that it is called by is full.
+    // The collector stands still, and the pipe that wakes it is full.
     stop(server);
     fill(only_descriptor_of(workers[0]));
     const auto before = workers;

@@ -11,7 +11,7 @@ using namespace ground;
 
 namespace {
 
-// One connection. What comes out is shown as "30", or as the error without its frame.
+// One connection. Results are shown as "30", or as the text of the error without "[Error]".
 class Connection {
   public:
     explicit Connection(Framing framing = Framing::line, unsigned max_n = 50)
@@ -19,7 +19,7 @@ class Connection {
     {
     }
 
-    // One read that returns this, or several if it is more than fits.
+    // One read that returns this, or several if it does not fit.
     Connection& read(std::string_view bytes)
     {
         while (!bytes.empty() && !requests_.ended()) {

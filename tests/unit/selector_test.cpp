@@ -82,7 +82,7 @@ TEST_CASE("selector: reports which descriptors are ready for what, and only what
     a.poke();
     b.poke();
     CHECK(ready(selector) == "a:r b:rw");
-    CHECK(ready(selector) == "a:r b:rw");  // level-triggered: nobody has read
+    CHECK(ready(selector) == "a:r b:rw");  // level-triggered: it has not been read
 }
 
 TEST_CASE("selector: modify() takes effect at the next select(), also from and to no events")
@@ -187,7 +187,7 @@ TEST_CASE("selector: a descriptor without events does not end a select(), not ev
     selector.register_fd(other.fd(), Events::read, "other");
     selector.modify(broken.fd(), Events::none);
     broken.far.reset();
-    // Were the kernel still told, this would come back at once, with nothing, again and again.
+    // If the kernel still knew of it, this would return at once, with nothing, again and again.
     std::jthread later([&] { other.poke(); });
     CHECK(trace(selector.select()) == "other:r");
 }
@@ -274,7 +274,7 @@ TEST_CASE("selector: an entry that unregisters itself lives until the next selec
     selector.register_fd(fd, Events::read, std::move(owned));
     for (const auto [key, events] : selector.select()) {
         Conversation& self = *key.data;
-        self.selector.modify(fd, Events::write);  // a change that is not to be applied any more
+        self.selector.modify(fd, Events::write);  // a change that must not be applied
         self.selector.unregister(fd);
         CHECK(alive == 1);
         CHECK(self.pair.fd() == fd);
@@ -403,5 +403,5 @@ TEST_CASE("selector: mistakes throw, and change nothing")
     CHECK(ready(selector) == "a:r");
     const int fd = a.fd();
     a.near.reset();
-    CHECK_NOTHROW(selector.unregister(fd));  // closed too early: forgiven, as Python does
+    CHECK_NOTHROW(selector.unregister(fd));  // closed too early: forgiven, as in Python
 }

@@ -1,4 +1,4 @@
-// The queue without its processes: who dies or stands still, and where, is for the test to say.
+// The queue without its processes: the test decides which worker dies or stands still, and where.
 #include "common/compute/shared_queue.hpp"
 
 #include "common/base/descriptor.hpp"
@@ -62,7 +62,7 @@ void work_off(Shared& shared, unsigned worker)
     }
 }
 
-// A worker, number 0, that has made so many steps, and no more. False if it has come to its end.
+// Worker number 0, which has made this many steps, and no more. False if it has ended.
 class Stepped {
   public:
     Stepped(Shared& shared, unsigned steps) : pid_(::fork())
@@ -102,7 +102,7 @@ class Stepped {
     pid_t pid_;
 };
 
-// After every single instruction; but most of those that a sanitizer makes of it are its own.
+// After every single instruction, except that most of a sanitizer's instructions are its own.
 constexpr unsigned next(unsigned steps)
 {
     return steps + 1 + (ground::test::sanitized ? steps / 8 : 0);
@@ -195,7 +195,7 @@ TEST_CASE("shared queue: a result between the collector's last look and its slee
         round = i;
         while (collect(shared->queue).empty()) {
             if (const auto nap = shared->queue.fall_asleep()) {
-                // Once lost, the others need not be waited for.
+                // If one is lost, do not wait for the others.
                 lost = lost || !bell.try_acquire_for(ground::test::patience);
                 shared->queue.wake_up(*nap);
             }

@@ -20,7 +20,7 @@ using ground::test::Program;
 
 namespace {
 
-// What this program is told to do when it is run once more, as a suite that has gone wrong.
+// What this program does when it is run once more, as a suite that has gone wrong.
 bool is_to(const char* what)
 {
     const char* const told = std::getenv("WATCHDOG_TEST");
