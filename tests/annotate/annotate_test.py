@@ -1,6 +1,6 @@
-"""The annotated reading, held against the sources and looked at in a browser.
+"""The annotated reading, compared with the sources and looked at in a browser.
 
-    annotate_test.py [-v] [Page.test_...]      as with any unittest
+    annotate_test.py [-v] [Page.test_...]      like any unittest
 """
 
 import json
@@ -40,7 +40,7 @@ def squeeze(text):
 
 
 def base_of(stage):
-    """The stage that this one has changed since, or None."""
+    """The stage whose changes this one shows, or None."""
     name = re.search(r"^// Changed since (\w+):", stage.read_text(), re.MULTILINE)[1]
     return next((path for path in STAGES if path.stem == name), None)
 
@@ -269,7 +269,7 @@ class Page(unittest.TestCase):
         self.assertNotRegex(page, r"(?i)<(img|link|iframe|object|embed|base)\b|\ssrc=|url\(|@import|https?://")
         self.assertIn("default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'", page)
 
-    def test_whatever_asks_for_more_is_stopped(self):
+    def test_requests_for_other_files_are_refused(self):
         self.assertEqual(self.js("""new Promise((done) => {
             addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
             fetch("http://127.0.0.1:9/").catch(() => setTimeout(() => done("nobody"), 5000));
@@ -422,7 +422,7 @@ class Page(unittest.TestCase):
                 self.assertEqual(self.js(f"""document.getElementById("{stage.stem}")
                     .querySelector(".turn [rel={relation}]").getAttribute("href")"""), f"#{other.stem}")
 
-    def test_back_leads_to_where_one_was(self):
+    def test_back_leads_to_the_place_before(self):
         self.browser.go("05_futures")
         self.js("""new Promise((done) => {
             const look = () => history.state?.y === 700 ? done() : requestAnimationFrame(look);
@@ -578,7 +578,7 @@ class Page(unittest.TestCase):
             .every((e) => e.checkVisibility())"""))
         self.assertFalse(self.js("[...document.querySelectorAll('.js-only')].some((e) => e.checkVisibility())"))
 
-    def test_printed_the_overview_gives_everything_and_a_stage_itself(self):
+    def test_the_overview_is_printed_whole_and_a_stage_by_itself(self):
         self.browser.media("print")
         self.assertEqual(self.js("""[...document.querySelectorAll("article")].every((e) => e.checkVisibility() &&
             e.querySelector(".read").checkVisibility() && !e.querySelector(".diff")?.checkVisibility())"""), True)
@@ -589,7 +589,7 @@ class Page(unittest.TestCase):
 
 
 class Program(unittest.TestCase):
-    def test_a_file_that_cannot_be_written_is_said_in_one_line(self):
+    def test_a_file_that_cannot_be_written_gets_one_line(self):
         for file in ("/proc/such.html", "/no/such/directory/page.html", "/etc/passwd/page.html"):
             made = annotate("-o", file)
             self.assertEqual(made.returncode, 1)
@@ -635,7 +635,7 @@ class Program(unittest.TestCase):
             self.assertEqual(program.returncode, -signal.SIGINT)
             self.assertEqual(os.listdir(directory), [])
 
-    def test_a_mistake_is_said_in_one_line(self):
+    def test_a_mistake_gets_one_line(self):
         made = annotate("--output")
         self.assertEqual((made.returncode, len(made.stderr.splitlines())), (2, 1), made.stderr)
 

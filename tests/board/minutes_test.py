@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The minute that docs/board.md has for each stage, played from the page's own table: its keys are pressed, and what
-it promises is looked for.
+"""The minute that docs/board.md has for each stage, played from the page's own table: the test presses its keys and
+looks for what it promises.
 
-Each sentence of the table is in PROMISES, word for word. So nothing can be written there that is not looked at here.
+Each sentence of the table is in PROMISES, word for word. So no promise can be written there without a check here.
 """
 
 import os
@@ -111,7 +111,7 @@ def rows():
 
 
 class Minutes(unittest.TestCase):
-    def test_every_stage_has_its_row_and_every_promise_is_looked_at(self):
+    def test_every_stage_has_its_row_and_every_promise_is_checked(self):
         with open(os.path.join(os.path.dirname(BOARD), "..", "stages", "stages.tsv"), encoding="utf-8") as table:
             stages = {line.split("_")[0] for line in table if line.strip()}
         found = list(rows())

@@ -189,20 +189,20 @@ class Page(unittest.TestCase):
                                          [[None, 0.2], ["2 at once: 1 of 2 served", "2 at once: 200 ms"]],
                                          [[None, 0.4], ["", "4 at once: 400 ms"]]]])
 
-    def test_of_several_runs_that_with_the_median_is_the_strong_line(self):
+    def test_the_run_with_the_median_is_the_strong_line(self):
         self.assertIn('"drawn":2', (self.directory / "three_runs.html").read_text())
 
     def test_a_run_that_has_failed_is_not_the_strong_line_while_there_is_another(self):
         page = (self.directory / "one_failed.html").read_text()
         self.assertFalse('"drawn":0' in page)  # and the message does not contain the whole page
 
-    def test_a_stage_has_its_colour_in_whatever_company(self):
+    def test_a_stage_always_has_the_same_colour(self):
         colour = self.only_scenario("alone")["colours"][0]
         together = self.only_scenario("in_company")["colours"]
         self.assertEqual(together[1], colour)
         self.assertEqual(together.count(colour), 1)
 
-    def test_names_and_last_words_stay_text_whatever_they_are(self):
+    def test_names_and_last_words_are_always_text(self):
         seen = self.sample("hostile")
         shown = "</script><img src=x onerror=alert(1)><!-- <script>{{data}}\uFFFD"
         scenario = seen["scenarios"][0]
@@ -229,7 +229,7 @@ class Page(unittest.TestCase):
         self.assertTrue(seen["stopped"])
         self.assertEqual(seen["scenarios"][0]["panels"], ["02_threads"])
 
-    def test_of_a_run_that_was_stopped_it_says_so_and_what_is_missing(self):
+    def test_it_says_that_a_run_was_stopped_and_what_is_missing(self):
         seen = self.sample("stopped")
         self.assertTrue(seen["stopped"])
         self.assertEqual(seen["stoppedAt"], "Stopped before the end, after 1 of 2 measurements.")

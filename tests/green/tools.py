@@ -1,4 +1,4 @@
-"""What a program in Python does with threads, for tests/green: nothing here knows of green ones."""
+"""A Python program with threads, for tests/green. It knows nothing of green ones."""
 
 import concurrent.futures
 import multiprocessing

@@ -1,4 +1,4 @@
-"""scripts/demo as a user runs it, as short as it can be."""
+"""scripts/demo as a user runs it, but as short as possible."""
 
 import re
 import subprocess

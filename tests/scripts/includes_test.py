@@ -1,4 +1,4 @@
-"""The rooms of the house: which folder may include which. docs/architecture.md draws it.
+"""Which folder may include which. docs/architecture.md has a drawing.
 
 The order is checked over folders, without exceptions for single files. Give it another tree as an argument to check that.
 """

@@ -1,4 +1,4 @@
-"""scripts/live, used as a user would: in a terminal, with keys. The terminal is tmux's, too."""
+"""scripts/live, used as by a user: in a terminal, with keys. The terminal is also tmux."""
 
 import os
 import re
@@ -17,7 +17,7 @@ ALONE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-u
 
 
 class Terminal:
-    """One in which a command runs, with nothing of the user's settings."""
+    """One in which a command runs, without the user's settings."""
 
     def __init__(self, columns, rows, *command):
         self.folder = tempfile.TemporaryDirectory(prefix="live-test-")
@@ -118,7 +118,7 @@ class Live(unittest.TestCase):
         terminal.wait_for("It has ended with 0")
         self.assertFalse(terminal.is_left())
 
-    def test_what_is_no_server_cannot_be_shown(self):
+    def test_a_program_that_is_no_server_is_refused(self):
         terminal = self.terminal(200, 24, "06c")
         terminal.wait_for("live: 06c_monkey_patch can't be shown: that is no server, .*; choose another stage")
 

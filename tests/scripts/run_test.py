@@ -1,8 +1,8 @@
 """Every script is run by some test, if only for a second.
 
-    run_test.py BUILD      with the programs of BUILD in the place of build/release
+    run_test.py BUILD      with the programs of BUILD in place of build/release
 
-A script that no test runs is found, wherever below scripts/ it stands: give it a short run here, or a test of its own.
+A script below scripts/ that no test runs is found. Give it a short run here, or a test of its own.
 """
 
 import json
@@ -73,7 +73,7 @@ class EveryScript(unittest.TestCase):
         known = {name for name, *_ in RUNS} | NOT_HERE.keys() | tests_that_run().keys()
         self.assertEqual(SCRIPTS.keys() - known, set(), "no test runs these: give them a short run in tests/scripts/run_test.py")
 
-    def test_and_every_run_is_of_a_script_that_there_is(self):
+    def test_and_every_run_is_of_an_existing_script(self):
         self.assertEqual({name for name, *_ in RUNS} - SCRIPTS.keys(), set())
         self.assertEqual(NOT_HERE.keys() - SCRIPTS.keys(), set())
 
