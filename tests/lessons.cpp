@@ -825,7 +825,7 @@ TEST_CASE("a big request that is computed inline DOES stop its own loop's client
         client.send("10\n");
     }
     std::deque<Client*> served;
-    eventually("somebody is served", [&] {
+    eventually("a client is served", [&] {
         for (Client& client : clients) {
             if (client.readable()) {
                 served.push_back(&client);

@@ -495,7 +495,7 @@ void Guest::receive(Clock::time_point now)
 void Guest::check_reply(std::string_view line)
 {
     if (owed_.empty()) {
-        fail(fmt::format("'{}' came, which nobody has asked for", line));
+        fail(fmt::format("'{}' came without having been asked for", line));
     }
     const Owed owed = std::move(owed_.front());
     owed_.pop_front();

@@ -205,7 +205,7 @@ std::string unread_bytes()
         const auto unread = std::strtoul(queues.substr(queues.find(':') + 1).c_str(), nullptr, 16);
         if (unread > 0 && ++rows <= 10) {
             text += fmt::format("  {} {} at port {}, from {}\n", unread,
-                                state == "0A" ? "clients that nobody has accepted" : "bytes unread",
+                                state == "0A" ? "clients that were not accepted" : "bytes unread",
                                 port(local), port(remote));
         }
     }
@@ -407,7 +407,7 @@ std::string where_everybody_stands(pid_t root)
             same->second.push_back(process.pid);
         }
     }
-    std::string text = "where everybody stands (state of each thread, and what it is in):\n";
+    std::string text = "where each process is (state of each thread, and what it is in):\n";
     for (const auto& [what, pids] : processes) {
         const auto cpu = process_info(pids.front());
         text += fmt::format("  {}{} (CPU {} ms): {}", pids.front(),

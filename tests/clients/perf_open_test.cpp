@@ -107,7 +107,7 @@ TEST_CASE(
     CHECK(report["unsent"] == 24);
     CHECK(report["longest_wait_s"].get<double>() >= 0.3);
     CHECK(contains(outcome.err,
-                   "100 requests/sec were more than was answered: 24 still waited to be sent\n"));
+                   "fewer than 100 requests/sec were answered: 24 still waited to be sent\n"));
     CHECK(contains(outcome.err, "Note: the oldest without a reply had waited "));
     CHECK(server.requests() == std::vector<int>{3, 3});
 }

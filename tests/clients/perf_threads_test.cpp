@@ -219,5 +219,5 @@ TEST_CASE("perf -t: more threads than connections are refused")
 {
     const Outcome outcome = run({PERF_PATH, "-c", "2", "-t", "3"});
     CHECK(outcome.status == 2);
-    CHECK(outcome.err == "perf: --threads 3 needs --connections 3: each thread has one at least\n");
+    CHECK(outcome.err == "perf: --threads 3 needs --connections 3: each thread has at least one\n");
 }

@@ -437,7 +437,7 @@ TEST_CASE("compare: an earlier run can be the baseline of another one, and diffe
         run(compare({"02", "03", "--scenario", "solo", "--baseline", file, "--connections", "5"}));
     CHECK(now.status == 0);
     CHECK(contains(now.out, "change: of \"reqs/sec\" since " + file));
-    CHECK(contains(now.out, "The baseline was measured otherwise: connections 4, now 5."));
+    CHECK(contains(now.out, "The baseline was measured differently: connections 4, now 5."));
     CHECK(contains(now.out, "~ "));  // a single run
     std::ofstream(file) << "{}";
     const Outcome nonsense = run(compare({"02", "--baseline", file}));

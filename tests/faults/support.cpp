@@ -58,7 +58,7 @@ std::deque<Client>::iterator next_served(std::deque<Client>& clients)
 {
     auto client = clients.begin();
     if (stage().has_event_loops()) {
-        eventually("somebody is served", [&] {
+        eventually("a client is served", [&] {
             client = std::find_if(clients.begin(), clients.end(),
                                   [](const Client& each) { return each.readable(); });
             return client != clients.end();

@@ -321,7 +321,7 @@ void exceptions_in_flight()
 
 void uncaught_exception()
 {
-    std::thread([] { throw std::runtime_error("nobody catches this"); }).join();
+    std::thread([] { throw std::runtime_error("no handler catches this"); }).join();
 }
 
 void rounding()

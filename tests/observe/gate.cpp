@@ -14,7 +14,7 @@ bool is_held(const observe::Seen& seen) { return seen.where.state == State::held
 
 void wait_until_held(Watched& watched)
 {
-    eventually("somebody is held", [&] { return watched.find(is_held).has_value(); });
+    eventually("one is held", [&] { return watched.find(is_held).has_value(); });
 }
 
 // A lease takes seconds, and does not depend on the stage: threads, one thread and processes will

@@ -76,7 +76,7 @@ observe::Seen Watched::wait_for(observe::Kind kind, observe::State state, std::s
                line_of(seen.where).starts_with(line);
     };
     return wait_for(
-        fmt::format("somebody of kind {}", static_cast<int>(kind)), [&] { return find(is_meant); },
+        fmt::format("one of kind {}", static_cast<int>(kind)), [&] { return find(is_meant); },
         state, line);
 }
 

@@ -313,7 +313,7 @@ TEST_CASE("future: a callback that is added while the future completes runs once
         // The future is locked. A thread that adds a callback has to wait, and may look only then
         // whether it is done.
         locked.count_down();
-        eventually("somebody waits to add a callback", [&] {
+        eventually("a thread waits to add a callback", [&] {
             const auto thread = process_info(adder_id);
             return thread && thread->state == 'S';
         });
@@ -334,12 +334,12 @@ TEST_CASE("future: a callback that is added while the future completes runs once
 TEST_CASE("future: if it is given up before it is begun, it is done, and its owner has lost it")
 {
     Owner owner;
-    owner.future.give_up("nobody waits");
+    owner.future.give_up("no longer needed");
     CHECK(owner.future.done());
-    CHECK_THROWS_WITH_AS(owner.future.result(), "nobody waits", Cancelled);
+    CHECK_THROWS_WITH_AS(owner.future.result(), "no longer needed", Cancelled);
     CHECK_FALSE(owner.promise);
     owner.future.give_up("a second reason");
-    CHECK_THROWS_WITH_AS(owner.future.result(), "nobody waits", Cancelled);
+    CHECK_THROWS_WITH_AS(owner.future.result(), "no longer needed", Cancelled);
     CHECK(owner.asked == 1);
 }
 
@@ -351,14 +351,14 @@ TEST_CASE(
     int calls = 0;
     owner.future.add_done_callback([&](const auto&) { ++calls; });
     std::thread waiter([&] { CHECK_THROWS_AS(owner.future.result(), Cancelled); });
-    owner.future.give_up("nobody waits");
+    owner.future.give_up("no longer needed");
     waiter.join();
     CHECK(calls == 1);
     SUBCASE("computed") { begun->set_result(7); }
     SUBCASE("failed") { begun->set_exception(std::make_exception_ptr(std::runtime_error("x"))); }
     SUBCASE("broken") { begun.reset(); }
     CHECK(calls == 1);
-    CHECK_THROWS_WITH_AS(owner.future.result(), "nobody waits", Cancelled);
+    CHECK_THROWS_WITH_AS(owner.future.result(), "no longer needed", Cancelled);
 }
 
 TEST_CASE(
@@ -366,7 +366,7 @@ TEST_CASE(
 {
     Owner owner;
     owner.promise->set_result(7);
-    owner.future.give_up("nobody waits");
+    owner.future.give_up("no longer needed");
     CHECK(owner.asked == 0);
     CHECK(owner.future.result() == 7);
 }
@@ -375,7 +375,7 @@ TEST_CASE("future: without an owner to ask it can still be given up")
 {
     Promise<int> promise;
     const Future<int> future = promise.future();
-    future.give_up("nobody waits");
+    future.give_up("no longer needed");
     CHECK_THROWS_AS(future.result(), Cancelled);
     promise.set_result(7);
     CHECK_THROWS_AS(future.result(), Cancelled);
@@ -395,7 +395,7 @@ TEST_CASE(
             promise->set_result(7);
         });
         start.arrive_and_wait();
-        future->give_up("nobody waits");
+        future->give_up("no longer needed");
         try {
             const int result = future->result();
             REQUIRE(result == 7);

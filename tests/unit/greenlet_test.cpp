@@ -311,7 +311,7 @@ TEST_CASE("greenlet: a switch to a dead one is a switch to its parent")
     Greenlet greenlet([] {});
     greenlet.switch_to();
     CHECK(as_int(greenlet.switch_to(9)) == 9);
-    CHECK_THROWS_WITH(greenlet.throw_into(error("nobody there")), "nobody there");
+    CHECK_THROWS_WITH(greenlet.throw_into(error("no greenlet")), "no greenlet");
 }
 
 TEST_CASE("greenlet: one that is dropped while paused unwinds its stack, from the inside out")

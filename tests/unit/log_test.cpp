@@ -114,7 +114,7 @@ class Talker {
 
     void wait_until_said() const
     {
-        eventually("it has said all and waits for nobody", [&] {
+        eventually("it has said all, and does not wait", [&] {
             pollfd done{done_.read.get(), POLLIN, 0};
             return ::poll(&done, 1, 0) == 1;
         });

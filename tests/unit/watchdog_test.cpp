@@ -97,7 +97,7 @@ TEST_CASE("watchdog: a wait in vain says where all processes are, and after thre
     const Outcome outcome = run_a_suite_that_is_to("wait in vain");
     CAPTURE(outcome.err);
     CHECK(outcome.status == 1);
-    CHECK(contains(outcome.err, "waited in vain for: pigs fly\nwhere everybody stands"));
+    CHECK(contains(outcome.err, "waited in vain for: pigs fly\nwhere each process is"));
     CHECK(contains(outcome.err, "sleep 1000\n      S in clock_nanosleep()\n"));
     CHECK(contains(outcome.err, "the suite ends before \"on purpose: it would be next\"\n"));
     CHECK_FALSE(contains(outcome.out, "it was next"));
