@@ -528,7 +528,7 @@ void Guest::leave(bool reset)
 std::string Guest::describe() const
 {
     return fmt::format(
-        "guest {} from port {} (manner {}, end {}), which has sent {} bytes and has {} to send, "
+        "client {} from port {} (manner {}, end {}), which has sent {} bytes and has {} to send, "
         "got {} replies and is owed {}{}",
         number_, client_.local_port(), static_cast<int>(manner_), static_cast<int>(end_), sent_,
         out_.size(), replies_, owed_.size(),

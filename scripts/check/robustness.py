@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Of several test cases in a cell the one that counts is the first of these.
+# If a cell has several test cases, the first of these outcomes counts.
 OUTCOMES = ["FAILED", "by design", "refused", "held", "not applicable"]
 
 
@@ -116,7 +116,7 @@ def build(runs):
                     number, unit = figure.split()
                     figures.setdefault(unit, []).append(int(number))
             if len(outcomes) > 1:
-                outcomes.pop("not applicable", None)  # the notes say where it does apply
+                outcomes.pop("not applicable", None)  # the notes say where it applies
             row.append(" / ".join("-" if outcome == "not applicable" else outcome for outcome in outcomes))
         rows.append(row)
         said = [f"{outcome} in {names(runs, where)}: {reason}"

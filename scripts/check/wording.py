@@ -38,7 +38,7 @@ def prose(path, text):
     elif (mark := COMMENT.get(path.suffix)) is not None:
         for number, line in enumerate(text.splitlines(), 1):
             before, found, comment = line.partition(mark)
-            # In the middle of a line a mark may stand in a string; before it, quotes are then odd in number.
+            # In the middle of a line the mark may be part of a string. Then the number of quotes before it is odd.
             if found and before.count('"') % 2 == 0:
                 yield number, re.sub(r'`[^`]*`|"[^"]*"', "", comment.strip())
 

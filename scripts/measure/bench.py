@@ -44,15 +44,16 @@ POOLS = ("processes", "threads", "inline")
 BESIDE = " (the other build)"
 WATCHED = " (watched)"
 GROUPS = ("talk", "around", "beyond", "all")
-# Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
-# every way of waiting. A slower server hides what its client costs.
+# Which servers perf and the bare client load, unless --only says otherwise: the fastest ones, with every way of
+# waiting. A slower server hides what its client costs.
 CHECKED = ("bare_epoll", "02_threads", "04_generators", "07_coroutines inline")
 
 
-# The yardstick for --many, and where the goals hold.
+# The yardstick for --many, and where the goals apply.
 FEW = 64
 
-# What stages are to reach at FEW clients: the field, whom (the begin of a name), beside whom, how much.
+# The goals of the stages at FEW clients: the field, the stage (the beginning of its name), the server beside it, the
+# factor.
 GOALS = (
     ("cpu", r"02_", "bare_threads", "at most 1.10"),
     ("cpu", r"(04|04b)_|(06|07)_.* inline", "bare_epoll", "at most 1.10"),
@@ -60,14 +61,14 @@ GOALS = (
     ("cpu", r"07b_.* processes", "07_coroutines inline", "at most 1.05"),
     ("rate", r".* processes", "bare_epoll", "at least 0.33"),
 )
-# With --many: the CPU per request beside that at FEW clients, the same beside bare_epoll, and the bytes for each.
+# With --many: the CPU per request, relative to FEW clients and to bare_epoll, and the bytes for each client.
 GOALS_MANY = ((r"07_", "at most 2"),)
 GOALS_MANY_BARE = ((r"04b_", "at most 1.10"),)
 GOALS_MEMORY = ((r"06b_", "at most 12,000"), (r"07_", "at most 1,600"))
 GOAL_PERF = "at least 0.95"
 
-# What is known about goals that have been missed, by hand. A reason is shown where a goal whose name begins like this
-# is missed, and only there: so it need not be deleted when a run reaches the goal. Nothing is known: leave it out.
+# What is known about missed goals, written by hand. A reason is shown only if a goal whose name begins like this is
+# missed. So it need not be deleted when a run reaches the goal. If nothing is known, there is no entry.
 REASONS = {
     "CPU per request, 07_coroutines inline / bare_epoll":
         "Other recordings gave 0.98, 1.07 and 1.10: recordings differ by more than what is missing here.",
@@ -147,7 +148,7 @@ def memory(pids):
 
 
 def cpu_seconds(pids):
-    # The clock's id is made from the process's as clock_getcpuclockid() makes it.
+    # The id of the clock follows from the process's number, as in clock_getcpuclockid().
     return sum(time.clock_gettime_ns(~pid << 3 | 2) for pid in pids) / 1e9
 
 
@@ -213,7 +214,7 @@ def drive_perf(server, clients, seconds, cpu, *options):
         result = json.loads(said)
     except ValueError:
         raise Failed(f"{server.name}, {clients} clients: {complaint.strip()}") from None
-    # 01 leaves all clients but one without an answer; that is its lesson and no error.
+    # 01 leaves all clients except one without a reply. That is its lesson, and no error.
     broken = {k: v for k, v in result["errors"].items() if v and k != "unanswered"}
     if broken or not result["requests"]:
         raise Failed(f"{server.name}, {clients} clients: errors {broken}, {result['requests']} requests")
@@ -237,7 +238,7 @@ def measure_many(contestant, clients, arguments, _):
     """The server's CPU seconds per request once all are connected, and its memory per client."""
     with Server(contestant, arguments.server_cpu) as server:
         pids = process_tree(server.process.pid)
-        drive_perf(server, 1, 0.2, arguments.client_cpu)  # what it takes for the first is not the crowd's
+        drive_perf(server, 1, 0.2, arguments.client_cpu)  # the memory for the first client is not the crowd's
         alone = memory(pids)
         slices = 10
         load = subprocess.Popen(
@@ -245,7 +246,7 @@ def measure_many(contestant, clients, arguments, _):
              "-i", f"{int(arguments.seconds * 1000 / slices)}ms", "-d", f"{int(arguments.seconds * 1000)}ms"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            # A line tells that an interval is over. The first begins when all are connected, and is left out:
+            # A line shows that an interval is over. The first begins when all are connected. It is left out, because
             # the kernel connects more of them than the server has accepted by then.
             moments, crowd, said = [], alone, []
             for line in load.stderr:
@@ -268,7 +269,7 @@ def measure_many(contestant, clients, arguments, _):
 def check_perf(contestant, clients, arguments, number):
     """perf and the bare client against one server: of each its rate, and p50 and p99 in microseconds."""
     def perf(server):
-        # The bare client, too, leaves out its first 100 ms.
+        # The bare client also leaves out its first 100 ms.
         result = drive_perf(server, clients, arguments.seconds, arguments.client_cpu, "-w", "100ms")
         return [result["rate"], result["latency_us"]["p50"], result["latency_us"]["p99"]]
 
@@ -480,7 +481,7 @@ def report(results, checks, crowds, arguments, rounds):
     return "\n".join(lines) + "\n"
 
 
-# What compare says of a hog and of idle connections: its tables, without what it concludes.
+# compare's tables for the hog and for idle connections, without its conclusions.
 def compare_report():
     command = [str(COMPARE.relative_to(ROOT)), "--scenario", "hog,idle", "--markdown"]
     run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -546,7 +547,7 @@ def show_compare(record):
     try:
         text = compare_report()
     except KeyboardInterrupt:
-        sys.exit(130)  # compare has heard it, too, and cleans up
+        sys.exit(130)  # compare has had the signal, too, and cleans up
     print(text, end="")
     if record:
         recording.put_into_page("compare", text)
@@ -561,7 +562,7 @@ def main():
                         arguments.watched)
     checked = [c for c in field if c.name in CHECKED or
                arguments.only and c.pool in ("", "inline") and not c.name.endswith(WATCHED)]
-    # Of both, (name, clients) -> one measurement for each round, None where it failed
+    # For both: (name, clients) -> one measurement for each round, None if it failed
     results, checks, crowds = {}, {}, {}
     jobs = []
     if not arguments.only_perf and not arguments.only_many:

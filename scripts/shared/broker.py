@@ -24,13 +24,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RABBITMQ = Path("/usr/lib/rabbitmq/bin")
-PATIENCE = 300  # seconds for a start; 4 to 10 are usual, but a busy machine has been seen to take over 120
-# For Erlang, node and rabbitmqctl alike. With several schedulers both have been seen to stand still for half a minute on a
-# busy machine, runnable and without a CPU: probably since they yield while they wait for each other's locks, and Linux
-# (6.18) takes each yield for patience. With one neither does.
+PATIENCE = 300  # seconds for a start; 4 to 10 are usual, but a busy machine has taken over 120
+# For Erlang: the node and rabbitmqctl. With several schedulers both have stood still for half a minute on a busy
+# machine, runnable and without a CPU. Probably because they yield while they wait for each other's locks, and Linux
+# (6.18) takes each yield for patience. With one scheduler neither does.
 ONE_SCHEDULER = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
 STARTED = b"Server startup complete"
-SKIPPED = 77  # what --or-skip ends with where there is no RabbitMQ; ctest knows it
+SKIPPED = 77  # --or-skip ends with this if there is no RabbitMQ; ctest knows it
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,7 +42,7 @@ def die(text):
 def end_with_parent(number, parent):
     """Lets the kernel send this process a signal when its parent has died."""
     libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:  # it has died already
+    if os.getppid() != parent:  # the parent has died already
         os._exit(1)
 
 
@@ -121,16 +121,16 @@ class Broker:
             "RABBITMQ_DIST_PORT": str(free[1]),
             "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
             "RABBITMQ_LOG_BASE": str(directory / "log"),
-            # To its output, and so into our file. Into a file of its own it would write through to the disk every few
-            # seconds, and whoever has something to log, a refused login for one, waits until a busy disk has done that.
+            # To its output, and so into our file. RabbitMQ would write through to the disk every few seconds if it had
+            # a file of its own. Whatever it logs then, such as a refused login, waits until a busy disk has done that.
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(directory / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "enabled_plugins"),
             "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq"),
             "RABBITMQ_CONF_ENV_FILE": str(directory / "rabbitmq-env.conf"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS":
-                # Loopback only. (An idle scheduler sleeps at once instead of looking for work for a while, for it
-                # shares the CPUs with what is shown.)
+                # Loopback only. (An idle scheduler sleeps at once instead of looking for work for a while, because it
+                # shares the CPUs with what is measured.)
                 f"-kernel inet_dist_use_interface {{127,0,0,1}} {ONE_SCHEDULER}",
             "RABBITMQ_CTL_ERL_ARGS": ONE_SCHEDULER,
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -153,7 +153,7 @@ class Broker:
 
     def wait_until_up(self):
         deadline = time.monotonic() + PATIENCE
-        # It listens before all of it is there: RabbitMQ 4 drops direct replies until it says that it is.
+        # It listens before it is ready: RabbitMQ 4 drops direct replies until it says that it is.
         while not (STARTED in self.log.read_bytes() and speaks_amqp(self.port)):
             if self.node.poll() is not None or time.monotonic() > deadline:
                 sys.stderr.write(self.log.read_text(errors="replace")[-4000:])
@@ -253,7 +253,7 @@ def run(arguments, directory):
 def watch(arguments, broker, command):
     """Until the command has ended; or, without one, until we are told to end."""
     while True:
-        # A signal of which we know that one of our children has ended, or that we are to end.
+        # A signal: one of our children has ended, or this process is to end.
         signal.sigtimedwait({signal.SIGCHLD}, 1)
         if command and command.poll() is not None:
             return command.returncode if command.returncode >= 0 else 128 - command.returncode

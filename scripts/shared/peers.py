@@ -30,9 +30,9 @@ SOURCES = ROOT / "scripts" / "shared" / "peers.d"
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
 COMPARE = BIN / "clients" / "compare"
-PYTHON = "/usr/bin/python3"  # Debian's: other ones do not find its packages
+PYTHON = "/usr/bin/python3"  # Debian's own: others do not find its packages
 SCENARIOS = "crowd,hog,parallel,idle"
-# What stands beside the peers, unless --stages says otherwise: the relatives of each.
+# The stages beside the peers, unless --stages says otherwise: the relatives of each.
 STAGES = ("02_threads,02b_threads_gil,02c_fork,03_process_pool,04_generators,04b_callbacks,06b_greenlets,"
           "07_coroutines,09_all_cores")
 
@@ -46,7 +46,7 @@ class Peer:
         self.name = Path(source).stem
         self.source = SOURCES / source
         self.packages = packages
-        self.module = module  # that Python has to find
+        self.module = module  # modules that Python has to find
         self.build_command = build
 
     @property
@@ -157,7 +157,7 @@ def compare(peers, stages, arguments):
     run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode == 130:
         sys.exit(130)
-    # A peer that fails is a result: its row says so. Without a table there is none.
+    # A peer that fails is a result: its row says so. Without a table there is no result.
     if not run.stdout.strip():
         raise Failed(f"compare has failed (exit status {run.returncode}); see above")
     *tables, how = [part for part in run.stdout.strip().split("\n\n") if not part.startswith("- ")]
@@ -216,7 +216,7 @@ def perf(address, seconds, *options, before=()):
         report = json.loads(run.stdout)
     except ValueError:
         raise Failed(f"perf at {address}: {run.stderr.strip()}") from None
-    # That some of 9,000 had no reply within a second is slow, but no error.
+    # If some of 9,000 had no reply within a second, that is slow, but no error.
     if any(count for kind, count in report["errors"].items() if kind != "unanswered") or not report["requests"]:
         raise Failed(f"perf at {address}: {'; '.join(report['failures'])}")
     return report["rate"]
@@ -378,7 +378,7 @@ def main():
     except Failed as failure:
         sys.exit(f"peers: {failure}")
     except KeyboardInterrupt:
-        sys.exit(130)  # whoever was started has heard it, too, or has been ended
+        sys.exit(130)  # the started programs have had the signal, too, or were ended
     print(text, end="")
     if arguments.record:
         recording.put_into_page(mark, text)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parents[2])
-# Where in README.md the stages of a place have their rows: below this heading.
+# The heading in README.md above the rows of a place's stages.
 HEADINGS = {"the talk": "## The stages", "around the talk": "### Around the talk", "beyond it": "### Beyond it"}
 MODELS = ("one client at a time", "a thread per client", "a process per client", "one thread for all clients",
           "a thread per core", "no server")

@@ -186,7 +186,7 @@ def main():
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     interrupted = False
-    # Whoever has the page open never sees half of a new one. (But a device is not to be replaced.)
+    # A reader who has the page open never sees half of a new one. (But a device is not to be replaced.)
     is_file = output.is_file() or not output.exists()
     temporary = output.with_name(f"{output.name}.{os.getpid()}.part") if is_file else output
     try:
@@ -207,7 +207,7 @@ def main():
         if is_file and temporary.exists():
             temporary.unlink()
     if interrupted:
-        # Ends as it would have without us, so that a loop in a shell ends, too.
+        # Ends by the signal itself, so that a loop in a shell ends, too.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output

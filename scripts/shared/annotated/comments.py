@@ -8,7 +8,7 @@ from sources import Failed
 
 KEYS = ("Changed since", "Buys", "Costs", "Leaves")
 
-# What may be more than an English word: an option, a file, a C++ name, a stage.
+# Words that may be more than English: an option, a file, a C++ name, a stage.
 PROSE_WORD = re.compile(
     r"--[a-z][\w-]*|(?:[\w.]+/)*\w+\.(?:hpp|cpp|md|h|py)\b|[A-Za-z_]\w*(?:::\w+)*(?:<\w*>)?(?:\(\))?|\d\d[a-z]?_\w+")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from markup import format_words, line_number, line_style
 from sources import ROOT, Failed
 
-# How alike two lines must be to be shown as one that has changed, and not as two. (difflib's ratio.)
-# Prose, once reworded, is easier to read without marks.
+# How alike two lines must be (difflib's ratio) to be shown as one that has changed, and not as two. Reworded prose is
+# easier to read without marks.
 ALIKE_CODE = 0.5
 ALIKE_PROSE = 0.75
-# Unchanged lines to show around a change, and how many more it takes to hide them.
+# How many unchanged lines to show around a change, and how many more it takes to hide them.
 CONTEXT = 3
 FEW = 4
 

@@ -107,7 +107,7 @@ class Source:
         return "//" not in before or before.find("//") != text.find("//") or self.is_comment(number - 1)
 
 
-# From the most special to the most general.
+# The most specific come first.
 WORD_KINDS = (
     (Token.Comment.PreprocFile, "s"),
     (Token.Comment.Preproc, "p"),
@@ -179,7 +179,7 @@ def find_definitions(sources):
         seen = set()
         for definition in sorted(definitions, key=lambda d: d.line):
             scope, _, name = definition.name.rpartition("::")
-            # Not lambdas, operators, constructors and destructors; not what is local to a function.
+            # Not lambdas, operators, constructors and destructors, nor names that are local to a function.
             if not re.fullmatch(r"\w+", name) or name.startswith("__anon") or name == scope.rpartition("::")[2]:
                 continue
             if scope and scope not in types or definition.name in seen:
@@ -218,10 +218,10 @@ class Names:
         for name in closure:
             closure += [n for n in by_name[name].includes if n not in closure]
         self.visible = {}
-        for name in reversed(closure):  # so that what is nearer hides what is farther
+        for name in reversed(closure):  # so that the nearer one hides the farther one
             for definition in by_name[name].definitions:
                 self.visible[definition.name] = definition
-        # What is nested, by its last name: where only one has it, its own file may mean it by that.
+        # Nested names, by their last part: if only one has it, its own file may mean that one.
         last_names = collections.Counter(d.last_name for d in source.definitions)
         self.own = {d.last_name: d for d in source.definitions
                     if (d.is_type or d.is_function) and last_names[d.last_name] == 1}

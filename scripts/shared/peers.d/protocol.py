@@ -63,7 +63,7 @@ def end_with(parent):
     """For a child: the kernel kills it when its parent has died."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
     if os.getppid() != parent:
-        os._exit(1)  # it had died before
+        os._exit(1)  # the parent had died before
 
 
 def start():
@@ -72,14 +72,15 @@ def start():
     parser.add_argument("--port", type=int, default=25000, help="0 picks a free one")
     parser.add_argument("--quiet", action="store_true", help="is accepted, for the stages have it")
     arguments = parser.parse_args()
-    # The kernel ends it. A handler in Python would wait until accept() returns, if the signal came just before that began.
+    # The kernel ends it. A handler in Python would wait until accept() returns, if the signal came just before accept()
+    # began.
     for number in signal.SIGTERM, signal.SIGINT:
         signal.signal(number, signal.SIG_DFL)
     try:
         acceptor = socket.create_server(("127.0.0.1", arguments.port), backlog=4096)
     except OSError as problem:
         sys.exit(f"{parser.prog}: can't listen on port {arguments.port}: {problem.strerror}; try --port 0")
-    # Every client's socket inherits it. A reply is a small packet that nobody should wait for.
+    # Every client's socket inherits it. A reply is a small packet that no client should wait for.
     acceptor.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(f"{parser.prog} listening on 127.0.0.1:{acceptor.getsockname()[1]}", flush=True)
     return acceptor
