@@ -169,7 +169,7 @@ class Page:
         if kind is None and block.language not in FREE_LANGUAGES:
             self.finding(
                 at + 1,
-                f"nobody owns this block ({block.language or 'no language'}): put a marker above it "
+                f"no marker owns this block ({block.language or 'no language'}): put a marker above it "
                 "(source, diff, run or patch; scripts/check/docs --help explains)",
             )
         if kind == "run":
@@ -245,7 +245,7 @@ def line_with(lines, text, start, name):
     for at in range(start, len(lines)):
         if text in lines[at]:
             return at
-    raise Problem(f"no line of {name} contains '{text}' any more; name another")
+    raise Problem(f"no line of {name} contains '{text}'; name another")
 
 
 def begin_of_comment(lines, at):

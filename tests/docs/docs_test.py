@@ -565,7 +565,7 @@ class Markers(DocsTest):
             "- a\n\n  ```sh\n  ls\n  ```\n",
         ):
             with self.subTest(page):
-                self.assert_page_finding(page, r"page.md:\d: nobody owns this block")
+                self.assert_page_finding(page, r"page.md:\d: no marker owns this block")
 
     def test_indented_code_is_found(self):
         for page in ("Text\n\n    code\n\n    more code\n\nText\n", "- item\n\n        code in it\n"):
