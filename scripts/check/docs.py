@@ -1,13 +1,13 @@
-"""Refills and checks what the documentation shows. Run by scripts/check/docs, which explains the syntax.
+"""Fills and checks the blocks of the documentation. Run by scripts/check/docs, which explains the syntax.
 
 Three parts. Page finds the marked blocks of a Markdown file and puts new contents into them. The
 functions named after a marker (source, diff, patch, ...) each say what a block should contain.
 Terminal and Session play the `run` blocks: real shells on real pseudo-terminals, one child process
 and, where the kernel allows it, one network namespace per page.
 
-No waiting here is a guess at how long something takes. A shell's prompt carries a mark of its own,
-so that a command's end is read in its output, behind everything that it printed; whatever else is
-waited for is text that must appear, too. The deadlines only end what would never end.
+No wait here guesses how long something takes. A shell's prompt carries a mark of its own, so the end
+of a command is read after all of its output. Other waits are for text that must appear. The deadlines
+only end what would never end.
 """
 
 import argparse
@@ -53,7 +53,7 @@ CONTROL_KEYS = {"^C": b"\x03", "^D": b"\x04", "^Z": b"\x1a"}
 
 
 class Problem(Exception):
-    """A block cannot be filled; the text says why, and what to do."""
+    """A block cannot be filled. The text says why, and what to do."""
 
 
 class Finding:
@@ -187,7 +187,7 @@ class Page:
         return at
 
     def skip_recording(self, at, name):
-        """Another script's recording. Its first line names the command; that much has to be true."""
+        """Another script's recording. Its first line names the command, which has to exist."""
         end = next(i for i in range(at, len(self.lines)) if self.lines[i].strip() == f"<!-- /{name} -->")
         command = next((re.search(r"`([^` ]+)[^`]*`", line) for line in self.lines[at + 1 : end] if line.strip()), None)
         if not command:
@@ -382,7 +382,7 @@ LINK = re.compile(
 
 
 def check_slow(page):
-    """What is slow is not run by everybody. But if nothing is shown, it was never recorded, or the command is wrong."""
+    """Slow blocks do not run in every check. But if nothing is shown, it was never recorded, or the command is wrong."""
     for block in page.blocks:
         commands = "\n".join(block.contents).replace("\\\n", "").split("\n")
         last = commands[-1]
@@ -428,9 +428,9 @@ def broken_link(page, target):
 class Graphviz:
     """Graphviz with nothing but its own layout and its own table of letter widths.
 
-    Left to itself it asks the fonts of this machine how wide a text is, and draws another picture on
-    the next machine. Which plugins it has is written in a file next to them, so it gets a folder
-    that contains just these.
+    Otherwise it would ask the fonts of this machine how wide a text is, and draw another picture on
+    the next machine. A file beside the plugins lists them, so it gets a folder that contains only
+    these.
     """
 
     def __init__(self, scratch):
@@ -490,7 +490,7 @@ def diagrams(paths, record, scratch):
 
 
 class RunOptions:
-    """What stands in <!-- run ... -->."""
+    """The options in <!-- run ... -->."""
 
     def __init__(self, argument):
         self.until = None
@@ -641,7 +641,7 @@ class Session:
     # Waiting
 
     def wait(self, what, condition, deadline):
-        """Reads from all terminals until condition() is true, and returns what that is."""
+        """Reads from all terminals until condition() is true, and returns its value."""
         end = time.monotonic() + deadline
         while True:
             result = condition()
@@ -656,7 +656,7 @@ class Session:
                 open_ones[fd].read()
 
     def read_what_is_there(self):
-        """Takes what has arrived, and no more."""
+        """Reads what has arrived, and no more."""
         while True:
             open_ones = {t.fd: t for t in self.terminals.values() if not t.closed}
             ready = select.select(list(open_ones), [], [], 0)[0] if open_ones else []
@@ -666,7 +666,7 @@ class Session:
                 open_ones[fd].read()
 
     def at_rest(self, terminal):
-        """Whether somebody waits for input there: (end of output, is it the shell), or None."""
+        """Whether a program waits for input there: (end of output, is it the shell), or None."""
         if terminal.closed:
             raise Problem(f"the shell of terminal '{terminal.name}' has ended")
         prompt = terminal.prompt_after(terminal.mark)
@@ -815,7 +815,7 @@ class Session:
     # The end
 
     def close(self):
-        """Ends what still runs, with Ctrl-C and the shells' exit. Returns what did not end so."""
+        """Ends what still runs, with Ctrl-C and the shells' exit. Returns what did not end."""
         stubborn = []
         for terminal in self.terminals.values():
             if terminal.closed:
@@ -879,7 +879,7 @@ UNLUCKY = re.compile(
 
 
 def shape(lines):
-    """What is left of recorded lines when their figures may be others tomorrow."""
+    """Recorded lines without their figures, which change from run to run."""
     text = "\n".join(line for line in lines if not UNLUCKY.match(line))
     # What was under way at the end, and which clients a server has seen leave by then, differs from run to run.
     text = re.sub(r"^(\^C)\n(?:.*(?:reqs/sec|fib\(\d+\) =).*\n)+\n?", r"\1\n", text, flags=re.M)
@@ -955,7 +955,7 @@ def own_network_and_processes():
 
 
 def wait_in_place_of(child):
-    """Ends as the child does. What this process is told by a signal it passes on."""
+    """Ends as the child does. Passes on the signals that this process gets."""
     while True:
         try:
             os._exit(0 if os.waitpid(child, 0)[1] == 0 else 1)
@@ -964,7 +964,7 @@ def wait_in_place_of(child):
 
 
 def namespaces():
-    """Which of the two functions above can be had here. Containers often allow none, or no /proc of one's own."""
+    """Which of the two functions above works here. Containers often allow none, or no /proc of their own."""
     for enter in (own_network_and_processes, own_network):
         child = os.fork()
         if child == 0:
@@ -989,7 +989,7 @@ def port_is_free():
 
 
 def descendants():
-    """Processes that we have started, or that those have and left behind, without zombies."""
+    """Our descendants, also those whose parents have ended, without zombies."""
     found = []
     pending = [os.getpid()]
     while pending:
@@ -1019,7 +1019,7 @@ def name_of(pid):
 
 
 def end_descendants(grace=5.0):
-    """Everything should be gone. Waits for what is about to be, kills the rest and names it."""
+    """All should have ended. Waits for those that are ending, kills the rest and names it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     end = time.monotonic() + grace
     while descendants() and time.monotonic() < end:
@@ -1062,7 +1062,7 @@ def make_folder(unit, scratch):
 
 
 def with_usual_paths(unit, line):
-    """The line, as it were in a root where build/release is no link: a program that names its own folder sees through."""
+    """The line as in a root where build/release is no link, because a program that names its own folder resolves it."""
     real = os.path.realpath(unit.build)
     return line.replace(os.path.relpath(real, unit.folder), "build/release").replace(real, "build/release")
 
@@ -1115,7 +1115,7 @@ def play_unit(unit, slow, deadline):
 
 
 def interrupt(_number, _frame):
-    """Ctrl-C, or SIGTERM: begins to clean up. A second one must not get in the way of that."""
+    """Ctrl-C or SIGTERM: begins to clean up. A second signal must not disturb that."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -1184,9 +1184,9 @@ def play_units(units, slow, deadline, jobs, scratch):
 
 
 class Workshop:
-    """A copy of the sources, to which one answer after the other is applied and taken back again.
+    """A copy of the sources, to which one answer after another is applied and then removed.
 
-    It is built once; each answer then costs no more than what it changes.
+    It is built once. Each answer then costs only what it changes.
     """
 
     def __init__(self, scratch):
@@ -1251,7 +1251,7 @@ def play_answers(units, deadline, scratch):
 
 
 def fill(page, block, contents):
-    """Fills what is taken from the sources."""
+    """Fills the blocks that are taken from the sources."""
     try:
         if block.kind == "source":
             contents[block] = source(block.argument)
@@ -1273,7 +1273,7 @@ def units_of(page):
 
 
 def both_shapes(block, lines):
-    """What the page shows and what there is now, as they are to be compared."""
+    """What the page shows and what is current, in the form in which they are compared."""
     old, new = block.contents, lines
     if block.options and block.options.figures:
         old, new = shape(old), shape(new)
@@ -1281,7 +1281,7 @@ def both_shapes(block, lines):
 
 
 def stale(page, block, lines):
-    """A finding, or None if the page shows what there is now."""
+    """A finding, or None if the page is current."""
     old, new = both_shapes(block, lines)
     if old == new:
         return None
@@ -1290,7 +1290,7 @@ def stale(page, block, lines):
 
 
 def deviations(unit, shown, problems):
-    """Findings: where a unit that was played is not as its page shows it."""
+    """Findings: where the output of a played unit differs from its page."""
     found = [stale(unit.page, block, shown[block.line]) for block in unit.blocks if block.line in shown]
     return [finding for finding in found if finding] + [Finding(unit.page.name, *problem) for problem in problems]
 

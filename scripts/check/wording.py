@@ -27,7 +27,7 @@ def patterns():
 
 
 def prose(path, text):
-    """The lines of a file that a reader reads, each with its number: without code, commands and quotations."""
+    """The prose of a file, each line with its number: without code, commands and quotations."""
     if path.suffix == ".md":
         fenced = False
         for number, line in enumerate(text.splitlines(), 1):

@@ -1,24 +1,24 @@
 """Measures every stage beside the bare servers. Run by scripts/measure/bench, which builds them first.
 
 Server and client are pinned to one CPU each, apart. Each measurement starts a fresh server and
-loads it with clients/perf, closed loop, fib(1). The contestants take turns: one round measures
-each of them once, and the next round goes through them backwards, so that a machine that gets
-slower or faster during the run does so to all of them. Shown are medians over the rounds and, as
-+-, half the distance between the extremes. Ratios are taken within a round, and then the median.
+loads it with clients/perf, closed loop, fib(1). The contestants take turns. One round measures each
+of them once, and the next round goes through them backwards. So a machine that gets slower or faster
+during the run affects all of them. The tables show medians over the rounds and, as +-, half the
+distance between the extremes. A ratio is the median of the ratios within each round.
 
 The server's CPU time comes from the CPU clock that the kernel keeps for every process (see
-clock_getcpuclockid(3)). It counts nanoseconds where /proc/PID/stat counts ticks of 10 ms, and it
+clock_getcpuclockid(3)). It counts nanoseconds, while /proc/PID/stat counts ticks of 10 ms. It also
 includes threads that have ended, which the sum over /proc/PID/task would lose: 02's threads end
-with their clients. All processes of the server are added up, a pool's workers included. Those of
-02c end with their clients, too: what they have used the kernel tells in ticks.
+with their clients. All processes of the server are added up, a pool's workers included. The
+processes of 02c end with their clients, and for these the kernel has only ticks.
 
-Stages that mean to hold 10,000 clients are measured with so many, too, beside bare_epoll: what a
-request costs the server, without what it costs to connect all of them, and what memory each client
-takes (its heaps and stacks; buffers in the kernel are not in it).
+Stages that promise to hold 10,000 clients are also measured with that many, beside bare_epoll. The
+figures are the cost of a request for the server, without that of connecting, and the memory for each
+client (heaps and stacks, without buffers in the kernel).
 
-All of this is only as good as perf. So it is measured, too, beside tests/bare_client.cpp, an epoll
-loop that does nothing but send, receive and count: one after the other, by turns perf first or
-last, against the same running server.
+All of this is only as good as perf. So perf is measured, too, beside tests/bare_client.cpp, an epoll
+loop that only sends, receives and counts. They run one after the other against the same server, and
+take turns at being first.
 """
 
 import argparse
@@ -79,7 +79,7 @@ REASONS = {
 
 
 class Failed(Exception):
-    """A measurement came to nothing; the text says why."""
+    """A measurement has no result; the text says why."""
 
 
 class Contestant:
@@ -142,7 +142,7 @@ def process_tree(pid):
 def memory(pids):
     """The bytes of their heaps and stacks; a page that several of them share counts once, divided.
 
-    Not those of files: a library's pages count the less the more programs use it, perf among them."""
+    Without the pages of files: a library's pages count less the more programs use it, perf among them."""
     rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids)
     return sum(1024 * int(re.search(r"^Pss_Anon: +(\d+) kB", text, re.M)[1]) for text in rollups)
 
@@ -153,7 +153,7 @@ def cpu_seconds(pids):
 
 
 def cpu_seconds_of_ended_children(pid):
-    """Of a server that has a process for each client, once those are gone: the kernel adds up what they have used."""
+    """For a server with a process for each client, after these have ended: the kernel adds up what they have used."""
     deadline = time.monotonic() + 30
     while Path(f"/proc/{pid}/task/{pid}/children").read_text():
         if time.monotonic() > deadline:
@@ -194,7 +194,7 @@ class Server:
 
 
 def drive(client, seconds, cpu):
-    """Runs a load generator to its end: what it says on stdout and on stderr."""
+    """Runs a load generator to its end. Returns its stdout and stderr."""
     load = subprocess.Popen(["taskset", "-c", str(cpu), *map(str, client)],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -267,7 +267,7 @@ def measure_many(contestant, clients, arguments, _):
 
 
 def check_perf(contestant, clients, arguments, number):
-    """perf and the bare client against one server: of each its rate, and p50 and p99 in microseconds."""
+    """perf and the bare client against one server: the rate of each, and p50 and p99 in microseconds."""
     def perf(server):
         # The bare client also leaves out its first 100 ms.
         result = drive_perf(server, clients, arguments.seconds, arguments.client_cpu, "-w", "100ms")
@@ -320,7 +320,7 @@ def ratios(results, field, name, yardstick, count):
 
 
 def reached(value, goal):
-    """Whether a goal such as "at most 1.10" is; what is shown is what counts, so rounded as it is shown."""
+    """Whether a goal such as "at most 1.10" is reached. The value is rounded as it is shown, because that counts."""
     bound, value = float(goal.split()[-1].replace(",", "")), round(value, 2)
     return value <= bound if goal.startswith("at most") else value >= bound
 
@@ -330,7 +330,7 @@ def goal_of(name, goals):
 
 
 def verdict(goals):
-    """What to say under a table: which of its goals, (name, value, goal), were missed, and what is known about why."""
+    """The text under a table: which of its goals, (name, value, goal), were missed, and the reason if it is known."""
     if not goals:
         return []
     missed = [(name, value, goal) for name, value, goal in goals if not reached(value, goal)]

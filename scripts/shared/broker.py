@@ -1,12 +1,12 @@
-"""What scripts/broker does once the packages are there; see there for the command line.
+"""The part of scripts/broker that runs when the packages are installed. The script explains the command line.
 
-    broker.py ──┬── epmd        who is where: a node's name leads to its port
+    broker.py ──┬── epmd        finds the port of a node by its name
                 ├── beam.smp    Erlang's virtual machine, with RabbitMQ in it
                 ├── workers     ours, if asked for
                 └── COMMAND
 
-All are children of this process, and the kernel kills them when it dies, in whatever way
-(PR_SET_PDEATHSIG). It ends in turn when whoever started it does.
+All are children of this process, and the kernel kills them when it ends, however that happens
+(PR_SET_PDEATHSIG). This process ends when the process ends that started it.
 """
 
 import argparse
@@ -40,14 +40,14 @@ def die(text):
 
 
 def end_with_parent(number, parent):
-    """Lets the kernel send this process a signal when its parent has died."""
+    """Makes the kernel send this process a signal when its parent has died."""
     libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     if os.getppid() != parent:  # the parent has died already
         os._exit(1)
 
 
 def start(command, environment, own_group=True, **how):
-    """A child that does not survive us. In a process group of its own Ctrl-C does not reach it, but us."""
+    """A child that does not outlive us. In a process group of its own Ctrl-C reaches us, but not the child."""
     us = os.getpid()
 
     def prepare():
@@ -60,9 +60,9 @@ def start(command, environment, own_group=True, **how):
 
 
 def take_ports(count):
-    """Free ports, and what keeps other brokers of ours from taking them before RabbitMQ has got to listening.
+    """Free ports, and locks that keep them from other brokers of ours until RabbitMQ listens.
 
-    They are below those that the kernel gives to clients: with some thousands of these about, one would soon be taken."""
+    They are below those that the kernel gives to clients. With thousands of clients, one would soon be taken."""
     first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     candidates = list(range(max(1024, first_of_clients - 8000), first_of_clients))
     random.shuffle(candidates)
@@ -93,7 +93,7 @@ def speaks_amqp(port):
 
 
 def check_free(port):
-    """Somebody else at our port would be taken for our broker by whoever connects to it."""
+    """A client would take another program at our port for our broker."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Erlang does
@@ -251,7 +251,7 @@ def run(arguments, directory):
 
 
 def watch(arguments, broker, command):
-    """Until the command has ended; or, without one, until we are told to end."""
+    """Waits until the command has ended or, without one, until we are told to end."""
     while True:
         # A signal: one of our children has ended, or this process is to end.
         signal.sigtimedwait({signal.SIGCHLD}, 1)
@@ -259,7 +259,7 @@ def watch(arguments, broker, command):
             return command.returncode if command.returncode >= 0 else 128 - command.returncode
         if broker.node.poll() is not None:
             if not arguments.restart:
-                die("RabbitMQ has ended; its last words are gone with its directory")
+                die("RabbitMQ has ended; its log is gone with its directory")
             broker.start()
 
 

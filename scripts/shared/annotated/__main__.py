@@ -1,11 +1,11 @@
 """Writes the annotated reading of the sources. Run by scripts/annotate, which installs what it needs.
 
-Pygments splits the sources into words and Universal Ctags finds the definitions; the modules here put
-comments beside code, link names to definitions, and show what scripts/stage-diff says has changed.
+Pygments splits the sources into words, and Universal Ctags finds the definitions. The modules here put
+comments beside code, link names to definitions, and show the output of scripts/stage-diff.
 page.html, page.css and page.js are the page's frame, its look and its behaviour.
 
 Every line of a source is in the page once as a line to read: a line of code as it is, a line of
-comment without its slashes. tests/annotate holds the page against the sources.
+comment without its slashes. tests/annotate compares the page with the sources.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def counts(changes):
 
 
 def order_of_headers(stages, by_name):
-    """In the order in which a reader of the stages meets them; last what no stage includes itself."""
+    """In the order in which a reader of the stages meets them. Those that no stage includes itself come last."""
     order = []
     for stage in stages:
         order += [name for name in stage.includes if name not in order]

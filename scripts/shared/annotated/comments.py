@@ -14,7 +14,7 @@ PROSE_WORD = re.compile(
 
 
 def format_prose(text, names, starts_sentence=True):
-    """A line of a comment, with names that mean something as code, and as links."""
+    """A line of a comment, with known names as code and as links."""
     result = []
     at = 0
     for match in PROSE_WORD.finditer(text):
@@ -37,7 +37,7 @@ def format_prose(text, names, starts_sentence=True):
 
 
 class Comment:
-    """A run of lines that are nothing but comment."""
+    """Consecutive lines that are only comment."""
 
     def __init__(self, source, numbers, names):
         self.source = source
@@ -49,7 +49,7 @@ class Comment:
         return f"<span{identity} data-l={number}>{format_prose(text, self.names, starts_sentence)}</span>"
 
     def blocks(self, lines):
-        """Paragraphs, lists, and what is drawn or indented and stays as it is."""
+        """Paragraphs, lists, and drawings or indented lines, which stay as they are."""
         result = []
         for number, text in lines:
             drawn = text.startswith("    ")
@@ -94,7 +94,7 @@ class Comment:
 
 
 def is_sentence(text):
-    """Whether it begins with a word, and not with the name of something: "select(2) as ..."."""
+    """Whether it begins with a word, and not with a name: "select(2) as ..."."""
     return re.match(r"\w+[ ,:;.]", text) is not None and "_" not in text.split()[0]
 
 

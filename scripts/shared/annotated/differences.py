@@ -38,7 +38,7 @@ def stage_diff(old, new, code_only):
     sources = {"old": old, "new": new}
 
     def advance(side, text):
-        """To the next line of the source that has this text, with a comment behind it or not."""
+        """Goes to the next line of the source with this text, with or without a comment after it."""
         source = sources[side]
         while at[side] < len(source.lines):
             at[side] += 1
@@ -69,7 +69,7 @@ def shown_text(source, number, code_only):
 
 
 def align(olds, news):
-    """Pairs of lines that are one line before and after, in order: the best sum of likenesses."""
+    """Pairs of an old and a new line that are the same line, in order: the best sum of likenesses."""
     def likeness(old, new):
         if not old.strip() or not new.strip():
             return 0
@@ -139,7 +139,7 @@ def format_change(change, old, new, code_only):
 
 
 def trim(words, code_only):
-    """Without the blanks that stood before a comment that is gone."""
+    """Removes the blanks before a comment that is gone."""
     words = list(words)
     while code_only and words and words[-1].text.isspace():
         words.pop()

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Failed(Exception):
-    """There is no page; the text says why."""
+    """The page can't be written; the text says why."""
 
 
 def stages_by_place():
@@ -99,7 +99,7 @@ class Source:
         return self.path.stem if self.is_stage else self.path.name
 
     def is_comment(self, number):
-        """Whether the line is nothing but a comment, and not the rest of one beside code."""
+        """Whether the line is only a comment, and not the rest of one beside code."""
         text = self.lines[number - 1]
         if not text.lstrip().startswith("//"):
             return False
@@ -196,7 +196,7 @@ def find_definitions(sources):
 
 
 def template_parameters(source):
-    """Where the name of a type is that of a template's parameter: pairs of line and name."""
+    """Where a type's name is the parameter of a template: pairs of line and name."""
     result = set()
     lines = source.code.split("\n")
     for begin, line in enumerate(lines):
@@ -252,7 +252,7 @@ class Names:
         return definition if definition.kind == "variable" else None
 
     def type_of(self, variable, number):
-        """The type with which it was last declared; or, of a member that is declared below, will be."""
+        """The type of its last declaration or, for a member that is declared below, of the next."""
         declared = self.source.variables.get(variable, [])
         before = [kind for line, kind in declared if line <= number]
         if before:
