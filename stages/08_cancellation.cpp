@@ -45,7 +45,12 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     const ConnectionLog log(client);
     Presence presence(client);
     Requests requests(rules);
-    while (!requests.ended()) {
+    bool stopped = false;
+    while (!stopped && !requests.ended()) {
+        stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
+        if (stopped && client.available() == 0) {
+            break;  // what has come is still answered, as far as one read goes
+        }
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {
             co_await async_send(client, format_error("nothing was asked for too long"),
@@ -70,10 +75,6 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                 reply = format_reply(future);
             }
             co_await async_send(client, reply, limits.idle);
-        }
-        const bool stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
-        if (stopped) {
-            co_return;  // as if it had asked its last
         }
     }
 }

@@ -534,6 +534,40 @@ TEST_CASE("the request of a client that has left IS computed, before those of ot
     CHECK(process_info(worker)->cpu >= milliseconds(450));  // both of them, except ticks
 }
 
+TEST_CASE("what has arrived when it is told to stop is answered, and no client counts as lost" *
+          only_if(stage().finishes_when_stopped()))
+{
+    for (int round = 0; round < 10; ++round) {
+        Server server;
+        std::deque<Client> clients;
+        for (int i = 0; i < 20; ++i) {
+            clients.emplace_back(server);
+            REQUIRE(clients.back().ask("10\n") == "55");
+        }
+        server.stop();
+        for (Client& client : clients) {
+            client.send("20\n");
+        }
+        eventually("all of it has arrived", [&] {
+            return std::all_of(clients.begin(), clients.end(), [&](const Client& client) {
+                const auto end = server_end(server, client);
+                return end && end->unread == 3;
+            });
+        });
+        server.signal(SIGTERM);
+        const auto start = std::chrono::steady_clock::now();
+        server.resume();
+        std::size_t answered = 0;
+        for (Client& client : clients) {
+            answered += client.read_until_gone() == "6765\n" ? 1U : 0U;
+        }
+        CHECK(server.wait(Deadline(time_to_end)) == 0);
+        const bool cut_off = std::chrono::steady_clock::now() - start >= time_until_cut_off;
+        CHECK((cut_off || answered == clients.size()));
+        CHECK(server.err().read_all().find("Lost a client") == std::string::npos);
+    }
+}
+
 TEST_CASE("a request that takes too long is an error, and the conversation goes on" *
           only_if(stage().has_limits() && stage().computes_aside()))
 {

@@ -1289,6 +1289,15 @@ def stale(page, block, lines):
     return Finding(page.name, block.line, f"{what} is stale; run: scripts/check/docs --record {page.name}", difference(old, new))
 
 
+# What compare says under figures that were not measured alone.
+BUSY = "Other programs kept the CPUs"
+
+
+def busy(page, block):
+    text = "its figures were measured beside other programs; record them when nothing else runs"
+    return Finding(page.name, block.line, text)
+
+
 def deviations(unit, shown, problems):
     """Findings: where the output of a played unit differs from its page."""
     found = [stale(unit.page, block, shown[block.line]) for block in unit.blocks if block.line in shown]
@@ -1303,6 +1312,7 @@ def main():
     mode.add_argument("--check", action="store_true")
     mode.add_argument("--record", action="store_true")
     parser.add_argument("--slow", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--sources", action="store_true")
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "release")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--deadline", type=float, default=DEADLINE)
@@ -1336,7 +1346,10 @@ def main():
                 check_slow(page)
             for block in page.blocks:
                 fill(page, block, contents[page])
-            units += units_of(page)
+            if options.check:
+                page.findings += [busy(page, block) for block in page.blocks if BUSY in block.text()]
+            if not options.sources:
+                units += units_of(page)
         for unit in units:
             unit.build = options.build.resolve()
         # Two pages must not be measured at the same time.
@@ -1355,7 +1368,11 @@ def main():
                     print(f"docs: {unit.page.name} is run once more: it was not as shown", *found, sep="\n", file=sys.stderr)
             results.update(play_units(again, slow, options.deadline, 1, scratch))
         for unit, (shown, problems) in results.items():
-            contents[unit.page].update({block: shown[block.line] for block in unit.blocks if block.line in shown})
+            for block in unit.blocks:
+                if options.record and BUSY in "\n".join(shown.get(block.line, [])):
+                    unit.page.findings.append(busy(unit.page, block))
+                elif block.line in shown:
+                    contents[unit.page][block] = shown[block.line]
             for line, text, *more in problems:
                 unit.page.finding(line, text, *more)
     for page in pages:

@@ -71,7 +71,7 @@ try {
         });
     }
     context.run();
-} catch (const asio::system_error& error) {
-    fmt::print(stderr, "fetch_five: {}; start a stage, and name its port\n", error.what());
+} catch (const std::exception&) {  // of one fetch, or of several at once
+    fmt::print(stderr, "fetch_five: no reply; start a stage, and name its port\n");
     return 1;
 }

@@ -548,7 +548,7 @@ class Page(unittest.TestCase):
 
     def test_all_entries_of_the_navigation_are_seen(self):
         for width in (1024, 1280, 1600, 1920):
-            self.browser.window(width, 1000)
+            self.browser.resize(width, 1000)
             self.browser.go("07_coroutines")
             hidden = self.js("""[...document.querySelectorAll(".tabs a")].filter((link) => {
                 const { left, right, top, bottom } = link.getBoundingClientRect();

@@ -60,7 +60,7 @@ PROMISES = {
     "The sentence above says whose request was lost.": "says('was killed: the request of hog')",
     "Another worker takes the place.": "model.ofKind('worker').length === 2 && model.ofKind('worker').some(({ id }) => !before.has(id))",
     "The hog's dot is full.": HOG,
-    "The clients' dot is dashed: they have sent, and nobody reads.": STARVE,
+    "The clients' dot is dashed: they have sent, and the server does not read.": STARVE,
     "Their lanes are pale.": "clients().every(({ id }) => model.lanes.get(id).starved.length > 0)",
     "The main thread's lane has the hog's colour.":
         "clients('hog').some(({ id }) => model.ofKind('thread').some((thread) => model.lanes.get(thread.id).segments.some((segment) => segment.for === id)))",

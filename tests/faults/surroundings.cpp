@@ -420,8 +420,9 @@ TEST_CASE("a clock that jumps back and forth by years changes nothing" * only_if
     std::ifstream maps(fmt::format("/proc/{}/maps", server.pid()));
     const std::string loaded(std::istreambuf_iterator<char>(maps), {});
     REQUIRE(loaded.find("wild_clock") != std::string::npos);
-    if (stage().computes_aside() && !stage().has_pool()) {
-        // 02b: its lock changes hands in time.
+    // 02b: its lock changes hands in time. A thread that computes goes on when its client has left.
+    const int computing = stage().computes_aside() && !stage().has_pool() ? 1 : 0;
+    if (computing > 0) {
         Client big(server);
         big.send(endless_request);
         wait_until_computing(server);
@@ -455,8 +456,9 @@ TEST_CASE("a clock that jumps back and forth by years changes nothing" * only_if
         const auto threads = threads_of(server.pid());
         const auto end = server_end(server, client);
         return end && end->unread > 0 &&
-               std::none_of(threads.begin(), threads.end(),
-                            [](const ProcessInfo& thread) { return thread.state == 'R'; });
+               std::count_if(threads.begin(), threads.end(), [](const ProcessInfo& thread) {
+                   return thread.state == 'R';
+               }) <= computing;
     });
     const auto start = std::chrono::steady_clock::now();
     server.signal(SIGTERM);

@@ -41,6 +41,8 @@ RUNS = [
 
 # Scripts that no test can run.
 NOT_HERE = {
+    "bare-machine": "makes a machine and tests there, for a quarter of an hour, as root",
+    "container": "builds a container and tests in it, for half an hour, as root",
     "live": "begins a session of tmux, for hands",
     "setup": "installs packages",
     "test": "runs this test",
