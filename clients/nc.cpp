@@ -64,8 +64,8 @@ class RequestCounter {
     bool begun_ = false;
 };
 
-// Both directions at once, in one thread. poll() says which of them is ready, so a server that
-// hangs up is noticed at the prompt, and you can type while a reply is owed.
+// Both directions at once, in one thread, because poll() says which of them is ready. So a server
+// that hangs up is noticed at the prompt. You can also type while a reply is owed.
 class Conversation {
   public:
     Conversation(const Options& options, Descriptor socket)

@@ -242,7 +242,7 @@ class Server : public Program {
     using Arguments = std::vector<std::string>;
 
     // Starts it on a free port (unless the arguments give another) and waits until it listens:
-    // until it says so or, if its stdout is not a pipe, until /proc does.
+    // until it says so. If its stdout is not a pipe, /proc says it.
     explicit Server(const Arguments& arguments = {}, Start start = {});
 
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
@@ -332,9 +332,9 @@ void wait_until_read(const Server& server, const Client& client);
 // descendants.
 [[nodiscard]] std::chrono::milliseconds cpu_time_with_descendants(const Program& program);
 
-// Gives the program something to compute, and waits until it computes, that is, until it and its
-// descendants have used more CPU time than before. `start` makes the request, because a request
-// with an end may be over before a delayed test waits for it.
+// Makes the program compute with start(), and waits until it and its descendants have used more CPU
+// time than before. start() is called here, because a request with an end may be over before a
+// delayed test waits for it.
 void wait_until_computing(
     const Program& program, const std::function<void()>& start = [] {});
 

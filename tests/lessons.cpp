@@ -84,7 +84,7 @@ TEST_CASE("a big request DOES delay a small one of another client" *
         CHECK(small.read_line() == "55");
         return;
     }
-    // The small one's reply is here. It came after the big one's.
+    // The reply to the small request is here. It came after that to the big one.
     CHECK(big.readable());
     CHECK(big.read_line() == long_request.reply());
 }
@@ -534,7 +534,7 @@ TEST_CASE("the request of a client that has left IS computed, before those of ot
     CHECK(process_info(worker)->cpu >= milliseconds(450));  // both of them, except ticks
 }
 
-TEST_CASE("what has arrived when it is told to stop is answered, and no client counts as lost" *
+TEST_CASE("on SIGTERM requests that have arrived are answered, and no client counts as lost" *
           only_if(stage().finishes_when_stopped()))
 {
     for (int round = 0; round < 10; ++round) {
@@ -931,7 +931,7 @@ TEST_CASE(
     CHECK(served > 0);
     CHECK(served < 32);
     for (int i = 0; i < 8; ++i) {
-        CHECK(Client(server).ask("20\n") == "6765");  // no client comes to the dead one's port
+        CHECK(Client(server).ask("20\n") == "6765");  // no client comes to the port of the dead one
     }
     ::kill(loops.back().pid, SIGKILL);
     CHECK(server.wait() == 1);

@@ -870,8 +870,8 @@ TEST_CASE("everything at once: every reply is right and in order, and nothing st
     Soak soak(server, workers, seed, total);
     const Calm before = soak.calm();
 
-    // What is kept for reuse by the next client (stacks, arenas) has its size after a while of the
-    // same load.
+    // Stacks and arenas are kept for reuse by the next client. After a while of the same load they
+    // have their full size.
     const auto half = std::chrono::duration_cast<milliseconds>(total) * 2 / 5;
     std::array<std::size_t, 3> memory{};
     soak.run(half / 2);

@@ -84,8 +84,8 @@ void Doorkeeper::watch(const std::stop_token& stop)
     }
 }
 
-// Locked from beginning to end. What is noted of a connection while it is open must not be
-// forgotten because this look has missed it.
+// Locked from beginning to end. A connection that is still open must not be forgotten because this
+// look has missed it.
 void Doorkeeper::look()
 {
     const std::lock_guard lock(mutex_);

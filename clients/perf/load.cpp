@@ -435,8 +435,8 @@ std::uint64_t Load::remaining() const noexcept
     return running() ? unlimited : 0;
 }
 
-// How many of these are to be sent now, if there is room. What is due at the end of the phase or
-// later is not part of it.
+// How many of these are to be sent now, if there is room. Requests that are due at the end of the
+// phase or later are not part of it.
 std::uint64_t Load::due(Time now) const noexcept
 {
     const std::uint64_t most = remaining();

@@ -61,8 +61,8 @@ struct Address {
 // Whether neither end has closed the connection.
 [[nodiscard]] bool is_established(const Descriptor& socket) noexcept;
 
-// From now on, the peer of this socket is told by a reset when the socket is closed, also by the
-// end of the process. A mere close looks to the server like the end of input: it may go on
+// However this socket is closed from now on, even by the end of the process: if its peer is still
+// there, a reset tells it. A mere close looks to the server like the end of input: it may go on
 // computing replies that nothing waits for.
 void reset_on_close(const Descriptor& socket, bool reset = true) noexcept;
 

@@ -871,7 +871,7 @@ def next_input(lines, at, terminal):
 # Comparing
 
 
-# What perf adds to its report if it was short of CPU, or if its end (Ctrl-C or -d) came between a request and its
+# perf adds this to its report if it was short of CPU, or if its end (Ctrl-C or -d) came between a request and its
 # reply.
 UNLUCKY = re.compile(
     r" *(Errors: (\D+ 0, )+unanswered \d+|Note: (perf itself was busy .*|\d+ requests? had no reply yet at the end))$"
@@ -881,12 +881,12 @@ UNLUCKY = re.compile(
 def shape(lines):
     """Recorded lines without their figures, which change from run to run."""
     text = "\n".join(line for line in lines if not UNLUCKY.match(line))
-    # What was under way at the end, and which clients a server has seen leave by then, differs from run to run.
+    # What was under way at the end differs from run to run. So does which clients a server has seen leave by then.
     text = re.sub(r"^(\^C)\n(?:.*(?:reqs/sec|fib\(\d+\) =).*\n)+\n?", r"\1\n", text, flags=re.M)
     text = re.sub(r"^(?:.*(?:reqs/sec +p50|fib\(\d+\) =).*\n)+(?=\^C$|  Stats )", "", text, flags=re.M)
     text = re.sub(r"^Closed [\d.:]+\n", "", text, flags=re.M)
     text = re.sub(r"\brequest in\b", "requests in", text)
-    # What compare concludes from figures: which stage was the fastest, whether the client was the limit, how much runs
+    # compare concludes this from figures: which stage was the fastest, whether the client was the limit, how much runs
     # differed.
     text = re.sub(r"^Best first: .*(\n    .*)*", "Best first: #", text, flags=re.M)
     text = re.sub(r" +\*$|^\* The client was busy .*\n", "", text, flags=re.M)

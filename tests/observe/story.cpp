@@ -1,4 +1,4 @@
-// What is shown is true: a known story, and where a watcher sees each client meanwhile.
+// The watcher sees the truth: a known story, and where each client is meanwhile.
 #include "watched.hpp"
 
 #include <csignal>

@@ -63,9 +63,9 @@ function showSentence() {
   find("#says").classList.toggle("alarm", alarm || Boolean(fresh) || model.ended !== "");
 }
 
-// The state changes many times a second. So a sentence stays long enough to be read, and a moment longer than it is
-// true, because between one request and the next there is none to show. Its numbers change sooner. Where time has been
-// stopped, or jumps, it changes at once.
+// The state changes many times a second. A sentence stays long enough to be read, and a moment longer than it is true,
+// because there is none between one request and the next. Its numbers change sooner. Where time has been stopped, or
+// jumps, it changes at once.
 let sentence = { text: "", kind: "", run: null, since: 0, true: 0 };  // since when it is shown, when it was true last
 function calm(text) {
   const kind = text.replaceAll(/\d+/g, "#");

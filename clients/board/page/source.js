@@ -71,10 +71,10 @@ class SourceView {
     return { row, dots, code, note, shown: "", noted: "", warm: 0, length: 0, tall: false };
   }
 
-  // Which paragraphs are shown: the one that most conversations are in. Then, as far as there is room for letters that
-  // can be read from afar: those where one has waited, other paragraphs of conversations, those of threads, and those
-  // that may be reached. If a paragraph no longer fits, only the lines around those where one has waited, or been.
-  // Folded lines beside each other share one row, which shows the dots on all of them.
+  // Which paragraphs are shown. First the one that most conversations are in. Then those where one has waited, those of
+  // other conversations, those of threads, and those that may be reached. There are as many as fit in letters that can
+  // be read from afar. If a paragraph no longer fits, only the lines around those where one has waited, or been. Folded
+  // lines beside each other share one row, which shows the dots on all of them.
   lay() {
     if (!this.stage) {
       return;
@@ -139,8 +139,8 @@ class SourceView {
     }
   }
 
-  // Laid out again only for three reasons: a new paragraph was reached, a dot has stayed at a new line, or most are in
-  // another paragraph for good.
+  // Laid out again only if a new paragraph was reached, if a dot has stayed at a new line, or if most conversations
+  // have moved to another paragraph for good.
   rank(model) {
     const { visited, stayed } = model;
     const count = ({ lines }, kind) => lines.reduce((sum, line) => sum + (visited.get(line)?.[kind] ?? 0), 0);

@@ -39,9 +39,9 @@ struct Comparison {
 // As a table shows it: "18,745", "5.1 ms".
 [[nodiscard]] std::string format_figure(double value, Unit unit);
 
-// "fast > also fast ~ the next > slow", best first. Neighbours have a '~' between them if their
-// runs are no further apart than those of each, or if the client limited both: it is impossible to
-// tell which is better. If there is no such order, the text says why. Empty if there is nothing to
+// "fast > also fast ~ the next > slow", best first. A '~' between neighbours means that it is
+// impossible to tell which is better: their runs are no further apart than those of each, or the
+// client limited both. If there is no such order, the text says why. Empty if there is nothing to
 // order.
 [[nodiscard]] std::string ranking(const Comparison& comparison, std::size_t scenario);
 
@@ -52,8 +52,8 @@ struct Comparison {
 // Rows of cells. The first row has the titles. The last cell of each row has the remarks.
 using Table = std::vector<std::vector<std::string>>;
 
-// What all forms of a report say about a scenario: a row for each contestant, with a spread behind
-// this sign, and the lines that belong below.
+// What all forms of a report say about a scenario: a row for each contestant and the lines below
+// it. The sign stands in front of each spread.
 [[nodiscard]] Table table_of(const Comparison& comparison, std::size_t scenario,
                              std::string_view plus_minus);
 [[nodiscard]] std::vector<std::string> notes_below(const Comparison& comparison,
