@@ -240,8 +240,7 @@ class Crowd::Impl {
                 }
                 leave_connection(*one);
             }
-            if (!one->leaves &&
-                port == port_) {  // the server has gone, or it refused the connection
+            if (!one->leaves && port == port_) {  // gone, or it refused us
                 co_await pause(*one, 300ms);
             }
         }

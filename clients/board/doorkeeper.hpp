@@ -18,8 +18,7 @@ namespace ground::board {
 struct DoorLimits {
     std::chrono::milliseconds to_ask{5'000};  // from the connection to the end of a request's head
     std::uint64_t bytes = 64 << 10;           // what one connection may send
-    std::chrono::milliseconds to_leave{
-        500};  // from close() until the connections that are left are shut down
+    std::chrono::milliseconds to_leave{500};  // from close() until the rest is shut down
     std::chrono::milliseconds between_looks{50};
 };
 

@@ -21,8 +21,7 @@ struct Contestant {
 };
 
 struct CompareOptions {
-    std::vector<std::string>
-        stages;  // as the user names them; empty: talk, unless there are externals
+    std::vector<std::string> stages;    // as the user names them; empty: talk, unless external
     std::vector<Contestant> externals;  // in the order given
     std::vector<std::string> scenarios;
     unsigned clients = 16;

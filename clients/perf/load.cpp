@@ -205,8 +205,7 @@ Load::Load(const PerfOptions& options, Part part, Connected first, std::vector<i
     for (std::size_t number = 0; works(number); ++number) {
         connections_[number].pending.resize(options.pipeline);
     }
-    if (options.reconnect) {  // each request then has its own; this one has shown that the server
-                              // answers
+    if (options.reconnect) {  // then each request has its own; this was a trial
         first.socket.reset();
         for (; works(opened_); ++opened_) {
             make_free(opened_);
@@ -298,8 +297,7 @@ void Load::dispatch(const epoll_event& event)
     if (event.data.u64 == stop_event) {
         stopped_ = true;
         for (const int fd : std::exchange(stop_fds_, {})) {
-            watch(EPOLL_CTL_DEL, fd, 0,
-                  stop_event);  // it stays readable: to be woken once is enough
+            watch(EPOLL_CTL_DEL, fd, 0, stop_event);  // it stays readable: once is enough
         }
         return;
     }

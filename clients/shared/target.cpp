@@ -74,8 +74,7 @@ std::optional<Target> parse_target(std::string_view text)
     std::string_view port;
     if (is_number(text)) {
         port = text;
-    } else if (text.starts_with(
-                   '[')) {  // brackets separate an IPv6 address's colons from the port's
+    } else if (text.starts_with('[')) {  // separate IPv6's colons from the port's
         const std::size_t end = text.find(']');
         if (end == std::string_view::npos) {
             return std::nullopt;

@@ -76,8 +76,7 @@ TEST_CASE("perf: keeps as many requests in flight as the pipeline is deep")
 {
     ScriptedServer server([](Peer& peer) {
         for (;;) {
-            for (int i = 0; i < 5;
-                 ++i) {  // without a reply to any: with fewer it would wait for ever
+            for (int i = 0; i < 5; ++i) {  // without a reply: fewer would be a deadlock
                 if (!peer.line()) {
                     return;
                 }

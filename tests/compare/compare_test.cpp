@@ -228,8 +228,7 @@ TEST_CASE("compare: the cost of a connection does not depend on what else runs")
     const Program server(start);
     server.out().wait_for("\n");
     const std::uint64_t alone = ground::usage_of(server.pid()).anonymous;
-    std::vector<std::unique_ptr<Program>>
-        others;  // share the pages of the program and its libraries
+    std::vector<std::unique_ptr<Program>> others;  // share the pages of its file and its libraries
     for (int i = 0; i < 8; ++i) {
         others.push_back(std::make_unique<Program>(start));
         others.back()->out().wait_for("\n");

@@ -84,8 +84,7 @@ std::vector<std::string> Watched::step_until(const Client& client,
                                              const std::function<bool()>& condition)
 {
     std::vector<std::string> lines;
-    std::optional<std::pair<std::uint32_t, std::uint64_t>>
-        stepped;  // which one, and since when it is held
+    std::optional<std::pair<std::uint32_t, std::uint64_t>> stepped;  // which, and since when held
     const auto is_held = [](const observe::Seen& seen) {
         return seen.where.state == observe::State::held;
     };

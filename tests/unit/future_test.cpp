@@ -415,8 +415,7 @@ TEST_CASE("future: wait_for() returns when it is done, or when the time is over"
     CHECK_FALSE(future.wait_for(std::chrono::milliseconds(1)));
     std::thread other([&] { promise.set_result(3); });
     CHECK(future.wait_for(std::chrono::minutes(1)));
-    CHECK(future.wait_for(
-        std::chrono::minutes(1)));  // a thread that has waited lets the next one pass
+    CHECK(future.wait_for(std::chrono::minutes(1)));  // one that has waited lets the next pass
     other.join();
 }
 

@@ -242,8 +242,7 @@ nlohmann::json LoadRun::report(Nanoseconds longest)
             complaint.erase(0, 6);
         }
         const bool refused = complaint.starts_with("nothing listens");
-        complaint.erase(
-            std::min(complaint.find(';'), complaint.size()));  // advice for a user of perf
+        complaint.erase(std::min(complaint.find(';'), complaint.size()));  // advice for perf's user
         throw Failed(refused ? "refused" : "no figures",
                      complaint.empty() ? "perf: " + child_.ending() : complaint);
     }

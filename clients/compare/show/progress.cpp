@@ -349,8 +349,7 @@ class BlockProgress : public Progress {
         block_.draw(lines_of(frame, style_, size.rows - 1));
     }
 
-    HeldSuspension
-        suspension_;  // before the block, because that is erased before a Ctrl-Z gets through
+    HeldSuspension suspension_;  // before the block, which Ctrl-Z has to erase first
     KeptOutput kept_output_{STDERR_FILENO};
     Block block_;
     Style style_;
