@@ -360,6 +360,6 @@ class Model {
   // Of a lock, while the server is paused. Its holder is not stopped, because then all would be.
   holder(computing) {
     return computing.length > 0 ? ` ${this.nameOf(computing[0])} has the lock, and keeps it until it is done.`
-      : " The lock is free: the next one that is stepped takes it.";
+      : " No client has the lock: the next one that is stepped takes it.";
   }
 }
