@@ -100,7 +100,7 @@ struct Tally {
     std::uint64_t stops = 0;
     std::uint64_t failed = 0;                   // replies that were "worker died"
     std::uint64_t allowed = 0;                  // at most this many of these are allowed
-    Clock::time_point progress = Clock::now();  // the last reply or the last leave
+    Clock::time_point progress = Clock::now();  // when a reply last came, or a client last left
 };
 
 // A request and its reply.

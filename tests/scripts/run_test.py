@@ -43,7 +43,7 @@ RUNS = [
 NOT_HERE = {
     "bare-machine": "makes a machine and tests there, for a quarter of an hour, as root",
     "container": "builds a container and tests in it, for half an hour, as root",
-    "live": "begins a session of tmux, for hands",
+    "live": "begins a tmux session, to be used by hand",
     "setup": "installs packages",
     "test": "runs this test",
 }
