@@ -1,4 +1,4 @@
-// nc.cpp -- the client to poke a stage with: numbers in, Fibonacci numbers out, by hand or by pipe.
+// nc.cpp -- the client to try a stage with: numbers in, Fibonacci numbers out, by hand or by pipe.
 
 #include "clients/shared/format.hpp"
 #include "clients/shared/target.hpp"
@@ -39,8 +39,8 @@ struct Options {
     bool crlf = false;
 };
 
-// Counts the requests in what is sent, to know how many replies are owed. A request is a line that
-// is not blank.
+// Counts the requests in the bytes that are sent, and so the replies that are owed. A request is a
+// line that is not blank.
 class RequestCounter {
   public:
     // Returns whether this byte completes a request.
@@ -53,19 +53,19 @@ class RequestCounter {
         return false;
     }
 
-    // A server that guesses may take the beginning of a line for a request. Then no reply is owed
-    // for that part of it.
+    // A server that guesses may take the beginning of a line for a request. It owes no second reply
+    // for that part.
     void answered_early() { begun_ = false; }
 
-    // The end of input completes a request, too.
+    // The end of input also completes a request.
     bool ended() { return std::exchange(begun_, false); }
 
   private:
     bool begun_ = false;
 };
 
-// Both directions at once, in one thread: poll() tells which of the two has something to do, so
-// that a server that hangs up is noticed at the prompt, and typing goes on while a reply is owed.
+// Both directions at once, in one thread, because poll() says which of them is ready. So a server
+// that hangs up is noticed at the prompt. You can also type while a reply is owed.
 class Conversation {
   public:
     Conversation(const Options& options, Descriptor socket)
@@ -76,11 +76,11 @@ class Conversation {
     }
 
     // Returns once everything typed has been sent and the server has closed. Throws ClientError if
-    // it closes earlier, or breaks.
+    // the server closes earlier, or if the connection breaks.
     void run();
 
   private:
-    // More is read from standard input only when this is sent: memory stays bounded.
+    // No more is read from standard input until this much is sent, so that memory stays bounded.
     static constexpr std::size_t enough = 65536;
 
     void choose_farewell();
@@ -106,7 +106,7 @@ class Conversation {
     bool done_ = false;
     bool at_prompt_ = false;
     bool leaves_by_reset_ = false;
-    bool after_cr_ = false;  // the last byte typed was a CR, so the LF after it needs no other
+    bool after_cr_ = false;  // the last byte typed was a CR: a LF after it adds no line end
     RequestCounter counter_;
     std::deque<Time> owed_;  // when each request was sent that has no reply yet
     std::string line_;       // the beginning of a reply that is not complete yet
@@ -119,12 +119,13 @@ void Conversation::run()
 {
     while (!done_) {
         choose_farewell();
-        show_prompt();  // Ctrl-C may come as soon as it is there
+        show_prompt();  // Ctrl-C may come as soon as the prompt is there
         wait();
     }
 }
 
-// Ctrl-C while a reply is owed: the server shall know. Else we leave in peace.
+// After Ctrl-C while a reply is owed, a reset tells the server. Otherwise we close in the usual
+// way.
 void Conversation::choose_farewell()
 {
     if (const bool owed = !owed_.empty(); owed != leaves_by_reset_) {
@@ -133,12 +134,12 @@ void Conversation::choose_farewell()
     }
 }
 
-// Until there is something to do, and does it.
+// Waits until there is something to do, and does it.
 void Conversation::wait()
 {
     const bool may_read = !input_ended_ && !send_failed_ && unsent_.size() < enough;
     const bool may_send = !unsent_.empty() && now_ >= next_send_;
-    // A negative descriptor is one that poll() ignores.
+    // poll() ignores a negative descriptor.
     std::array<pollfd, 2> watched{
         {{may_read ? STDIN_FILENO : -1, POLLIN, 0}, {socket_.get(), POLLIN, 0}}};
     if (may_send) {
@@ -173,7 +174,8 @@ void Conversation::wait()
     }
 }
 
-// Until the next byte trickles or patience ends; nothing if neither will happen.
+// The time until the next byte of --trickle is due or the time limit is over. Nothing if neither
+// will happen.
 std::optional<Nanoseconds> Conversation::time_left() const
 {
     std::optional<Time> until;
@@ -217,7 +219,7 @@ void Conversation::send()
         const std::size_t size = options_.trickle ? 1 : unsent_.size();
         const ssize_t sent = ::send(socket_.get(), unsent_.data(), size, MSG_NOSIGNAL);
         if (sent == -1 && errno != EAGAIN && errno != EINTR) {
-            // The server takes no more. It may have said why: receive() comes to the end of that.
+            // The server reads no more. It may have said why: receive() reads that to its end.
             send_failed_ = true;
             unsent_.clear();
             return;
@@ -260,7 +262,7 @@ void Conversation::receive()
     print_lines();
 }
 
-// Prints the replies that are complete; to a pipe, whatever is there.
+// Prints the replies that are complete. To a pipe, it prints whatever has come.
 void Conversation::print_lines()
 {
     leave_prompt();
@@ -286,7 +288,7 @@ void Conversation::print_lines()
     std::fflush(stdout);
 }
 
-// Only when nothing is on its way: a prompt says "your turn".
+// Only when no reply is owed: a prompt says "your turn".
 void Conversation::show_prompt()
 {
     if (interactive_ && !at_prompt_ && !input_ended_ && unsent_.empty() && owed_.empty()) {
@@ -331,12 +333,13 @@ constexpr auto help = R"(nc [OPTIONS] [HOST] [PORT]          (without them: loca
 Talks to a stage: type a number, get its Fibonacci number. On a terminal it
 prompts and shows how long each reply took; in a pipe it is as plain as cat.
 
-  -w SECONDS        give up on a connection, or on silence, after so long
+  -w SECONDS        give up after this long without a connection or a reply
   -C                end lines with CRLF
-  --trickle MS      send one byte at a time, so many milliseconds apart
+  --trickle MS      send one byte at a time, this many milliseconds apart
   -h, --help        this help
 
-Leave with Ctrl-D: what is still owed is printed first. Or with Ctrl-C: at once.
+Leave with Ctrl-D: it first prints the replies that are owed. Ctrl-C leaves at
+once.
 
 Examples:
   nc                               talk to the stage on localhost:25000
@@ -347,7 +350,7 @@ Examples:
 
   seq 1 40 | nc                    forty requests at once, replies in order
   printf 30 | nc                   a request without a line end
-  printf 30 | nc --trickle 500     and in two halves: where does a request end?
+  printf 30 | nc --trickle 500     the same in two halves: where does it end?
 
 Exit status: 0 if every request had its reply, 1 if the connection failed or
 broke, 2 after a mistake in the options.

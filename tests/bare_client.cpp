@@ -1,13 +1,13 @@
-// bare_client.cpp -- the least that a closed-loop client on epoll can do: what perf is compared to.
+// bare_client.cpp -- the least that a closed-loop client on epoll can do: perf is compared to it.
 //
 //     bare_client PORT CONNECTIONS SECONDS    prints reqs/sec, and p50 and p99 in microseconds
 //
-// On purpose without any code of ours and without checks. What counts is what perf counts: a
-// request that was sent after the first 100 ms, in which the server may still be accepting, and
-// answered before the end. Latency is the time from just before its send to the return of the
-// epoll_wait that saw the reply. That takes a clock reading for each send, some 25 ns of several
-// microseconds: with one for each batch of events, the server's latency would include how long this
-// client is busy with the other events of a batch.
+// On purpose without any code of ours and without checks. It counts the same requests as perf:
+// those sent after the first 100 ms, in which the server may still be accepting, and answered
+// before the end. Latency is the time from just before the send to the return of the epoll_wait
+// that saw the reply. That takes a clock reading for each send, some 25 ns of several microseconds.
+// With one reading for each batch of events, the server's latency would include the time that this
+// client spends on the other events of a batch.
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -69,7 +69,7 @@ int main(int argc, char** argv)
             return EXIT_FAILURE;
         }
     }
-    // A ring of the last four million. Its pages are there before the clock starts.
+    // A ring of the last four million. Its pages are touched before the clock starts.
     std::vector<double> latencies(1U << 22U);
     std::size_t requests = 0;
     const double begin = now() + 0.1;

@@ -16,7 +16,7 @@ std::size_t count_lines(const std::string& text)
     return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
-// What the command prints when it is not to serve.
+// The output of the command when it is told not to serve.
 Outcome run_stage(std::vector<std::string> arguments)
 {
     const auto command = stage().command();
@@ -24,7 +24,7 @@ Outcome run_stage(std::vector<std::string> arguments)
     return run({.command = std::move(arguments)});
 }
 
-// Ended with this status, said one line on stderr, and nothing on stdout.
+// It ended with this status, with one line on stderr and nothing on stdout.
 void check_refusal(const Outcome& outcome, int status, std::string_view word)
 {
     CAPTURE(outcome.err);
@@ -106,7 +106,7 @@ TEST_CASE("numbers above --max-n are refused")
     CHECK(reply.find("10") != std::string::npos);
 }
 
-TEST_CASE("a number among the options is decimal, zeros in front or not")
+TEST_CASE("a number among the options is decimal, even with leading zeros")
 {
     const Server server({"--max-n", "012"});
     Client client(server);
@@ -114,7 +114,7 @@ TEST_CASE("a number among the options is decimal, zeros in front or not")
     CHECK(client.ask("13\n").starts_with("[Error] "));
 }
 
-TEST_CASE("of an option that is given twice the last one counts")
+TEST_CASE("if an option is given twice the last one counts")
 {
     const Server server({"--max-n", "10", "--framing", "line", "--max-n=12"});
     Client client(server);
@@ -198,7 +198,7 @@ TEST_CASE("auto framing: the first line end of a connection switches to lines")
     client.send("3");
     wait_until_read(server, client);
     CHECK(client.ask("0\n") == "832040");
-    // And each connection for itself.
+    // For each connection by itself.
     client.close();
     Client next(server);
     CHECK(next.ask("3") == "2");
@@ -224,10 +224,10 @@ TEST_CASE("a thousand requests in one segment are answered in their order")
     CHECK(client.ask("30\n") == "832040");
 }
 
-TEST_CASE("requests that go on for ever are answered while they come")
+TEST_CASE("an endless stream of requests is answered while it comes")
 {
-    // Where nothing is waited for in between, each may make the stack grow. A trip to the pool
-    // takes its time; through a broker, on a busy machine, more than anybody here waits for.
+    // If nothing is waited for in between, each request may make the stack grow. The pool takes
+    // longer. Through a broker, on a busy machine, it takes longer than this test should.
     const int pairs = stage().pool_is_broker()       ? 1'000
                       : stage().computes_by_itself() ? 10'000
                                                      : 2'000;
@@ -264,7 +264,7 @@ TEST_CASE("an unterminated last line is a request")
     }
 }
 
-TEST_CASE("a client that half-closes without a word gets the end without a word")
+TEST_CASE("a client that half-closes without a request gets the end without a reply")
 {
     const Server server;
     Client client(server);
@@ -291,7 +291,7 @@ TEST_CASE("a line of 100 bytes is served, one of 101 is refused and the connecti
     }
 }
 
-TEST_CASE("an endless line is refused, too")
+TEST_CASE("an endless line is refused")
 {
     const Server server;
     Client client(server);
@@ -356,7 +356,7 @@ TEST_CASE("it says once, in one line on stdout, where it listens")
                                          std::to_string(server.port()) + "\n");
 }
 
-TEST_CASE("it logs each connection's begin and end")
+TEST_CASE("it logs the beginning and the end of each connection")
 {
     const Server server;
     Client client(server);
@@ -391,7 +391,7 @@ TEST_CASE("with --quiet it logs no connection")
     CHECK(server.err().read_all().empty());
 }
 
-TEST_CASE("it serves on when nobody reads its log any more")
+TEST_CASE("it keeps serving when its log is no longer read")
 {
     const Server server({}, {.command = {}, .limits = {}, .err = Stream::deaf});
     for (int i = 0; i < 5; ++i) {
@@ -437,7 +437,7 @@ TEST_CASE("a bad option ends it with status 2 and one line that names the option
     }
 }
 
-TEST_CASE("a mistyped option is answered with the one that was meant")
+TEST_CASE("a mistyped option gets a hint at the right one")
 {
     check_refusal(run_stage({"--prot", "25000"}), 2, "no option --prot; did you mean --port?");
     check_refusal(run_stage({"--qiet"}), 2, "did you mean --quiet?");
@@ -446,7 +446,7 @@ TEST_CASE("a mistyped option is answered with the one that was meant")
     check_refusal(run_stage({"--port"}), 2, "--port needs a value; --help lists the options");
 }
 
-TEST_CASE("a port in use ends it with one line that names the port and who has it")
+TEST_CASE("a port in use ends it with one line that names the port and the program that has it")
 {
     const Server server;
     const std::string port = std::to_string(server.port());
@@ -455,9 +455,9 @@ TEST_CASE("a port in use ends it with one line that names the port and who has i
     check_refusal(run_stage({"--port", port}), 1, " (process ");
 }
 
-TEST_CASE("a host that is not here ends it with one line that names the host")
+TEST_CASE("a host that is not this machine ends it with one line that names the host")
 {
-    // An address that is reserved for documentation, and a name that no resolver asks about.
+    // An address that is reserved for documentation, and a name that no resolver is asked for.
     check_refusal(run_stage({"--port", "0", "--host", "192.0.2.1"}), 1, "192.0.2.1");
     check_refusal(run_stage({"--port", "0", "--host", "no..host"}), 1, "no..host");
 }

@@ -1,4 +1,4 @@
-// foreign.cpp -- clients that nobody here wrote, against one stage.
+// foreign.cpp -- clients that were not written here, against one stage.
 #include "suite.hpp"
 
 #include <fmt/format.h>
@@ -28,7 +28,7 @@ bool installed(const std::string& program)
     return false;
 }
 
-// Missing is failing: a test that silently does nothing proves nothing.
+// A missing program is a failure, because a test that silently does nothing proves nothing.
 void require_installed(const std::string& program, const std::string& package)
 {
     REQUIRE_MESSAGE(installed(program),
@@ -112,7 +112,7 @@ TEST_CASE("socat, line by line and piped")
         socat.close_stdin();
         CHECK(socat.wait() == 0);
     }
-    // -t: after the end of its input it waits that long for the rest of the replies.
+    // -t: how long it waits for the rest of the replies after the end of its input.
     Program socat({.command = {"socat", "-t", std::to_string(patience.count()), "-", address}});
     socat.write("30\n1\n20");
     socat.close_stdin();

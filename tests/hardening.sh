@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# hardening.sh PROGRAM... -- whether programs have what CMakeLists.txt says they are built with.
+# hardening.sh PROGRAM... -- whether programs have the protections that CMakeLists.txt builds them with.
 set -euo pipefail
 
 status=0
@@ -21,7 +21,7 @@ for program; do
     has "$program" 'relocations that are all done at the start (NOW)' 'Flags:.* NOW' --dynamic
     has "$program" 'a stack that is no code (NX)' 'GNU_STACK.* RW +0x' --program-headers
     has "$program" 'stacks that notice an overrun (-fstack-protector-strong)' '__stack_chk_fail' --dyn-syms
-    # The launcher of 06c calls none of the functions that have such a form, and GCC 14 finds no need for one in nc.
+    # The launcher of 06c calls no function that has such a form, and GCC 14 needs none in nc.
     [[ ${program##*/} =~ ^(06c_monkey_patch|nc)$ ]] ||
         has "$program" 'library functions that notice one (_FORTIFY_SOURCE)' '__[a-z]+_chk@' --dyn-syms
 done

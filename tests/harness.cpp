@@ -36,7 +36,7 @@ namespace ground::test {
 
 namespace {
 
-// Between two looks at what only /proc can tell.
+// The time between two looks at what only /proc can tell.
 constexpr std::chrono::milliseconds longest_pause{20};
 
 // More CPU time than it takes to wake up and look around.
@@ -44,14 +44,14 @@ constexpr std::chrono::milliseconds noticeable{50};
 
 [[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
 
-// What has not come by its deadline.
+// Thrown for what has not come by its deadline.
 [[noreturn]] void fail_in_vain(std::string_view for_what, std::string_view more = {})
 {
     waited_in_vain(for_what);
     fail(fmt::format("waited in vain for {}{}", for_what, more));
 }
 
-// A wait that may take longer than others: the watchdog has to know.
+// A wait that may take longer than others, which the watchdog has to know.
 void announce(const Deadline& deadline)
 {
     const std::chrono::milliseconds left(deadline.milliseconds());
@@ -106,7 +106,7 @@ void eventually(std::string_view what, const std::function<bool()>& condition, D
 {
     const Waiting waiting(what);
     announce(deadline);
-    // To look may cost more than what is waited for: all of /proc, often.
+    // A look may cost more than what is waited for: often it reads all of /proc.
     for (std::chrono::milliseconds pause(1); !condition();
          pause = std::min(2 * pause, longest_pause)) {
         if (deadline.milliseconds() == 0) {
@@ -118,7 +118,7 @@ void eventually(std::string_view what, const std::function<bool()>& condition, D
 
 namespace {
 
-// Fields by proc(5). The name of the program, in parentheses, may contain anything: skip it.
+// Fields as in proc(5). The name of the program, in parentheses, may contain anything: skip it.
 std::optional<ProcessInfo> read_stat(const std::string& path, pid_t pid)
 {
     std::ifstream file(path);
@@ -316,8 +316,8 @@ bool become(int target, const Descriptor& stream) noexcept
 
 }  // namespace
 
-// The child of a fork in a program with threads may only make system calls: everything that needs
-// memory is made ready before.
+// The child of a fork in a program with threads may only make system calls. So everything that
+// needs memory is prepared before.
 Program::Program(const Start& start)
 {
     Pipe in;
@@ -348,19 +348,20 @@ Program::Program(const Start& start)
         bool good = ::dup2(in.read_end.get(), STDIN_FILENO) != -1;
         good = good && become(STDOUT_FILENO, child_out);
         good = good && become(STDERR_FILENO, child_err);
-        // Nothing that this process has inherited shall be counted as the program's.
+        // What this process has inherited must not count as the program's.
         ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
         if (start.keep) {
             ::fcntl(*start.keep, F_SETFD, 0);
         }
         ::signal(SIGPIPE, SIG_DFL);
         if (start.user) {
-            // By the system calls: glibc's functions would ask all threads, and here is only one.
+            // By system calls, because glibc's functions would involve all threads, and here is
+            // only one.
             good = good && ::syscall(SYS_setresgid, *start.user, *start.user, *start.user) == 0;
             good = good && ::syscall(SYS_setresuid, *start.user, *start.user, *start.user) == 0;
         }
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);    // after a change of user, which forgets it
-        good = good && ::getppid() == parent;  // else the parent had died before the line above
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);    // after a change of user, which resets it
+        good = good && ::getppid() == parent;  // the parent had died before the line above
         for (const auto& [resource, limit] : start.limits) {
             good = good && ::setrlimit(resource, &limit) == 0;
         }
@@ -371,7 +372,7 @@ Program::Program(const Start& start)
     }
     pidfd_ = Descriptor(check(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0U)), "pidfd_open"));
     stdin_ = std::move(in.write_end);
-    // The drains start after the fork, so that a program that fails to start ends its output.
+    // The drains start after the fork. So if a program fails to start, its output ends.
     child_out.reset();
     child_err.reset();
     if (start.out == Stream::pipe) {
@@ -386,7 +387,7 @@ Program::Program(const Start& start)
 
 Program::~Program()
 {
-    // The session's other processes may be starting further ones: until no one is left.
+    // The session's other processes may still be starting further ones: repeat until none is left.
     for (int round = 0; round < 100; ++round) {
         const auto others = descendants();
         if (!status_) {
@@ -538,7 +539,7 @@ Start with_command(const Server::Arguments& arguments, Start start)
 namespace {
 
 // Columns of /proc/net/tcp: number, local and remote address, state, tx_queue:rx_queue, and after
-// four more the inode; addresses and queues in hexadecimal.
+// four more the inode. Addresses and queues are hexadecimal.
 struct TcpRow {
     std::uint16_t local_port = 0;
     std::uint16_t remote_port = 0;

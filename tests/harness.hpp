@@ -1,12 +1,12 @@
 // harness.hpp -- real servers and real sockets for the tests.
 //
 // A test starts a stage's executable on a free port, talks to it over loopback and looks at it from
-// outside, through /proc. Whatever it starts ends with it, also when it fails. All waiting is for
-// events, with one generous deadline: when that has passed a helper throws, and the test has
-// failed.
+// outside, through /proc. Everything that it starts ends with it, also if it fails. All waiting is
+// for events, with one generous deadline. If the deadline passes a helper throws, and the test
+// fails.
 //
-// Not thread-safe: for the one thread that runs the tests. (Start everything from that thread: the
-// children die with the thread that started them.)
+// Not thread-safe: only for the thread that runs the tests. Start everything from that thread,
+// because the children die with the thread that started them.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -42,8 +42,8 @@ inline constexpr bool sanitized = false;
 inline constexpr bool sanitized = false;
 #endif
 
-// ThreadSanitizer holds a signal's handler back until the system call that it has interrupted has
-// returned; accept() is restarted, so that may be as long as nobody comes.
+// ThreadSanitizer runs a signal's handler only after the interrupted system call has returned.
+// accept() is restarted, so that may take until the next client comes.
 #if defined(__SANITIZE_THREAD__)
 inline constexpr bool handlers_are_held_back = true;
 #elif defined(__has_feature)
@@ -56,10 +56,10 @@ inline constexpr bool handlers_are_held_back = false;
 inline constexpr bool handlers_are_held_back = false;
 #endif
 
-// How much longer than in a plain build things may take: the one place that knows.
+// How much longer things may take than in a plain build. This is the only place that knows.
 inline constexpr int slowdown = sanitized ? 4 : 1;
 
-// How long to wait for what must happen. Only a failing test ever waits that long.
+// How long to wait for what must happen. Only a failing test waits that long.
 inline constexpr std::chrono::seconds patience{20 * slowdown};
 
 // A point in time, for poll().
@@ -70,16 +70,16 @@ class Deadline {
     {
     }
 
-    // What is left, at least 0.
+    // The time that is left, at least 0.
     [[nodiscard]] int milliseconds() const;
 
   private:
     std::chrono::steady_clock::time_point end_;
 };
 
-// Returns once the condition holds; throws if it does not before the deadline. It looks again and
-// again with pauses, so it is for states that only /proc can tell, not for synchronisation: what
-// sends an event is waited for with that event.
+// Returns once the condition holds. Throws if it does not before the deadline. It looks again and
+// again with pauses, so use it for states that only /proc can tell, not for synchronisation. If
+// something sends an event, wait for that event.
 void eventually(std::string_view what, const std::function<bool()>& condition,
                 Deadline deadline = Deadline());
 
@@ -90,8 +90,8 @@ struct ProcessInfo {
     pid_t session = 0;
     char state = '?';  // R runs, S sleeps, Z is dead and not yet waited for
     unsigned threads = 0;
-    std::chrono::milliseconds cpu{0};  // used so far, to the hundredth of a second
-    std::uint64_t started = 0;         // with the pid, names the process for good
+    std::chrono::milliseconds cpu{0};  // used so far, to a hundredth of a second
+    std::uint64_t started = 0;         // with the pid, identifies the process for good
 };
 
 [[nodiscard]] std::optional<ProcessInfo> process_info(pid_t pid);
@@ -99,10 +99,10 @@ struct ProcessInfo {
 // The threads of a process, with their numbers as pid.
 [[nodiscard]] std::vector<ProcessInfo> threads_of(pid_t pid);
 
-// All there are; zombies do not count.
+// All of them, except zombies.
 [[nodiscard]] std::vector<ProcessInfo> processes();
 
-// Its children, and theirs, and so on; zombies do not count.
+// Its children, their children, and so on, except zombies.
 [[nodiscard]] std::vector<ProcessInfo> descendants_of(pid_t pid);
 
 // The CPU time that the calling thread has used.
@@ -111,7 +111,7 @@ struct ProcessInfo {
 // The inodes of all sockets that a process has open.
 [[nodiscard]] std::vector<std::uint64_t> socket_inodes(pid_t pid);
 
-// What a process writes into a pipe, read by a thread of its own so that nobody ever blocks on it.
+// What a process writes into a pipe. A thread of its own reads it, so that no writer ever blocks.
 class Output {
   public:
     explicit Output(Descriptor pipe);
@@ -125,7 +125,7 @@ class Output {
     // Waits until this text has come; throws at the deadline or if the pipe ends before.
     void wait_for(std::string_view text) const;
 
-    // Waits for the end of the pipe: until nobody has it open any more. Returns all that came.
+    // Waits for the end of the pipe, when no process has it open. Returns all that came.
     [[nodiscard]] std::string read_all() const;
 
   private:
@@ -141,11 +141,11 @@ class Output {
     std::thread thread_;  // last: it uses all of the above
 };
 
-// Where a program's output goes.
+// Where the output of a program goes.
 enum class Stream {
     pipe,    // to the test
-    deaf,    // into a pipe that nobody reads: writing fails with EPIPE
-    unread,  // into a pipe that nobody reads yet: it fills
+    deaf,    // into a pipe whose reader is closed: writing fails with EPIPE
+    unread,  // into a pipe that is not read yet: it fills
     full,    // to a full disk: writing fails with ENOSPC
     closed,  // nowhere: it has no such descriptor
 };
@@ -157,11 +157,11 @@ struct Start {
     Stream out = Stream::pipe;
     Stream err = Stream::pipe;
     std::vector<std::string> environment = {};  // "NAME=value", beside that of the test
-    std::optional<uid_t> user = {};             // for root only: run as somebody else
+    std::optional<uid_t> user = {};             // for root only: run as this user
     std::optional<int> keep = {};               // a descriptor that it inherits, beside 0 to 2
 };
 
-// A program that runs in a session of its own. Destroying it kills the whole session.
+// A program that runs in a session of its own. The destructor kills the whole session.
 class Program {
   public:
     explicit Program(const Start& start);
@@ -182,23 +182,22 @@ class Program {
     void start_reading_err() { stderr_.emplace(std::move(unread_)); }
 
     void signal(int number) const;
-    // Stops it, and returns when it stands still; its descendants go on.
+    // Stops it, and returns when it has stopped. Its descendants go on.
     void stop() const;
     void resume() const;
     // As the terminal does on Ctrl-C: to the whole process group.
     void signal_group(int number) const;
 
-    // Waits for its end. What it returned, or minus the number of the signal that killed it.
+    // Waits for its end. Returns its status, or minus the number of the signal that killed it.
     int wait(Deadline deadline = Deadline());
 
     // Itself. Throws if it has ended.
     [[nodiscard]] ProcessInfo info() const;
 
-    // All processes of its session but itself; zombies do not count. So also those whose parents
-    // have died.
+    // All other processes of its session, except zombies. So also those whose parents have died.
     [[nodiscard]] std::vector<ProcessInfo> descendants() const;
 
-    // Those who compute for it: its descendants, and whoever else does.
+    // The processes that compute for it: its descendants, and the workers behind a broker.
     [[nodiscard]] virtual std::vector<ProcessInfo> helpers() const { return descendants(); }
 
     // How many descriptors it has open.
@@ -222,28 +221,28 @@ class Program {
     std::optional<int> status_;
 };
 
-// What a program that ends by itself leaves behind.
+// The result of a program that ends by itself.
 struct Outcome {
     int status = 0;
     std::string out;
     std::string err;
 };
 
-// Runs it to its end, and to the end of whatever holds its output open. Some have much to do until
-// then.
+// Runs it to its end, and until no process holds its output open. A run that takes long needs a
+// later deadline.
 [[nodiscard]] Outcome run(const Start& start, Deadline deadline = Deadline(3 * patience));
 
 // A stage's executable that listens. Which stage: see stage.hpp.
 //
-// The workers behind a broker are no children of the server, and know nothing of its end. So with
-// --pool broker each server has a queue of its own here, and workers who go when it goes. Whoever
-// gives it a --queue has other plans with it.
+// The workers behind a broker are no children of the server, and do not notice its end. So with
+// --pool broker each server here has a queue of its own, and workers that end with it. A test that
+// gives it a --queue starts its own workers.
 class Server : public Program {
   public:
     using Arguments = std::vector<std::string>;
 
     // Starts it on a free port (unless the arguments give another) and waits until it listens:
-    // until it says so or, where its stdout is not a pipe, until /proc does.
+    // until it says so. If its stdout is not a pipe, /proc says it.
     explicit Server(const Arguments& arguments = {}, Start start = {});
 
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
@@ -256,9 +255,9 @@ class Server : public Program {
     std::deque<Program> workers_;  // at the broker
 };
 
-// A user who runs nothing but what this test starts, so that a limit on the number of a user's
-// processes counts only those. Nothing if this test may not start servers as somebody else: it has
-// to run as root, and from a directory that all may enter.
+// A user that runs only what this test starts, so that a limit on the number of a user's processes
+// counts only those. Nothing if this test may not start servers as another user: it has to run as
+// root, and from a directory that all users may enter.
 [[nodiscard]] std::optional<uid_t> user_of_our_own();
 
 // A client on a plain socket. TCP_NODELAY is set: every send() leaves at once.
@@ -270,14 +269,14 @@ class Client {
 
     // Sends all of it.
     void send(std::string_view text);
-    // Sends what fits without waiting: the number of bytes.
+    // Sends as much as fits without waiting, and returns the number of bytes.
     std::size_t send_some(std::string_view text);
-    // No more will be sent: the server reads an end of file.
+    // Sends no more: the server reads an end of file.
     void shutdown_send();
 
     // The next line without its LF. Throws if there is none.
     std::string read_line();
-    // For a client that was given a small one.
+    // For a client with a small receive buffer.
     void grow_receive_buffer();
 
     // The next byte, in a read of its own. Throws if there is none.
@@ -295,7 +294,7 @@ class Client {
     // Sends all, half-closes, and reads all, at the same time: neither side can block the other.
     std::string converse(std::string_view text);
 
-    // Whether something has arrived that read_line() would look at: bytes, or the end.
+    // Whether something has arrived for read_line(): bytes, or the end.
     [[nodiscard]] bool readable() const;
     // Waits until readable().
     void wait_readable(Deadline deadline = Deadline()) const;
@@ -329,17 +328,17 @@ struct ServerEnd {
 // Waits until the server has read all that the client has sent.
 void wait_until_read(const Server& server, const Client& client);
 
-// The CPU time that it and its descendants have used, as far as they are still there; and the
-// workers behind a broker, who stand for descendants.
+// The CPU time that it and its living descendants have used. The workers behind a broker count as
+// descendants.
 [[nodiscard]] std::chrono::milliseconds cpu_time_with_descendants(const Program& program);
 
-// Gives the program something to compute, and waits until it does, its descendants included: until
-// it has used some more CPU time than before. What has an end is given by start: a test that is
-// held up may come to wait when it is over.
+// Makes the program compute with start(), and waits until it and its descendants have used more CPU
+// time than before. start() is called here, because a request with an end may be over before a
+// delayed test waits for it.
 void wait_until_computing(
     const Program& program, const std::function<void()>& start = [] {});
 
-// Waits until that many descendants compute, and returns them.
+// Waits until this many descendants compute, and returns them.
 [[nodiscard]] std::vector<pid_t> wait_until_descendants_compute(
     const Program& program, std::size_t count, const std::function<void()>& start = [] {});
 

@@ -1,4 +1,4 @@
-// lessons.cpp -- what each stage is there to show, flaws included, against one stage.
+// lessons.cpp -- what each stage shows, flaws included, against one stage.
 //
 // All by the order of events: what has happened when something else happens. Nothing is timed.
 #include "suite.hpp"
@@ -84,7 +84,7 @@ TEST_CASE("a big request DOES delay a small one of another client" *
         CHECK(small.read_line() == "55");
         return;
     }
-    // The small one's reply is here. It came after the big one's.
+    // The reply to the small request is here. It came after that to the big one.
     CHECK(big.readable());
     CHECK(big.read_line() == long_request.reply());
 }
@@ -110,7 +110,7 @@ TEST_CASE("a big request does not delay a small one of another client" *
 TEST_CASE("a thread that computes has the lock until another one asks for it" *
           only_if(stage().is("02b_threads_gil")))
 {
-    const Server server({"--switch-interval", "3600s"});  // nobody asks before the test is over
+    const Server server({"--switch-interval", "3600s"});  // no thread asks before the test is over
     Client big(server);
     Client small(server);
     CHECK(small.ask("10\n") == "55");
@@ -148,12 +148,12 @@ TEST_CASE("big requests are computed at the same time" * only_if(stage().is("02_
     }
 }
 
-TEST_CASE("each client has a thread of its own, as long as it is here" *
+TEST_CASE("each client has a thread of its own, as long as it is connected" *
           only_if(stage().has_thread_per_client()))
 {
     const Server server;
     {
-        // Some things, a sanitizer's own thread for one, begin with the first client.
+        // Some things begin with the first client, for example a sanitizer's own thread.
         Client first(server);
         CHECK(first.ask("10\n") == "55");
         const unsigned with_one = server.info().threads;
@@ -188,13 +188,13 @@ TEST_CASE("one thread serves all clients" *
     }
 }
 
-TEST_CASE("a reply comes although nothing but the worker wakes the scheduler" *
+TEST_CASE("a reply comes although only the worker wakes the scheduler" *
           only_if(stage().has_event_loop() && stage().computes_aside()))
 {
     const LongRequest long_request;
     const Server server;
     Client only(server);
-    // First slow enough for the scheduler to be asleep for certain, then as fast as can be.
+    // First slowly enough that the scheduler is certainly asleep, then as fast as possible.
     CHECK(only.ask("30\n") == "832040");
     CHECK(only.ask(long_request.text()) == long_request.reply());
     for (int i = 0; i < 300; ++i) {
@@ -217,7 +217,7 @@ TEST_CASE("requests are computed in other processes, in as many as there are wor
         clients.back().send(endless_request);
     }
     auto computing = wait_until_descendants_compute(server, workers);
-    // And once more for as long, so that a further one would have had its time, too.
+    // Once more for as long, so that a further one would have had its time, too.
     auto later = wait_until_descendants_compute(server, workers);
     std::sort(computing.begin(), computing.end());
     std::sort(later.begin(), later.end());
@@ -226,7 +226,7 @@ TEST_CASE("requests are computed in other processes, in as many as there are wor
     CHECK(server.info().cpu - own_before < milliseconds(50 * slowdown));
 }
 
-TEST_CASE("with one worker, a small request waits until a big one is through" *
+TEST_CASE("with one worker, a small request waits until a big one is computed" *
           only_if(stage().has_processes() && !stage().is("07b_cheap_inline")))
 {
     const Server server({"--workers", "1"});
@@ -239,13 +239,13 @@ TEST_CASE("with one worker, a small request waits until a big one is through" *
     wait_until_read(server, small);
     CHECK(wait_until_descendants_compute(server, 1) == worker);
     CHECK_FALSE(small.readable());
-    // The end of the big one, if not a happy one.
+    // The end of the big one: an error.
     REQUIRE(::kill(worker.front(), SIGKILL) == 0);
     CHECK(big.read_line() == "[Error] worker died");
     CHECK(small.read_line() == "55");
 }
 
-TEST_CASE("workers hold no client's socket, nor do those who replace them" *
+TEST_CASE("no worker holds a client's socket, and no replacement does" *
           only_if(stage().has_processes()))
 {
     const Server server({"--workers", "2"});
@@ -339,7 +339,7 @@ std::uint64_t counted(const Server& server)
 
 }  // namespace
 
-TEST_CASE("what one client has had computed, another one gets without computing" *
+TEST_CASE("a result that one client asked for, another client gets without computing" *
           only_if(stage().has_guard()))
 {
     const LongRequest long_request;
@@ -359,10 +359,10 @@ TEST_CASE("with a lock or an atomic increment, every request is counted" *
     const Server server;
     const Asked asked = ask_all_at_once(server, {1});
     CHECK(counted(server) == asked.answered);
-    CHECK(counted(server) == asked.answered);  // asking does not count
+    CHECK(counted(server) == asked.answered);  // the question itself does not count
 }
 
-TEST_CASE("without a guard, requests are answered that are NOT counted" *
+TEST_CASE("without a guard, some requests are answered but NOT counted" *
           only_if(has_guard({"none"})))
 {
     const Server server;
@@ -374,13 +374,13 @@ TEST_CASE("without a guard, requests are answered that are NOT counted" *
     });
 }
 
-TEST_CASE("with a lock, what belongs together stays together" * only_if(has_guard({"mutex"})))
+TEST_CASE("with a lock, a pair of values stays consistent" * only_if(has_guard({"mutex"})))
 {
     const Server server;
     CHECK(ask_all_at_once(server, {3, 4, 5}).wrongly == 0);
 }
 
-TEST_CASE("without a lock, what belongs together does NOT stay together, atomic or not" *
+TEST_CASE("without a lock, a pair of values does NOT stay consistent, atomic or not" *
           only_if(has_guard({"none", "atomic"})))
 {
     const Server server;
@@ -408,7 +408,7 @@ TEST_CASE("each client has a process of its own, which is reaped when it leaves"
     CHECK(server.err().text().find("Lost a client") == std::string::npos);
 }
 
-TEST_CASE("a conversation that crashes is nobody else's" *
+TEST_CASE("a conversation that crashes does not affect the others" *
           only_if(stage().has_process_per_client() && !handlers_are_held_back))
 {
     const Server server;
@@ -451,10 +451,10 @@ TEST_CASE("a client's process holds neither the listening socket nor another cli
     CHECK(seen.size() == 1 + clients.size());
 }
 
-// ---- 08_cancellation and what comes after it
+// ---- 08_cancellation and later stages
 
-// A broker gives nothing back of what has been sent to it.
-TEST_CASE("a client that leaves takes its request with it" *
+// A broker can't take back what has been sent to it.
+TEST_CASE("when a client leaves, its request is cancelled" *
           only_if(stage().has_limits() && stage().computes_aside() && !stage().pool_is_broker()))
 {
     const LongRequest long_request(milliseconds(1000));
@@ -472,7 +472,7 @@ TEST_CASE("a client that leaves takes its request with it" *
 }
 
 // Most of these leave while the server sends them the first of their replies.
-TEST_CASE("clients that leave as soon as they have asked take their requests with them" *
+TEST_CASE("when clients leave as soon as they have asked, their requests are cancelled" *
           only_if(stage().has_limits() && stage().computes_aside() && !stage().pool_is_broker()))
 {
     constexpr std::size_t many = 50;
@@ -504,8 +504,9 @@ TEST_CASE("clients that leave as soon as they have asked take their requests wit
     });
 }
 
-TEST_CASE("a server that ends while a departed client's request is computed ends in peace" *
-          only_if(stage().has_limits() && stage().computes_aside()))
+TEST_CASE(
+    "a server that gets SIGTERM while it computes for a client that has left ends with status 0" *
+    only_if(stage().has_limits() && stage().computes_aside()))
 {
     Server server({"--workers", "2"});
     Client departed(server);
@@ -517,7 +518,7 @@ TEST_CASE("a server that ends while a departed client's request is computed ends
     CHECK(server.wait(Deadline(time_to_end)) == 0);
 }
 
-TEST_CASE("what a departed client has asked for IS computed, before what others ask" *
+TEST_CASE("the request of a client that has left IS computed, before those of others" *
           only_if(stage().has_event_loop() && stage().has_processes() && !stage().has_limits() &&
                   !stage().is("07b_cheap_inline")))
 {
@@ -530,10 +531,10 @@ TEST_CASE("what a departed client has asked for IS computed, before what others 
     CHECK(departed.ask("x\n" + long_request.text()).starts_with("[Error]"));
     departed.reset();
     CHECK(Client(server).ask("10\n") == "55");
-    CHECK(process_info(worker)->cpu >= milliseconds(450));  // both of them, but for ticks
+    CHECK(process_info(worker)->cpu >= milliseconds(450));  // both of them, except ticks
 }
 
-TEST_CASE("what has arrived when it is told to stop is answered, and no client counts as lost" *
+TEST_CASE("on SIGTERM requests that have arrived are answered, and no client counts as lost" *
           only_if(stage().finishes_when_stopped()))
 {
     for (int round = 0; round < 10; ++round) {
@@ -576,7 +577,7 @@ TEST_CASE("a request that takes too long is an error, and the conversation goes 
     eventually("the other worker is in time", [&] { return client.ask("10\n") == "55"; });
 }
 
-TEST_CASE("a client that asks nothing for too long is told, and closed" *
+TEST_CASE("a client that asks nothing for too long gets an error and is closed" *
           only_if(stage().has_limits()))
 {
     const Server server({"--idle-timeout", "50ms"});
@@ -584,7 +585,7 @@ TEST_CASE("a client that asks nothing for too long is told, and closed" *
     CHECK(client.read_all() == "[Error] no request came for too long\n");
 }
 
-TEST_CASE("a request that takes too long is an error although the replies before it wait" *
+TEST_CASE("a request that takes too long is an error although replies before it still wait" *
           only_if(stage().has_limits() && stage().computes_aside()))
 {
     const Server server({"--workers", "2", "--request-timeout", "100ms"});
@@ -604,7 +605,7 @@ TEST_CASE("a client that asks in time is not idle" * only_if(stage().has_limits(
     CHECK(client.converse("20\n30\n") == "6765\n832040\n");
 }
 
-TEST_CASE("beyond the bound a request is busy, at once" *
+TEST_CASE("beyond the bound a request is refused as busy, at once" *
           only_if(stage().has_limits() && stage().computes_aside()))
 {
     const Server server({"--workers", "1", "--max-waiting", "1"});
@@ -629,7 +630,7 @@ TEST_CASE("beyond the bound a request is busy, at once" *
 
 namespace {
 
-// All processes of the pool stand still while this lives.
+// While this lives, all processes of the pool stand still.
 class StoppedPool {
   public:
     explicit StoppedPool(const Server& server) : processes_(server.descendants())
@@ -655,7 +656,7 @@ bool is_07b_with_processes() { return stage().is("07b_cheap_inline") && stage().
 
 }  // namespace
 
-TEST_CASE("what is cheap is computed by the loop, the rest by the pool" *
+TEST_CASE("the loop computes cheap requests, and the pool the rest" *
           only_if(is_07b_with_processes()))
 {
     const Server server({"--workers", "2", "--inline-below", "20"});
@@ -672,7 +673,7 @@ TEST_CASE("what is cheap is computed by the loop, the rest by the pool" *
     CHECK(dear.read_line() == "6765");
 }
 
-TEST_CASE("below 0 there is nothing: everything goes to the pool" *
+TEST_CASE("with a limit of 0 no request is cheap: the pool computes all of them" *
           only_if(is_07b_with_processes()))
 {
     const Server server({"--workers", "2", "--inline-below", "0"});
@@ -689,7 +690,7 @@ TEST_CASE("below 0 there is nothing: everything goes to the pool" *
     CHECK(client.read_line() == "1");
 }
 
-TEST_CASE("a request that is taken for cheap and is not DOES delay others" *
+TEST_CASE("an expensive request that is taken for cheap DOES delay others" *
           only_if(stage().is("07b_cheap_inline")))
 {
     const LongRequest long_request;
@@ -703,14 +704,14 @@ TEST_CASE("a request that is taken for cheap and is not DOES delay others" *
     CHECK(big.read_line() == long_request.reply());
 }
 
-TEST_CASE("what is cheap is measured when the server starts, and said" *
+TEST_CASE("the server measures at its start what is cheap, and says so" *
           only_if(is_07b_with_processes()))
 {
     const Server measured;
     measured.err().wait_for("us; below fib(");
     const std::string line = measured.err().text();
     CHECK(line.starts_with("07b_cheap_inline: a trip to the pool takes "));
-    // fib(1) is a function call; so is the trip, but to another process.
+    // fib(1) is a function call. So is the trip, but to another process.
     CHECK(line.find("below fib(1)") == std::string::npos);
     const Server told({"--inline-below", "20"});
     CHECK(Client(told).ask("10\n") == "55");
@@ -719,7 +720,7 @@ TEST_CASE("what is cheap is measured when the server starts, and said" *
 
 // ---- 07c_io_uring
 
-TEST_CASE("its loop is io_uring, and nothing of it is epoll" * only_if(stage().is("07c_io_uring")))
+TEST_CASE("its loop uses io_uring, and no epoll" * only_if(stage().is("07c_io_uring")))
 {
     const Server server;
     std::string open;
@@ -732,7 +733,7 @@ TEST_CASE("its loop is io_uring, and nothing of it is epoll" * only_if(stage().i
     CHECK(open.find("[eventpoll]") == std::string::npos);
 }
 
-TEST_CASE("its port is free when it has ended, whatever the kernel still has to do for it" *
+TEST_CASE("its port is free when it has ended, even if the kernel still cleans up after it" *
           only_if(stage().is("07c_io_uring")))
 {
     for (int round = 0; round < 5; ++round) {
@@ -756,11 +757,11 @@ TEST_CASE("its port is free when it has ended, whatever the kernel still has to 
     }
 }
 
-TEST_CASE("where io_uring is forbidden it says so in one line" *
+TEST_CASE("if io_uring is forbidden it says so in one line" *
           only_if(stage().is("07c_io_uring") && !sanitized))
 {
-    // As a container does it: the call fails. A filter is for ever, but only for the thread that
-    // has asked for it, and for the processes that this starts.
+    // As in a container: the call fails. A filter is for ever, but only for the thread that has
+    // installed it, and for the processes that this thread starts.
     Outcome outcome;
     bool filtered = false;
     std::thread([&] {
@@ -813,19 +814,19 @@ void check_spread_of_clients(const char* option)
     CAPTURE(fmt::format("{}", fmt::join(counts, " ")));
     CHECK(counts.size() == 4);
     CHECK(std::accumulate(counts.begin(), counts.end(), 0U) == 64);
-    // That chance deals none to one of them happens, but not to three.
+    // By chance, one loop may get none of them once, but not three times.
     CHECK(std::count(counts.begin(), counts.end(), 0U) < 3);
 }
 
 }  // namespace
 
-TEST_CASE("clients are dealt out among the loops" * only_if(stage().has_event_loops()))
+TEST_CASE("clients are distributed over the loops" * only_if(stage().has_event_loops()))
 {
     SUBCASE("threads") { check_spread_of_clients("--threads"); }
     SUBCASE("processes") { check_spread_of_clients("--processes"); }
 }
 
-TEST_CASE("there are as many loops as it is told, a thread each" *
+TEST_CASE("there are as many loops as the option says, each with a thread" *
           only_if(stage().has_event_loops()))
 {
     const auto with_one = [] {
@@ -858,7 +859,7 @@ TEST_CASE("a big request that is computed inline DOES stop its own loop's client
         client.send("10\n");
     }
     std::deque<Client*> served;
-    eventually("somebody is served", [&] {
+    eventually("a client is served", [&] {
         for (Client& client : clients) {
             if (client.readable()) {
                 served.push_back(&client);
@@ -901,8 +902,9 @@ TEST_CASE("a reply does not wait for those behind it" * only_if(stage().computes
     CHECK(client.read_line() == "55");
 }
 
-TEST_CASE("loops in processes: one that dies takes its own clients along, and no others" *
-          only_if(stage().has_event_loops() && !stage().has_processes()))
+TEST_CASE(
+    "loops in processes: when one crashes, its own clients lose their connections, and no others" *
+    only_if(stage().has_event_loops() && !stage().has_processes()))
 {
     Server server({"--processes", "2"});
     std::vector<ProcessInfo> loops;
@@ -923,13 +925,13 @@ TEST_CASE("loops in processes: one that dies takes its own clients along, and no
         try {
             served += client.ask("10\n") == "55" ? 1 : 0;
         } catch (const std::exception&) {
-            // It was the other one's.
+            // It was a client of the other loop.
         }
     }
     CHECK(served > 0);
     CHECK(served < 32);
     for (int i = 0; i < 8; ++i) {
-        CHECK(Client(server).ask("20\n") == "6765");  // nobody knocks at the dead one's door
+        CHECK(Client(server).ask("20\n") == "6765");  // no client comes to the port of the dead one
     }
     ::kill(loops.back().pid, SIGKILL);
     CHECK(server.wait() == 1);
@@ -939,8 +941,7 @@ TEST_CASE("loops in processes: a conversation that the loop ends does not stop i
           only_if(stage().has_event_loops()))
 {
     const Server server({"--processes", "1"});
-    // It may be held up for so long that the server has stopped listening to the one that it has
-    // sent away.
+    // It may be delayed so much that the server no longer listens to the refused client.
     eventually("another client is served while the one that is sent away may still talk", [&] {
         Client other(server);
         CHECK(other.ask("10\n") == "55");
@@ -953,7 +954,7 @@ TEST_CASE("loops in processes: a conversation that the loop ends does not stop i
     });
 }
 
-TEST_CASE("loops in processes: SIGTERM and Ctrl-C let all of them finish, SIGKILL leaves none" *
+TEST_CASE("loops in processes: all of them finish on SIGTERM and Ctrl-C, and SIGKILL leaves none" *
           only_if(stage().has_event_loops()))
 {
     for (const int number : {SIGTERM, SIGINT}) {

@@ -1,4 +1,4 @@
-// many.cpp -- 10,000 clients at once, against a stage that means to hold them.
+// many.cpp -- 10,000 clients at once, against a stage that promises to hold them.
 #include "common/base/limits.hpp"
 #include "suite.hpp"
 
@@ -37,7 +37,7 @@ std::size_t many()
     return number;
 }
 
-// Connects so many and lets each ask once, so that the server has accepted them all.
+// Connects this many and lets each ask once, so that the server has accepted them all.
 std::deque<Client> connect(const Server& server, std::size_t number)
 {
     std::deque<Client> clients;
@@ -56,8 +56,8 @@ std::deque<Client> connect(const Server& server, std::size_t number)
     return clients;
 }
 
-// Until the server's end has all that they have sent. (On a busy machine the kernel may put that
-// off, even on loopback; what has not arrived when a server is told to stop it need not answer.)
+// Until the server's end has everything that they have sent. On a busy machine the kernel may delay
+// that, even on loopback. A server that is told to stop need not answer what has not arrived.
 void wait_until_delivered(const std::deque<Client>& clients)
 {
     eventually("all is delivered", [&] {
@@ -85,8 +85,8 @@ TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when
         MESSAGE(each << " bytes for each of " << number << " clients");
         CHECK((sanitized || !optimised || each <= limit));
     };
-    // A stack is made of pages, and those of 06b need two, beside what is on the heap; and a wait
-    // that can be ended costs more.
+    // A stack is made of pages, and those of 06b need two, beside what is on the heap. A wait that
+    // can be ended costs more.
     const std::size_t more = stage().is("06b_greenlets")  ? 8192
                              : stage().has_limits()       ? 900
                              : stage().is("07c_io_uring") ? 300
@@ -106,7 +106,7 @@ TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when
 }
 
 TEST_CASE(
-    "SIGTERM while 10,000 ask and some of it is long: all is answered, as far as there is time" *
+    "SIGTERM while 10,000 ask, some for long requests: all is answered, as far as there is time" *
     only_if(stage().finishes_when_stopped()))
 {
     const LongRequest long_request;
@@ -122,8 +122,8 @@ TEST_CASE(
     CHECK(server.wait(Deadline(time_to_end)) == 0);
     const auto taken = std::chrono::steady_clock::now() - start;
     CHECK(server.descendants().empty());
-    // On a machine that is too busy for that the server is cut off, and so are the replies. But if
-    // it has ended earlier, of itself, nothing may be missing.
+    // On a machine that is too busy the server is cut off, and so are the replies. But if it has
+    // ended before that by itself, nothing may be missing.
     const bool all = taken < time_until_cut_off;
     MESSAGE(fmt::format("{} ms to the end{}", taken / std::chrono::milliseconds(1),
                         all ? "" : ": cut off"));
@@ -139,7 +139,7 @@ TEST_CASE(
     CHECK(server.err().read_all().empty());
 }
 
-TEST_CASE("SIGTERM while 10,000 ask and some of it has no end: it ends in time all the same")
+TEST_CASE("SIGTERM while 10,000 ask, some for endless requests: it still ends in time")
 {
     Server server({"--quiet"});
     std::deque<Client> clients = connect(server, many());
@@ -152,7 +152,7 @@ TEST_CASE("SIGTERM while 10,000 ask and some of it has no end: it ends in time a
     CHECK(server.wait(Deadline(time_to_end)) == 0);
     CHECK(server.descendants().empty());
     CHECK(clients.front().read_until_gone().empty());
-    // It is cut off, so how many are answered by then depends on the machine.
+    // It is cut off, so the number of answers depends on the machine.
     for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
         CAPTURE(client - clients.begin());
         const std::string replies = client->read_until_gone();
@@ -163,7 +163,7 @@ TEST_CASE("SIGTERM while 10,000 ask and some of it has no end: it ends in time a
     CHECK(next.port() == server.port());
 }
 
-TEST_CASE("where fewer fit it says at the start how many, and what to type")
+TEST_CASE("if fewer fit, it says at the start how many, and what to type")
 {
     constexpr rlimit few{64, 64};
     const Server::Arguments one_worker{"--quiet", "--workers", "1"};
@@ -177,7 +177,7 @@ TEST_CASE("where fewer fit it says at the start how many, and what to type")
     CHECK(line.find("sudo prlimit --pid $$ --nofile=11000") != std::string::npos);
     CHECK(line.find('\n') == line.size() - 1);
 
-    // So many do fit.
+    // This many do fit.
     const std::size_t room = std::stoul(line.substr(line.find("room for ") + 9));
     CHECK(room >= 40);
     CHECK(connect(server, room).size() == room);

@@ -1,4 +1,4 @@
-// silent_reporter.hpp -- a listener of doctest's that does nothing yet: override what you care for.
+// silent_reporter.hpp -- a doctest listener that does nothing: override what you need.
 #pragma once
 
 #include <doctest/doctest.h>

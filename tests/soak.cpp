@@ -2,12 +2,12 @@
 //
 //   soak STAGE_EXECUTABLE [options of the stage] [--seconds N] [--seed N]
 //
-// One server; dozens of guests, each with a conversation of its own that chance has written; and
-// somebody who kills and stops the server's processes meanwhile. Every reply is compared with the
-// one that must come, in order. When all have left, the server has to be what it was before.
+// One server, and dozens of clients, each with a conversation of its own that chance has written.
+// Meanwhile a killer kills and stops the server's processes. Every reply is compared with the one
+// that must come, in order. When all have left, the server has to be what it was before.
 //
-// The seed decides what the guests say and do, the guest with number k the same in every run. Who
-// is served when is up to the kernel.
+// The seed decides what the clients say and do: client number k does the same in every run. The
+// kernel decides which of them is served when.
 #include "suite.hpp"
 #include "watchdog.hpp"
 
@@ -38,14 +38,15 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 constexpr unsigned max_n = 50;
-constexpr unsigned small_n = 24;  // up to here a number is computed in no time at all
+constexpr unsigned small_n = 24;                 // up to here a number takes no time
 constexpr unsigned big_n = sanitized ? 27 : 32;  // takes some milliseconds
 
 constexpr std::string_view worker_died = "[Error] worker died";
 
-// What its memory may grow by from the middle of the soak to the end. It is a matter of how many
-// guests happened to come together: stacks that threads have left, allocator's arenas, deques. What
-// a guest leaves behind, if only 100 bytes of it, grows by more than that within two minutes.
+// How much its memory may grow from the middle of the soak to the end. It depends on how many
+// clients happened to come together: stacks that threads have left, the allocator's arenas, deques.
+// If a client leaves something behind, even 100 bytes, memory grows by more than that within two
+// minutes.
 constexpr std::size_t memory_noise = 1 << 20;
 
 unsigned number_option(std::string_view name, unsigned otherwise)
@@ -64,7 +65,7 @@ unsigned number_option(std::string_view name, unsigned otherwise)
     return number;
 }
 
-// Chance, the same for the same seed and stream.
+// Chance: the same for the same seed and stream.
 class Chance {
   public:
     Chance(unsigned seed, unsigned stream)
@@ -98,15 +99,15 @@ struct Tally {
     std::uint64_t forkers_killed = 0;
     std::uint64_t stops = 0;
     std::uint64_t failed = 0;                   // replies that were "worker died"
-    std::uint64_t allowed = 0;                  // as many of these there may have been at most
-    Clock::time_point progress = Clock::now();  // the last reply or the last farewell
+    std::uint64_t allowed = 0;                  // at most this many of these are allowed
+    Clock::time_point progress = Clock::now();  // when a reply last came, or a client last left
 };
 
 // A request and its reply.
 struct Question {
     std::string text;  // without its line end
     std::string reply;
-    bool computed = false;  // by a worker, if there are any: it may die
+    bool computed = false;  // computed by a worker, if there are any: it may die
 };
 
 Question any_question(Chance& chance, unsigned favourite)
@@ -153,7 +154,7 @@ Question any_question(Chance& chance, unsigned favourite)
     return {text, fmt::format("{}", fib_fast(n)), true};
 }
 
-// One connection, and all that is said in it. Runs in steps that never block.
+// One connection, and everything that is said on it. Runs in steps that never block.
 class Guest {
   public:
     Guest(const Server& server, unsigned seed, unsigned number, Tally& tally);
@@ -167,7 +168,7 @@ class Guest {
 
     void step(short events, Clock::time_point now);
 
-    // When it began to wait for what it waits for. (Whoever pauses does not wait.)
+    // When it began to wait for what it waits for. (A client that pauses does not wait.)
     [[nodiscard]] Clock::time_point waits_since() const noexcept { return waits_since_; }
     [[nodiscard]] std::string describe() const;
 
@@ -201,7 +202,7 @@ class Guest {
     Manner manner_;
     Client client_;
 
-    unsigned turns_;                // how often it will say something, still
+    unsigned turns_;                // how often it will still say something
     bool talks_without_line_ends_;  // as the talk's clients do: one number, one reply
     bool line_end_said_ = false;
     bool half_closed_ = false;
@@ -216,7 +217,7 @@ class Guest {
     std::optional<std::size_t> gives_up_at_;  // resets or closes when this many bytes are sent...
     std::optional<unsigned> gives_up_after_;  // ...or this many replies have come
     unsigned replies_ = 0;
-    unsigned refusals_ = 0;  // of a flood, to be sent
+    unsigned refusals_ = 0;  // of a flood, still to be sent
 
     Clock::time_point can_send_ = Clock::now();
     Clock::time_point can_receive_ = Clock::now();
@@ -243,14 +244,14 @@ Guest::Guest(const Server& server, unsigned seed, unsigned number, Tally& tally)
       framing_(framing_of_stage()),
       end_(static_cast<End>(chance_.below(5))),
       manner_(chance_.one_in(4) ? static_cast<Manner>(chance_.from_to(1, 3)) : Manner::normal),
-      // A small buffer, so that the server notices soon that nobody reads.
+      // A small buffer, so that the server notices soon that its replies are not read.
       client_(server.port(), manner_ == Manner::normal || manner_ == Manner::trickles ? 0 : 4096),
       turns_(chance_.from_to(1, stage().serves_others() ? 6U : 2U)),
       talks_without_line_ends_(framing_ != Framing::line && chance_.one_in(4))
 {
     ++tally_.guests;
     if (chance_.one_in(10)) {
-        leave(chance_.one_in(2));  // before it is accepted, perhaps
+        leave(chance_.one_in(2));  // perhaps before it is accepted
     } else if (manner_ == Manner::floods) {
         for (int i = 0; i < 20'000; ++i) {
             out_ += chance_.one_in(10) ? "3\n" : "x\n";
@@ -269,7 +270,7 @@ pollfd Guest::events(Clock::time_point now) const
         entry.events = static_cast<short>(send | receive);
     }
     if (entry.events == 0) {
-        entry.fd = -1;  // else it would report the connection's end, again and again
+        entry.fd = -1;  // else epoll would report the connection's end again and again
     }
     return entry;
 }
@@ -329,7 +330,7 @@ void Guest::flood(Clock::time_point now)
     }
 }
 
-// The next that it has to say: a batch of lines or, as long as it does without line ends, a number.
+// What it says next: a batch of lines or, for as long as it uses no line ends, a number.
 void Guest::say_more()
 {
     --turns_;
@@ -410,7 +411,7 @@ void Guest::add_without_line_end()
     owed_.push_back({std::move(question.reply), question.computed, sent_ + out_.size()});
 }
 
-// Into segments, at random, but for what is before `from`.
+// Into segments, at random, except what is before `from`.
 void Guest::cut(std::size_t from)
 {
     const std::size_t end = sent_ + out_.size();
@@ -494,7 +495,7 @@ void Guest::receive(Clock::time_point now)
 void Guest::check_reply(std::string_view line)
 {
     if (owed_.empty()) {
-        fail(fmt::format("'{}' came, which nobody has asked for", line));
+        fail(fmt::format("'{}' came without having been asked for", line));
     }
     const Owed owed = std::move(owed_.front());
     owed_.pop_front();
@@ -527,7 +528,7 @@ void Guest::leave(bool reset)
 std::string Guest::describe() const
 {
     return fmt::format(
-        "guest {} from port {} (manner {}, end {}), which has sent {} bytes and has {} to send, "
+        "client {} from port {} (manner {}, end {}), which has sent {} bytes and has {} to send, "
         "got {} replies and is owed {}{}",
         number_, client_.local_port(), static_cast<int>(manner_), static_cast<int>(end_), sent_,
         out_.size(), replies_, owed_.size(),
@@ -557,7 +558,7 @@ class Tormentor {
     }
 
     void act(Clock::time_point now);
-    // Lets all go on that it has stopped.
+    // Continues all that it has stopped.
     void have_mercy();
 
   private:
@@ -576,7 +577,7 @@ class Tormentor {
     std::vector<Stopped> stopped_;
 };
 
-// A process by a name that no other one can get meanwhile; empty if it has gone.
+// Identifies a process in a way that is never reused. Empty if it has gone.
 Descriptor open_process(const ProcessInfo& process)
 {
     Descriptor descriptor(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0U)));
@@ -615,7 +616,7 @@ void Tormentor::act(Clock::time_point now)
     std::erase_if(victims, [&](const ProcessInfo& process) {
         return to_forker != (process.parent == server_.pid());
     });
-    // Rather those who compute.
+    // Preferably those that compute.
     const auto idle =
         std::stable_partition(victims.begin(), victims.end(),
                               [](const ProcessInfo& process) { return process.state == 'R'; });
@@ -633,7 +634,7 @@ void Tormentor::act(Clock::time_point now)
         stop(std::move(victim), milliseconds(100), now);
         return;
     }
-    // With the forker go its workers: each may have been computing.
+    // When the forker ends its workers end, and each may have been computing.
     tally_.allowed += to_forker ? workers_ : 1;
     (to_forker ? tally_.forkers_killed : tally_.workers_killed) += 1;
     send_signal(victim, SIGKILL);
@@ -664,7 +665,7 @@ std::string name_of_stage()
     return name;
 }
 
-// What must be the same whenever no guest is there.
+// What must be the same whenever there are no clients.
 struct Calm {
     std::size_t descriptors = 0;
     unsigned threads = 0;
@@ -684,10 +685,10 @@ class Soak {
 
     [[nodiscard]] const Tally& tally() const noexcept { return tally_; }
 
-    // Guests come for that long; then waits until the last one has left by itself.
+    // Clients come for this long. Then waits until the last one has left by itself.
     void run(Clock::duration duration);
 
-    // What the server is like without guests. Waits until it is like that.
+    // The server without clients. Waits until it is like that.
     [[nodiscard]] Calm calm() const;
     void wait_until(const Calm& calm) const;
 
@@ -716,7 +717,7 @@ class Soak {
 void Soak::run(Clock::duration duration)
 {
     const auto end = Clock::now() + duration;
-    // Some that never say a word before all others have gone.
+    // Some that say nothing before all others have gone.
     std::deque<Client> silent;
     for (int i = 0; i < 3 && stage().serves_others(); ++i) {
         silent.emplace_back(server_);
@@ -774,7 +775,8 @@ void Soak::wait_for_events(Clock::time_point now, Clock::time_point end)
     }
 }
 
-// Who is served one after the other waits for all before it: then somebody has to get on.
+// If clients are served one after the other, each waits for all before it. Then at least one has to
+// make progress.
 void Soak::check_nobody_waits_in_vain(Clock::time_point now) const
 {
     for (const Guest& guest : guests_) {
@@ -868,7 +870,8 @@ TEST_CASE("everything at once: every reply is right and in order, and nothing st
     Soak soak(server, workers, seed, total);
     const Calm before = soak.calm();
 
-    // What is kept for the next guest (stacks, arenas) is there after a while of the same kind.
+    // Stacks and arenas are kept for reuse by the next client. After a while of the same load they
+    // have their full size.
     const auto half = std::chrono::duration_cast<milliseconds>(total) * 2 / 5;
     std::array<std::size_t, 3> memory{};
     soak.run(half / 2);

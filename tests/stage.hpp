@@ -1,8 +1,8 @@
-// stage.hpp -- which stage a suite runs against, and what is to be expected of it.
+// stage.hpp -- which stage a suite runs against, and what to expect of it.
 //
-// A suite's command line is `conformance STAGE_EXECUTABLE [options of the stage]`, with doctest's
-// own options in their long form (--dt-test-case=...) wherever you like. With `--under LAUNCHER`
-// the stage is started by that program: 06c_monkey_patch, which makes its threads green.
+// A suite's command line is `conformance STAGE_EXECUTABLE [options of the stage]`. doctest's own
+// options may stand anywhere in their long form (--dt-test-case=...). With `--under LAUNCHER` that
+// program starts the stage: 06c_monkey_patch, which makes its threads green.
 #pragma once
 
 #include "common/server/options.hpp"
@@ -14,12 +14,12 @@
 
 namespace ground::test {
 
-// Who talks to a client.
+// The thread or process that talks to a client.
 enum class Model {
-    sequential,          // the one thread there is, to one client after the other
+    sequential,          // the only thread, to one client after the other
     thread_per_client,   // a thread of its own
     process_per_client,  // a process of its own
-    event_loop,          // one thread, to all clients in turn
+    event_loop,          // the only thread, to all clients in turn
     event_loops,         // one of several threads, each to its clients in turn
 };
 
@@ -27,10 +27,10 @@ enum class Model {
 // its source.
 struct Traits {
     std::string name;
-    std::optional<Model> model;  // nothing: the page does not say
+    std::optional<Model> model;  // the page does not say
     bool has_pool = false;
-    bool has_guard = false;              // for what its conversations share
-    bool has_limits = false;             // ends what nobody waits for, or what takes too long
+    bool has_guard = false;              // for the data that its conversations share
+    bool has_limits = false;             // ends what has no client, or what takes too long
     bool uses_select = false;            // holds no more clients than FD_SETSIZE
     bool finishes_when_stopped = false;  // SIGTERM lets it finish what it is computing
 };
@@ -41,24 +41,24 @@ class Stage {
     Stage(std::string executable, std::vector<std::string> arguments);
 
     [[nodiscard]] const std::string& executable() const noexcept { return executable_; }
-    // How to start it: the executable, after the launcher if it runs under one (--under).
+    // How to start it: the executable, after the launcher if there is one (--under).
     [[nodiscard]] std::vector<std::string> command() const;
     // For results: 03_process_pool.threads, 06c_monkey_patch.02_threads.
     [[nodiscard]] std::string run() const;
     [[nodiscard]] const std::string& name() const noexcept { return traits_.name; }
-    // What to give to every server of this run, such as --pool threads.
+    // Arguments for every server of this run, such as --pool threads.
     [[nodiscard]] const std::vector<std::string>& arguments() const noexcept { return arguments_; }
 
     // The value that the arguments give to an option of the stage, such as "--guard".
     [[nodiscard]] std::optional<std::string> option(std::string_view name) const;
 
-    // Nobody has said who talks to a client.
+    // It is unknown what talks to a client.
     [[nodiscard]] bool unknown() const noexcept { return !traits_.model.has_value(); }
     [[nodiscard]] bool is(std::string_view name) const noexcept
     {
         return traits_.name == name && !green();
     }
-    // Its threads are green: what it is made for is not what it does.
+    // Its threads are green, so what it is built for is not what it does.
     [[nodiscard]] bool green() const noexcept { return !launcher_.empty(); }
 
     [[nodiscard]] bool has_pool() const noexcept { return traits_.has_pool; }
@@ -83,7 +83,7 @@ class Stage {
     {
         return traits_.model == Model::event_loops;
     }
-    // Serves a client although another one is there.
+    // Serves a client while another one is connected.
     [[nodiscard]] bool serves_others() const noexcept { return traits_.model != Model::sequential; }
     // Other processes compute.
     [[nodiscard]] bool has_processes() const noexcept
@@ -94,18 +94,18 @@ class Stage {
     {
         return traits_.has_pool && pool_ == PoolKind::threads;
     }
-    // Who talks to a client computes what it asks for.
+    // The thread or process that talks to a client computes what it asks for.
     [[nodiscard]] bool computes_by_itself() const noexcept
     {
         return !traits_.has_pool || pool_ == PoolKind::inline_;
     }
-    // One of our own, which can be seen at work: a select() in the stage's source.
+    // A scheduler of our own, which can be seen at work: a select() in the stage's source.
     [[nodiscard]] bool scheduler_is_ours() const noexcept
     {
         return has_event_loop() && name() < "07";
     }
-    // Workers behind a broker compute: each request goes through three other programs, one after
-    // the other, which share this machine's cores with whatever else runs.
+    // Workers behind a broker compute. Each request passes three other programs, one after the
+    // other. They share this machine's cores with everything else.
     [[nodiscard]] bool pool_is_broker() const noexcept
     {
         return traits_.has_pool && pool_ == PoolKind::broker;
@@ -131,11 +131,11 @@ class Stage {
     PoolKind pool_ = PoolKind::processes;
 };
 
-// Known before main(), so that test cases can be skipped where they do not apply:
+// Known before main(), so that test cases can be skipped if they do not apply:
 //     TEST_CASE("..." * only_if(stage().has_pool()))
 [[nodiscard]] const Stage& stage();
 
-// The value of an option of the suite itself, such as --seconds of soak; servers are not given it.
+// The value of an option of the suite itself, such as --seconds of soak. Servers do not get it.
 [[nodiscard]] std::optional<std::string> suite_option(std::string_view name);
 
 }  // namespace ground::test

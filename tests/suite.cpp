@@ -7,7 +7,7 @@ namespace ground::test {
 
 LongRequest::LongRequest(std::chrono::milliseconds at_least) : n_(30)
 {
-    // The fastest of a few, for the machine may be busy with something else.
+    // The fastest of a few, because the machine may be busy with something else.
     auto time = std::chrono::nanoseconds::max();
     for (int i = 0; i < 5; ++i) {
         const auto start = thread_cpu_time();

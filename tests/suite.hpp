@@ -14,17 +14,17 @@
 
 namespace ground::test {
 
-// Skips a test case where it does not apply; doctest counts it as skipped.
+// Skips a test case that does not apply; doctest counts it as skipped.
 [[nodiscard]] inline doctest::skip only_if(bool applies) { return doctest::skip(!applies); }
 
 // A server has to end within 2 s of SIGINT or SIGTERM; the rest is for a busy machine. A server
 // that waited for endless_request would need far more.
 inline constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
 
-// How long 07 may take to finish what it has begun, before it ends all the same (signals.cpp).
+// How long 07 may take to finish what it has begun, before it ends anyway (signals.cpp).
 inline constexpr std::chrono::milliseconds time_until_cut_off{1500};
 
-// The processes of a pool with that many workers: they, and the forker that starts them.
+// The processes of a pool with that many workers: these, and the forker that starts them.
 inline constexpr std::size_t processes_of_pool(std::size_t workers) { return workers + 1; }
 
 inline void wait_for_workers(const Server& server, std::size_t workers)
@@ -40,11 +40,11 @@ inline void wait_for_workers(const Server& server, std::size_t workers)
     }
 }
 
-// A number that takes a while to compute, and comes to an end.
+// A number that takes a while to compute, but not for ever.
 class LongRequest {
   public:
-    // Long enough to be seen in /proc, whatever this machine and this build are like: computing it
-    // takes at least that much CPU time, and at the most twice as much.
+    // Long enough to be seen in /proc, on any machine and in any build: it takes at least this much
+    // CPU time, and at most twice as much.
     explicit LongRequest(std::chrono::milliseconds at_least = std::chrono::milliseconds(250));
     [[nodiscard]] std::string text() const { return fmt::format("{}\n", n_); }
     [[nodiscard]] std::string reply() const { return fmt::format("{}", fib_fast(n_)); }

@@ -35,18 +35,18 @@ namespace {
 using std::chrono::seconds;
 using Clock = std::chrono::steady_clock;  // the same in all processes
 
-// A wait may take `patience`, and there may be something before it. The watchdog's own tests are
-// less patient.
+// A wait may take `patience`, and something may come before it. The watchdog's own tests are less
+// patient.
 seconds time_for_a_test_case()
 {
     const char* const given = std::getenv("WATCHDOG_SECONDS");
     return given == nullptr ? 2 * patience : seconds(std::atoi(given));
 }
 
-// After so many waits in vain the rest of a suite tells nothing more, and each takes `patience`.
+// After this many waits in vain the rest of a suite says nothing more, and each takes `patience`.
 constexpr int enough_in_vain = 3;
 
-// What the child tells the watchdog. The words are written by one thread, and read when that has
+// What the child tells the watchdog. One thread writes the words. They are read after it has
 // written nothing for a long time.
 struct Shared {
     std::atomic<Clock::rep> began;     // of the test case
@@ -54,7 +54,7 @@ struct Shared {
     std::array<char, 256> test_case;
     std::array<char, 512> waits_for;
 };
-Shared* shared = nullptr;  // nothing if nobody watches
+Shared* shared = nullptr;  // nothing if there is no watchdog
 
 std::atomic<int> times_in_vain{0};
 
@@ -73,7 +73,7 @@ std::string first_line_of(const std::string& path)
     return line;
 }
 
-// Arguments, or the name of a kernel's or a dying process.
+// Arguments, or the name of a kernel thread or a dying process.
 std::string command_of(pid_t pid)
 {
     std::string words = first_line_of(fmt::format("/proc/{}/cmdline", pid));
@@ -82,7 +82,7 @@ std::string command_of(pid_t pid)
     }
     std::replace(words.begin(), words.end(), '\0', ' ');
     words.pop_back();
-    // The programs' folder is the same for all.
+    // The directory of the programs is the same for all.
     const auto slash = words.substr(0, words.find(' ')).find_last_of('/');
     return slash == std::string::npos ? words : words.substr(slash + 1);
 }
@@ -133,8 +133,8 @@ constexpr std::array<Call, 26> calls{{
     {SYS_writev, "writev", First::descriptor},
 }};
 
-// What a thread is doing: its system call, with the file that it is about; else where the kernel
-// says that it sleeps.
+// What a thread is doing: its system call, with the file that it is about. Otherwise where the
+// kernel says that it sleeps.
 std::string deed_of(pid_t pid, pid_t thread)
 {
     const std::string folder = fmt::format("/proc/{}/task/{}/", pid, thread);
@@ -165,8 +165,8 @@ std::string deed_of(pid_t pid, pid_t thread)
     return fmt::format("in {}({}: {})", call->name, descriptor, target.data());
 }
 
-// All of this test's, and no others: what a process has started and what that has started, also
-// if its parents have died, since each program of a test has a session of its own.
+// All processes of this test, and no others. Each program of a test has a session of its own, so
+// descendants are found even if their parents have died.
 std::vector<ProcessInfo> family_of(pid_t root)
 {
     std::vector<ProcessInfo> all = descendants_of(root);
@@ -186,8 +186,8 @@ std::vector<ProcessInfo> family_of(pid_t root)
     return all;
 }
 
-// A file of sockets in this namespace, as rows of who waits for whom would be too long: those with
-// bytes that nobody has read.
+// The sockets in this namespace. Rows with all waits would be too long, so only those with unread
+// bytes.
 std::string unread_bytes()
 {
     std::string text;
@@ -205,7 +205,7 @@ std::string unread_bytes()
         const auto unread = std::strtoul(queues.substr(queues.find(':') + 1).c_str(), nullptr, 16);
         if (unread > 0 && ++rows <= 10) {
             text += fmt::format("  {} {} at port {}, from {}\n", unread,
-                                state == "0A" ? "clients that nobody has accepted" : "bytes unread",
+                                state == "0A" ? "clients that were not accepted" : "bytes unread",
                                 port(local), port(remote));
         }
     }
@@ -219,7 +219,7 @@ void tell(std::string_view text)
     std::fflush(stderr);
 }
 
-// Called by the watchdog, of a child that has not ended in time.
+// The watchdog calls it for a child that has not ended in time.
 void end(pid_t child)
 {
     const std::string waits_for(shared->waits_for.data());
@@ -249,7 +249,7 @@ int watch(pid_t child)
             end(child);
             killed = true;
         }
-        // Without a test case, and after its end, there is nothing but to look again.
+        // Without a test case, and after its end, it only looks again.
         const bool runs = deadline != 0 && !killed;
         const int timeout =
             runs ? static_cast<int>(std::max<std::int64_t>(left.count(), 0)) + 1 : 1000;
@@ -263,7 +263,8 @@ int watch(pid_t child)
         return 1;
     }
     if (WIFSIGNALED(status)) {
-        // Whoever waits for this process shall see the same: a shell ends its loop after Ctrl-C.
+        // The process that waits for this one shall see the same: a shell ends its loop after
+        // Ctrl-C.
         ::signal(WTERMSIG(status), SIG_DFL);
         ::raise(WTERMSIG(status));
         return 1;
@@ -271,7 +272,7 @@ int watch(pid_t child)
     return WEXITSTATUS(status);
 }
 
-// Tells the watchdog which test case runs. After too many waits in vain the next one does not.
+// Tells the watchdog which test case runs. After too many waits in vain, the next one does not run.
 class Reporter : public SilentReporter {
   public:
     explicit Reporter(const doctest::ContextOptions& /*unused*/) {}
@@ -377,7 +378,8 @@ std::string where_everybody_stands(pid_t root)
     if (const auto info = process_info(root)) {
         all.insert(all.begin(), *info);
     }
-    // In the order in which they were found; what many processes have in common once.
+    // In the order in which they were found. If several processes have the same text, it is shown
+    // once.
     std::vector<std::pair<std::string, std::vector<pid_t>>> processes;
     for (const ProcessInfo& process : all) {
         std::vector<std::pair<std::string, int>> threads;
@@ -405,7 +407,7 @@ std::string where_everybody_stands(pid_t root)
             same->second.push_back(process.pid);
         }
     }
-    std::string text = "where everybody stands (state of each thread, and what it is in):\n";
+    std::string text = "where each process is (state of each thread, and what it is in):\n";
     for (const auto& [what, pids] : processes) {
         const auto cpu = process_info(pids.front());
         text += fmt::format("  {}{} (CPU {} ms): {}", pids.front(),

@@ -1,10 +1,10 @@
-// watchdog.hpp -- a suite that hangs ends within seconds, and says where everybody stands.
+// watchdog.hpp -- a suite that hangs ends within seconds, and says where each process is.
 //
-// main() runs the tests in a child process and watches it from outside, so that it has no thread in
-// a process that forks, and can look at a test that stands still. A test case has its time; when
-// that has passed, the watchdog says what each process and thread of the test is doing, kills all
-// of them, and the suite has failed. A wait that was in vain says the same, before whatever it has
-// waited for is gone; after a few of these the rest of the suite is not run.
+// main() runs the tests in a child process and watches it from outside. So there is no additional
+// thread in a process that forks, and the watchdog can look at a test that hangs. A test case has a
+// time limit. If that is over, the watchdog says what each process and thread of the test is doing
+// and kills all of them, and the suite has failed. After a wait in vain it says the same, before
+// what it has waited for is gone. After a few of these the rest of the suite is not run.
 #pragma once
 
 #include <sys/types.h>
@@ -16,15 +16,15 @@
 
 namespace ground::test {
 
-// Runs it in a child process and returns what it returned. Under a debugger it is run here, and
-// nobody watches.
+// Runs it in a child process and returns its result. Under a debugger it runs in this process,
+// without a watchdog.
 [[nodiscard]] int watched(const std::function<int()>& tests);
 
-// The test case that runs may take so long from now on, and a while more. Of any thread, as the
-// rest.
+// From now on the running test case may take this long, and a while more. Any thread may call it,
+// as the rest.
 void allow_time(std::chrono::milliseconds from_now);
 
-// What the test waits for, for as long as this lives. Of other threads than the test's it tells
+// What the test waits for, while this object lives. On other threads than the test's it says
 // nothing.
 class Waiting {
   public:
@@ -38,11 +38,11 @@ class Waiting {
     std::string before_;
 };
 
-// To be called when a deadline has passed: tells on stderr where everybody stands.
+// To be called when a deadline has passed: says on stderr where each process is.
 void waited_in_vain(std::string_view for_what);
 
 // A process, its descendants and the sessions that these have begun: what each of their threads is
-// doing. Those that do the same are counted.
+// doing. Threads that do the same are counted.
 [[nodiscard]] std::string where_everybody_stands(pid_t root);
 
 }  // namespace ground::test

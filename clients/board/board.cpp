@@ -1,4 +1,4 @@
-// board.cpp -- the living source: a stage that runs, seen from inside, on a page.
+// board.cpp -- the living source: a running stage, seen from inside, on a page.
 
 #include "clients/board/board_options.hpp"
 #include "clients/board/page.hpp"
@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr auto frame = 50ms;
 
-// A crowd needs more descriptors than a program is given.
+// A crowd needs more descriptors than a program has by default.
 void raise_limit_on_descriptors()
 {
     rlimit limit{};
@@ -36,7 +36,7 @@ void raise_limit_on_descriptors()
     }
 }
 
-// Asked before there is anything to write.
+// Checked before there is anything to write.
 void check_can_be_written(const std::string& file)
 {
     const bool there = fs::exists(file);
@@ -70,7 +70,7 @@ void show(Supervisor& supervisor, Session& session, const BoardOptions& options)
         }
         session.tick();
         supervisor.wait([] { return false; }, next + frame);
-        // Whoever was stopped for a while does not catch up.
+        // A board that was stopped for a while does not catch up.
         next = std::max(next, std::chrono::steady_clock::now() - 2 * frame);
     }
 }
@@ -85,7 +85,7 @@ void run(const BoardOptions& options)
     const std::vector<StageEntry>& stages = catalogue.stages;
     const StageEntry& first = find_stage(catalogue, options.stage);
     raise_limit_on_descriptors();
-    Supervisor supervisor([] {});  // before the threads: they are to have its signals blocked, too
+    Supervisor supervisor([] {});  // before the threads, because they inherit the blocked signals
     Film film;
     {
         Session session(supervisor, stages, film);

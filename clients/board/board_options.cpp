@@ -18,25 +18,25 @@ namespace {
 constexpr auto help = R"(board [OPTIONS] [STAGE] [-- STAGE-OPTIONS]      (without one: 05_futures)
 
 Starts a stage and serves a page that shows where it is: its source, with a dot
-for each client on the line at which it is; who runs and who waits, as time goes
-by; and a button that stops time, so that you decide who goes next.
+for each client on the line at which it is. The page also shows what runs and
+what waits over time, and a button stops time: then you say which goes next.
 
       --port PORT       of the page                               [a free one]
       --record FILE     at the end, write the last minute as a page of its own
-      --for SECONDS     end after so long                     [end with Ctrl-C]
-      --with LIST       who comes at the beginning, one second after the other:
+      --for SECONDS     end after this time                  [end with Ctrl-C]
+      --with LIST       clients at the beginning, one second after the other:
                         client, hog, idle; 20*client: a crowd
   -h, --help            this help
 
-Open the address that it prints in a browser on this machine; it is good for as
-long as the board runs. To watch from another machine, forward the port to the
-same number: ssh -L PORT:127.0.0.1:PORT, with the same --port.
+Open the address that it prints in a browser on this machine. The address works
+for as long as the board runs. To watch from another machine, forward the port
+to the same number: ssh -L PORT:127.0.0.1:PORT, with the same --port.
 
 Examples:
   board 02b                        two clients, one lock: you say who has it
   board 05 -- --pool threads       with an option of the stage's
   board 04 --with client,client,hog --for 20 --record 04.html
-                                   without looking: a page to keep
+                                   a page to keep, without a browser
 
 Exit status: 0, also after Ctrl-C; 1 if the stage does not start or the file
 cannot be written, 2 after a mistake in the options.
@@ -80,7 +80,7 @@ BoardOptions parse_board_options(int argc, char** argv)
     CLI::App app;
     double seconds = 0;
     std::vector<std::string> with;
-    app.allow_extras();  // to say more of them than CLI11 would
+    app.allow_extras();  // to say more about them than CLI11 does
     app.add_option("stage", options.stage);
     add_number<std::uint16_t>(app, "--port", options.port, 0, 65535);
     app.add_option("--record", options.record);

@@ -17,10 +17,10 @@ struct BoardOptions {
     std::uint16_t port = 0;                  // of the page; 0: a free one
     std::string record;                      // a file for the last minute; empty: none
     std::optional<std::chrono::milliseconds> duration;
-    std::vector<std::pair<Role, std::size_t>> with;  // who comes, one after the other
+    std::vector<std::pair<Role, std::size_t>> with;  // which clients come, one after the other
 };
 
-// Does not return after --help, nor after a mistake, which it tells in one line.
+// Does not return after --help, nor after a mistake, which it reports in one line.
 [[nodiscard]] BoardOptions parse_board_options(int argc, char** argv);
 
 }  // namespace ground::board

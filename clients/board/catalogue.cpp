@@ -24,7 +24,7 @@ std::string read_file(const fs::path& path)
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// How well a stage's name fits: the whole, its first word, a beginning.
+// How well a stage's name fits: exactly, by its first word, or by its beginning.
 bool fits(const std::string& name, const std::string& text, int how)
 {
     return how == 0   ? name == text
@@ -90,7 +90,7 @@ const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name
     for (const StageEntry& stage : catalogue.stages) {
         names.push_back(stage.name);
     }
-    throw ClientError(fmt::format("{} is called '{}'; there are: {}",
+    throw ClientError(fmt::format("{} has the name '{}'; there are: {}",
                                   several ? "more than one stage" : "no stage", name,
                                   fmt::join(names, ", ")));
 }

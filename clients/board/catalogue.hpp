@@ -1,4 +1,4 @@
-// catalogue.hpp -- the stages that the board can show: those that are built, and nothing else.
+// catalogue.hpp -- the stages that the board can show: those that are built.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ struct StageEntry {
     std::string program;  // its path
     std::string
         file;  // its source, as the table and __builtin_FILE() have it: "stages/05_futures.cpp"
-    std::string source;  // the text of that; empty if it is not there any more
+    std::string source;  // the text of that; empty if it no longer exists
 };
 
 struct Catalogue {
@@ -20,10 +20,11 @@ struct Catalogue {
     std::vector<std::string> others;  // those that are no servers, by name
 };
 
-// From the table that CMake has put beside the stages: those that have been built.
+// From the table that CMake has put beside the stages. It lists those that have been built.
 [[nodiscard]] Catalogue read_catalogue(const std::string& directory);
 
-// The one that is called so, or that alone begins so: "05", "05_futures". Throws ClientError.
+// The stage with this name, or the only one whose name begins like this: "05", "05_futures". Throws
+// ClientError.
 [[nodiscard]] const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name);
 
 }  // namespace ground::board

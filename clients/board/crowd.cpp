@@ -23,8 +23,8 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t longest_reply = 4096;
 
-// Errors come back as values: whoever is told to go, or to go elsewhere, has its operations
-// cancelled.
+// Errors are returned as values, because a client that is told to leave or to move has its
+// operations cancelled.
 auto into(asio::error_code& error) { return asio::redirect_error(asio::use_awaitable, error); }
 
 double milliseconds_since(Clock::time_point time)
@@ -44,7 +44,7 @@ struct One {
     tcp::socket socket;
     asio::steady_timer timer;
     std::string typed;       // by hand: what has not been sent yet
-    bool listening = false;  // by hand: waits for more of that, or for the server to leave
+    bool listening = false;  // by hand: waits for more of that, or until the server leaves
 };
 
 }  // namespace
@@ -190,8 +190,8 @@ class Crowd::Impl {
                        [this, number](const std::exception_ptr&) { ones_.erase(number); });
     }
 
-    // Whoever leaves while a reply is owed says so by a reset: a mere close looks like the end of
-    // what we send, and the server may go on computing.
+    // A client that leaves while a reply is owed says so by a reset. A mere close looks like the
+    // end of input, and the server may go on computing.
     static void disturb(One& one)
     {
         asio::error_code ignored;
@@ -240,7 +240,7 @@ class Crowd::Impl {
                 }
                 leave_connection(*one);
             }
-            if (!one->leaves && port == port_) {  // the server has gone, or it did not want us
+            if (!one->leaves && port == port_) {  // gone, or it refused us
                 co_await pause(*one, 300ms);
             }
         }
@@ -259,7 +259,7 @@ class Crowd::Impl {
         asio::streambuf received(longest_reply);
         for (;;) {
             if (thinking > 0ms) {
-                // Not all at the same time, nor each like a clock.
+                // Not all at the same time, and none of them as regular as a clock.
                 std::uniform_int_distribution<long> around(thinking.count() / 2,
                                                            thinking.count() * 3 / 2);
                 co_await pause(one, std::chrono::milliseconds(around(random_)));
@@ -302,7 +302,7 @@ class Crowd::Impl {
                 co_await one.socket.async_wait(tcp::socket::wait_read, into(error));
                 one.listening = false;
                 if (one.typed.empty()) {
-                    break;  // the server leaves, or says something that nobody has asked for
+                    break;  // the server leaves, or says something that was not asked for
                 }
                 error.clear();
             }
@@ -391,7 +391,7 @@ class Crowd::Impl {
 
     asio::io_context context_{1};
     asio::executor_work_guard<asio::io_context::executor_type> work_;
-    // Those two belong to our own thread.
+    // Those two are used by our own thread only.
     std::map<unsigned, std::shared_ptr<One>> ones_;
     std::uint16_t port_ = 0;
     std::minstd_rand random_{1};

@@ -1,5 +1,5 @@
 // crowd.hpp -- the clients that the board makes. They talk to the stage over plain sockets, like
-// anybody's.
+// any other client.
 #pragma once
 
 #include <array>
@@ -13,12 +13,12 @@
 
 namespace ground::board {
 
-// What kinds there are: how they ask is all that makes the difference.
+// The kinds of clients. They differ only in how they ask.
 enum class Role {
     client,  // a small request, and then it thinks for half a second
-    hog,     // one big request after the other
+    hog,     // one big request after another
     idle,    // connects, and says nothing
-    hand,    // asks what somebody types
+    hand,    // asks what a person types
 };
 inline constexpr std::array<std::string_view, 4> role_names{"client", "hog", "idle", "hand"};
 inline constexpr unsigned small_request = 20;
@@ -26,7 +26,7 @@ inline constexpr unsigned big_request = 42;
 inline constexpr std::size_t most_clients = 1000;
 
 struct ClientSeen {
-    unsigned number = 0;  // counts up from 1; a client keeps it when the stage is another one
+    unsigned number = 0;  // counts up from 1; a client keeps it when the stage changes
     Role role = Role::client;
     std::uint16_t port = 0;  // of its end of the connection; 0: it has none
 };
@@ -36,10 +36,10 @@ struct Line {
     unsigned number = 0;  // of the client
     bool reply = false;
     std::string text;
-    double milliseconds = 0;  // that a reply took
+    double milliseconds = 0;  // how long a reply took
 };
 
-// What has happened since the last time it was asked for, and what is now.
+// What has happened since this was last asked for, and how things stand.
 struct Tally {
     std::vector<ClientSeen> changed;
     std::vector<unsigned> gone;
@@ -50,7 +50,7 @@ struct Tally {
     double longest_wait_so_far = 0;  // of those, in milliseconds
 };
 
-// All of them in one thread. The functions may be called from any other.
+// All of them run in one thread. Any other thread may call the functions.
 class Crowd {
   public:
     Crowd();
@@ -58,19 +58,19 @@ class Crowd {
     Crowd(const Crowd&) = delete;
     Crowd& operator=(const Crowd&) = delete;
 
-    // Whoever has a connection leaves it; all come to this port of the loopback. 0: nobody is there
-    // to come to.
+    // All clients leave their connections, and connect to this port of the loopback. 0: there is no
+    // server.
     void aim(std::uint16_t port);
-    // How many have come: fewer than asked for if there would be more than most_clients.
+    // Returns how many have come: fewer than asked for if there would be more than most_clients.
     std::size_t come(Role role, std::size_t count);
-    // By hand: by the client that was last made for it, or by a new one.
+    // A request by hand: of the client that was last made for it, or of a new one.
     bool ask(const std::string& text);
-    // This one, or whoever came last. False if there is none.
+    // This client leaves, or the one that came last. False if there is none.
     bool leave(std::optional<unsigned> number);
     void everybody_leaves();
 
     [[nodiscard]] Tally take();
-    // All that there are, for whoever has not seen the changes.
+    // All clients, for a viewer that has not seen the changes.
     [[nodiscard]] std::vector<ClientSeen> all() const;
 
   private:

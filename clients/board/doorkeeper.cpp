@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The port of a socket's own end, or of the other one; 0 if it is no connection over IPv4.
+// The port of a socket's own end, or of the other end. 0 if it is no connection over IPv4.
 std::uint16_t port_of(int fd, int (*end)(int, sockaddr*, socklen_t*))
 {
     sockaddr_storage address{};
@@ -46,8 +46,8 @@ std::uint64_t bytes_received(int fd)
                                                                       : 0;
 }
 
-// Its reader sees the end, its writer an error. The client is told by a reset when the server then
-// closes: it might not notice an end while it sends and no room is left.
+// Its reader sees the end, its writer an error. When the server then closes, a reset tells the
+// client: a client that sends while no room is left might not notice an end.
 void put_out(int fd)
 {
     const linger reset{.l_onoff = 1, .l_linger = 0};
@@ -84,8 +84,8 @@ void Doorkeeper::watch(const std::stop_token& stop)
     }
 }
 
-// Under the lock from beginning to end: what is noted of a connection while it is open must not be
-// forgotten because this look has missed it.
+// Locked from beginning to end. A connection that is still open must not be forgotten because this
+// look has missed it.
 void Doorkeeper::look()
 {
     const std::lock_guard lock(mutex_);
@@ -100,8 +100,8 @@ void Doorkeeper::look()
         if (port_of(number, own_end) != port_) {
             continue;
         }
-        // A descriptor of our own: the server may close its one at any time, and the number may
-        // then be somebody else's.
+        // A duplicate of our own, because the server may close its descriptor at any time, and the
+        // number may then be another file's.
         const Descriptor connection(::fcntl(number, F_DUPFD_CLOEXEC, 0));
         const std::uint16_t client =
             port_of(connection.get(), own_end) == port_ ? port_of(connection.get(), other_end) : 0;

@@ -1,9 +1,9 @@
-// doorkeeper.hpp -- puts out connections that ask for too much, or that never come to ask.
+// doorkeeper.hpp -- shuts down connections that send too much, or that never send a whole request.
 //
-// cpp-httplib reads a request's head for as long as bytes come, and as many as come. It lets nobody
-// look at a connection before that head is whole. So the doorkeeper finds the connections by
-// itself, among this process's descriptors, and shuts those down that are beyond their bounds:
-// their reader then sees the end.
+// cpp-httplib reads a request's head for as long as bytes come, and as many as come. Until that
+// head is whole, it gives no access to the connection. So the doorkeeper itself looks for the
+// connections among this process's descriptors. It shuts down those that exceed their bounds: their
+// reader then sees the end.
 #pragma once
 
 #include <chrono>
@@ -17,23 +17,24 @@ namespace ground::board {
 
 struct DoorLimits {
     std::chrono::milliseconds to_ask{5'000};  // from the connection to the end of a request's head
-    std::uint64_t bytes = 64 << 10;           // that one connection may send
-    std::chrono::milliseconds to_leave{500};  // from close() until whoever is there is put out
+    std::uint64_t bytes = 64 << 10;           // what one connection may send
+    std::chrono::milliseconds to_leave{500};  // from close() until the rest is shut down
     std::chrono::milliseconds between_looks{50};
 };
 
 class Doorkeeper {
   public:
-    // Of the connections that a server in this process has accepted on that port.
+    // For the connections that a server in this process has accepted on that port.
     explicit Doorkeeper(std::uint16_t port, DoorLimits limits = {});
-    // To be destroyed when the server's threads have ended.
+    // Destroy it after the server's threads have ended.
     ~Doorkeeper();
     Doorkeeper(const Doorkeeper&) = delete;
     Doorkeeper& operator=(const Doorkeeper&) = delete;
 
-    // From any thread: the client that has this port has asked.
+    // From any thread: the client with this port has sent its request.
     void has_asked(int port);
-    // From any thread: nobody is served any more; whoever stays too long is put out.
+    // From any thread: no request is served from now on, and a connection that stays too long is
+    // shut down.
     void close();
 
   private:

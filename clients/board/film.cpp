@@ -19,7 +19,8 @@ void Film::add(std::int64_t microseconds, bool key, std::string json)
     bytes_ += json.size();
     frames_.push_back(
         std::make_shared<const Frame>(Frame{++last_, microseconds, key, std::move(json)}));
-    // The first is a key frame, so it goes only if the film can begin with the next one of those.
+    // The first is a key frame. It is dropped only if the film can then begin with the next key
+    // frame.
     for (;;) {
         std::size_t next = 1;
         while (next < frames_.size() && !frames_[next]->key) {
@@ -66,7 +67,7 @@ std::vector<FramePointer> Film::after(std::uint64_t number, std::chrono::millise
             --first;
         }
         first = key_before(first);
-    } else if (behind > too_slow || behind > frames_.size()) {  // large frames go early
+    } else if (behind > too_slow || behind > frames_.size()) {  // large frames are dropped early
         first = key_before(first - 1);
     } else {
         first -= behind;

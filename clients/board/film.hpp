@@ -1,8 +1,8 @@
 // film.hpp -- what the board has shown: a frame about every 50 ms, for the pages that watch now and
 // for a recording.
 //
-// A frame is JSON that says what has changed since the one before; a key frame says all. The
-// functions may be called from any thread.
+// A frame is JSON that says what has changed since the frame before. A key frame says all. Any
+// thread may call the functions.
 #pragma once
 
 #include <chrono>
@@ -27,17 +27,17 @@ using FramePointer = std::shared_ptr<const Frame>;
 class Film {
   public:
     void add(std::int64_t microseconds, bool key, std::string json);
-    // Nobody waits for another frame from now on.
+    // No caller waits for another frame from now on.
     void end();
     [[nodiscard]] bool ended() const;
 
-    // What to show after that frame, in order; 0: to somebody who has come now, that is the last
-    // seconds. Waits for it, but not longer than this. Who is too slow is given the last key frame
-    // and what follows it.
+    // What to show after that frame, in order. 0 is a viewer that has just come: it gets the last
+    // seconds. Waits for a frame, but no longer than this. A viewer that is too slow gets the last
+    // key frame and what follows it.
     [[nodiscard]] std::vector<FramePointer> after(std::uint64_t number,
                                                   std::chrono::milliseconds longest) const;
 
-    // The last minute, from a key frame on.
+    // The last minute, beginning with a key frame.
     [[nodiscard]] std::vector<FramePointer> all() const;
 
   private:

@@ -29,7 +29,7 @@ unsigned entries(const std::string& directory)
 }
 
 // The parent of a process; 0 if there is no such process. "1234 (a name) S 1 ...": the name may
-// hold anything.
+// contain anything.
 pid_t parent_of(pid_t pid)
 {
     std::ifstream file(fmt::format("/proc/{}/stat", pid));
@@ -73,8 +73,8 @@ Body body_of(pid_t server)
     return body;
 }
 
-// The kernel's table of connections. Of ours only the server's ends have its port as the local one;
-// as long as nobody has accepted one it belongs to no descriptor, and its inode is 0.
+// The kernel's table of connections. Of ours, only the server's ends have its port as the local
+// one. Until a connection is accepted it belongs to no descriptor, and its inode is 0.
 Door door_of(std::uint16_t port)
 {
     constexpr unsigned established = 1;

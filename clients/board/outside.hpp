@@ -1,4 +1,5 @@
-// outside.hpp -- a server as the kernel sees it: its processes, and what waits at its door.
+// outside.hpp -- a server as the kernel sees it: its processes, and the connections that it has not
+// accepted.
 #pragma once
 
 #include <sys/types.h>
@@ -13,7 +14,7 @@ struct Body {
     unsigned processes = 0;  // itself and its descendants
     unsigned threads = 0;    // of all of them
     unsigned descriptors = 0;
-    double cpu = 0;  // seconds used so far, by all that are there
+    double cpu = 0;  // seconds used so far, by all processes that are there
 };
 [[nodiscard]] Body body_of(pid_t server);
 
@@ -25,7 +26,8 @@ struct Door {
 };
 [[nodiscard]] Door door_of(std::uint16_t port);
 
-// Whether it is a process below that one. (What a shared memory says of processes is not trusted.)
+// Whether the first process descends from the second. (The memory is shared, so what it says of
+// processes is not trusted.)
 [[nodiscard]] bool is_below(pid_t pid, pid_t ancestor);
 
 }  // namespace ground::board

@@ -34,7 +34,7 @@ std::string dump(const Json& json)
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// policy: what a file may do that no server tells it.
+// policy: what a file may do that comes from no server.
 std::string page(const Json& stages, const std::string& frames, const std::string& nonce)
 {
     const std::string policy = fmt::format(
@@ -80,7 +80,7 @@ std::string recorded_page(const std::vector<StageEntry>& stages,
             shown.push_back(json_of(stage));
         }
     }
-    // Nobody puts anything into a file but us: any nonce will do.
+    // Nothing but this program puts anything into the file, so any nonce will do.
     return page(shown, text, "recorded");
 }
 

@@ -1,4 +1,4 @@
-// page.hpp -- the board's page: of a server that runs, or of one that was filmed.
+// page.hpp -- the board's page: of a server that runs, or of one that was recorded.
 #pragma once
 
 #include "clients/board/catalogue.hpp"
@@ -13,8 +13,8 @@ namespace ground::board {
 [[nodiscard]] std::string live_page(const std::vector<StageEntry>& stages,
                                     const std::string& nonce);
 
-// One HTML file that needs no other: the frames are in it, to be shown forth and back. Of the
-// sources it has those that are shown.
+// One HTML file that needs no other: it contains the frames, to be played forwards and backwards,
+// and those sources that they show.
 [[nodiscard]] std::string recorded_page(const std::vector<StageEntry>& stages,
                                         const std::vector<FramePointer>& frames);
 

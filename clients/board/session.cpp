@@ -56,7 +56,7 @@ void append(std::string& json, fmt::format_string<Args...> format, Args&&... arg
     fmt::format_to(std::back_inserter(json), format, std::forward<Args>(args)...);
 }
 
-// ,"name":[...] with an element for each; nothing at all if there is none.
+// ,"name":[...] with an element for each, or nothing if there is none.
 template <typename Range, typename Write>
 void append_list(std::string& json, std::string_view name, const Range& range, Write write)
 {
@@ -71,7 +71,7 @@ void append_list(std::string& json, std::string_view name, const Range& range, W
     json.back() = ']';
 }
 
-// A number that a command may carry; nothing if it carries none that fits.
+// A number that a command may carry. Nothing if it carries none, or one that does not fit.
 std::optional<unsigned> number_in(const Json& command, const char* name)
 {
     const auto found = command.find(name);
@@ -108,7 +108,7 @@ bool behind_broker(const std::vector<std::string>& options)
 std::vector<std::string> command_of(const StageEntry& stage,
                                     const std::vector<std::string>& options)
 {
-    // Quiet: what it says is then about itself, and may say why it ends.
+    // With --quiet, what the stage prints is about itself, and may say why it ends.
     std::vector<std::string> command{stage.program, "--host", "127.0.0.1",
                                      "--port",      "0",      "--quiet"};
     command.insert(command.end(), options.begin(), options.end());
@@ -151,7 +151,7 @@ Session::Session(Supervisor& supervisor, const std::vector<StageEntry>& stages, 
 {
 }
 
-// In order: the server first, so that it may still answer those who are on their way.
+// In this order: the server first, so that it may still answer requests that it has received.
 Session::~Session()
 {
     if (stage_) {
@@ -170,7 +170,7 @@ void Session::run(const StageEntry& stage)
 {
     crowd_.aim(0);
     if (stage_) {
-        stage_->watcher.go();  // or a paused one would not notice that it has to end
+        stage_->watcher.go();  // a paused server would not notice that it has to end
         stage_->child.terminate();
         stage_.reset();
     }
@@ -186,7 +186,7 @@ void Session::run(const StageEntry& stage)
     crowd_.aim(stage_->port);
 }
 
-// ---- What the buttons want
+// ---- What the buttons do
 
 std::future<std::string> Session::submit(Json command)
 {
@@ -250,7 +250,7 @@ std::string Session::step(const Json& command)
         return "";
     }
     const auto id = number_in(command, "id");
-    return id && stage_->watcher.step(*id) ? "" : "whoever that was is gone; choose somebody else";
+    return id && stage_->watcher.step(*id) ? "" : "that one is gone; choose another one";
 }
 
 std::string Session::slow(const Json& command)
@@ -278,7 +278,8 @@ std::string Session::come(Role role, const Json& command)
     }
     return crowd_.come(role, count) == count
                ? ""
-               : fmt::format("that would be more than {} clients; let some go", most_clients);
+               : fmt::format("that would be more than {} clients; make some leave first",
+                             most_clients);
 }
 
 std::string Session::ask(const Json& command)
@@ -290,7 +291,7 @@ std::string Session::ask(const Json& command)
     if (text.empty() || text.size() > longest_request || !printable) {
         return fmt::format("a request is one line of 1 to {} characters; try 30", longest_request);
     }
-    return crowd_.ask(text) ? "" : "there are too many clients; let some go";
+    return crowd_.ask(text) ? "" : "there are too many clients; make some leave first";
 }
 
 std::string Session::leave(const Json& command)
@@ -301,18 +302,18 @@ std::string Session::leave(const Json& command)
     }
     const auto number = number_in(command, "client");
     if (command.contains("client") && !number) {
-        return "which client? its number";
+        return "say which client, by its number";
     }
-    return crowd_.leave(number) ? "" : "there is no such client of the board's";
+    return crowd_.leave(number) ? "" : "the board has no such client";
 }
 
-// The chosen one, or the first. The memory says which process is a worker. The kernel says whether
+// The chosen one, or the first. The memory says which process is a worker; the kernel says whether
 // that is true.
 std::string Session::kill_worker(const Json& command)
 {
     const auto wanted = number_in(command, "id");
     if (command.contains("id") && !wanted) {
-        return "which worker? its number";
+        return "say which worker, by its number";
     }
     bool workers = false;
     bool threads = false;
@@ -444,8 +445,8 @@ void Session::film()
     film_.add(now_, key, std::move(json));
 }
 
-// Those that have changed since the frame before, and who is gone. Of a stage that has ended the
-// memory still says where all were; nobody is there.
+// Those that have changed since the frame before, and those that are gone. Of a stage that has
+// ended, the memory still says where all were, but none is there.
 void Session::film_places(std::string& json, bool key)
 {
     std::map<std::uint32_t, observe::Seen> there;
@@ -484,7 +485,7 @@ void Session::film_places(std::string& json, bool key)
     shown_ = std::move(there);
 }
 
-// All, or if those are too many for a page, the last ones of each.
+// All of them, or if they are too many for a page, the last ones of each.
 void Session::film_events(std::string& json)
 {
     std::vector<observe::Happened> events = stage_->watcher.events();

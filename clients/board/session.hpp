@@ -1,7 +1,7 @@
-// session.hpp -- a stage that runs, its clients, and what is filmed of them.
+// session.hpp -- a stage that runs, its clients, and the film of them.
 //
-// All of it belongs to the main thread, but for submit(): there the viewers' threads leave what
-// they want.
+// All of it belongs to the main thread, except submit(): there the viewers' threads leave their
+// commands.
 #pragma once
 
 #include "clients/board/catalogue.hpp"
@@ -32,17 +32,18 @@ class Session {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    // Ends the stage that runs, if one does, and starts this one; the clients come over. It has
-    // these options whenever it is chosen again. Throws ClientError if it does not come to listen.
+    // Ends the running stage, if there is one, and starts this one. The clients move to it. It gets
+    // these options whenever it is chosen again. Throws ClientError if it does not begin to listen.
     void start(const StageEntry& stage, const std::vector<std::string>& options);
 
-    // What a button wants: {"do": "pause"}. The result is empty, or one line that says why not.
+    // Does what a button asks for: {"do": "pause"}. The result is empty, or one line that says why
+    // not.
     [[nodiscard]] std::future<std::string> submit(nlohmann::json command);
 
-    // Does what was submitted, renews the lease, looks, and films. To be called about every 50 ms.
+    // Does what was submitted, renews the lease, looks, and films. Call it about every 50 ms.
     void tick();
 
-    // As submit(), from our own thread.
+    // Like submit(), but from our own thread.
     std::string obey(const nlohmann::json& command);
 
   private:
@@ -52,8 +53,7 @@ class Session {
               const std::vector<std::string>& options);
 
         const StageEntry& entry;
-        observe::Watcher
-            watcher;  // before the child: it may still look into the memory while it ends
+        observe::Watcher watcher;  // before the child, which may look into the memory while it ends
         Child child;
         std::uint16_t port = 0;
         std::size_t said = 0;  // bytes on stderr until it listened
@@ -103,7 +103,7 @@ class Session {
     std::map<std::uint32_t, observe::Seen> shown_;
     std::map<unsigned, std::string> files_;
     std::deque<std::pair<std::int64_t, double>>
-        latencies_;  // of the last second, with when they came
+        latencies_;  // of the last second, each with the time when it came
     Body body_;
     std::int64_t body_at_ = 0;
     double cpu_percent_ = 0;

@@ -26,9 +26,9 @@ using Json = nlohmann::json;
 using namespace std::chrono_literals;
 
 constexpr int most_viewers = 16;     // a thread for each
-constexpr std::size_t threads = 24;  // and some for what takes only a moment
+constexpr std::size_t threads = 24;  // and some for requests that take only a moment
 constexpr std::size_t longest_command = 4096;
-constexpr int receive_buffer = 16 << 10;  // bytes: what the kernel takes before anybody looks
+constexpr int receive_buffer = 16 << 10;  // bytes that the kernel takes before we read any
 
 // 128 random bits, in letters that need no quoting.
 std::string random_text()
@@ -44,7 +44,7 @@ std::string random_text()
     return text;
 }
 
-// Takes as long for a wrong token that begins right.
+// Takes the same time for a wrong token, however much of it is right.
 bool equal(std::string_view a, std::string_view b)
 {
     bool same = a.size() == b.size();
@@ -60,7 +60,8 @@ void answer(httplib::Response& response, int status, const std::string& why)
     response.set_content(why + '\n', "text/plain; charset=utf-8");
 }
 
-// In place of the library's own, which let two boards share a port. Connections inherit them.
+// Replaces the library's own options, which allow two boards on one port. Connections inherit
+// these.
 void set_options(int listener)
 {
     const int yes = 1;
@@ -76,8 +77,8 @@ class Web::Impl {
         : stages_(stages), session_(session), film_(film), token_(random_text())
     {
         server_.new_task_queue = [this] {
-            listens_.count_down();                    // it asks when it has begun to run
-            return new httplib::ThreadPool(threads);  // it owns it
+            listens_.count_down();                    // the page asks for it as soon as it runs
+            return new httplib::ThreadPool(threads);  // the server owns it
         };
         server_.set_socket_options(set_options);
         server_.set_keep_alive_max_count(1);  // a connection is for one request: see Doorkeeper
@@ -125,7 +126,7 @@ class Web::Impl {
   private:
     using Handled = httplib::Server::HandlerResponse;
 
-    // Nothing is served but what is named here.
+    // Nothing is served except what is named here.
     Handled route(const httplib::Request& request, httplib::Response& response)
     {
         doorkeeper_->has_asked(request.remote_port);
@@ -155,7 +156,7 @@ class Web::Impl {
             answer(response, 404, "there is no such page");
         } else if (request.method != method) {
             response.set_header("Allow", method);
-            answer(response, 405, "not in this way");
+            answer(response, 405, "this page does not take that method");
         } else if (what.empty()) {
             page(response);
         } else if (what == "frames") {
@@ -179,12 +180,12 @@ class Web::Impl {
         response.set_content(live_page(stages_, nonce), "text/html; charset=utf-8");
     }
 
-    // Server-sent events: each frame is one, for as long as somebody reads.
+    // Server-sent events: each frame is one, for as long as a page reads.
     void frames(httplib::Response& response)
     {
         if (viewers_.fetch_add(1) >= most_viewers) {
             --viewers_;
-            answer(response, 503, "too many watch already; close a page");
+            answer(response, 503, "too many pages watch already; close one");
             return;
         }
         response.status = 200;
@@ -198,7 +199,7 @@ class Web::Impl {
                     shown = frame->number;
                 }
                 if (text.empty()) {
-                    text = ": still here\n\n";  // or nobody would notice that the page is gone
+                    text = ": still here\n\n";  // or we would not notice that the page is gone
                 }
                 return !film_.ended() && sink.write(text.data(), text.size());
             },
@@ -228,17 +229,17 @@ class Web::Impl {
         }
         std::future<std::string> done = session_.submit(std::move(command));
         try {
-            // A stage that starts takes a moment; the session gives it up in time.
+            // A stage needs a moment to start. The session has a time limit for that.
             while (done.wait_for(100ms) != std::future_status::ready) {
                 if (film_.ended()) {
-                    answer(response, 503, "the board ends");
+                    answer(response, 503, "the board has ended");
                     return;
                 }
             }
             const std::string why = done.get();
             answer(response, why.empty() ? 200 : 409, why.empty() ? "done" : why);
         } catch (const std::future_error&) {
-            answer(response, 503, "the board ends");
+            answer(response, 503, "the board has ended");
         }
     }
 

@@ -1,8 +1,8 @@
-// web.hpp -- the board's page, served to the browsers of this machine and to nobody else.
+// web.hpp -- the board's page, served only to the browsers of this machine.
 //
-// Whoever may use it can start programs. So it listens on the loopback alone, its address holds a
-// token that nobody can guess, and what a browser says of where it comes from (Host, Origin) must
-// be this page itself: a page of somebody else's that is open in the same browser gets nothing.
+// Its users can start programs. So it listens on the loopback alone, and its address contains a
+// token that can't be guessed. A request must say that it comes from this page itself (Host,
+// Origin). Another page that is open in the same browser gets nothing.
 #pragma once
 
 #include "clients/board/film.hpp"
@@ -19,7 +19,7 @@ class Web {
     // Listens on this port, or on a free one if it is 0, and serves from now on, in threads of its
     // own. Throws ClientError.
     Web(std::uint16_t port, const std::vector<StageEntry>& stages, Session& session, Film& film);
-    // Ends the film: whoever watches is done.
+    // Ends the film, and so the replies to the pages that watch.
     ~Web();
     Web(const Web&) = delete;
     Web& operator=(const Web&) = delete;

@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Which of the stages take the --pool that was asked for. Throws ClientError if none does.
+// Which of the stages know the --pool that was asked for. Throws ClientError if none does.
 void ask_for_pools(Comparison& comparison, Supervisor& supervisor)
 {
     const CompareOptions& options = comparison.options;
@@ -40,11 +40,11 @@ void ask_for_pools(Comparison& comparison, Supervisor& supervisor)
     }
 }
 
-// The stages take turns, and every other run goes through them backwards, so that a machine that
-// gets slower or faster does so to all of them. Ends early if no stage starts.
+// The stages take turns, and every other run goes through them backwards. So a machine that gets
+// slower or faster affects all of them. Ends early if no stage starts.
 void measure_all(Comparison& comparison, const Bench& bench, Progress& progress)
 {
-    // A stage that did not start is not tried again: it would be waited for as long again.
+    // A stage that did not start is not tried again, because that would take as long again.
     std::map<std::size_t, Measurement> unstartable;
     const std::size_t count = comparison.contestants.size();
     for (unsigned run = 1; run <= comparison.options.runs; ++run) {
@@ -126,7 +126,7 @@ int run(const CompareOptions& options, const std::string& command)
     comparison.placement = placement.words;
     comparison.contestants = contestants_of(options, (here.parent_path() / "stages").string());
     if (!options.externals.empty() && !placement.server.empty()) {
-        comparison.placement += " (servers of others: wherever those have put them)";
+        comparison.placement += " (external servers: on the CPUs that they use)";
     }
     for (const Scenario& scenario : all_scenarios()) {
         const auto& names = options.scenarios;
@@ -142,12 +142,12 @@ int run(const CompareOptions& options, const std::string& command)
         comparison.baseline = load_baseline(options.baseline, comparison);
     }
 
-    // Said once and now, rather than by perf in each measurement.
+    // Said once and now, not by perf in each measurement.
     unsigned connections = options.clients;
     for (const Scenario& scenario : comparison.scenarios) {
         connections = std::max(connections, scenario.name == "idle" ? options.idle : 0);
     }
-    check_room_for(connections + 1);  // the one beside them
+    check_room_for(connections + 1);  // the perf beside them
 
     bool interrupted = false;
     try {

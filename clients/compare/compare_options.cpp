@@ -38,7 +38,8 @@ void add_duration(CLI::App& app, const std::string& name, Nanoseconds& target)
 {
     app.add_option_function<std::string>(name, [&target, name](const std::string& text) {
         const auto duration = parse_duration(text);
-        // perf's connections and its last replies take a tenth of a second; less shows only that.
+        // perf's connections and its last replies take a tenth of a second. A shorter measurement
+        // shows only that.
         if (!duration || *duration < std::chrono::milliseconds(200)) {
             throw CLI::ValidationError(
                 fmt::format("{}: '{}' is not a duration of at least 200ms; try 2s",
@@ -51,15 +52,15 @@ void add_duration(CLI::App& app, const std::string& name, Nanoseconds& target)
 constexpr auto help = R"(compare [OPTIONS] [STAGE...]        (without one: those of the talk)
 
 Starts each stage on a free port, gives all of them the same work, and ends with
-one table. STAGE is a name or its beginning (02, 04_generators), a group (talk,
-around, beyond, all), or the path of a program that takes --port 0 and says
-where it is listening, as stages do.
+one table. STAGE is a name or its beginning (02, 04_generators), or a group
+(talk, around, beyond, all). It can also be the path of a program that takes
+--port 0 and says where it is listening, as stages do.
 
 What is measured:
       --scenario LIST      some of these                                  [all]
          solo              one client, fib(1): the talk's perf2
          crowd             many clients, fib(1)
-         hog               one client; then with the hog, another client that
+         hog               one client: first alone; then beside a hog, which
                            asks for one big number after another; then alone
                            again
          crowd-hog         the same with a crowd
@@ -79,25 +80,26 @@ How:
       --idle N             silent connections                            [1100]
       --pipeline N         requests sent at once                           [16]
       --pin WHERE          server and clients on CPUs apart, together, or off:
-                           wherever the kernel puts them                [apart]
-      --timeout TIME       how long a stage may take to start, and a big request
-                           longer than it should                          [10s]
+                           the kernel chooses                           [apart]
+      --timeout TIME       time limit for the start of a stage, and for how
+                           much too long a big request may take          [10s]
       --baseline FILE      compares with the --json=FILE of an earlier run
 What is shown:
       --json, --csv, --markdown
                            the results in that form on stdout, not as a table
       --json=FILE, ...     also in the file
-      --html FILE          a page with charts, for any browser, to be kept
+      --html FILE          a page with charts, for any browser, to keep
   -h, --help               this help
 
-While it runs each stage has a line with its reqs/sec over time. Their scale is
-logarithmic, and they stay on the terminal when it ends.
+While it runs, each stage has a line with its reqs/sec over time, on a
+logarithmic scale. The lines stay on the terminal when it ends.
 
-The stages take turns in each run, so that a machine that gets slower does so
-for all. Shown is the median of the runs, and with +- half the distance from the
-worst to the best. Two stages are ranked only if their runs are further apart
-than those of each are among themselves. All loads are closed loops: a client
-sends its next request when it has a reply. A client without any reply starves.
+The stages take turns in each run, so a machine that gets slower affects all of
+them. The table shows the median of the runs, and after +- half the distance
+from the worst to the best. Two stages are ranked only if their runs are further
+apart than those of each are among themselves. All loads are closed loops: a
+client sends its next request when it has a reply. A client without any reply
+starves.
 "kept" is what the hog leaves of a client's reqs/sec, in percent. "speed-up" is
 the time of four big requests one after another, over that of four at once.
 
@@ -108,15 +110,15 @@ Examples:
                                    the picture for the whole class
   compare talk 08 --scenario solo  the talk's stages, and one more
   compare 07 --external py=localhost:25000 --scenario crowd
-                                   against a server in Python
+                                   a stage and a server in Python
 
 Exit status: 0 if all was measured (a stage that starves its clients is a
 result, too), 1 if a stage failed, 2 after a mistake in the options, 130 after
 Ctrl-C.
 )";
 
-// Asked before minutes of measuring, not after them. A file that is not there is tried, and goes
-// again: permissions alone do not tell.
+// Checked before the minutes of measuring, not after them. A file that does not exist is created
+// and removed again, because permissions alone do not tell.
 bool can_be_written(const std::string& file)
 {
     if (::access(file.c_str(), F_OK) == 0) {
@@ -126,8 +128,8 @@ bool can_be_written(const std::string& file)
     return created.get() >= 0 && ::unlink(file.c_str()) == 0;
 }
 
-// The stages that a text may mean: that with this name; or else those that begin with it as a word;
-// or else those that begin with it at all.
+// The stages that a text may mean: the one with this name. If there is none, those that begin with
+// it as a word. If there are none of these, those that begin with it at all.
 std::vector<std::string> matches(const std::vector<std::string>& names, const std::string& text)
 {
     std::vector<std::string> found;
@@ -170,7 +172,7 @@ std::map<std::string, Place> places_in(const std::string& directory)
     return places;
 }
 
-// The stages of a group, or nothing if the word is none. Without the table all stages are the
+// The stages of a group, or nothing if the word names none. Without the table, all stages are the
 // talk's.
 std::optional<std::vector<std::string>> group_of(const std::vector<std::string>& names,
                                                  const std::map<std::string, Place>& places,

@@ -12,11 +12,11 @@ namespace ground {
 
 enum class Pin { apart, together, off };
 
-// A server to measure: a program that compare starts, or somebody else's.
+// A server to measure: a program that compare starts, or a server that is running already.
 struct Contestant {
     std::string name;
-    std::string program;    // its path; empty: somebody else's
-    Target target;          // where somebody else's listens
+    std::string program;    // its path; empty: it is running already
+    Target target;          // where a server that is running already listens
     bool has_pool = false;  // knows --pool; asked only if that is given
 };
 
@@ -44,12 +44,12 @@ struct CompareOptions {
 // "NAME=HOST:PORT". Nothing if it is not that.
 [[nodiscard]] std::optional<Contestant> parse_external(std::string_view text);
 
-// The options of this run. Does not return if there is nothing to run: after --help the program
-// exits with 0, after a mistake with one line on stderr that says what to do, and with 2.
+// The options of this run. Does not return if there is nothing to run. After --help the program
+// exits with 0. After a mistake it exits with 2, and one line on stderr says what to do.
 [[nodiscard]] CompareOptions parse_compare_options(int argc, char** argv);
 
-// Who takes part: the stages and groups asked for, out of those in the directory, or programs by
-// their path, and then the externals. Throws ClientError if there is no such stage.
+// The servers to measure: the stages and groups asked for, out of those in the directory, or
+// programs by their path, and then the externals. Throws ClientError if there is no such stage.
 [[nodiscard]] std::vector<Contestant> contestants_of(const CompareOptions& options,
                                                      const std::string& directory);
 

@@ -12,7 +12,7 @@ namespace ground {
 
 // A request that waits for its reply.
 struct Pending {
-    Clock::time_point since;  // what its latency counts from: in an open loop, when it was due
+    Clock::time_point since;  // latency counts from here: in an open loop, from when it was due
     Clock::time_point sent;
     std::size_t share = 0;
 };
@@ -34,7 +34,7 @@ struct Connection {
     std::size_t oldest = 0;
     std::size_t outstanding = 0;
     std::string unsent;   // what the socket would not take yet
-    std::string partial;  // the beginning of a reply whose end has not come yet
+    std::string partial;  // the beginning of a reply that is not complete yet
 
     [[nodiscard]] std::size_t room() const noexcept { return pending.size() - outstanding; }
 

@@ -36,20 +36,21 @@ namespace {
 
 using Time = Clock::time_point;
 
-// Not all at once: whom the server's backlog has no room for is only tried again a second later. A
-// connection is there before the server has accepted it, so nothing but time tells when it has.
+// Not all at once, because the server's backlog may be full: the kernel then tries again a second
+// later. A connection is there before the server has accepted it, so only time tells when the
+// server has.
 constexpr std::size_t connects_at_once = 64;
 constexpr auto connect_pause = std::chrono::milliseconds(2);
-// Without a single new connection.
+// The longest time without a single new connection.
 constexpr auto connect_patience = std::chrono::seconds(3);
-// How long the replies that are on their way at the end may still take. They are checked, but not
+// How long we still wait at the end for the replies that are owed. They are checked, but are not
 // part of the figures.
 constexpr auto drain_patience = std::chrono::milliseconds(100);
-// No reply is nearly as long. Whoever sends this is not speaking our protocol.
+// No reply is nearly as long. A server that sends more does not speak our protocol.
 constexpr std::size_t longest_reply = 1024;
 constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
 
-// A number as a request and as the reply that is right.
+// A number as a request, and the reply that is right.
 struct Question {
     std::string request;
     std::string reply;  // without its LF
@@ -68,34 +69,34 @@ std::vector<Question> questions_of(const PerfOptions& options)
 
 enum class Phase { connecting, warming_up, measuring, draining, over };
 
-// The course of a run, as far as a loop can't decide it alone. Called by the loop on its thread, in
-// this order; end() whatever has happened.
+// The course of a run, as far as one loop can't decide it alone. The loop calls these on its
+// thread, in this order. It calls end() whatever has happened.
 class Course {
   public:
     virtual ~Course() = default;
-    // All of this loop's connections are there: when the run begins.
+    // All connections of this loop are there. Returns when the run begins.
     virtual Time start(Time now) = 0;
-    // The warm-up is over, or there was none: when the measuring begins.
+    // The warm-up is over, or there was none. Returns when the measuring begins.
     virtual Time measure(Time now) = 0;
     virtual void tick(Time now) = 0;
     [[nodiscard]] virtual Time next_tick() const = 0;
-    // Nothing more is measured here.
+    // This loop measures nothing from now on.
     virtual void end(Time now) = 0;
 };
 
-// A loop with its connections: all of them, or one thread's part.
+// A loop with its connections: all of them, or the part of one thread.
 class Load {
   public:
-    // The options are those of the part, but for the rate, which is the whole run's. The first
+    // The options are those of the part, except the rate, which is that of the whole run. The first
     // connection may be missing.
     Load(const PerfOptions& options, Part part, Connected first, std::vector<int> stop_fds,
          Tally& tally, Course& course);
 
-    // To the end. The figures are the tally's; what else there is to tell is in the result.
+    // Runs to the end. The figures are in the tally; what else there is to say is in the result.
     LoadResult run();
 
   private:
-    // What an event is about, beside the connections, which are numbered from 0.
+    // What an event is about, unless it is about a connection. Connections are numbered from 0.
     static constexpr std::uint64_t timer_event = ~std::uint64_t{0};
     static constexpr std::uint64_t stop_event = timer_event - 1;
 
@@ -104,7 +105,7 @@ class Load {
     void arm_timer();
     void dispatch(const epoll_event& event);
 
-    // Connections. The first options_.connections of them work, the others stay idle.
+    // Connections. The first options_.connections of them send requests, the others stay idle.
     [[nodiscard]] bool works(std::size_t number) const noexcept;
     void open_more();
     void begin_connecting(std::size_t number);
@@ -141,7 +142,7 @@ class Load {
     const Address address_;
     std::vector<int> stop_fds_;
     const std::vector<Question> questions_;
-    std::mt19937 random_;  // seeded with the part's number: the same requests in each run
+    std::mt19937 random_;  // seeded with the part's number, so each run sends the same requests
     std::discrete_distribution<std::size_t> draw_;
 
     Descriptor epoll_;
@@ -151,8 +152,8 @@ class Load {
     std::string requests_text_;
     std::vector<Connection> connections_;
     std::size_t opened_ = 0;            // how many were begun before the run
-    std::size_t connecting_ = 0;        // how many are on their way
-    std::size_t alive_;                 // how many of those that work are not over
+    std::size_t connecting_ = 0;        // how many are being made
+    std::size_t alive_;                 // how many of those that send requests are not over
     std::deque<std::size_t> free_;      // those that have room, the longest-waiting first
     std::optional<Schedule> schedule_;  // of an open loop
     std::uint64_t issued_ = 0;          // in this phase
@@ -161,7 +162,7 @@ class Load {
     std::uint64_t begun_ = 0;  // connections, without those that are to stay idle
 
     Phase phase_ = Phase::connecting;
-    Time now_;           // when epoll_wait returned: one reading for all its events
+    Time now_;           // when epoll_wait returned: read once for all its events
     Time next_batch_{};  // when more connections may be begun
     Time phase_end_;     // when the phase is over at the latest
     Tally& tally_;
@@ -204,7 +205,7 @@ Load::Load(const PerfOptions& options, Part part, Connected first, std::vector<i
     for (std::size_t number = 0; works(number); ++number) {
         connections_[number].pending.resize(options.pipeline);
     }
-    if (options.reconnect) {  // then each request has its own; this one has shown the way
+    if (options.reconnect) {  // then each request has its own; this was a trial
         first.socket.reset();
         for (; works(opened_); ++opened_) {
             make_free(opened_);
@@ -224,7 +225,7 @@ LoadResult Load::run()
     std::size_t count = 0;
     for (;;) {
         {
-            // For all of a batch at once. The recorder can wait for that long.
+            // Locked for a whole batch of events. The recorder can wait that long.
             std::unique_lock lock(tally_.mutex(), std::defer_lock);
             if (part_.threads > 1) {
                 lock.lock();
@@ -264,8 +265,8 @@ std::size_t Load::wait(std::span<epoll_event> events)
     return static_cast<std::size_t>(std::max(count, 0));
 }
 
-// The timer only wakes; advance() looks at the clock. So nothing is armed more often than a
-// deadline changes, where a timeout of epoll_wait would be armed for every wait.
+// The timer only wakes the loop; advance() looks at the clock. So the timer is armed only when a
+// deadline changes. A timeout of epoll_wait would be armed for every wait.
 void Load::arm_timer()
 {
     Time next = running() ? std::min(phase_end_, course_.next_tick()) : phase_end_;
@@ -370,7 +371,8 @@ void Load::connect_failed(std::size_t number, int error)
     ++errors_.connect;
     tally_.failure();
     note(explain_connect(options_.target, error));
-    // With --reconnect, too: who tries again at once, against a server that has gone, only spins.
+    // With --reconnect, too. If the server has gone, a connection that tried again at once would
+    // only spin.
     hang_up(number, Link::over);
 }
 
@@ -399,7 +401,8 @@ void Load::hang_up(std::size_t number, Link then)
     connection.link = then;
 }
 
-// Those that stay idle are only looked at when all is over: nobody has served them meanwhile.
+// Those that stay idle are looked at only at the end, because this client has not waited for their
+// events.
 void Load::look_at_idle(Connection& connection)
 {
     if (is_established(connection.socket)) {
@@ -421,7 +424,7 @@ bool Load::running() const noexcept
     return phase_ == Phase::warming_up || phase_ == Phase::measuring;
 }
 
-// How many requests may still be sent in this phase.
+// How many more requests may be sent in this phase.
 std::uint64_t Load::remaining() const noexcept
 {
     if (phase_ == Phase::measuring && options_.requests) {
@@ -430,8 +433,8 @@ std::uint64_t Load::remaining() const noexcept
     return running() ? unlimited : 0;
 }
 
-// How many of these are to be sent now, if there is room for them. What is due when the phase ends
-// or later is not part of it.
+// How many of these are to be sent now, if there is room. Requests that are due at the end of the
+// phase or later are not part of it.
 std::uint64_t Load::due(Time now) const noexcept
 {
     const std::uint64_t most = remaining();
@@ -453,8 +456,7 @@ void Load::make_free(std::size_t number)
     }
 }
 
-// Shares what is due among those that have room: in turn, though several at a time if there is
-// much.
+// Shares what is due among those that have room: in turn, but several at a time if much is due.
 void Load::send_due()
 {
     if (free_.empty()) {
@@ -473,13 +475,14 @@ void Load::send_due()
     }
 }
 
-// Gives a connection as much as is due and as it has room for, with one send, and returns how much
-// that was. What room is left waits for what will be due.
+// Gives a connection what is due, as far as it has room, with one send. Returns how many requests
+// that were. Room that is left waits for what will be due.
 std::uint64_t Load::fill(std::size_t number, std::uint64_t most)
 {
     Connection& connection = connections_[number];
     requests_text_.clear();
-    // Read anew for each send: the batch may have been long, and latency must not include it.
+    // The clock is read for each send, because the batch may have been long and latency must not
+    // include it.
     const Time now = Clock::now();
     const std::uint64_t count = std::min({most, due(now), std::uint64_t{room(connection)}});
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -504,8 +507,8 @@ std::uint64_t Load::fill(std::size_t number, std::uint64_t most)
     return count;
 }
 
-// A failure shows again when the socket is read, and there it is dealt with: the server may have
-// said why before it hung up.
+// A failure shows again when the socket is read, and is dealt with there: the server may have said
+// why before it hung up.
 void Load::send(std::size_t number, std::string_view text)
 {
     Connection& connection = connections_[number];
@@ -663,14 +666,14 @@ void Load::start_measuring()
 {
     phase_ = Phase::measuring;
     issued_ = 0;
-    now_ = Clock::now();  // later than all that this batch of events has made us send
+    now_ = Clock::now();  // later than all requests that this batch of events has made us send
     const Time begin = course_.measure(now_);
     phase_end_ = options_.duration ? begin + *options_.duration : Time::max();
     tally_.start_measuring(begin);
     start_schedule(begin);
 }
 
-// What the warm-up has left in the queue is dropped: the measuring begins with an empty one.
+// What the warm-up has left in the queue is dropped: measuring begins with an empty queue.
 void Load::start_schedule(Time begin)
 {
     if (schedule_) {
@@ -678,7 +681,7 @@ void Load::start_schedule(Time begin)
     }
 }
 
-// From now on nothing is sent; what is on its way may still come.
+// From now on nothing is sent. Replies that are owed may still come.
 void Load::start_draining()
 {
     tally_.stop();
@@ -719,7 +722,7 @@ void Load::finish()
 
 // ---- One loop, or several
 
-// What a loop has to tell at its end, beside its tally.
+// What a loop reports at its end, beside its tally.
 void add_ending(LoadResult& result, const LoadResult& loop)
 {
     result.errors.connect += loop.errors.connect;
@@ -771,7 +774,7 @@ class Team {
   public:
     Team(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer);
 
-    // Throws what a thread has failed with.
+    // Throws the exception that a thread has failed with.
     LoadResult run();
 
   private:
@@ -829,7 +832,7 @@ class Team {
     const PerfOptions& options_;
     Recorder recorder_;
     Descriptor halt_{check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")};
-    Time begin_{};                    // written before anybody leaves the barrier
+    Time begin_{};                    // written before any thread leaves the barrier
     std::barrier<NoteTime> started_;  // all connections are there
     std::mutex mutex_;
     std::condition_variable changed_;  // running_
@@ -885,7 +888,7 @@ try {
     member.end(Clock::now());
 }
 
-// Until nobody measures any more.
+// Until no thread measures.
 void Team::keep_time()
 {
     started_.arrive_and_wait();
@@ -906,7 +909,7 @@ void Team::keep_time()
             const std::uint64_t one = 1;
             [[maybe_unused]] const auto written = ::write(halt_.get(), &one, sizeof one);
         }
-        lock.unlock();  // who ends has its tally locked, and then wants the mutex
+        lock.unlock();  // a thread that ends has its tally locked, and then wants the mutex
         const Time now = Clock::now();
         if (over) {
             recorder_.stop(end);

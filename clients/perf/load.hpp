@@ -1,21 +1,21 @@
 // load.hpp -- the load generator: epoll, any number of connections, one thread or a few.
 //
-// A closed loop: each connection keeps `pipeline` requests in flight and sends the next one when a
-// reply has come. Latency counts from the moment a request is handed to the kernel to the moment
-// epoll has reported its reply.
+// A closed loop: each connection keeps `pipeline` requests in flight, and sends the next one when a
+// reply has come. Latency counts from when a request is handed to the kernel until epoll reports
+// its reply.
 //
 // An open loop (--rate): requests are due at fixed times, and latency counts from then. A request
 // that finds every connection's pipeline full waits in a queue. So a server that stalls is charged
-// for all who would have come meanwhile; a loop that starts its clock when it sends leaves them
-// out, which Gil Tene has named coordinated omission. That latency is measured, too, for
+// for all requests that were due meanwhile. A loop that starts its clock when it sends leaves them
+// out; Gil Tene named that coordinated omission. That second latency is measured, too, for
 // comparison.
 //
 // --reconnect: a new connection for each request. Sending then begins with connecting.
 //
-// --threads: so many loops of this kind, each with its own connections (part.hpp). They begin to
-// ask together, when all connections of all of them are there, and then have nothing to do with
-// each other. A single one runs on the thread that has called run_load(); several have their own,
-// and that one collects what they count.
+// --threads: several loops of this kind, each with its own connections (part.hpp). They begin to
+// send together, when all connections of all loops are there. From then on they are independent. A
+// single loop runs on the thread that has called run_load(). Several have threads of their own, and
+// the caller's thread collects what they count.
 #pragma once
 
 #include "clients/perf/perf_options.hpp"
@@ -35,15 +35,15 @@ using Clock = std::chrono::steady_clock;
 
 // What went wrong, and how often.
 struct LoadErrors {
-    std::uint64_t connect = 0;     // connections that never came about
+    std::uint64_t connect = 0;     // connections that could not be made
     std::uint64_t read = 0;        // connections that broke, or that the server closed
     std::uint64_t reply = 0;       // "[Error] ..."
-    std::uint64_t wrong = 0;       // replies that are neither that nor the right number
+    std::uint64_t wrong = 0;       // replies that are neither an error nor the right number
     std::uint64_t unanswered = 0;  // requests without a reply, at the end or because of `read`
-    std::string example;           // the first of them in words
+    std::string example;           // the first of them, in words
 };
 
-// One stretch of the run: what a line of the live view shows.
+// One interval of the run: what a line of the live view shows.
 struct Interval {
     double at_s = 0;      // when it ended, counted from the beginning of the measuring
     double length_s = 0;  // how long it was
@@ -59,8 +59,8 @@ struct Interval {
     [[nodiscard]] double rate() const noexcept { return static_cast<double>(requests) / length_s; }
 };
 
-// What was measured. Times before the end of the warm-up are in none of it; errors are in it
-// whenever they happened.
+// What was measured. Nothing before the end of the warm-up is part of it, except errors, which
+// count whenever they happened.
 struct LoadResult {
     double duration_s = 0;
     std::uint64_t requests = 0;  // answered rightly
@@ -87,8 +87,8 @@ struct LoadResult {
     }
 };
 
-// Who wants to know while it runs. One call at a time; but with several threads on_reply() comes on
-// the one that has had the reply, which waits meanwhile.
+// Is told how the run goes. One call at a time. With several threads, on_reply() is called on the
+// thread that has had the reply, which waits until it returns.
 class LoadObserver {
   public:
     virtual ~LoadObserver() = default;
@@ -97,8 +97,8 @@ class LoadObserver {
 };
 
 // Runs the load until it is done, or until stop_fd is readable. `first` is a connection to the
-// address, and is used as the first of all connections. Throws std::system_error if the kernel
-// denies what the generator itself needs; trouble with the server is in the result.
+// address, and becomes the first of all connections. Throws std::system_error if the kernel denies
+// what the generator itself needs. Trouble with the server is in the result.
 [[nodiscard]] LoadResult run_load(const PerfOptions& options, Connected first, int stop_fd,
                                   LoadObserver& observer);
 

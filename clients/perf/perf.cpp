@@ -23,11 +23,11 @@ using namespace ground;
 
 namespace {
 
-// What the signal handler writes to. There is one such handler in a process.
+// What the signal handler writes to. A process has one such handler.
 volatile sig_atomic_t stop_fd = -1;
 
 // SIGINT and SIGTERM end the run, not the process: they make the returned descriptor readable. A
-// second one ends the process, should it hang where it can't look.
+// second signal ends the process, in case it hangs where it can't look.
 Descriptor stop_on_signals()
 {
     Descriptor stop(check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));
@@ -48,7 +48,7 @@ Descriptor stop_on_signals()
 // Where data goes: a file of its own, or standard output.
 class Output {
   public:
-    // Throws ClientError if the file can't be written. An empty name is standard output.
+    // Throws ClientError if the file can't be written. An empty name means standard output.
     Output(std::string name, std::string_view option)
         : name_(std::move(name)), option_(option), file_(name_.empty() ? stdout : open(name_))
     {
@@ -91,7 +91,7 @@ class Output {
     std::FILE* file_;
 };
 
-// Tells several observers.
+// Passes everything on to several observers.
 class Observers : public LoadObserver {
   public:
     void add(LoadObserver& observer) { observers_.push_back(&observer); }
@@ -127,7 +127,8 @@ int run(const PerfOptions& options)
     }
     const Descriptor stop = stop_on_signals();
 
-    // With data on standard output nothing else may be there: people can read on standard error.
+    // With data on standard output, nothing else may be there. Text for people goes to standard
+    // error.
     const bool only_data = options.json == "" || options.csv == "";
     std::FILE* const out = only_data ? stderr : stdout;
     const bool talkative = !only_data || !options.quiet;

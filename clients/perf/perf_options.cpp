@@ -37,15 +37,16 @@ std::vector<std::string_view> split(std::string_view text, char separator)
     std::exit(2);
 }
 
-// Combinations that each make sense alone.
+// Combinations of options that make sense only one by one.
 void check_combination(const PerfOptions& options)
 {
     if (options.threads > options.connections) {
-        refuse(fmt::format("--threads {} needs --connections {}: each thread has one at least",
+        refuse(fmt::format("--threads {} needs --connections {}: each thread has at least one",
                            options.threads, options.threads));
     }
     if (options.terminator == Terminator::none && options.pipeline > 1) {
-        refuse("--terminator none needs --pipeline 1: without an end, several requests are one");
+        refuse(
+            "--terminator none needs --pipeline 1: without an end, several requests look like one");
     }
     if (options.requests && *options.requests < options.connections) {
         refuse(fmt::format("--requests {} is too few for {} connections; each sends at least one",
@@ -68,7 +69,7 @@ void check_combination(const PerfOptions& options)
     }
 }
 
-// An option with a syntax of its own. What can't be parsed is "not EXPECTED".
+// An option with a syntax of its own. The message says that the value is "not EXPECTED".
 template <typename T, typename Parse>
 void add_parsed(CLI::App& app, const std::string& name, T& target, Parse parse,
                 const std::string& expected)
@@ -130,7 +131,8 @@ std::optional<Terminator> parse_terminator(std::string_view text)
     return std::nullopt;
 }
 
-// Written by hand: it is projected to a class. A test holds it against the options that there are.
+// Written by hand, because it is projected to a class. A test compares it with the options that
+// there are.
 constexpr auto help = R"(perf [OPTIONS] [HOST:PORT]          (without one: localhost:25000)
 
 Loads a stage with requests, checks every reply, and shows how fast they come.
@@ -139,7 +141,7 @@ again and again, until Ctrl-C.
 
 What is sent:
   -c, --connections N      connections at the same time                     [1]
-  -t, --threads N          as many threads, which share the connections      [1]
+  -t, --threads N          threads, which share the connections              [1]
   -P, --pipeline N         requests in flight on each connection            [1]
   -R, --rate N             N requests per second in all, by the clock: an
                            open loop
@@ -151,11 +153,11 @@ What is sent:
       --terminator T       what ends a request: none, lf, crlf or cr       [lf]
                            (none: a bare number, as the talk's clients send)
 How long, if not until Ctrl-C:
-  -n, --requests N         until so many requests are answered
-  -d, --duration TIME      so long: 2s, 500ms, 3m
-  -w, --warmup TIME        run so long before anything is measured         [0s]
+  -n, --requests N         until this many requests are answered
+  -d, --duration TIME      for this long: 2s, 500ms, 3m
+  -w, --warmup TIME        run this long before the measuring begins       [0s]
 What is shown:
-  -i, --interval TIME      a line every so often                           [1s]
+  -i, --interval TIME      a line at each interval                         [1s]
       --each               instead, a line for each reply
                            (in a mix: for each reply to the biggest number)
   -L, --latency            the percentiles of the latency in the report
@@ -164,22 +166,22 @@ What is shown:
   -j, --json               the report as JSON, and nothing else on stdout
       --json=FILE          the report as usual, and as JSON in the file
       --histograms         in the JSON also each interval's latencies, as pairs:
-                           so many microseconds, so often
+                           microseconds, and how often
       --csv, --csv=FILE    for each interval a line of comma-separated figures
                            instead, or in the file
   -h, --help               this help
 
-Every second a line says how many replies came, how long half of them took at
-most, how long 99 in 100 took at most, and has a bar that is longest in the best
-second so far. Watch it collapse:
+Each second has a line with three figures and a bar. The first figure is the
+number of replies. Half of them took at most p50, and 99 in 100 at most p99. The
+bar is longest in the best second so far. Watch it collapse:
 
   11873 reqs/sec   p50 81 us    p99 120 us   ##############################
   188 reqs/sec     p50 5.1 ms   p99 10.2 ms  #
 
 It is a closed loop: a connection sends its next request when it has a reply, so
-a slow server is also asked less often. With --rate it is an open one: requests
-are due at fixed times, and their latency counts from then. What is due while
-all connections (and their pipelines) are waiting for replies waits, too.
+a slow server is also asked less often. With --rate it is an open loop: requests
+are due at fixed times, and their latency counts from then. A request that finds
+all connections and their pipelines full waits in a queue.
 
 Examples:
   perf                            the talk's perf2
@@ -188,8 +190,8 @@ Examples:
   perf -c 256 -t 4 -d 10s         a load for a server with many cores
   perf -c 16 --fib 1:99,30:1      one request in a hundred is a big one
   perf -n 10000 -P 16 -q          10,000 requests, 16 in flight; only the report
-  perf -R 1000 -c 16 -d 10s -L    a thousand a second, as from people who come
-                                  whether the server is slow or not
+  perf -R 1000 -c 16 -d 10s -L    a thousand a second, as from people who keep
+                                  coming when the server is slow
   perf --reconnect                what a connection costs
   perf --idle 1000                do a thousand silent clients slow one down?
   perf -d 2s --json | jq .rate    for programs
@@ -203,7 +205,7 @@ mistake in the options.
 std::optional<double> parse_rate(std::string_view text)
 {
     const auto rate = parse_number<double>(text);
-    // One in a day is slow enough, and its nanoseconds fit.
+    // One request a day is slow enough, and its nanoseconds fit.
     return rate && *rate >= 1.0 / 86400 && *rate <= 1e7 ? rate : std::nullopt;
 }
 
@@ -236,7 +238,7 @@ std::string to_string(Nanoseconds duration)
         return fmt::format("{}m", count / 60'000'000'000);
     }
     const bool short_one = count != 0 && count < 1'000'000'000;
-    // To the nanosecond, and never as 1e-06: parse_duration() reads no exponents.
+    // To the nanosecond, and never as 1e-06, because parse_duration() reads no exponents.
     std::string text = fmt::format("{:.9f}", static_cast<double>(count) / (short_one ? 1e6 : 1e9));
     text.erase(text.find_last_not_of('0') + 1);
     if (text.back() == '.') {
@@ -277,7 +279,7 @@ std::string describe(const Mix& mix)
         total += share.weight;
         smallest = std::min<double>(smallest, share.weight);
     }
-    // All to where the smallest has two digits: beside 0.025% there is no 100%.
+    // All are rounded to where the smallest has two digits: beside 0.025% there is no 100%.
     const double unit = std::pow(10, std::floor(std::log10(100 * smallest / total)) - 1);
     std::string text;
     for (const Share& share : mix) {
@@ -322,7 +324,8 @@ PerfOptions parse_perf_options(int argc, char** argv)
     app.add_flag("-L,--latency", options.latency);
     add_parsed(app, "--percentiles", options.percentiles, parse_percentiles,
                "a list of numbers from 0 to 100; try 50,90,99.9");
-    // A flag that may have a value takes it only after '=': the target is never mistaken for it.
+    // A flag with an optional value takes it only after '=', so that the target is never mistaken
+    // for it.
     const auto* const json_flag = app.add_flag("-j{-},--json{-}", json);
     app.add_flag("--histograms", options.histograms);
     const auto* const csv_flag = app.add_flag("--csv{-}", csv);

@@ -32,12 +32,12 @@ unsigned biggest_of(const Mix& mix)
     return std::max_element(mix.begin(), mix.end(), smaller)->n;
 }
 
-// How many CPUs so many threads can keep busy here.
+// How many CPUs this many threads can keep busy here.
 unsigned usable_cpus(unsigned threads)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
-    // It fails where there are more CPUs than the set has room for.
+    // It fails if there are more CPUs than the set has room for.
     const bool known = ::sched_getaffinity(0, sizeof set, &set) == 0;
     return known ? std::min(threads, static_cast<unsigned>(CPU_COUNT(&set))) : threads;
 }
@@ -110,7 +110,7 @@ void Recorder::start_measuring(Time now)
 void Recorder::start(Tally::State state, Time now)
 {
     if (state_ == Tally::idle) {
-        last_reply_ = now;  // there was none, but this is when the waiting began
+        last_reply_ = now;  // there was none, but the waiting began at this time
     }
     state_ = state;
     since_ = now;
@@ -126,8 +126,8 @@ void Recorder::start(Tally::State state, Time now)
 void Recorder::stop(Time now)
 {
     if (state_ == Tally::measuring) {
-        // What is left of an interval counts, but is a line of its own only if it is not too short
-        // to tell a rate.
+        // The rest of an interval counts. It becomes a line of its own only if it is long enough to
+        // tell a rate.
         if (now - interval_begin_ >= options_.interval / 2) {
             end_interval(now);
         }
@@ -231,7 +231,8 @@ void Recorder::end_interval(Time now)
     sampled_ = 0;
     interval_ = {};
     interval_begin_ = now;
-    // In step with the beginning; but after a long pause (Ctrl-Z) not once for each one missed.
+    // In step with the beginning. After a long pause (Ctrl-Z) it is called once, not once for each
+    // tick missed.
     interval_end_ = std::max(interval_end_ + options_.interval, now + options_.interval / 2);
     const std::lock_guard lock(observer_mutex_);
     observer_.on_interval(interval);

@@ -1,10 +1,9 @@
-// recorder.hpp -- the figures of a load run: what was answered when, and how soon.
+// recorder.hpp -- the figures of a load run: which requests were answered when, and how soon.
 //
-// Each thread that makes load counts in a tally of its own. The recorder, which belongs to one
-// thread, collects the tallies whenever a sample or an interval is over. Both know nothing of
-// sockets and do not wait, but for each other: a thread locks its tally for as long as it deals
-// with a batch of events, not for each of them, and not at all if it is the recorder's thread as
-// well.
+// Each thread that makes load counts in a tally of its own. The recorder belongs to one thread, and
+// collects the tallies whenever a sample or an interval is over. Neither knows anything of sockets,
+// and they wait only for each other. A thread locks its tally for a whole batch of events, not for
+// each of them. If it is also the recorder's thread, it does not lock at all.
 #pragma once
 
 #include "clients/perf/load.hpp"
@@ -19,8 +18,8 @@ namespace ground {
 
 class Recorder;
 
-// What one thread has counted since the recorder last asked. Call with the mutex locked, unless the
-// recorder's thread is the same.
+// What one thread has counted since the recorder last collected it. Call with the mutex locked,
+// unless the recorder's thread is the same.
 class Tally {
   public:
     using Time = Clock::time_point;
@@ -29,7 +28,7 @@ class Tally {
 
     // Counts from now on, but not for the measuring.
     void start_warmup(Time now) noexcept { start(warming_up, now); }
-    // From here on everything counts that was asked later than now.
+    // From now on everything counts that was sent after `now`.
     void start_measuring(Time now) noexcept { start(measuring, now); }
     // What comes later does not count.
     void stop() noexcept { state_ = idle; }
@@ -37,7 +36,7 @@ class Tally {
     void read(std::size_t bytes) noexcept;
     void reply(unsigned n, Time since, Time sent, Time now);  // a right one
     void error(Time now) noexcept;                            // any other
-    void failure() noexcept;  // of a connection: it broke, or was never made
+    void failure() noexcept;  // of a connection that broke, or could not be made
     void connected() noexcept;
 
     [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
@@ -64,8 +63,8 @@ class Tally {
     State state_ = idle;
     Time since_{};  // when this state began
     Time last_reply_{};
-    // Of each state, because two threads never begin to measure at the very same time. What is
-    // counted while idle is never looked at.
+    // For each state, because two threads never begin to measure at exactly the same time. What is
+    // counted while idle is never read.
     std::array<Counts, 3> counts_;
 };
 
@@ -78,19 +77,19 @@ class Recorder {
     // The tally of one of options.threads threads.
     [[nodiscard]] Tally& tally(std::size_t thread) { return tallies_[thread]; }
 
-    // Intervals are shown from now on, and none of them counted.
+    // From now on intervals are shown, but none of them counts.
     void start_warmup(Time now);
     void start_measuring(Time now);
-    // The figures are final. What comes later is not part of them.
+    // The figures are final. Nothing that comes later is part of them.
     void stop(Time now);
 
-    // Ends the samples and intervals that are over. Call at next_tick(), and whenever it suits.
+    // Ends the samples and intervals that are over. Call at next_tick(); more often does no harm.
     void tick(Time now);
     [[nodiscard]] Time next_tick() const noexcept;
 
     [[nodiscard]] const LoadResult& result() const noexcept { return result_; }
 
-    // Tells the observer. Any thread may call it.
+    // Passes it to the observer. Any thread may call it.
     void show_reply(unsigned n, Nanoseconds latency);
 
   private:

@@ -28,13 +28,13 @@ std::string plural(std::uint64_t count, std::string_view noun)
     return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
-// Green while it runs well, red where it has collapsed to less than half of its best.
+// Green while it runs well, red if it is less than half of its best.
 std::string coloured(const std::string& bar, double share)
 {
     return fmt::format("\x1b[{}m{}\x1b[0m", share < 0.5 ? 31 : 32, bar);
 }
 
-// 80 if that is not a terminal, or does not say.
+// 80 if that is no terminal, or if the terminal does not say.
 unsigned columns_of(std::FILE* stream)
 {
     winsize size{};
@@ -135,7 +135,7 @@ void CsvView::on_interval(const Interval& interval)
     if (interval.warmup) {
         return;
     }
-    // Without a reply there is no latency; 0 would be the best there can be.
+    // Without a reply there is no latency. A 0 would look like the best possible one.
     const std::string latencies =
         interval.requests == 0
             ? ","
@@ -237,7 +237,7 @@ std::string format_json(const PerfOptions& options, const LoadResult& result)
     using Json = nlohmann::ordered_json;
     std::vector<double> percentiles{50, 90, 99, 99.9};
     const auto shown = percentiles_shown(options);
-    for (const double percent : shown) {  // insert() makes GCC 16 warn of what cannot be
+    for (const double percent : shown) {  // insert() makes GCC 16 warn of something impossible
         percentiles.push_back(percent);
     }
     const auto latencies = [&percentiles](const Histogram& latency) {
@@ -312,7 +312,7 @@ std::string format_json(const PerfOptions& options, const LoadResult& result)
                           {"open", result.idle_open},
                           {"closed", result.idle_closed}};
     }
-    // A server may have answered anything: bytes that are no UTF-8 are replaced, not refused.
+    // A server may send any bytes. Those that are no UTF-8 are replaced, not refused.
     return report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -366,10 +366,10 @@ std::vector<std::string> warnings(const PerfOptions& options, const LoadResult& 
     }
     if (result.unsent > 0) {
         sentences.push_back(
-            fmt::format("{:g} requests/sec were more than was answered: {} still waited to be sent",
+            fmt::format("fewer than {:g} requests/sec were answered: {} still waited to be sent",
                         *options.rate, result.unsent));
     }
-    // Those without a reply are in no figure above, and may have waited longest of all.
+    // Requests without a reply are in no figure above, and may have waited longest of all.
     if (options.rate && result.unsent + result.errors.unanswered > 0 &&
         result.longest_wait_s * 1e9 > static_cast<double>(result.latency_ns.max())) {
         sentences.push_back(fmt::format("the oldest without a reply had waited {} at the end",

@@ -37,7 +37,7 @@ class LiveView : public LoadObserver {
     double best_ = 0;  // requests per second of the best interval so far
 };
 
-// Writes a line of CSV for each interval of the measuring, as they come; before them the header.
+// Writes the header, and then a line of CSV for each interval of the measuring, as they come.
 class CsvView : public LoadObserver {
   public:
     explicit CsvView(std::FILE* out);
@@ -52,16 +52,16 @@ class CsvView : public LoadObserver {
 // "11873 reqs/sec   p50 81 us    p99 120 us   ####################", without the line's end.
 [[nodiscard]] std::string format_interval(const Interval& interval, double best, Style style);
 
-// What is going to run, in two lines.
+// What is about to run, in two lines.
 [[nodiscard]] std::string format_header(const PerfOptions& options);
 
-// What came of it, in the order that wrk's users know.
+// The result, in the order that users of wrk know.
 [[nodiscard]] std::string format_report(const PerfOptions& options, const LoadResult& result);
 
 // The same as one JSON object. Times end in their unit: _s seconds, _us microseconds.
 [[nodiscard]] std::string format_json(const PerfOptions& options, const LoadResult& result);
 
-// What went wrong, one sentence each; empty if all went well. Decides over the exit status.
+// What went wrong, one sentence each; empty if all went well. The exit status depends on it.
 [[nodiscard]] std::vector<std::string> failures(const PerfOptions& options,
                                                 const LoadResult& result);
 

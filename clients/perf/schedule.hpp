@@ -1,8 +1,8 @@
 // schedule.hpp -- when the requests of an open loop are due.
 //
-// Request k is due k / rate after the beginning, whatever has become of those before it. So what is
-// due and not sent yet waits in a queue that needs no memory: all of it follows from how many have
-// been taken. One of several threads has the same schedule as the others, and takes its part of it.
+// Request k is due k / rate after the beginning, whatever has become of those before it. What is
+// due and not sent yet waits in a queue. The queue needs no memory: it follows from how many have
+// been taken. All threads have the same schedule, and each takes its part of it.
 #pragma once
 
 #include "clients/perf/load.hpp"
@@ -28,7 +28,7 @@ class Schedule {
         taken_ = 0;
     }
 
-    // When the oldest that has not been taken is, was or will be due.
+    // When the oldest that has not been taken was or will be due.
     [[nodiscard]] Time next() const noexcept
     {
         if (begin_ == Time::max()) {
@@ -38,8 +38,8 @@ class Schedule {
         return begin_ + Nanoseconds(static_cast<Nanoseconds::rep>(after));
     }
 
-    // How many wait in the queue. At next() and later at least one, rounding or not: who sleeps
-    // until then must find it.
+    // How many wait in the queue. At next() and later at least one, despite rounding: a caller that
+    // sleeps until then must find it.
     [[nodiscard]] std::uint64_t due(Time now) const noexcept
     {
         if (now < next()) {
@@ -50,7 +50,7 @@ class Schedule {
         return std::max(due, taken_ + 1) - taken_;
     }
 
-    // Takes the oldest out of the queue: when it was due.
+    // Takes the oldest out of the queue, and returns when it was due.
     [[nodiscard]] Time take() noexcept
     {
         const Time due = next();

@@ -18,7 +18,7 @@ namespace ground {
 [[nodiscard]] std::string format_bytes(double bytes);
 
 // A bar of at most `width` columns for a value between 0 and `best`. In UTF-8 it is drawn to an
-// eighth of a column; else of '#'. Something is shown for anything above 0.
+// eighth of a column, otherwise with '#'. Anything above 0 shows something.
 [[nodiscard]] std::string format_bar(double value, double best, unsigned width, bool utf8);
 
 }  // namespace ground

@@ -1,8 +1,8 @@
 // histogram.hpp -- how often each value occurred, for values of any size, in constant memory.
 //
-// Log-linear, the idea of Gil Tene's HdrHistogram: every power of two is cut into the same number
-// of buckets, so a bucket is as wide as its values are large, and a value is known to within 1%
-// whether it is a microsecond or an hour. Recording is an addition: no allocation, no sorting.
+// It is log-linear, the idea of Gil Tene's HdrHistogram. Every power of two is cut into the same
+// number of buckets, so a bucket is as wide as its values are large. A value is known to within 1%,
+// whether it is a microsecond or an hour. Recording is an addition, without allocation or sorting.
 //
 // The unit is the caller's; perf records latencies in nanoseconds. Not thread-safe.
 #pragma once
@@ -71,11 +71,12 @@ class Histogram {
     }
 
     // The smallest value that `percent` percent of all values do not exceed, to within 1% and never
-    // too small: percentile(50) is the median, percentile(100) is max().
+    // too small. percentile(50) is the median, percentile(100) is max().
     [[nodiscard]] std::uint64_t percentile(double percent) const noexcept
     {
         const double share = std::clamp(percent, 0.0, 100.0) / 100;
-        // The rank is rounded up; but 0.999 * 1000, a hair more than 999, must not make it 1000.
+        // The rank is rounded up. But 0.999 * 1000 is a hair more than 999, and must not become
+        // 1000.
         const double exact = share * static_cast<double>(count_);
         const auto rank =
             std::max<std::uint64_t>(1, static_cast<std::uint64_t>(std::ceil(exact * (1 - 1e-12))));
@@ -89,7 +90,7 @@ class Histogram {
         return max_;
     }
 
-    // What share of the values lies between the two, both included: 0 to 1.
+    // The share of the values that lie between the two, both included: 0 to 1.
     [[nodiscard]] double share_within(double low, double high) const noexcept
     {
         std::uint64_t inside = 0;
@@ -101,8 +102,8 @@ class Histogram {
         return count_ == 0 ? 0 : static_cast<double>(inside) / static_cast<double>(count_);
     }
 
-    // The largest value of each bucket that is not empty, and its count; in order. Recorded again,
-    // they have the same percentiles.
+    // The largest value of each bucket that is not empty, with its count, in order. Recorded again,
+    // they give the same percentiles.
     [[nodiscard]] std::vector<std::pair<std::uint64_t, std::uint64_t>> buckets() const
     {
         std::vector<std::pair<std::uint64_t, std::uint64_t>> found;
@@ -115,8 +116,8 @@ class Histogram {
     }
 
   private:
-    // 2^7 buckets for each power of two: a bucket is narrower than 1/128 of its values. Values
-    // below 2^8 have a bucket each, and what is larger is shifted right until it is below.
+    // 2^7 buckets for each power of two, so a bucket is narrower than 1/128 of its values. Values
+    // below 2^8 have a bucket each. A larger value is shifted right until it is below.
     static constexpr unsigned precision = 7;
     static constexpr std::size_t per_octave = std::size_t{1} << precision;
     static constexpr std::uint64_t none = std::numeric_limits<std::uint64_t>::max();
@@ -141,7 +142,7 @@ class Histogram {
     {
         return std::uint64_t{1} << shift_of(index);
     }
-    // What stands for all values of a bucket.
+    // The value that stands for all values of a bucket.
     [[nodiscard]] double middle(std::size_t index) const noexcept
     {
         const double value =

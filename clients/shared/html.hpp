@@ -1,4 +1,4 @@
-// html.hpp -- pages that need no other file: put together of files that the program has in itself.
+// html.hpp -- pages that need no other file: the program contains their parts.
 #pragma once
 
 #include <cstdint>
@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
-// Puts a file into this object file when it is assembled, so that the program needs none of them
-// when it runs. (CMakeLists.txt knows the directories, and compiles the source anew when one of
-// them changes.)
+// Puts a file into this object file when it is assembled, so that the program does not need the
+// file when it runs. CMakeLists.txt knows the directories, and compiles the source again when one
+// of the files changes.
 #define EMBED(name, file)                                                      \
     asm(".pushsection .rodata\n"                                               \
         ".balign 8\n"                                                          \
@@ -26,11 +26,11 @@
 
 namespace ground {
 
-// The skeleton with each {{name}} replaced by that part. What is in a part stays as it is.
+// The skeleton with each {{name}} replaced by that part. A {{name}} inside a part stays as it is.
 [[nodiscard]] std::string fill(std::string_view skeleton,
                                const std::map<std::string_view, std::string_view>& parts);
 
-// JSON for a <script> element, which ends at the first "</script" and may be confused by "<!--",
+// JSON for a <script> element. The element ends at the first "</script", and "<!--" may confuse it,
 // wherever that is. In JSON a '<' is always in a string, and may be written differently.
 [[nodiscard]] std::string for_script(std::string_view json);
 

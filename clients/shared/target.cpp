@@ -19,7 +19,7 @@ namespace ground {
 
 namespace {
 
-// As one would type it here: the stages were built beside the program that is running.
+// As you would type it here: the stages were built beside the program that is running.
 std::string path_of_a_stage()
 {
     std::error_code unknown;
@@ -74,7 +74,7 @@ std::optional<Target> parse_target(std::string_view text)
     std::string_view port;
     if (is_number(text)) {
         port = text;
-    } else if (text.starts_with('[')) {  // brackets tell an IPv6 address's colons from the port's
+    } else if (text.starts_with('[')) {  // separate IPv6's colons from the port's
         const std::size_t end = text.find(']');
         if (end == std::string_view::npos) {
             return std::nullopt;

@@ -1,4 +1,4 @@
-// target.hpp -- whom a client talks to, and getting connected.
+// target.hpp -- the server that a client talks to, and how to connect to it.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -25,7 +25,7 @@ struct Target {
     std::uint16_t port = 25000;
 };
 
-// "HOST:PORT", "HOST", "PORT", "[::1]:PORT"; what is missing keeps its default. Nothing if it is
+// "HOST:PORT", "HOST", "PORT", "[::1]:PORT". What is missing keeps its default. Nothing if it is
 // none of these.
 [[nodiscard]] std::optional<Target> parse_target(std::string_view text);
 
@@ -35,8 +35,8 @@ struct Target {
 // "localhost:25000"
 [[nodiscard]] std::string to_string(const Target& target);
 
-// Provides for so many connections to one server at the same time: raises the limit on descriptors,
-// and throws ClientError if that, or the number of local ports, is not enough.
+// Prepares for this many connections to one server at the same time. Raises the limit on
+// descriptors, and throws ClientError if that, or the number of local ports, is not enough.
 void check_room_for(std::size_t connections);
 
 // One of the addresses that a name stands for.
@@ -50,9 +50,9 @@ struct Address {
     }
 };
 
-// A new socket that does not block and sends each request at once (TCP_NODELAY), already on its
-// way to the address: wait until it is writable, then ask connect_result().
-// Throws std::system_error if it cannot even begin.
+// A new socket that does not block and sends each request at once (TCP_NODELAY), already connecting
+// to the address. Wait until it is writable, then ask connect_result(). Throws std::system_error if
+// it cannot even begin.
 [[nodiscard]] Descriptor start_connect(const Address& address);
 
 // 0 if the connection is there, else the errno that says why not.
@@ -61,9 +61,9 @@ struct Address {
 // Whether neither end has closed the connection.
 [[nodiscard]] bool is_established(const Descriptor& socket) noexcept;
 
-// However this socket is closed from now on, with the process that has it or before: if its peer
-// is still there, it is told by a reset. A mere close looks to it like the end of what we send,
-// and it may go on computing replies that nobody waits for.
+// However this socket is closed from now on, even by the end of the process: if its peer is still
+// there, a reset tells it. A mere close looks to the server like the end of input: it may go on
+// computing replies that nothing waits for.
 void reset_on_close(const Descriptor& socket, bool reset = true) noexcept;
 
 // Why there is no connection, and what to do about it.
@@ -74,8 +74,8 @@ struct Connected {
     Address address;
 };
 
-// Tries the target's addresses one after the other (localhost is often ::1 and then 127.0.0.1) and
-// waits for each as long as timeout, or as long as the kernel tries. Throws ClientError.
+// Tries the target's addresses one after the other (localhost is often ::1 and then 127.0.0.1).
+// Waits for each as long as timeout, or as long as the kernel tries. Throws ClientError.
 [[nodiscard]] Connected connect(const Target& target,
                                 std::optional<std::chrono::milliseconds> timeout);
 

@@ -1,13 +1,13 @@
-"""Refills and checks what the documentation shows. Run by scripts/check/docs, which explains the syntax.
+"""Fills and checks the blocks of the documentation. Run by scripts/check/docs, which explains the syntax.
 
 Three parts. Page finds the marked blocks of a Markdown file and puts new contents into them. The
 functions named after a marker (source, diff, patch, ...) each say what a block should contain.
 Terminal and Session play the `run` blocks: real shells on real pseudo-terminals, one child process
 and, where the kernel allows it, one network namespace per page.
 
-No waiting here is a guess at how long something takes. A shell's prompt carries a mark of its own,
-so that a command's end is read in its output, behind everything that it printed; whatever else is
-waited for is text that must appear, too. The deadlines only end what would never end.
+No wait here guesses how long something takes. A shell's prompt carries a mark of its own, so the end
+of a command is read after all of its output. Other waits are for text that must appear. The deadlines
+only end what would never end.
 """
 
 import argparse
@@ -44,7 +44,7 @@ SLOW_DEADLINE = 900.0
 COLUMNS, ROWS = 100, 40
 DIFF_LINES = 14  # how much of a difference a finding shows
 
-# Languages of blocks that need no marker: neither is our code, nor a command, nor what one printed.
+# Languages of blocks that need no marker: they are neither our code, nor a command, nor its output.
 FREE_LANGUAGES = {"python", "text"}
 
 # How programs of ours, and Python, ask for a line of input.
@@ -53,7 +53,7 @@ CONTROL_KEYS = {"^C": b"\x03", "^D": b"\x04", "^Z": b"\x1a"}
 
 
 class Problem(Exception):
-    """A block cannot be filled; the text says why, and what to do."""
+    """A block cannot be filled. The text says why, and what to do."""
 
 
 class Finding:
@@ -97,7 +97,7 @@ class Page:
         self.lines = path.read_text(encoding="utf-8").split("\n")
         self.findings = []
         self.blocks = []
-        self.prose = []  # the lines as they are, but empty where they are code or comments
+        self.prose = []  # the lines as they are, but empty if they are code or comments
         self.parse()
 
     def finding(self, line, text, diff=()):
@@ -169,7 +169,7 @@ class Page:
         if kind is None and block.language not in FREE_LANGUAGES:
             self.finding(
                 at + 1,
-                f"nobody owns this block ({block.language or 'no language'}): put a marker above it "
+                f"no marker owns this block ({block.language or 'no language'}): put a marker above it "
                 "(source, diff, run or patch; scripts/check/docs --help explains)",
             )
         if kind == "run":
@@ -187,7 +187,7 @@ class Page:
         return at
 
     def skip_recording(self, at, name):
-        """Another script's recording. Its first line names the command; that much has to be true."""
+        """Another script's recording. Its first line names the command, which has to exist."""
         end = next(i for i in range(at, len(self.lines)) if self.lines[i].strip() == f"<!-- /{name} -->")
         command = next((re.search(r"`([^` ]+)[^`]*`", line) for line in self.lines[at + 1 : end] if line.strip()), None)
         if not command:
@@ -245,7 +245,7 @@ def line_with(lines, text, start, name):
     for at in range(start, len(lines)):
         if text in lines[at]:
             return at
-    raise Problem(f"no line of {name} contains '{text}' any more; name another")
+    raise Problem(f"no line of {name} contains '{text}'; name another")
 
 
 def begin_of_comment(lines, at):
@@ -303,7 +303,7 @@ def check_patch(block):
         ["git", "apply", "--check", "-"],
         input=block.text() + "\n",
         cwd=ROOT,
-        # Else git would take our files for a part of a repository that happens to lie above them.
+        # Without this, git would take our files for part of a repository that happens to lie above them.
         env={**os.environ, "GIT_CEILING_DIRECTORIES": str(ROOT.parent)},
         capture_output=True,
         text=True,
@@ -382,7 +382,7 @@ LINK = re.compile(
 
 
 def check_slow(page):
-    """What is slow is not run by everybody. But if nothing is shown, it was never recorded, or the command is wrong."""
+    """Slow blocks do not run in every check. But if nothing is shown, it was never recorded, or the command is wrong."""
     for block in page.blocks:
         commands = "\n".join(block.contents).replace("\\\n", "").split("\n")
         last = commands[-1]
@@ -402,7 +402,7 @@ def check_links(page):
 
 def broken_link(page, target):
     if re.match(r"[a-z][a-z+.-]*:", target, re.IGNORECASE):
-        return None  # elsewhere; whether it is there is not ours to say, and no test needs the network
+        return None  # another site: whether it exists is not checked, because no test needs the network
     if not target:
         return "it leads nowhere"
     name, _, anchor = target.partition("#")
@@ -428,9 +428,9 @@ def broken_link(page, target):
 class Graphviz:
     """Graphviz with nothing but its own layout and its own table of letter widths.
 
-    Left to itself it asks the fonts of this machine how wide a text is, and draws another picture on
-    the next machine. Which plugins it has is written in a file next to them, so it gets a folder
-    that contains just these.
+    Otherwise it would ask the fonts of this machine how wide a text is, and draw another picture on
+    the next machine. A file beside the plugins lists them, so it gets a folder that contains only
+    these.
     """
 
     def __init__(self, scratch):
@@ -451,14 +451,14 @@ class Graphviz:
             )
         except FileNotFoundError:
             raise Problem("dot is missing; run scripts/setup") from None
-        # Whether a text fits into its shape is for whoever looks at the picture in a browser's fonts.
+        # The person who looks at the picture checks whether a text fits into its shape, with the browser's fonts.
         told = [line for line in ran.stderr.split("\n") if line and "size too small for label" not in line]
         if ran.returncode != 0 or told:
             raise Problem(f"dot says: {told[0] if told else ran.returncode}")
         return ran.stdout
 
     def svg(self, path):
-        # Which Graphviz it was would be a difference that nobody sees.
+        # The version of Graphviz would be a difference that no reader sees.
         return re.sub(r"<!-- Generated by graphviz.*?-->\n", "", self.run("-Tsvg", str(path)), flags=re.DOTALL)
 
 
@@ -490,7 +490,7 @@ def diagrams(paths, record, scratch):
 
 
 class RunOptions:
-    """What stands in <!-- run ... -->."""
+    """The options in <!-- run ... -->."""
 
     def __init__(self, argument):
         self.until = None
@@ -563,8 +563,8 @@ class Terminal:
     def __init__(self, name, folder, environment):
         self.name = name
         self.text = ""  # without colours; line ends are \n
-        self.shown = 0  # up to here the page's blocks have shown it
-        self.mark = 0  # where the input that was typed last begins
+        self.shown = 0  # the page's blocks have shown it up to here
+        self.mark = 0  # where the last input that was typed begins
         self.idle = True  # whether the shell waits for a command
         self.closed = False
         self.undecoded = codecs.getincrementaldecoder("utf-8")("replace")
@@ -580,12 +580,12 @@ class Terminal:
     def become_shell(folder, environment):
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         settings = termios.tcgetattr(0)
-        # Ctrl-C would otherwise throw away what is on its way to the screen.
+        # Ctrl-C would otherwise throw away output that is on its way to the screen.
         settings[3] |= termios.NOFLSH
         termios.tcsetattr(0, termios.TCSANOW, settings)
         os.chdir(folder)
-        # A reader's shell inherits neither what whoever runs the check has left open, nor signals that are
-        # blocked or, as Python does with SIGPIPE, ignored.
+        # A reader's shell inherits none of the descriptors that are open here. Nor does it inherit signals that are
+        # blocked or ignored (Python ignores SIGPIPE).
         os.closerange(3, 1024)
         for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGPIPE", "SIGTERM", "SIGXFSZ"):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -596,7 +596,7 @@ class Terminal:
     def read(self):
         try:
             data = os.read(self.fd, 65536)
-        except OSError:  # EIO: nobody has the other end open any more
+        except OSError:  # EIO: the other end is closed
             data = b""
         if not data:
             self.closed = True
@@ -620,7 +620,7 @@ class Terminal:
 
     def rendered(self, begin, end):
         text = self.PROMPT.sub("\n$ ", self.text[begin:end])
-        # Two line ends where there was one already; and what a key is shown as stands alone.
+        # Two line ends where there was already one. The text that a key is shown as stands alone.
         text = re.sub(r"(^|\n)\n\$ ", r"\1$ ", text)
         text = re.sub("\x1d\n?", "\n", text)
         lines = written_out(text)
@@ -641,7 +641,7 @@ class Session:
     # Waiting
 
     def wait(self, what, condition, deadline):
-        """Reads from all terminals until condition() is true, and returns what that is."""
+        """Reads from all terminals until condition() is true, and returns its value."""
         end = time.monotonic() + deadline
         while True:
             result = condition()
@@ -656,7 +656,7 @@ class Session:
                 open_ones[fd].read()
 
     def read_what_is_there(self):
-        """Takes what has arrived, and no more."""
+        """Reads what has arrived, and no more."""
         while True:
             open_ones = {t.fd: t for t in self.terminals.values() if not t.closed}
             ready = select.select(list(open_ones), [], [], 0)[0] if open_ones else []
@@ -666,7 +666,7 @@ class Session:
                 open_ones[fd].read()
 
     def at_rest(self, terminal):
-        """Whether somebody waits for input there: (end of output, is it the shell), or None."""
+        """Whether a program waits for input there: (end of output, is it the shell), or None."""
         if terminal.closed:
             raise Problem(f"the shell of terminal '{terminal.name}' has ended")
         prompt = terminal.prompt_after(terminal.mark)
@@ -784,7 +784,7 @@ class Session:
         return self.wait_for_rest(terminal, deadline)
 
     def play_inputs(self, terminal, lines, options, deadline):
-        at, end, fresh = 0, None, False  # fresh: a command was typed, and its output not waited for
+        at, end, fresh = 0, None, False  # fresh: a command was typed, and its output was not waited for
         while True:
             key, at = next_input(lines, at, terminal)
             if key is None:
@@ -815,7 +815,7 @@ class Session:
     # The end
 
     def close(self):
-        """Ends what still runs, with Ctrl-C and the shells' exit. Returns what did not end so."""
+        """Ends what still runs, with Ctrl-C and the shells' exit. Returns what did not end."""
         stubborn = []
         for terminal in self.terminals.values():
             if terminal.closed:
@@ -827,7 +827,7 @@ class Session:
             except Problem:
                 stubborn.append(f"Ctrl-C did not end the command in terminal '{terminal.name}'")
         for terminal in self.terminals.values():
-            os.close(terminal.fd)  # and with it goes a SIGHUP to what is left
+            os.close(terminal.fd)  # which sends a SIGHUP to what is left
             terminal.closed = True
         return stubborn
 
@@ -871,22 +871,23 @@ def next_input(lines, at, terminal):
 # Comparing
 
 
-# What perf adds to its report when it was short of CPU, and if Ctrl-C, or the end of its time, comes between a
-# request and its reply.
+# perf adds this to its report if it was short of CPU, or if its end (Ctrl-C or -d) came between a request and its
+# reply.
 UNLUCKY = re.compile(
     r" *(Errors: (\D+ 0, )+unanswered \d+|Note: (perf itself was busy .*|\d+ requests? had no reply yet at the end))$"
 )
 
 
 def shape(lines):
-    """What is left of recorded lines when their figures may be others tomorrow."""
+    """Recorded lines without their figures, which change from run to run."""
     text = "\n".join(line for line in lines if not UNLUCKY.match(line))
-    # What was on its way when Ctrl-C or the end came, and whom a server has seen leave by then, is a matter of the moment.
+    # What was under way at the end differs from run to run. So does which clients a server has seen leave by then.
     text = re.sub(r"^(\^C)\n(?:.*(?:reqs/sec|fib\(\d+\) =).*\n)+\n?", r"\1\n", text, flags=re.M)
     text = re.sub(r"^(?:.*(?:reqs/sec +p50|fib\(\d+\) =).*\n)+(?=\^C$|  Stats )", "", text, flags=re.M)
     text = re.sub(r"^Closed [\d.:]+\n", "", text, flags=re.M)
     text = re.sub(r"\brequest in\b", "requests in", text)
-    # What compare concludes from figures: who was the fastest, whether the client was the limit, how much runs differed.
+    # compare concludes this from figures: which stage was the fastest, whether the client was the limit, how much runs
+    # differed.
     text = re.sub(r"^Best first: .*(\n    .*)*", "Best first: #", text, flags=re.M)
     text = re.sub(r" +\*$|^\* The client was busy .*\n", "", text, flags=re.M)
     text = re.sub(r", in single runs [\d.]+% to [\d.]+%", "", text)
@@ -894,7 +895,7 @@ def shape(lines):
     text = re.sub(r", data=(\{[^}]*\}|0x[0-9a-f]+|\d+)(?=\})", "", text)  # each strace has its own form of it
     text = re.sub(r"(Peer Address:Port) +Process$", r"\1", text, flags=re.M)  # newer versions of ss leave it out
     text = re.sub(r"\b0x[0-9a-fA-F]+\b", "#", text)
-    # Not those in names: 02_threads, p50.
+    # Not figures in names: 02_threads, p50.
     text = re.sub(r"(?<![A-Za-z_#\d])\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?![\d,]*(?:\.\d+)?[a-z]*_)", "#", text)
     text = re.sub(r"[-+]#", "#", text)
     text = re.sub(r"# ?(?:ns|us|µs|ms|s|min|m|h)\b", "# s", text)
@@ -903,7 +904,7 @@ def shape(lines):
     text = re.sub(r"[-─═]{3,}", "---", text)
     text = re.sub(r" *[▁▂▃▄▅▆▇█▉▊▋▌▍▎▏]+", "", text)  # bars
     squeezed = [" ".join(line.split()) for line in text.split("\n")]
-    # A run of like lines is one: how many lines perf prints in the meantime is a figure, too.
+    # Several lines of the same form are one: how many lines perf prints meanwhile is a figure, too.
     return [line for at, line in enumerate(squeezed) if at == 0 or line != squeezed[at - 1] or not line]
 
 
@@ -954,7 +955,7 @@ def own_network_and_processes():
 
 
 def wait_in_place_of(child):
-    """Ends as the child does. What this process is told by a signal it passes on."""
+    """Ends as the child does. Passes on the signals that this process gets."""
     while True:
         try:
             os._exit(0 if os.waitpid(child, 0)[1] == 0 else 1)
@@ -963,7 +964,7 @@ def wait_in_place_of(child):
 
 
 def namespaces():
-    """Which of the two functions above can be had here. Containers often allow none, or no /proc of one's own."""
+    """Which of the two functions above works here. Containers often allow none, or no /proc of their own."""
     for enter in (own_network_and_processes, own_network):
         child = os.fork()
         if child == 0:
@@ -988,7 +989,7 @@ def port_is_free():
 
 
 def descendants():
-    """Processes that we have started, or that those have and left behind, without zombies."""
+    """Our descendants, also those whose parents have ended, without zombies."""
     found = []
     pending = [os.getpid()]
     while pending:
@@ -1018,11 +1019,11 @@ def name_of(pid):
 
 
 def end_descendants(grace=5.0):
-    """Everything should be gone. Waits for what is about to be, kills the rest and names it."""
+    """All should have ended. Waits for those that are ending, kills the rest and names it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     end = time.monotonic() + grace
     while descendants() and time.monotonic() < end:
-        # Nothing tells us about the end of a process that is not our child (yet); so: look again.
+        # We are not notified when a process ends that is not our child (yet), so look again.
         reap()
         signal.sigtimedwait([signal.SIGCHLD], 0.05)
     left = [(pid, name_of(pid)) for pid in descendants()]
@@ -1061,7 +1062,7 @@ def make_folder(unit, scratch):
 
 
 def with_usual_paths(unit, line):
-    """The line, as it were in a root where build/release is no link: a program that names its own folder sees through."""
+    """The line as in a root where build/release is no link, because a program that names its own folder resolves it."""
     real = os.path.realpath(unit.build)
     return line.replace(os.path.relpath(real, unit.folder), "build/release").replace(real, "build/release")
 
@@ -1114,7 +1115,7 @@ def play_unit(unit, slow, deadline):
 
 
 def interrupt(_number, _frame):
-    """Ctrl-C, or SIGTERM: begins to clean up. A second one must not get in the way of that."""
+    """Ctrl-C or SIGTERM: begins to clean up. A second signal must not disturb that."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -1129,7 +1130,8 @@ def start_unit(unit, slow, deadline, enter, scratch):
     try:
         if enter:
             enter()
-        # What has lost its parent becomes our child, and is waited for at once: there are pages that watch it go.
+        # A process that has lost its parent becomes our child, and is waited for at once, because some pages watch it
+        # go.
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGCHLD, lambda number, frame: reap())
         shown, problems = play_unit(unit, slow, deadline)
@@ -1182,9 +1184,9 @@ def play_units(units, slow, deadline, jobs, scratch):
 
 
 class Workshop:
-    """A copy of the sources, to which one answer after the other is applied and taken back again.
+    """A copy of the sources, to which one answer after another is applied and then removed.
 
-    It is built once; each answer then costs no more than what it changes.
+    It is built once. Each answer then costs only what it changes.
     """
 
     def __init__(self, scratch):
@@ -1212,7 +1214,7 @@ class Workshop:
     def apply(self, unit):
         """Afterwards the unit is ready to be played."""
         self.run(["git", "apply", "-"], unit.patch.text() + "\n")
-        # What its run blocks use, and what it changes.
+        # The programs that its run blocks use, and the files that it changes.
         text = "\n".join(line for block in unit.blocks for line in block.contents)
         targets = re.findall(r"build/release/(?:stages|clients)/(\w+)", text)
         targets += re.findall(r"^\+\+\+ b/(?:stages|clients)/(\w+)\.cpp", unit.patch.text(), re.MULTILINE)
@@ -1231,7 +1233,7 @@ def play_answers(units, deadline, scratch):
         try:
             check_patch(unit.patch)
         except Problem:
-            continue  # which has been said already
+            continue  # which has been reported already
         try:
             workshop = workshop or Workshop(scratch)
             try:
@@ -1249,7 +1251,7 @@ def play_answers(units, deadline, scratch):
 
 
 def fill(page, block, contents):
-    """Fills what is taken from the sources."""
+    """Fills the blocks that are taken from the sources."""
     try:
         if block.kind == "source":
             contents[block] = source(block.argument)
@@ -1271,7 +1273,7 @@ def units_of(page):
 
 
 def both_shapes(block, lines):
-    """What the page shows and what there is now, as they are to be compared."""
+    """What the page shows and what is current, in the form in which they are compared."""
     old, new = block.contents, lines
     if block.options and block.options.figures:
         old, new = shape(old), shape(new)
@@ -1279,7 +1281,7 @@ def both_shapes(block, lines):
 
 
 def stale(page, block, lines):
-    """A finding, or None if the page shows what there is now."""
+    """A finding, or None if the page is current."""
     old, new = both_shapes(block, lines)
     if old == new:
         return None
@@ -1297,7 +1299,7 @@ def busy(page, block):
 
 
 def deviations(unit, shown, problems):
-    """Findings: where a unit that was played is not as its page shows it."""
+    """Findings: where the output of a played unit differs from its page."""
     found = [stale(unit.page, block, shown[block.line]) for block in unit.blocks if block.line in shown]
     return [finding for finding in found if finding] + [Finding(unit.page.name, *problem) for problem in problems]
 
@@ -1350,14 +1352,14 @@ def main():
                 units += units_of(page)
         for unit in units:
             unit.build = options.build.resolve()
-        # What is recorded should not be the figures of two pages at once.
+        # Two pages must not be measured at the same time.
         jobs = 1 if options.record else options.jobs
         results = play_units([unit for unit in units if not unit.patch], slow, options.deadline, jobs, scratch)
         if slow:
             results.update(play_answers([unit for unit in units if unit.patch], options.deadline, scratch))
         if options.check:
-            # Which of two processes was first, say, may be the other way round once, on a busy machine. What is
-            # stale stays so: a page gets a second chance, alone, and that is said.
+            # On a busy machine it may differ once which of two processes was first. A page that is stale stays so. So
+            # each page gets a second chance, alone, and that is reported.
             again = []
             for unit, result in results.items():
                 found = [] if unit.patch else deviations(unit, *result)

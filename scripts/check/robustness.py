@@ -1,4 +1,4 @@
-"""Prints what the fault tests have seen: a table of stages and faults, and why it looks like that.
+"""Prints the results of the fault tests: a table of stages and faults, and the reasons.
 
     robustness.py [--markdown] DIRECTORY RUN...
 
@@ -7,8 +7,8 @@ line for each test case: fault, outcome, reason, figure, name. A RUN is the name
 stage and, where there is one, the pool: 03_process_pool.threads. Ends with 1 if a run or a cell is
 missing or a test has failed.
 
-There is a table for each place that stages have (scripts/stages), since all of them in one would be
-too wide to read; the reasons come once, below them.
+There is a table for each place of stages (scripts/stages), because a single one would be too wide to
+read. The reasons come once, below them.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Of several test cases in a cell the one that counts is the first of these.
+# If a cell has several test cases, the first of these outcomes counts.
 OUTCOMES = ["FAILED", "by design", "refused", "held", "not applicable"]
 
 
@@ -47,7 +47,7 @@ def read_run(path):
 
 
 def names(runs, of_interest):
-    """Few words for a set of runs: all pools of a stage are the stage."""
+    """A short name for a set of runs: if all pools of a stage are in it, only the stage."""
     stages = {}
     for run in runs:
         stage, _, pool = run.partition(".")
@@ -64,7 +64,7 @@ def names(runs, of_interest):
 
 
 def places():
-    """{"the talk": [stage...], ...} of all stages; empty if they can't be had."""
+    """{"the talk": [stage...], ...} of all stages; empty if they are unknown."""
     program = Path(__file__).resolve().parents[1] / "stages"
     found = {"the talk": [], "around the talk": [], "beyond it": []}
     for line in subprocess.run([program, "--tsv"], capture_output=True, text=True, check=True).stdout.splitlines():
@@ -74,7 +74,7 @@ def places():
 
 
 def divide(header, rows, stages):
-    """The table as several, one for each place that has stages in it: (place, header, rows)."""
+    """The table divided into one for each place with stages in it: (place, header, rows)."""
     tables = []
     for place, names in places().items():
         columns = [i + 1 for i, stage in enumerate(stages) if stage in names]
@@ -92,7 +92,7 @@ def build(runs):
     rows, notes, wrong = [], [], []
     for run, cells in runs.items():
         if cells is None:
-            wrong.append(f"{run}: the run is missing, or did not come to its end")
+            wrong.append(f"{run}: the run is missing, or did not end")
     for fault in faults:
         row = [fault]
         why, figures = {}, {}
@@ -116,7 +116,7 @@ def build(runs):
                     number, unit = figure.split()
                     figures.setdefault(unit, []).append(int(number))
             if len(outcomes) > 1:
-                outcomes.pop("not applicable", None)  # the notes say where it does apply
+                outcomes.pop("not applicable", None)  # the notes say where it applies
             row.append(" / ".join("-" if outcome == "not applicable" else outcome for outcome in outcomes))
         rows.append(row)
         said = [f"{outcome} in {names(runs, where)}: {reason}"

@@ -27,7 +27,7 @@ def patterns():
 
 
 def prose(path, text):
-    """The lines of a file that a reader reads, each with its number: without code, commands and quotations."""
+    """The prose of a file, each line with its number: without code, commands and quotations."""
     if path.suffix == ".md":
         fenced = False
         for number, line in enumerate(text.splitlines(), 1):
@@ -38,7 +38,7 @@ def prose(path, text):
     elif (mark := COMMENT.get(path.suffix)) is not None:
         for number, line in enumerate(text.splitlines(), 1):
             before, found, comment = line.partition(mark)
-            # In the middle of a line a mark may stand in a string; before it, quotes are then odd in number.
+            # In the middle of a line the mark may be part of a string. Then the number of quotes before it is odd.
             if found and before.count('"') % 2 == 0:
                 yield number, re.sub(r'`[^`]*`|"[^"]*"', "", comment.strip())
 

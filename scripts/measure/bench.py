@@ -1,24 +1,24 @@
 """Measures every stage beside the bare servers. Run by scripts/measure/bench, which builds them first.
 
 Server and client are pinned to one CPU each, apart. Each measurement starts a fresh server and
-loads it with clients/perf, closed loop, fib(1). The contestants take turns: one round measures
-each of them once, and the next round goes through them backwards, so that a machine that gets
-slower or faster during the run does so to all of them. Shown are medians over the rounds and, as
-+-, half the distance between the extremes. Ratios are taken within a round, and then the median.
+loads it with clients/perf, closed loop, fib(1). The contestants take turns. One round measures each
+of them once, and the next round goes through them backwards. So a machine that gets slower or faster
+during the run affects all of them. The tables show medians over the rounds and, as +-, half the
+distance between the extremes. A ratio is the median of the ratios within each round.
 
 The server's CPU time comes from the CPU clock that the kernel keeps for every process (see
-clock_getcpuclockid(3)). It counts nanoseconds where /proc/PID/stat counts ticks of 10 ms, and it
+clock_getcpuclockid(3)). It counts nanoseconds, while /proc/PID/stat counts ticks of 10 ms. It also
 includes threads that have ended, which the sum over /proc/PID/task would lose: 02's threads end
-with their clients. All processes of the server are added up, a pool's workers included. Those of
-02c end with their clients, too: what they have used the kernel tells in ticks.
+with their clients. All processes of the server are added up, a pool's workers included. The
+processes of 02c end with their clients, and for these the kernel has only ticks.
 
-Stages that mean to hold 10,000 clients are measured with so many, too, beside bare_epoll: what a
-request costs the server, without what it costs to connect all of them, and what memory each client
-takes (its heaps and stacks; buffers in the kernel are not in it).
+Stages that promise to hold 10,000 clients are also measured with that many, beside bare_epoll. The
+figures are the cost of a request for the server, without that of connecting, and the memory for each
+client (heaps and stacks, without buffers in the kernel).
 
-All of this is only as good as perf. So it is measured, too, beside tests/bare_client.cpp, an epoll
-loop that does nothing but send, receive and count: one after the other, by turns perf first or
-last, against the same running server.
+All of this is only as good as perf. So perf is measured, too, beside tests/bare_client.cpp, an epoll
+loop that only sends, receives and counts. They run one after the other against the same server, and
+take turns at being first.
 """
 
 import argparse
@@ -44,15 +44,16 @@ POOLS = ("processes", "threads", "inline")
 BESIDE = " (the other build)"
 WATCHED = " (watched)"
 GROUPS = ("talk", "around", "beyond", "all")
-# Whom perf and the bare client drive, unless --only says otherwise: what answers the fastest, by
-# every way of waiting. A slower server hides what its client costs.
+# Which servers perf and the bare client load, unless --only says otherwise: the fastest ones, with every way of
+# waiting. A slower server hides what its client costs.
 CHECKED = ("bare_epoll", "02_threads", "04_generators", "07_coroutines inline")
 
 
-# The yardstick for --many, and where the goals hold.
+# The yardstick for --many, and where the goals apply.
 FEW = 64
 
-# What stages are to reach at FEW clients: the field, whom (the begin of a name), beside whom, how much.
+# The goals of the stages at FEW clients: the field, the stage (the beginning of its name), the server beside it, the
+# factor.
 GOALS = (
     ("cpu", r"02_", "bare_threads", "at most 1.10"),
     ("cpu", r"(04|04b)_|(06|07)_.* inline", "bare_epoll", "at most 1.10"),
@@ -60,14 +61,14 @@ GOALS = (
     ("cpu", r"07b_.* processes", "07_coroutines inline", "at most 1.05"),
     ("rate", r".* processes", "bare_epoll", "at least 0.33"),
 )
-# With --many: the CPU per request beside that at FEW clients, the same beside bare_epoll, and the bytes for each.
+# With --many: the CPU per request, relative to FEW clients and to bare_epoll, and the bytes for each client.
 GOALS_MANY = ((r"07_", "at most 2"),)
 GOALS_MANY_BARE = ((r"04b_", "at most 1.10"),)
 GOALS_MEMORY = ((r"06b_", "at most 12,000"), (r"07_", "at most 1,600"))
 GOAL_PERF = "at least 0.95"
 
-# What is known about goals that have been missed, by hand. A reason is shown where a goal whose name begins like this
-# is missed, and only there: so it need not be deleted when a run reaches the goal. Nothing is known: leave it out.
+# What is known about missed goals, written by hand. A reason is shown only if a goal whose name begins like this is
+# missed. So it need not be deleted when a run reaches the goal. If nothing is known, there is no entry.
 REASONS = {
     "CPU per request, 07_coroutines inline / bare_epoll":
         "Other recordings gave 0.98, 1.07 and 1.10: recordings differ by more than what is missing here.",
@@ -78,7 +79,7 @@ REASONS = {
 
 
 class Failed(Exception):
-    """A measurement came to nothing; the text says why."""
+    """A measurement has no result; the text says why."""
 
 
 class Contestant:
@@ -141,18 +142,18 @@ def process_tree(pid):
 def memory(pids):
     """The bytes of their heaps and stacks; a page that several of them share counts once, divided.
 
-    Not those of files: a library's pages count the less the more programs use it, perf among them."""
+    Without the pages of files: a library's pages count less the more programs use it, perf among them."""
     rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids)
     return sum(1024 * int(re.search(r"^Pss_Anon: +(\d+) kB", text, re.M)[1]) for text in rollups)
 
 
 def cpu_seconds(pids):
-    # The clock's id is made from the process's as clock_getcpuclockid() makes it.
+    # The id of the clock follows from the process's number, as in clock_getcpuclockid().
     return sum(time.clock_gettime_ns(~pid << 3 | 2) for pid in pids) / 1e9
 
 
 def cpu_seconds_of_ended_children(pid):
-    """Of a server that has a process for each client, once those are gone: the kernel adds up what they have used."""
+    """For a server with a process for each client, after these have ended: the kernel adds up what they have used."""
     deadline = time.monotonic() + 30
     while Path(f"/proc/{pid}/task/{pid}/children").read_text():
         if time.monotonic() > deadline:
@@ -193,7 +194,7 @@ class Server:
 
 
 def drive(client, seconds, cpu):
-    """Runs a load generator to its end: what it says on stdout and on stderr."""
+    """Runs a load generator to its end. Returns its stdout and stderr."""
     load = subprocess.Popen(["taskset", "-c", str(cpu), *map(str, client)],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -213,7 +214,7 @@ def drive_perf(server, clients, seconds, cpu, *options):
         result = json.loads(said)
     except ValueError:
         raise Failed(f"{server.name}, {clients} clients: {complaint.strip()}") from None
-    # 01 leaves all clients but one without an answer; that is its lesson and no error.
+    # 01 leaves all clients except one without a reply. That is its lesson, and no error.
     broken = {k: v for k, v in result["errors"].items() if v and k != "unanswered"}
     if broken or not result["requests"]:
         raise Failed(f"{server.name}, {clients} clients: errors {broken}, {result['requests']} requests")
@@ -237,7 +238,7 @@ def measure_many(contestant, clients, arguments, _):
     """The server's CPU seconds per request once all are connected, and its memory per client."""
     with Server(contestant, arguments.server_cpu) as server:
         pids = process_tree(server.process.pid)
-        drive_perf(server, 1, 0.2, arguments.client_cpu)  # what it takes for the first is not the crowd's
+        drive_perf(server, 1, 0.2, arguments.client_cpu)  # the memory for the first client is not the crowd's
         alone = memory(pids)
         slices = 10
         load = subprocess.Popen(
@@ -245,7 +246,7 @@ def measure_many(contestant, clients, arguments, _):
              "-i", f"{int(arguments.seconds * 1000 / slices)}ms", "-d", f"{int(arguments.seconds * 1000)}ms"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            # A line tells that an interval is over. The first begins when all are connected, and is left out:
+            # A line shows that an interval is over. The first begins when all are connected. It is left out, because
             # the kernel connects more of them than the server has accepted by then.
             moments, crowd, said = [], alone, []
             for line in load.stderr:
@@ -266,9 +267,9 @@ def measure_many(contestant, clients, arguments, _):
 
 
 def check_perf(contestant, clients, arguments, number):
-    """perf and the bare client against one server: of each its rate, and p50 and p99 in microseconds."""
+    """perf and the bare client against one server: the rate of each, and p50 and p99 in microseconds."""
     def perf(server):
-        # The bare client, too, leaves out its first 100 ms.
+        # The bare client also leaves out its first 100 ms.
         result = drive_perf(server, clients, arguments.seconds, arguments.client_cpu, "-w", "100ms")
         return [result["rate"], result["latency_us"]["p50"], result["latency_us"]["p99"]]
 
@@ -319,7 +320,7 @@ def ratios(results, field, name, yardstick, count):
 
 
 def reached(value, goal):
-    """Whether a goal such as "at most 1.10" is; what is shown is what counts, so rounded as it is shown."""
+    """Whether a goal such as "at most 1.10" is reached. The value is rounded as it is shown, because that counts."""
     bound, value = float(goal.split()[-1].replace(",", "")), round(value, 2)
     return value <= bound if goal.startswith("at most") else value >= bound
 
@@ -329,7 +330,7 @@ def goal_of(name, goals):
 
 
 def verdict(goals):
-    """What to say under a table: which of its goals, (name, value, goal), were missed, and what is known about why."""
+    """The text under a table: which of its goals, (name, value, goal), were missed, and the reason if it is known."""
     if not goals:
         return []
     missed = [(name, value, goal) for name, value, goal in goals if not reached(value, goal)]
@@ -480,7 +481,7 @@ def report(results, checks, crowds, arguments, rounds):
     return "\n".join(lines) + "\n"
 
 
-# What compare says of a hog and of idle connections: its tables, without what it concludes.
+# compare's tables for the hog and for idle connections, without its conclusions.
 def compare_report():
     command = [str(COMPARE.relative_to(ROOT)), "--scenario", "hog,idle", "--markdown"]
     run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -546,7 +547,7 @@ def show_compare(record):
     try:
         text = compare_report()
     except KeyboardInterrupt:
-        sys.exit(130)  # compare has heard it, too, and cleans up
+        sys.exit(130)  # compare has had the signal, too, and cleans up
     print(text, end="")
     if record:
         recording.put_into_page("compare", text)
@@ -561,7 +562,7 @@ def main():
                         arguments.watched)
     checked = [c for c in field if c.name in CHECKED or
                arguments.only and c.pool in ("", "inline") and not c.name.endswith(WATCHED)]
-    # Of both, (name, clients) -> one measurement for each round, None where it failed
+    # For both: (name, clients) -> one measurement for each round, None if it failed
     results, checks, crowds = {}, {}, {}
     jobs = []
     if not arguments.only_perf and not arguments.only_many:

@@ -1,12 +1,12 @@
 """Draws the hog scenario of a compare --json report as an SVG. Run by scripts/measure/hog-chart.
 
 Small multiples: a panel for each stage, all with the same axes, so that the eye compares shapes. The
-rate is drawn on a logarithmic scale: a client that falls from 18,000 requests per second to 200 and
-one that falls to 8 must not look the same. Of several runs the one with the median rate beside the
-hog is drawn; the figures in words are medians of all runs.
+rate is drawn on a logarithmic scale, because a client that falls from 18,000 requests per second to
+200 and one that falls to 8 must not look the same. If there are several runs, the one with the median
+rate beside the hog is drawn. The figures in words are medians of all runs.
 
-The picture has a background of its own, so that it reads the same on a light and on a dark page, and
-no more columns than a telephone has room for.
+The picture has a background of its own, so that it looks the same on a light and on a dark page. It
+has no more columns than a telephone has room for.
 """
 
 import json

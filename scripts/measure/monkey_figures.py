@@ -1,10 +1,10 @@
-"""What 06c_monkey_patch makes of 02_threads. Run by scripts/measure/monkey-figures, which builds them first.
+"""Measures 02_threads under 06c_monkey_patch. Run by scripts/measure/monkey-figures, which builds them first.
 
-CPU per request as scripts/measure/bench measures it: server and client pinned apart, fresh servers by turns, ratios within
-a round. Memory for each client: so many clients connect, ask once each and stay. The server's own is that of its
-heaps and stacks. The kernel's is what the machine has more than before in kernel stacks, page tables and slabs
-(/proc/meminfo): of both ends of each connection, and of whatever else runs meanwhile, so nothing else should. What
-of that the connections take by themselves is seen at bare_epoll, which keeps next to nothing for a client.
+CPU per request as scripts/measure/bench measures it: server and client pinned apart, a fresh server for each
+measurement, in turns, and ratios within a round. Memory for each client: many clients connect, ask once each and
+stay. The server's own memory is that of its heaps and stacks. The kernel's is the growth of kernel stacks, page tables
+and slabs (/proc/meminfo), for both ends of each connection. It includes everything else that runs, so nothing else
+should. bare_epoll keeps almost nothing for a client, so it shows the part of the connections themselves.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def kernel_memory():
 
 
 def settled(look):
-    """The kernel frees some things later: looks until twice the same has come, more or less."""
+    """The kernel frees some things later: reads until two values in a row are nearly the same."""
     before = look()
     for _ in range(50):
         time.sleep(0.1)

@@ -1,12 +1,12 @@
-"""What scripts/broker does once the packages are there; see there for the command line.
+"""The part of scripts/broker that runs when the packages are installed. The script explains the command line.
 
-    broker.py ──┬── epmd        who is where: a node's name leads to its port
+    broker.py ──┬── epmd        finds the port of a node by its name
                 ├── beam.smp    Erlang's virtual machine, with RabbitMQ in it
                 ├── workers     ours, if asked for
                 └── COMMAND
 
-All are children of this process, and the kernel kills them when it dies, in whatever way
-(PR_SET_PDEATHSIG). It ends in turn when whoever started it does.
+All are children of this process, and the kernel kills them when it ends, however that happens
+(PR_SET_PDEATHSIG). This process ends when the process ends that started it.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RABBITMQ = Path("/usr/lib/rabbitmq/bin")
-PATIENCE = 300  # seconds for a start; 4 to 10 are usual, but a busy machine has been seen to take over 120
-# For Erlang, node and rabbitmqctl alike. With several schedulers both have been seen to stand still for half a minute on a
-# busy machine, runnable and without a CPU: probably since they yield while they wait for each other's locks, and Linux
-# (6.18) takes each yield for patience. With one neither does.
+PATIENCE = 300  # seconds for a start; 4 to 10 are usual, but a busy machine has taken over 120
+# For Erlang: the node and rabbitmqctl. With several schedulers both have stood still for half a minute on a busy
+# machine, runnable and without a CPU. Probably because they yield while they wait for each other's locks, and Linux
+# (6.18) takes each yield for patience. With one scheduler neither does.
 ONE_SCHEDULER = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
 STARTED = b"Server startup complete"
-SKIPPED = 77  # what --or-skip ends with where there is no RabbitMQ; ctest knows it
+SKIPPED = 77  # --or-skip ends with this if there is no RabbitMQ; ctest knows it
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,14 +40,14 @@ def die(text):
 
 
 def end_with_parent(number, parent):
-    """Lets the kernel send this process a signal when its parent has died."""
+    """Makes the kernel send this process a signal when its parent has died."""
     libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:  # it has died already
+    if os.getppid() != parent:  # the parent has died already
         os._exit(1)
 
 
 def start(command, environment, own_group=True, **how):
-    """A child that does not survive us. In a process group of its own Ctrl-C does not reach it, but us."""
+    """A child that does not outlive us. In a process group of its own Ctrl-C reaches us, but not the child."""
     us = os.getpid()
 
     def prepare():
@@ -60,9 +60,9 @@ def start(command, environment, own_group=True, **how):
 
 
 def take_ports(count):
-    """Free ports, and what keeps other brokers of ours from taking them before RabbitMQ has got to listening.
+    """Free ports, and locks that keep them from other brokers of ours until RabbitMQ listens.
 
-    They are below those that the kernel gives to clients: with some thousands of these about, one would soon be taken."""
+    They are below those that the kernel gives to clients. With thousands of clients, one would soon be taken."""
     first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     candidates = list(range(max(1024, first_of_clients - 8000), first_of_clients))
     random.shuffle(candidates)
@@ -93,7 +93,7 @@ def speaks_amqp(port):
 
 
 def check_free(port):
-    """Somebody else at our port would be taken for our broker by whoever connects to it."""
+    """A client would take another program at our port for our broker."""
     try:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Erlang does
@@ -121,16 +121,16 @@ class Broker:
             "RABBITMQ_DIST_PORT": str(free[1]),
             "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
             "RABBITMQ_LOG_BASE": str(directory / "log"),
-            # To its output, and so into our file. Into a file of its own it would write through to the disk every few
-            # seconds, and whoever has something to log, a refused login for one, waits until a busy disk has done that.
+            # To its output, and so into our file. RabbitMQ would write through to the disk every few seconds if it had
+            # a file of its own. Whatever it logs then, such as a refused login, waits until a busy disk has done that.
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(directory / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "enabled_plugins"),
             "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq"),
             "RABBITMQ_CONF_ENV_FILE": str(directory / "rabbitmq-env.conf"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS":
-                # Loopback only. (An idle scheduler sleeps at once instead of looking for work for a while, for it
-                # shares the CPUs with what is shown.)
+                # Loopback only. (An idle scheduler sleeps at once instead of looking for work for a while, because it
+                # shares the CPUs with what is measured.)
                 f"-kernel inet_dist_use_interface {{127,0,0,1}} {ONE_SCHEDULER}",
             "RABBITMQ_CTL_ERL_ARGS": ONE_SCHEDULER,
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -153,7 +153,7 @@ class Broker:
 
     def wait_until_up(self):
         deadline = time.monotonic() + PATIENCE
-        # It listens before all of it is there: RabbitMQ 4 drops direct replies until it says that it is.
+        # It listens before it is ready: RabbitMQ 4 drops direct replies until it says that it is.
         while not (STARTED in self.log.read_bytes() and speaks_amqp(self.port)):
             if self.node.poll() is not None or time.monotonic() > deadline:
                 sys.stderr.write(self.log.read_text(errors="replace")[-4000:])
@@ -251,15 +251,15 @@ def run(arguments, directory):
 
 
 def watch(arguments, broker, command):
-    """Until the command has ended; or, without one, until we are told to end."""
+    """Waits until the command has ended or, without one, until we are told to end."""
     while True:
-        # A signal of which we know that one of our children has ended, or that we are to end.
+        # A signal: one of our children has ended, or this process is to end.
         signal.sigtimedwait({signal.SIGCHLD}, 1)
         if command and command.poll() is not None:
             return command.returncode if command.returncode >= 0 else 128 - command.returncode
         if broker.node.poll() is not None:
             if not arguments.restart:
-                die("RabbitMQ has ended; its last words are gone with its directory")
+                die("RabbitMQ has ended; its log is gone with its directory")
             broker.start()
 
 

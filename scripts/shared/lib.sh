@@ -1,4 +1,4 @@
-# lib.sh -- what the scripts share. Sourced by them, not run.
+# lib.sh -- what the scripts share. They source it; it is not run.
 # shellcheck shell=bash
 
 # shellcheck disable=SC2034  # what is set here is used by those who source it
@@ -8,25 +8,25 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 program=${0##*/}
 tab=$'\t'
 
-# What it takes to configure and build, tests included: configuring asks for all of it.
+# The packages to configure and build, tests included: configuring checks all of them.
 build_packages=(
     g++ cmake ninja-build libasio-dev libcli11-dev libfmt-dev nlohmann-json3-dev libjs-chart.js doctest-dev
 )
-# The clients that nobody here wrote, which the tests let talk to every stage; a browser for the pages that we write, and
-# what drives it; tmux for the panes of scripts/live; and Python for a server of the talk's and for what the primers are held against.
+# The clients of others, which the tests run against every stage. A browser for our pages, and its driver. tmux for the
+# panes of scripts/live. Python for a server of the talk's and for the programs beside the primers.
 test_packages=(tmux netcat-openbsd netcat-traditional telnet socat chromium chromium-driver python3-selenium)
 test_packages+=(python3 python3-greenlet python3-gevent)
-# What CMake can do without, leaving out what needs it: Boost.Context is for greenlets, cpp-httplib for the board.
+# Optional for CMake, which leaves out what needs them: Boost.Context is for greenlets, cpp-httplib for the board.
 optional_packages=(libboost-context-dev liburing-dev libcpp-httplib-dev pkg-config)
 test_packages+=("${optional_packages[@]}")
-# What the documentation shows is run and drawn again: strace, ss and pgrep appear there, Graphviz draws.
+# The pages run strace, ss and pgrep; Graphviz draws their diagrams.
 docs_packages=(python3 git strace iproute2 procps graphviz)
-# The queue between a server and workers on other machines, and what talks to it; optional for CMake.
+# The queue between a server and workers on other machines, and its client library. Optional for CMake.
 broker_packages=(rabbitmq-server librabbitmq-dev)
-# What tells the words and the definitions of the sources, for their annotated reading.
+# These find words and definitions in the sources, for the annotated reading.
 annotate_packages=(python3 python3-pygments universal-ctags git g++)
 test_packages+=("${docs_packages[@]}" "${annotate_packages[@]}" "${broker_packages[@]}")
-# The sanitizer presets; llvm has the program that gives the lines in their reports.
+# For the sanitizer presets. llvm has the program that finds the lines for their reports.
 clang_packages=(clang libclang-rt-dev llvm)
 
 if [[ -t 1 ]]; then
@@ -47,10 +47,10 @@ usage() { sed -n '2,/^# shellcheck/{/^# shellcheck/d;s/^# \{0,1\}//p}' "$0"; }
 
 step() { printf '%s==> %s%s\n' "$bold" "$*" "$plain"; }
 
-# For sh, as root: calls the command behind it, and lets what that installs neither start a service nor have it
-# started at the next boot. Of RabbitMQ we only want the program. Debian asks policy-rc.d before it starts a service;
-# one that stands there already is left alone. Ours goes when the shell does, and says no only as long as that lives.
-# What was there before keeps its services.
+# For sh, as root: runs a command that installs packages. It keeps these from starting a service, now or at the next
+# boot, because we only want RabbitMQ's program. Debian asks policy-rc.d before it starts a service. If there is one
+# already it is left alone. Ours is removed when the shell ends, and refuses only as long as the shell lives. Services
+# that were there before stay.
 # shellcheck disable=SC2016 # nothing in it is for this shell
 without_services='
 policy=/usr/sbin/policy-rc.d
@@ -76,14 +76,14 @@ esac
 exit $status
 '
 
-# need_packages PACKAGE...: installs what is missing of these Debian packages, or says what is
-# missing and ends. (Who has built already, as GROUND_BUILT says, has them: see build.)
+# need_packages PACKAGE...: installs those of these Debian packages that are missing, or says what is missing and ends.
+# (If GROUND_BUILT says that everything is built, they are there: see build.)
 need_packages() {
     if [[ -n ${GROUND_BUILT:-} ]]; then
         return
     fi
     if ! command -v dpkg-query >/dev/null; then
-        # Not Debian. CMake names whatever it then cannot find.
+        # Not Debian. CMake then names what it cannot find.
         return
     fi
     local missing=() package
@@ -97,7 +97,7 @@ need_packages() {
     fi
     local as_root=()
     if ((EUID != 0)); then
-        # sudo may ask for a password if there is somebody to ask.
+        # sudo may ask for a password if there is a user at a terminal.
         if command -v sudo >/dev/null && { [[ -t 0 ]] || sudo -n true 2>/dev/null; }; then
             as_root=(sudo)
         else
@@ -106,7 +106,7 @@ need_packages() {
     fi
     step "Installing: ${missing[*]}"
     as_root+=(env DEBIAN_FRONTEND=noninteractive)
-    # A fresh machine may still be busy with its own first update: wait for the lock.
+    # A new machine may still be busy with its own first update: wait for the lock.
     local apt=(apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
     show_apt "${as_root[@]}" "${apt[@]}" update || die "apt-get update failed (see above); is this machine online?"
     show_apt "${as_root[@]}" sh -c "$without_services" sh \
@@ -114,8 +114,8 @@ need_packages() {
         die "apt-get could not install all of: ${missing[*]} (see above)"
 }
 
-# show_apt COMMAND...: runs it and condenses what it says: on a terminal to one line that is written
-# over, elsewhere to a dot for every ten lines. All of it is shown if it fails.
+# show_apt COMMAND...: runs it and condenses its output. On a terminal that is one line that is overwritten, elsewhere a
+# dot for every ten lines. If it fails, all of the output is shown.
 show_apt() {
     local log line count=0 status=0
     log=$(mktemp)
@@ -138,8 +138,8 @@ show_apt() {
     return "$status"
 }
 
-# build PRESET [TARGET...]: configures and builds, everything if no target is named. When a test
-# runs a script, it has built already.
+# build PRESET [TARGET...]: configures and builds, everything if no target is named. When a test runs a script,
+# everything is built already.
 build() {
     local preset=$1 log
     shift
@@ -193,7 +193,7 @@ find_stage() {
     die "no single stage is called '$1'; choose one of: ${all[*]}"
 }
 
-# stage_fact NAME FACT: what scripts/stages knows of it: model, since, traits or source.
+# stage_fact NAME FACT: a fact that scripts/stages knows: model, since, traits or source.
 stage_fact() {
     local facts
     IFS=$'\t' read -ra facts < <("$root/scripts/stages" --tsv "$1")
@@ -205,7 +205,7 @@ stage_fact() {
     esac
 }
 
-# servers_among NAME...: those that serve by themselves, and have been built where they are optional.
+# servers_among NAME...: those that are servers, and that were built if they are optional.
 servers_among() {
     local name
     for name; do
@@ -215,7 +215,7 @@ servers_among() {
     done
 }
 
-# ways_to_run NAME: a line of options for each: its pools, or an empty line.
+# ways_to_run NAME: a line of options for each way: its pools, or an empty line.
 ways_to_run() {
     case ,$(stage_fact "$1" traits), in
     *,pool,*) printf -- '--pool %s\n' processes threads inline ;;
@@ -223,12 +223,11 @@ ways_to_run() {
     esac
 }
 
-# Left to itself the kernel moves a client and its server onto one CPU or onto two, as it likes, and
-# that alone changes the rate tenfold. So the clients get the last CPU and the server all others.
-# With two CPUs the server has one, and a pool's workers, which inherit its affinity, share it: a
-# big request then takes its fair share of that CPU, as it does on any busy machine, and the stages
-# differ in what they do with the rest. (Workers on the clients' CPU would slow down the clients, and
-# the figures would blame the server.)
+# If it can choose, the kernel puts a client and its server onto one CPU or onto two, and that alone changes the rate
+# tenfold. So the clients get the last CPU, and the server all others. With two CPUs the server has one. A pool's
+# workers inherit its affinity and share that CPU. A big request then takes its fair share of it, as on any busy
+# machine, and the stages differ in what they do with the rest. (Workers on the clients' CPU would slow down the
+# clients, and the figures would blame the server.)
 #
 # Sets on_server and on_client, the beginnings of their commands, and placement, the same in words.
 place_server_and_clients() {

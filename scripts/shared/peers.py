@@ -1,12 +1,12 @@
 """The same server in other languages, beside ours. Run by scripts/peers, which installs and builds what is missing.
 
-Each peer is a program of a few lines in scripts/shared/peers.d that speaks our protocol. compare starts them and the stages that
-stand beside them, pins them in the same way and gives all of them the same work: a crowd, one small client beside one that
-asks for big numbers, several big requests at once, and one client beside a thousand silent ones.
+Each peer is a program of a few lines in scripts/shared/peers.d that speaks our protocol. compare starts the peers and the
+stages beside them, pins them in the same way and gives all of them the same work. That is a crowd, one small client
+beside one that asks for big numbers, several big requests at once, and one client beside a thousand silent ones.
 
 --goals holds one stage against Go's package net, and against Redis: rounds in which the contestants take turns, ratios
-within a round, then medians and extremes. Beside Go server and clients may use all CPUs and nobody is pinned; beside Redis
-each has one thread on a CPU of its own.
+within a round, then medians and extremes. Beside Go, server and clients may use all CPUs, and nothing is pinned. Beside
+Redis, each has one thread on a CPU of its own.
 """
 
 import argparse
@@ -30,9 +30,9 @@ SOURCES = ROOT / "scripts" / "shared" / "peers.d"
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
 COMPARE = BIN / "clients" / "compare"
-PYTHON = "/usr/bin/python3"  # Debian's: other ones do not find its packages
+PYTHON = "/usr/bin/python3"  # Debian's own: others do not find its packages
 SCENARIOS = "crowd,hog,parallel,idle"
-# What stands beside the peers, unless --stages says otherwise: the relatives of each.
+# The stages beside the peers, unless --stages says otherwise: the relatives of each.
 STAGES = ("02_threads,02b_threads_gil,02c_fork,03_process_pool,04_generators,04b_callbacks,06b_greenlets,"
           "07_coroutines,09_all_cores")
 
@@ -46,7 +46,7 @@ class Peer:
         self.name = Path(source).stem
         self.source = SOURCES / source
         self.packages = packages
-        self.module = module  # that Python has to find
+        self.module = module  # modules that Python has to find
         self.build_command = build
 
     @property
@@ -69,7 +69,7 @@ class Peer:
         return "" if found.returncode == 0 else f"{PYTHON} has no {self.module}"
 
     def build(self):
-        """Again only if the source is newer."""
+        """Builds again only if the source is newer."""
         program = Path(self.program)
         if not self.build_command or program.exists() and program.stat().st_mtime > self.source.stat().st_mtime:
             return
@@ -96,7 +96,7 @@ PEERS = [
 
 
 def chosen(only):
-    """Those whose name has one of the words in it: go, asyncio."""
+    """The peers whose name contains one of the words: go, asyncio."""
     for word in only:
         if not any(word in peer.name for peer in PEERS):
             sys.exit(f"peers: no peer is called '{word}'; there are {', '.join(peer.name for peer in PEERS)}")
@@ -104,7 +104,7 @@ def chosen(only):
 
 
 def existing(stages):
-    """The stages whose names begin like that, and what is not there."""
+    """The stages whose names begin with these words, and the words without a stage."""
     names = sorted(source.stem for source in ROOT.glob("stages/[0-9]*.cpp"))
     found, lacking = [], []
     for word in stages:
@@ -115,7 +115,7 @@ def existing(stages):
 
 
 def versions(peers):
-    """Of what the peers are run by."""
+    """The versions of what runs the peers."""
     def first_line(*command):
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")[0].strip()
 
@@ -137,7 +137,7 @@ def versions(peers):
 # --- The table ---------------------------------------------------------------------------------------
 
 def ready(peers):
-    """Those that can run here; says of the others why not."""
+    """The peers that can run here. Prints why the others can't."""
     able = []
     for peer in peers:
         if why := peer.missing():
@@ -157,7 +157,7 @@ def compare(peers, stages, arguments):
     run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode == 130:
         sys.exit(130)
-    # A peer that fails is a result: its row says so. Without a table there is none.
+    # A peer that fails is a result: its row says so. Without a table there is no result.
     if not run.stdout.strip():
         raise Failed(f"compare has failed (exit status {run.returncode}); see above")
     *tables, how = [part for part in run.stdout.strip().split("\n\n") if not part.startswith("- ")]
@@ -169,7 +169,7 @@ def compare(peers, stages, arguments):
 
 @contextmanager
 def running(command):
-    """A server and where it listens; leaves nothing behind."""
+    """A server and its address; leaves nothing behind."""
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = server.stdout.readline()
@@ -188,7 +188,7 @@ def running(command):
 
 @contextmanager
 def redis(cpu):
-    """A Redis of our own, which keeps nothing; its port."""
+    """A Redis of our own, which stores nothing; its port."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     server = subprocess.Popen(
@@ -216,7 +216,7 @@ def perf(address, seconds, *options, before=()):
         report = json.loads(run.stdout)
     except ValueError:
         raise Failed(f"perf at {address}: {run.stderr.strip()}") from None
-    # That some of 9,000 had no reply within a second is slow, but no error.
+    # If some of 9,000 had no reply within a second, that is slow, but no error.
     if any(count for kind, count in report["errors"].items() if kind != "unanswered") or not report["requests"]:
         raise Failed(f"perf at {address}: {'; '.join(report['failures'])}")
     return report["rate"]
@@ -236,7 +236,7 @@ def redis_benchmark(port, seconds, before):
 
 
 def measure_goals(stage, go, arguments):
-    """Of each goal, the rates of both contestants in each round."""
+    """For each goal, the rates of both contestants in each round."""
     cpus = sorted(os.sched_getaffinity(0))
     server_cpu, client_cpu = cpus[0], cpus[-1]
     program = str(BIN / "stages" / stage)
@@ -378,7 +378,7 @@ def main():
     except Failed as failure:
         sys.exit(f"peers: {failure}")
     except KeyboardInterrupt:
-        sys.exit(130)  # whoever was started has heard it, too, or has been ended
+        sys.exit(130)  # the started programs have had the signal, too, or were ended
     print(text, end="")
     if arguments.record:
         recording.put_into_page(mark, text)

@@ -1,4 +1,4 @@
-"""What the programs that measure share: what they say of the machine, and how their tables get into the page."""
+"""Shared by the programs that measure: the text about the machine, and writing their tables into the page."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ def machine():
 
 
 def put_into_page(mark, text):
-    """Between the two comments of that name."""
+    """Writes it between the two comments of that name."""
     before, begin, rest = PAGE.read_text().partition(f"<!-- {mark} -->\n")
     _, end, after = rest.partition(f"<!-- /{mark} -->")
     if not end:

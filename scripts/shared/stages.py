@@ -1,7 +1,7 @@
 """Says what a stage still lacks, a line for each finding. Run by scripts/stages --check.
 
-A stage is a file and a page; what else speaks of all stages is written by hand in a few places, and here is the
-list of them. Ends with 1 if anything is missing.
+A stage is a file and a page. A few other places that are written by hand name all stages, and this checks them.
+Ends with 1 if anything is missing.
 """
 
 import re
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parents[2])
-# Where in README.md the stages of a place have their rows: below this heading.
+# The heading in README.md above the rows of a place's stages.
 HEADINGS = {"the talk": "## The stages", "around the talk": "### Around the talk", "beyond it": "### Beyond it"}
 MODELS = ("one client at a time", "a thread per client", "a process per client", "one thread for all clients",
           "a thread per core", "no server")
@@ -29,7 +29,7 @@ def table():
 
 
 def section(text, heading):
-    """What stands between a heading and the next one of any level."""
+    """The text between a heading and the next one of any level."""
     match = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
     return match[1] if match else ""
 

@@ -1,6 +1,6 @@
-"""The annotated reading, held against the sources and looked at in a browser.
+"""The annotated reading, compared with the sources and looked at in a browser.
 
-    annotate_test.py [-v] [Page.test_...]      as with any unittest
+    annotate_test.py [-v] [Page.test_...]      like any unittest
 """
 
 import json
@@ -40,7 +40,7 @@ def squeeze(text):
 
 
 def base_of(stage):
-    """The stage that this one has changed since, or None."""
+    """The stage whose changes this one shows, or None."""
     name = re.search(r"^// Changed since (\w+):", stage.read_text(), re.MULTILINE)[1]
     return next((path for path in STAGES if path.stem == name), None)
 
@@ -52,7 +52,7 @@ def changed_lines(command):
     return ([line[1:] for line in body if line.startswith("-")], [line[1:] for line in body if line.startswith("+")])
 
 
-# Every text that can be seen against what is behind it: the pairs of colours whose contrast is too low.
+# For every visible text, its colour and that of its background: returns the pairs with too little contrast.
 LOW_CONTRAST = """(() => {
   const probe = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
   const known = new Map();
@@ -110,7 +110,7 @@ class Page(unittest.TestCase):
     def setUp(self):
         self.browser.media(prefers_color_scheme="light")
         self.browser.resize(1280, 720)
-        # Loading takes time: what a test has left as it was serves the next one, too.
+        # Loading takes time, so the tests share one page as long as they leave it as it was.
         if self.js("window.asFound !== true || localStorage.length > 0 || document.querySelector('dialog').open"):
             self.browser.scripts(True)
             self.browser.open(self.file.as_uri())
@@ -175,7 +175,7 @@ class Page(unittest.TestCase):
                         continue  # the space between two paragraphs
                     if number in comments:
                         self.assertTrue(line.lstrip().startswith("//"), f"line {number} is not a comment: {line}")
-                        # Where an element ends, the page has a blank that the source may have or not.
+                        # Where an element ends, the page has a blank that the source may lack.
                         tight = re.sub(r"\s", "", line.strip().removeprefix("//"))
                         self.assertEqual(re.sub(r"\s", "", comments.pop(number)), tight)
                     else:
@@ -219,7 +219,7 @@ class Page(unittest.TestCase):
     def test_links_resolve_and_no_identity_is_there_twice(self):
         dangling = self.js("""[...document.querySelectorAll("a")].map((a) => a.getAttribute("href"))
             .filter((to) => !to?.startsWith("#") || !document.getElementById(to.slice(1)))""")
-        # The number of an empty comment line, which is not there, leads to the line before it.
+        # An empty comment line is not there. Its number leads to the line before it.
         empty = {f"#{NAMES[path]}/L{number}" for path in NAMES
                  for number, line in enumerate(path.read_text().splitlines(), 1) if line.strip() == "//"}
         self.assertEqual(set(dangling) - empty, set())
@@ -245,11 +245,11 @@ class Page(unittest.TestCase):
             for text, to in pairs:
                 last = re.split(r"/|::", to)[-1].removeprefix("#")
                 self.assertEqual(re.sub(r'^"common/\w+/|"$', "", text), last, f"in {source}")
-        # A parameter of a template hides the class of that name, as far as the template goes.
+        # A parameter of a template hides the class of that name, within the template.
         self.assertFalse(self.js("""[...document.getElementById("coroutine.hpp").querySelectorAll(".l")]
             .filter((e) => /std::coroutine_handle<Promise> (ended|caller)/.test(e.textContent))
             .flatMap((e) => [...e.querySelectorAll("a.t")]).some((a) => a.textContent === "Promise")"""))
-        # What is declared with another type, or belongs to the library, is not taken for ours.
+        # A name with another type, or one of the library's, is not taken for ours.
         self.assertNotIn("move", [text for text, _ in links["06_async_sockets"]])
 
     def test_definitions_are_where_the_source_has_them(self):
@@ -269,7 +269,7 @@ class Page(unittest.TestCase):
         self.assertNotRegex(page, r"(?i)<(img|link|iframe|object|embed|base)\b|\ssrc=|url\(|@import|https?://")
         self.assertIn("default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'", page)
 
-    def test_whatever_asks_for_more_is_stopped(self):
+    def test_requests_for_other_files_are_refused(self):
         self.assertEqual(self.js("""new Promise((done) => {
             addEventListener("securitypolicyviolation", (event) => done(event.effectiveDirective));
             fetch("http://127.0.0.1:9/").catch(() => setTimeout(() => done("nobody"), 5000));
@@ -357,7 +357,7 @@ class Page(unittest.TestCase):
             .map((line) => [line, line.nextElementSibling])
             .every(([line, twin]) => twin.matches(".twin") && twin.textContent === line.textContent)"""))
 
-    # ---- Going about
+    # ---- Moving on the page
 
     def test_one_article_in_one_view_is_shown(self):
         self.open()
@@ -422,7 +422,7 @@ class Page(unittest.TestCase):
                 self.assertEqual(self.js(f"""document.getElementById("{stage.stem}")
                     .querySelector(".turn [rel={relation}]").getAttribute("href")"""), f"#{other.stem}")
 
-    def test_back_leads_to_where_one_was(self):
+    def test_back_leads_to_the_place_before(self):
         self.browser.go("05_futures")
         self.js("""new Promise((done) => {
             const look = () => history.state?.y === 700 ? done() : requestAnimationFrame(look);
@@ -529,7 +529,7 @@ class Page(unittest.TestCase):
 
     def test_on_a_phone_nothing_is_wider_than_the_window(self):
         self.browser.resize(360, 740)
-        # Without scripts all of it is there at once.
+        # Without scripts everything is there at once.
         self.browser.scripts(False)
         self.open()
         self.assertGreater(self.js("document.querySelectorAll('article, .view[id]').length"), 30)
@@ -578,7 +578,7 @@ class Page(unittest.TestCase):
             .every((e) => e.checkVisibility())"""))
         self.assertFalse(self.js("[...document.querySelectorAll('.js-only')].some((e) => e.checkVisibility())"))
 
-    def test_printed_the_overview_gives_everything_and_a_stage_itself(self):
+    def test_the_overview_is_printed_whole_and_a_stage_by_itself(self):
         self.browser.media("print")
         self.assertEqual(self.js("""[...document.querySelectorAll("article")].every((e) => e.checkVisibility() &&
             e.querySelector(".read").checkVisibility() && !e.querySelector(".diff")?.checkVisibility())"""), True)
@@ -589,7 +589,7 @@ class Page(unittest.TestCase):
 
 
 class Program(unittest.TestCase):
-    def test_a_file_that_cannot_be_written_is_said_in_one_line(self):
+    def test_a_file_that_cannot_be_written_gets_one_line(self):
         for file in ("/proc/such.html", "/no/such/directory/page.html", "/etc/passwd/page.html"):
             made = annotate("-o", file)
             self.assertEqual(made.returncode, 1)
@@ -599,7 +599,7 @@ class Program(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             pipe = Path(directory) / "pipe"
             os.mkfifo(pipe)
-            # Opened for both, so that nobody ever waits for the other end to be opened.
+            # Opened for both, so that no side ever waits for the other end to be opened.
             reader = os.open(pipe, os.O_RDWR)
             os.set_blocking(reader, False)
             with subprocess.Popen([ROOT / "scripts" / "annotate", "-o", pipe], stdout=subprocess.DEVNULL) as program:
@@ -617,7 +617,7 @@ class Program(unittest.TestCase):
 
     def test_ctrl_c_ends_it_and_leaves_nothing_behind(self):
         with tempfile.TemporaryDirectory() as tools, tempfile.TemporaryDirectory() as directory:
-            # It has begun to write when it asks ctags, and this one never answers: it can't be through before Ctrl-C.
+            # When it asks ctags it has begun to write. This ctags never answers, so it can't be done before Ctrl-C.
             asked, ctags = Path(tools) / "asked", Path(tools) / "ctags"
             os.mkfifo(asked)
             ctags.write_text(f"#!/bin/sh\necho >'{asked}'\nexec sleep 600\n", encoding="utf-8")
@@ -635,7 +635,7 @@ class Program(unittest.TestCase):
             self.assertEqual(program.returncode, -signal.SIGINT)
             self.assertEqual(os.listdir(directory), [])
 
-    def test_a_mistake_is_said_in_one_line(self):
+    def test_a_mistake_gets_one_line(self):
         made = annotate("--output")
         self.assertEqual((made.returncode, len(made.stderr.splitlines())), (2, 1), made.stderr)
 

@@ -1,6 +1,6 @@
-// The yardstick for --pool broker: the same trip with nothing around it. One process publishes, so
-// many requests at a time, and counts the answers; the other takes one at a time, answers and
-// acknowledges. Both straight on librabbitmq, blocking, on one thread; no futures, no clients.
+// The yardstick for --pool broker: the same trip with nothing around it. One process publishes a
+// number of requests at a time, and counts the replies. The other takes one at a time, answers and
+// acknowledges. Both use librabbitmq directly, blocking, on one thread, without futures or clients.
 //
 //     bare_broker publish SECONDS REQUESTS_AT_A_TIME      prints "12345 reqs/sec"
 //     bare_broker consume                                 until it is killed

@@ -1,8 +1,9 @@
 // bare_epoll.cpp -- the least that a server with one thread and an epoll loop can do.
 //
-// The limit that scripts/measure/bench compares the stages with: the same numbers in and out, the
-// same socket options, nothing shared with the project, nothing but system calls. It cuts corners
-// that no server should: whoever breaks the protocol, or does not take its replies, is hung up on.
+// scripts/measure/bench compares the stages with this limit: the same numbers in and out, the same
+// socket options, nothing shared with the project, only system calls. It cuts corners that no
+// server should: it closes the connection of a client that breaks the protocol, or does not read
+// its replies.
 //
 //     bare_epoll [PORT]        PORT 0 (the default) is a free one
 
@@ -59,7 +60,8 @@ int listen_on(std::uint16_t port)
     return fd;
 }
 
-// Reads once and answers every whole line, each with a send() of its own. False: hang up.
+// Reads once and answers every complete line, each with a send() of its own. False: close the
+// connection.
 bool serve(Connection& client)
 {
     const ssize_t size =

@@ -1,8 +1,8 @@
 // bare_threads.cpp -- the least that a server with one thread per connection can do.
 //
-// The limit that scripts/measure/bench compares the stages with: the same numbers in and out, the
-// same socket options, nothing shared with the project, nothing but system calls and std::thread.
-// It cuts corners that no server should: whoever breaks the protocol is hung up on.
+// scripts/measure/bench compares the stages with this limit: the same numbers in and out, the same
+// socket options, nothing shared with the project, only system calls and std::thread. It cuts
+// corners that no server should: it closes the connection of a client that breaks the protocol.
 //
 //     bare_threads [PORT]      PORT 0 (the default) is a free one
 
@@ -53,7 +53,7 @@ int listen_on(std::uint16_t port)
     return fd;
 }
 
-// Reads and answers every whole line, each with a send() of its own, until the client has gone.
+// Reads and answers every complete line, each with a send() of its own, until the client has gone.
 void serve(int fd)
 {
     std::array<char, 256> bytes;

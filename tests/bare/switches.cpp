@@ -1,5 +1,5 @@
-// switches.cpp -- what it costs to pause and to go on, and to be paused: kernel threads, greenlets
-// and coroutines beside each other, as a Markdown table. Run by scripts/measure/switches.
+// switches.cpp -- the cost of pausing and resuming, and of being paused: kernel threads, greenlets
+// and coroutines beside each other, as a Markdown table. scripts/measure/switches runs it.
 //
 //     switches [MOST]        paused conversations to try for, of each kind (40000)
 
@@ -36,11 +36,11 @@ struct Wait {
 };
 using Task = Coroutine<Wait>;
 
-// What a conversation has on its stack, or in its frame.
+// The data of a conversation, on its stack or in its coroutine frame.
 struct Conversation {
     std::array<char, 128> buffer;
     Conversation() { buffer.fill('x'); }
-    // The compiler is not to see that nobody looks at it.
+    // The compiler must not see that it is never read.
     ~Conversation() { asm volatile("" : : "r"(buffer.data()) : "memory"); }
     Conversation(const Conversation&) = delete;
     Conversation& operator=(const Conversation&) = delete;
@@ -62,7 +62,7 @@ void greenlet()
     }
 }
 
-// The CPU time of the process: all of it runs on one CPU, and what else runs there does not count.
+// The CPU time of the process. All of it runs on one CPU, and other programs there do not count.
 double cpu_time()
 {
     timespec time{};
@@ -70,10 +70,10 @@ double cpu_time()
     return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
 }
 
-// Of the switches that it takes for figures to trust: one in so many.
+// 1 for figures to trust; a larger number for fewer switches.
 int part = 1;
 
-// Nanoseconds for one of so many, the median of some runs.
+// Nanoseconds for each of this many; the median of some runs.
 template <typename F>
 double nanoseconds(int number, F f)
 {
@@ -87,7 +87,7 @@ double nanoseconds(int number, F f)
     return runs[runs.size() / 2];
 }
 
-// Each figure is half of the way there and back.
+// Each figure is half of a switch there and back.
 double switch_of_coroutine()
 {
     Task task = coroutine();
@@ -138,7 +138,7 @@ double switch_of_thread()
     return result / 2;
 }
 
-// A number after this word in a file of /proc, which gives it in kB; in bytes.
+// A number after this word in a file of /proc. The file has it in kB; returns bytes.
 double proc(const char* file, const std::string& word)
 {
     std::ifstream in(file);
@@ -163,8 +163,8 @@ struct Held {
     int number = 0;
 };
 
-// Makes as many as asked for, or as there can be, and measures those; in a process of its own,
-// which leaves nothing behind.
+// Makes as many as asked for, or as there can be, and measures those. It runs in a process of its
+// own, which leaves nothing behind.
 template <typename Make>
 Held hold(int most, Make make)
 {
@@ -182,7 +182,7 @@ Held hold(int most, Make make)
                 make();
             }
         } catch (const std::exception&) {
-            // These are all.
+            // There can't be more.
         }
         const Memory after;
         held.user = (after.user - before.user) / held.number;

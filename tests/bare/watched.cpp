@@ -1,8 +1,7 @@
-// watched PROGRAM [ARGUMENT...] -- becomes a server that somebody watches, for
-// scripts/measure/bench.
+// watched PROGRAM [ARGUMENT...] -- becomes a server that is watched, for scripts/measure/bench.
 //
-// A process of its own reads all that happens, fifty times a second, on whatever CPU is free, until
-// the server has gone. It is nobody's child, so what it uses is not the server's.
+// A process of its own reads all events, fifty times a second, on any free CPU, until the server
+// has gone. It is not the server's child, so its CPU time is not the server's.
 
 #include "common/observe/watcher.hpp"
 

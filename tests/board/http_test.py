@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The board's side of HTTP: who may ask, what may be asked, and what is left behind."""
+"""The board's side of HTTP: which requests it accepts, and what it leaves behind."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ import unittest
 from support import BOARD, PATIENCE, Board, Client, eventually, processes_of
 
 
-class WhoMayAsk(unittest.TestCase):
+class Access(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.board = Board("02")
@@ -60,11 +60,11 @@ class WhoMayAsk(unittest.TestCase):
         for origin in ("http://evil.example", "null", f"https://{self.board.host}", f"http://localhost:{self.board.port}"):
             self.assertEqual(self.board.request("GET", self.board.path + "frames", {"Origin": origin})[0], 403, origin)
             self.assertEqual(self.board.post('{"do":"client"}', Origin=origin)[0], 403, origin)
-        # A form of another page may leave the origin away, and can't send JSON.
+        # A form of another page may omit the origin, but can't send JSON.
         self.assertEqual(self.board.post('{"do":"client"}', Origin=None)[0], 403)
         self.assertEqual(self.board.post('{"do":"client"}', **{"Content-Type": "text/plain"})[0], 415)
 
-    def test_each_thing_in_its_one_way_only(self):
+    def test_each_address_takes_only_its_one_method(self):
         for method, what in (("POST", ""), ("PUT", ""), ("DELETE", ""), ("HEAD", ""), ("OPTIONS", ""), ("POST", "frames"),
                              ("GET", "do"), ("PUT", "do"), ("PATCH", "do")):
             status, _ = self.board.request(method, self.board.path + what, {"Origin": f"http://{self.board.host}"})
@@ -82,7 +82,7 @@ class WhoMayAsk(unittest.TestCase):
         self.assertNotIn(f"00000000:{self.board.port:04X}", local)
 
 
-class WhatMayBeAsked(unittest.TestCase):
+class Commands(unittest.TestCase):
     def test_nonsense_is_refused_in_one_line(self):
         with Board("02") as board:
             for body in ("", "x", "[]", '"go"', "{", "null", "17"):
@@ -101,7 +101,7 @@ class WhatMayBeAsked(unittest.TestCase):
             self.assertIn(board.post(json.dumps({"do": "x" * 5000}))[0], (400, 413))
             self.assertEqual(board.do("go")[0], 200)
 
-    def test_no_program_is_started_but_a_stage_of_the_list(self):
+    def test_no_program_is_started_except_a_stage_of_the_list(self):
         with Board("02") as board:
             before = board.others()
             for name in ("/bin/sh", "../../../../bin/sh", "02_threads;id", "$(id)", "compare", "", "02"):
@@ -109,7 +109,7 @@ class WhatMayBeAsked(unittest.TestCase):
                 self.assertEqual((status, why), (409, "there is no such stage\n"), name)
             self.assertEqual(board.others(), before)
 
-    def test_whoever_watches_is_told_of_those_who_come_and_go(self):
+    def test_viewers_are_told_which_clients_come_and_go(self):
         with Board("02") as board:
             frames = board.frames()
             self.assertTrue(next(frames)["key"])
@@ -117,14 +117,14 @@ class WhatMayBeAsked(unittest.TestCase):
             there = next(client for frame in frames for client in frame.get("c", []) if client[2] != 0)
             self.assertEqual(there[:2], [1, "client"])
             next(frame for frame in frames if frame.get("m", {}).get("rate", 0) > 0)
-            # The server sees the same client by the port of its end.
+            # The server knows the same client by the port of its end.
             board.wait_for("it is in the table", lambda frame: any(
                 place[1] == 1 and place[9] == there[2] for place in frame.get("p", [])))
             self.assertEqual(board.do("leave", client=1)[0], 200)
             next(frame for frame in frames if 1 in frame.get("cx", []))
             frames.close()
 
-    def test_a_request_by_hand_has_its_reply(self):
+    def test_a_request_by_hand_gets_its_reply(self):
         with Board("02") as board:
             frames = board.frames()
             self.assertEqual(board.do("ask", text="30")[0], 200)
@@ -134,7 +134,7 @@ class WhatMayBeAsked(unittest.TestCase):
             self.assertEqual([line[1:3] for line in said], [[False, "30"], [True, "832040"]])
             frames.close()
 
-    def test_there_are_never_more_than_a_thousand(self):
+    def test_there_are_never_more_than_a_thousand_clients(self):
         with Board("07") as board:
             self.assertEqual(board.do("idle", count=999)[0], 200)
             self.assertEqual(board.do("idle")[0], 200)
@@ -186,13 +186,13 @@ class WhatMayBeAsked(unittest.TestCase):
             frames.close()
             eventually("it is gone", lambda: chosen[10] not in board.others())
             self.assertTrue({place[10] for place in workers} - {chosen[10]} <= set(board.others()))
-            self.assertEqual(board.do("kill", id=chosen[0])[0], 409)  # it is no more
+            self.assertEqual(board.do("kill", id=chosen[0])[0], 409)  # it has gone
 
-    def test_threads_are_no_processes_to_be_killed(self):
+    def test_a_worker_that_is_a_thread_cannot_be_killed(self):
         with Board("05", "--", "--pool", "threads") as board:
             self.assertEqual(board.do("kill"), (409, "the workers here are threads: none can be killed alone\n"))
 
-    def test_of_too_much_for_a_frame_the_last_of_each_is_shown(self):
+    def test_if_a_frame_is_too_large_it_has_the_last_events_of_each(self):
         with Board("01") as board, Client(board.stage_port()) as client:
             frames = board.frames()
             client.file.write("1\n" * 20_000)  # a few events for each
@@ -205,7 +205,7 @@ class WhatMayBeAsked(unittest.TestCase):
             self.assertEqual({client.file.readline() for _ in range(20_000)}, {"1\n"})
             frames.close()
 
-    def test_what_a_stage_has_said_before_it_listened_is_no_cause_of_its_end(self):
+    def test_the_output_of_a_stage_before_it_listened_is_not_the_cause_of_its_end(self):
         with tempfile.TemporaryDirectory() as directory:
             with Board("99", "--", "1", program=board_beside(directory, os.environ["LIAR"])) as board:
                 self.assertEqual(board.do("pause")[0], 200)
@@ -230,7 +230,7 @@ class WhatMayBeAsked(unittest.TestCase):
                 self.assertEqual(board.do("kill", id=7)[0], 409)
             self.assertIsNone(bystander.poll())
 
-    def test_a_worker_can_be_killed_and_nobody_else(self):
+    def test_only_a_worker_can_be_killed(self):
         with Board("05") as board:
             self.assertEqual(board.do("ask", text="30")[0], 200)
             workers = board.wait_for("there are workers", lambda frame: frame.get("key") and any(
@@ -243,7 +243,7 @@ class WhatMayBeAsked(unittest.TestCase):
             with Client(board.stage_port()) as client:
                 self.assertEqual(client.ask("20"), "6765")
 
-    def test_a_stage_that_dies_is_told_of_and_another_one_can_be_chosen(self):
+    def test_it_says_that_a_stage_has_ended_and_another_one_can_be_chosen(self):
         with Board("01") as board:
             (stage,) = board.others()
             with Client(board.stage_port()) as client:  # its log would say so, and that is no cause
@@ -251,7 +251,7 @@ class WhatMayBeAsked(unittest.TestCase):
                 os.kill(stage, signal.SIGKILL)
                 ended = board.wait_for("it is told", lambda frame: frame.get("key") and "ended" in frame)
             self.assertEqual(ended["ended"], "signal 9 (Killed)")
-            self.assertEqual(ended.get("p", []), [])  # whatever its memory says
+            self.assertEqual(ended.get("p", []), [])  # whatever the memory says
             self.assertNotIn("port", ended.get("m", {}))
             self.assertEqual(board.do("pause"), (409, "no stage is running; r starts it again\n"))
             self.assertEqual(board.do("restart")[0], 200)
@@ -261,7 +261,7 @@ class WhatMayBeAsked(unittest.TestCase):
             with Client(board.stage_port("02_threads")) as client:
                 self.assertEqual(client.ask("20"), "6765")
 
-    def test_so_many_may_watch_and_no_more(self):
+    def test_the_number_of_viewers_is_limited(self):
         with Board("01") as board:
             watching = []
             for _ in range(16):
@@ -285,8 +285,8 @@ class WhatMayBeAsked(unittest.TestCase):
             return False
 
 
-class WhoTakesTooMuch(unittest.TestCase):
-    """None of them needs the token."""
+class Bounds(unittest.TestCase):
+    """None of these clients needs the token."""
 
     def connect(self, board):
         connection = socket.create_connection(("127.0.0.1", board.port), timeout=PATIENCE)
@@ -294,7 +294,7 @@ class WhoTakesTooMuch(unittest.TestCase):
         return connection
 
     def feed(self, connection, pieces):
-        """Sends until the other side does not want any more."""
+        """Sends until the other side refuses more."""
         deadline = time.monotonic() + PATIENCE
         try:
             for piece in pieces:
@@ -319,14 +319,14 @@ class WhoTakesTooMuch(unittest.TestCase):
             feeder = threading.Thread(target=trickle)
             feeder.start()
             try:
-                board.request("GET")  # it is served beside that one
+                board.request("GET")  # the page is served beside that one
                 board.program.send_signal(signal.SIGINT)
                 self.assertEqual(board.program.wait(PATIENCE), 0)
             finally:
                 stopped.set()
                 feeder.join()
 
-    def test_who_never_comes_to_ask_is_put_out_and_who_watches_is_not(self):
+    def test_a_connection_without_a_request_is_shut_down_and_a_viewer_is_not(self):
         with Board("01") as board:
             frames = board.frames()
             next(frames)
@@ -357,7 +357,7 @@ class WhoTakesTooMuch(unittest.TestCase):
 
 
 def board_beside(directory, program):
-    """A board that has this program for its one stage, 99_liar."""
+    """A board whose only stage is this program, 99_liar."""
     for folder in ("clients", "stages"):
         os.mkdir(os.path.join(directory, folder))
     shutil.copy(program, os.path.join(directory, "stages", "99_liar"))
@@ -366,14 +366,14 @@ def board_beside(directory, program):
     return shutil.copy(BOARD, os.path.join(directory, "clients", "board"))
 
 
-class WhatIsLeftBehind(unittest.TestCase):
+class Endings(unittest.TestCase):
     def started(self, *arguments):
         board = Board(*arguments)
         self.addCleanup(board.__exit__)
         return board
 
     def gone(self, board):
-        eventually("nobody is left", lambda: not processes_of(board.program.pid))
+        eventually("no process is left", lambda: not processes_of(board.program.pid))
 
     def test_ctrl_c_leaves_nothing_behind(self):
         board = self.started("05")
@@ -385,7 +385,7 @@ class WhatIsLeftBehind(unittest.TestCase):
         os.killpg(board.program.pid, signal.SIGINT)  # as a terminal does
         self.assertEqual(board.program.wait(PATIENCE), 0)
         self.gone(board)
-        for _ in frames:  # whoever watches is done
+        for _ in frames:  # a page that watches has reached its end
             pass
 
     def test_nor_does_a_board_that_is_killed(self):
@@ -430,7 +430,7 @@ class WhatIsLeftBehind(unittest.TestCase):
         self.assertEqual([stage["name"] for stage in stages], ["02_threads"])
         self.assertIn("connect-src 'none'", text)
 
-    def test_mistakes_are_told_in_a_line(self):
+    def test_a_mistake_gets_one_line(self):
         for arguments, status in ((["nosuch"], 1), (["10"], 1), (["06c"], 1), (["02", "03"], 2), (["02", "--guard", "none"], 2), (["0"], 1), (["--for", "soon"], 2), (["--with", "wolf"], 2), (["--with", "0*hog"], 2),
                                   (["--record", "/no/such/file.html", "02"], 1), (["02", "--", "--no-such-option"], 1), (["--port", "70000"], 2)):
             done = subprocess.run([BOARD, *arguments], capture_output=True, text=True, timeout=PATIENCE)
@@ -438,7 +438,7 @@ class WhatIsLeftBehind(unittest.TestCase):
             self.assertRegex(done.stderr, r"\Aboard: [^\n]+\n\Z", arguments)
             self.assertEqual(done.stdout, "", arguments)
 
-    def test_an_option_of_a_stage_s_without_the_dashes_is_told_where_it_belongs(self):
+    def test_a_stages_option_without_the_dashes_gets_a_hint(self):
         done = subprocess.run([BOARD, "05", "--pool", "threads"], capture_output=True, text=True, timeout=PATIENCE)
         self.assertIn("board 05 -- --pool threads", done.stderr)
 

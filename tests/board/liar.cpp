@@ -1,5 +1,5 @@
-// liar.cpp -- stands in a stage's place, and writes into the memory that it shares with the board
-// that another process is a worker of its own. What it says is to be told from what it dies of.
+// liar.cpp -- takes a stage's place. It writes into the memory that it shares with the board that
+// another process is a worker of its own. The board must not take its log for the cause of its end.
 //
 //     liar ... PROCESS
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The minute that docs/board.md has for each stage, played from the page's own table: its keys are pressed, and what
-it promises is looked for.
+"""The minute that docs/board.md has for each stage, played from the page's own table: the test presses its keys and
+looks for what it promises.
 
-Each sentence of the table is in PROMISES, word for word. So nothing can be written there that is not looked at here.
+Each sentence of the table is in PROMISES, word for word. So no promise can be written there without a check here.
 """
 
 import os
@@ -16,7 +16,7 @@ from support import BOARD, PATIENCE, Board, Browser, eventually, missing
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 KEYS = {"space": " ", "↓": "ArrowDown", "↑": "ArrowUp"}
 
-# What the sentences are made of.
+# What the sentences need.
 HELPERS = """
 globalThis.clients = (role = "client") => model.ofKind("conversation").filter(({ client }) => client?.role === role);
 globalThis.says = (text) => document.getElementById("says").textContent.includes(text);
@@ -30,7 +30,7 @@ globalThis.moved = ({ id, since }) => before.has(id) && since > before.get(id).s
 STOPS = "model.pace === 'paused' && clients().length > 0 && clients().every((place) => place.state === state.held)"
 MOVES = f"{STOPS} && moved(model.places.get(selected)) && clients().filter(({{ id }}) => id !== selected).every((place) => !moved(place))"
 HOG = "clients('hog').some((hog) => hog.state === state.computes) && dots('full').length > 0"
-STARVE = ("clients().length > 15 && clients().every(({ starved }) => starved) && says('sent a request that nobody reads') && "
+STARVE = ("clients().length > 15 && clients().every(({ starved }) => starved) && says('sent a request that is not read') && "
           "dots('ready').some((dot) => Number(dot.dataset.count) > 15)")
 BUSY = "computing().length === 2 && model.ofKind('worker').length === 2"
 AT = "clients().length > 15 && clients().some((place) => place.state === state.receives) && clients().filter((place) => " \
@@ -111,7 +111,7 @@ def rows():
 
 
 class Minutes(unittest.TestCase):
-    def test_every_stage_has_its_row_and_every_promise_is_looked_at(self):
+    def test_every_stage_has_its_row_and_every_promise_is_checked(self):
         with open(os.path.join(os.path.dirname(BOARD), "..", "stages", "stages.tsv"), encoding="utf-8") as table:
             stages = {line.split("_")[0] for line in table if line.strip()}
         found = list(rows())
@@ -163,7 +163,7 @@ class Minutes(unittest.TestCase):
                 browser.press(KEYS.get(key, key))
             if until is None:
                 return
-            # Each step is looked at: a moment later it might be over.
+            # Each step is checked at once, because a moment later it may be over.
             before = browser.look("model.now")
             eventually("two frames", lambda: browser.look(f"model.now > {before} + 150e3"))
             if browser.look(PROMISES[until]):

@@ -14,7 +14,7 @@ from support import BOARD, Board, Browser, eventually, file_url, missing
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "stages")
 
 
-# Lines with words on top of their code, as far as that is to be seen.
+# Lines with words on top of their code, as far as that is visible.
 COVERED = """[...document.querySelectorAll('#source li[data-line]:not([hidden])')].filter((row) => {
     const note = row.querySelector('.note');
     const range = document.createRange();
@@ -25,7 +25,7 @@ COVERED = """[...document.querySelectorAll('#source li[data-line]:not([hidden])'
 
 
 def line_of(stage, text):
-    """The number of the one line of a stage that has this in it."""
+    """The number of the only line of a stage that contains this."""
     with open(os.path.join(SOURCES, stage + ".cpp"), encoding="utf-8") as file:
         found = [number for number, line in enumerate(file, 1) if text in line]
     assert len(found) == 1, (stage, text, found)
@@ -54,7 +54,7 @@ class Page(unittest.TestCase):
         self.addCleanup(board.__exit__)
         self.browser.open(board.url)
         self.until("there is a source", "document.querySelectorAll('#source li[data-line]').length > 20")
-        # The browser is to complain of what is wrong with the page, not that its board has ended.
+        # The browser shall complain of what is wrong with the page, not that its board has ended.
         self.addCleanup(self.browser.call, "Page.navigate", url="about:blank")
         return board
 
@@ -68,7 +68,7 @@ class Page(unittest.TestCase):
             raise AssertionError(f"{error}; it says: {self.look('document.body.innerText')}") from None
 
     def dots(self, line, state="", kind=""):
-        """How many are on a line."""
+        """How many dots are on a line."""
         state = f'[data-state="{state}"]' if state else ""
         return f"""[...document.querySelectorAll('#source li[data-line="{line}"] .dot{kind}{state}')]
                    .reduce((sum, dot) => sum + Number(dot.dataset.count ?? 1), 0)"""
@@ -76,7 +76,7 @@ class Page(unittest.TestCase):
     def says(self, text):
         self.until(f"it says: {text}", f"document.getElementById('says').textContent.includes({json.dumps(text)})")
 
-    def test_a_dot_is_on_the_line_at_which_its_client_is_and_the_next_one_is_at_the_door(self):
+    def test_a_dot_is_on_its_clients_line_and_the_next_client_is_at_the_door(self):
         self.board("01")
         receiving = line_of("01_blocking", "recv(client")
         accepting = line_of("01_blocking", "handle(listener.accept()")
@@ -90,13 +90,13 @@ class Page(unittest.TestCase):
         self.until("two are at the door", "document.getElementById('door').textContent.startsWith('At the door: 2')")
         self.says("2 are at the door")
         self.assertEqual(self.look(self.dots(receiving)), 1)
-        # The first one is chosen, and let go: the server comes to the next one.
+        # The first one is chosen and leaves: the server comes to the next one.
         self.browser.click(f'li[data-line="{receiving}"] .dot')
         self.browser.press("l")
         self.until("another one is received from", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.startsWith('idle 2 waits')")
         self.until("one is at the door", "document.getElementById('door').textContent.startsWith('At the door: 1')")
 
-    def test_who_is_paused_makes_a_step_and_the_others_none(self):
+    def test_a_paused_client_makes_a_step_and_the_others_none(self):
         self.board("02")
         receiving = line_of("02_threads", "recv(client")
         self.browser.press("i")
@@ -117,7 +117,7 @@ class Page(unittest.TestCase):
         self.until("it has made a step", f"model.places.get({chosen[0]})?.since > {chosen[2]}")
         self.assertEqual(self.look(f"(({{ line, since }}) => [line, since])(model.places.get({other[0]}))"), other[1:])
         self.assertIn("at line", self.look("document.querySelector('#story ol').textContent"))
-        # And whoever comes first, by the other key.
+        # Then the first that can take a step, by the other key.
         self.browser.press("Escape")
         self.until("the story is closed", "document.getElementById('story').hidden")
         self.browser.press(" ")
@@ -129,21 +129,21 @@ class Page(unittest.TestCase):
         self.browser.press("h")
         self.says("in the only thread there is")
         self.browser.press(" ")
-        self.says("One thread: whoever runs stops all")
+        self.says("One thread: the one that runs stops all others")
 
-    def test_slow_motion_is_what_the_slider_says(self):
+    def test_the_slider_sets_slow_motion(self):
         self.board("02")
         for _ in range(4):
             self.browser.press("-")
         self.until("it is slow", "model.pace === 'slow' && model.slow === 50")
         self.until("the slider shows it", "document.getElementById('slow').value === '4'")
         self.browser.press("c")
-        self.until("somebody runs slowly", "[...model.lanes.values()].some(({ segments }) => segments.some((segment, index) => "
+        self.until("a client or thread runs slowly", "[...model.lanes.values()].some(({ segments }) => segments.some((segment, index) => "
                    "segment.state === state.runs && segments[index + 1]?.since - segment.since > 45000))")
         self.look("document.getElementById('slow').value = 0, document.getElementById('slow').dispatchEvent(new Event('input'))")
         self.until("it is free", "model.pace === 'free'")
 
-    def test_a_worker_that_is_killed_is_replaced_before_our_eyes(self):
+    def test_a_killed_worker_is_replaced_on_the_page(self):
         self.board("05")
         self.browser.press("h")
         self.until("a worker computes", "model.ofKind('worker').some((worker) => worker.state === state.computes)")
@@ -164,26 +164,26 @@ class Page(unittest.TestCase):
         self.browser.press("k")
         self.says(f"worker {number} was killed; it had no request")
         self.until("it is gone", f"!model.places.has({identity}) && model.ofKind('worker').length === 3")
-        # The message is there until something else is done.
+        # The message stays until the next command.
         self.browser.press("i")
         self.until("it does not stay", "!document.getElementById('says').textContent.includes('was killed')")
 
-    def test_a_stage_that_has_died_looks_dead_and_can_be_started_again(self):
+    def test_a_stage_that_has_ended_is_shown_so_and_can_be_started_again(self):
         board = self.board("04")
         self.browser.press("h")
         self.says("in the only thread there is")
         (stage,) = board.others()
         os.kill(stage, signal.SIGKILL)
         self.says("04_generators has ended: signal 9 (Killed). r starts it again")
-        self.until("nobody is there", "document.querySelectorAll('#source .dot').length === 0 && model.places.size === 0")
+        self.until("no dot is left", "document.querySelectorAll('#source .dot').length === 0 && model.places.size === 0")
         self.assertTrue(self.look("document.getElementById('says').classList.contains('alarm')"))
         time.sleep(0.5)
-        self.says("has ended")  # and it stays so
+        self.says("has ended")  # and it stays like that
         self.browser.press("r")
         self.says("in the only thread there is")
         self.assertEqual(self.look("model.clients.size"), 1)
 
-    def test_who_can_be_stepped_is_chosen_first_and_of_others_it_is_said_why_not(self):
+    def test_dots_that_can_be_stepped_are_chosen_first_and_the_others_say_why_not(self):
         self.board("02")
         self.browser.press("i")
         self.browser.press("c")
@@ -216,7 +216,7 @@ class Page(unittest.TestCase):
             self.browser.resize(1280, 720)
             self.browser.open("about:blank")
 
-    def test_who_waits_for_a_worker_is_seen_and_where_it_has_asked(self):
+    def test_the_page_shows_which_client_waits_for_a_worker_and_where_it_has_asked(self):
         asking = line_of("07_coroutines", "pool.submit")
         waiting = line_of("07_coroutines", "add_done_callback")
         self.board("07", "--", "--workers", "1")
@@ -228,7 +228,7 @@ class Page(unittest.TestCase):
             self.until("it is said where they have asked", f"/wait for this at line {waiting}/.test(document.querySelector('li[data-line=\"{asking}\"] .note').textContent)")
         self.browser.resize(1280, 720)
 
-    def test_a_client_that_starves_does_not_look_as_if_it_waited_for_bytes(self):
+    def test_a_starving_client_does_not_look_as_if_it_waited_for_bytes(self):
         self.board("04")
         self.browser.press("w")
         self.until("they are served", "model.figures.rate > 10")
@@ -236,17 +236,17 @@ class Page(unittest.TestCase):
         receiving = line_of("04_generators", "co_yield ReadReady{client")
         self.browser.press("h")
         self.until("all of them starve", "document.querySelector('#source .dot.many.ready')?.dataset.count === '20'")
-        self.until("and it is said", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.startsWith('20 have sent, and nobody reads')")
+        self.until("and it is said", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.startsWith('20 have sent, not yet read')")
         self.until("and drawn", "[...model.lanes.values()].filter(({ starved }) => starved.length > 0).length === 20")
         self.browser.press("l")  # the hog
         self.until("they are served again", "model.figures.rate > 10 && document.querySelectorAll('#source .dot.ready').length === 0")
         self.assertEqual(self.look("[...model.lanes.values()].filter(({ starved }) => starved.at(-1)?.until === Infinity).length"), 0)
 
-    def test_what_is_the_matter_does_not_flicker(self):
+    def test_the_sentence_about_the_state_does_not_flicker(self):
         self.board("04")
         self.browser.press("h")
         self.says("in the only thread there is")
-        # Between one request and the next nothing is the matter, for a moment.
+        # Between one request and the next there is nothing to say, for a moment.
         self.look("globalThis.said = [], new MutationObserver(() => said.push(document.getElementById('says').textContent))"
                   ".observe(document.getElementById('says'), { childList: true }), 0")
         begin = self.look("model.lanes.size")
@@ -266,7 +266,7 @@ class Page(unittest.TestCase):
             self.browser.press("Escape")
             self.until("no more", "document.getElementById('story').hidden")
 
-    def test_keys_of_the_browser_s_own_are_none_of_the_page_s(self):
+    def test_the_page_leaves_the_browsers_own_keys_alone(self):
         self.board("02")
         for held in ("ctrlKey", "altKey", "metaKey"):
             self.look(f"document.dispatchEvent(new KeyboardEvent('keydown', {{ key: 'h', {held}: true }})), 0")
@@ -282,10 +282,10 @@ class Page(unittest.TestCase):
         self.browser.press("Enter")
         self.until("there is a reply", "document.getElementById('said').textContent.startsWith('→ [Error]')")
         self.assertEqual(self.look(where), before)
-        # It lies over nothing either: what has no room is cut off.
+        # It covers nothing: what has no room is cut off.
         self.assertTrue(self.look("find('#said').getBoundingClientRect().right <= find('.hand').getBoundingClientRect().right + 1"))
 
-    def test_in_a_narrow_window_one_is_below_the_other(self):
+    def test_in_a_narrow_window_the_parts_are_below_each_other(self):
         self.board("05")
         self.browser.press("w")
         for width in (400, 700, 890):
@@ -296,7 +296,7 @@ class Page(unittest.TestCase):
             self.assertGreater(self.look("document.getElementById('lanes').clientHeight"), 100)
         self.browser.resize(1280, 720)
 
-    def test_of_workers_behind_a_broker_the_page_says_that_they_are_not_seen(self):
+    def test_the_page_says_that_it_does_not_see_workers_behind_a_broker(self):
         self.board("02")
         self.look("""globalThis.other = new Model(stages), other.apply({ t: 1, key: true, run: 1, stage: "07_coroutines", options: "--pool broker",
                      p: [[5, 1, state.awaits, 0, 32, 0, 20, 0, 0, 4000, 1, 1]], pace: "free" }), 0""")
@@ -304,7 +304,7 @@ class Page(unittest.TestCase):
         self.assertIn("behind the broker", self.look("(source.updateStrips(other, []), source.strips.workers.textContent)"))
         self.assertTrue(self.look("find('#kill').disabled"))
 
-    def test_what_the_model_has_seen_for_the_last_time_it_forgets(self):
+    def test_the_model_forgets_what_has_gone(self):
         self.board("02")
         self.look("""globalThis.frame = (t, more) => ({ t: t * 1e6, pace: "free", ...more }), globalThis.other = new Model(stages),
                      globalThis.there = (id, t) => [id, 1, state.receives, 0, 26, t * 1e6, 0, 0, 0, 4000 + id, 1, 1], 0""")
@@ -312,8 +312,8 @@ class Page(unittest.TestCase):
                      c: [[1, "client", 4001], [2, "idle", 4002]] })), 0""")
         self.assertEqual(self.look("[other.places.size, other.lanes.size, other.clients.size]"), [2, 2, 2])
         self.look("other.apply(frame(2, { x: [1] })), 0")
-        self.assertEqual(self.look("[other.places.size, other.lanes.size]"), [1, 2])  # its lane is still to be seen
-        # Of a key frame that names fewer clients (the frames between were lost) only those are there.
+        self.assertEqual(self.look("[other.places.size, other.lanes.size]"), [1, 2])  # its lane is still visible
+        # A key frame may name fewer clients, because the frames between were lost. Then only these are there.
         self.look("""other.apply(frame(3, { key: true, run: 1, stage: "02_threads", p: [there(2, 1)], c: [[2, "idle", 4002]] })), 0""")
         self.assertEqual(self.look("[...other.clients.keys()]"), [2])
         self.look("other.apply(frame(22.5, {})), 0")
@@ -343,13 +343,13 @@ class Page(unittest.TestCase):
         self.browser.type("30")
         self.browser.press("Enter")
         self.until("there is a reply", "document.getElementById('said').textContent.startsWith('→ 832040')")
-        # What is typed there is no key of the page's.
+        # Keys that are typed there are no commands of the page.
         self.browser.press("h")
         self.browser.press("Escape")
         self.browser.press("i")
         self.until("an idle one came, and no hog", "[...model.clients.values()].map(({ role }) => role).join() === 'hand,idle'")
 
-    def test_what_is_not_possible_is_said(self):
+    def test_the_page_says_what_is_not_possible(self):
         self.board("02")
         self.browser.press("k")
         self.says("no worker processes")
@@ -369,7 +369,7 @@ class Page(unittest.TestCase):
         self.browser.press(" ")
         self.until("it is paused", "document.body.dataset.pace === 'paused'")
         self.browser.click("#source .many")
-        self.until("somebody is chosen", "!document.getElementById('story').hidden")
+        self.until("a dot is chosen", "!document.getElementById('story').hidden")
         self.browser.press("L")
         self.browser.press(" ")
         self.until("all are gone", "model.ofKind('conversation').length === 0")
@@ -387,7 +387,7 @@ class Page(unittest.TestCase):
         self.browser.resize(1280, 720)
         self.browser.dark(False)
 
-    def test_all_that_can_be_done_has_its_key_on_it(self):
+    def test_every_button_names_its_key(self):
         self.board("02")
         self.assertEqual(self.look("[...document.querySelectorAll('#controls button, header button')]"
                                    ".filter((button) => !button.querySelector('kbd') || !keys[button.dataset.key]).length"), 0)
@@ -396,14 +396,14 @@ class Page(unittest.TestCase):
         self.browser.press("?")
         self.until("and it goes", "!document.getElementById('help').open")
 
-    def test_a_recording_is_scrubbed_forth_and_back(self):
+    def test_a_recording_is_played_forwards_and_backwards(self):
         with tempfile.TemporaryDirectory() as directory:
             file = os.path.join(directory, "02.html")
             subprocess.run([BOARD, "02", "--with", "idle,client", "--for", "6", "--record", file], check=True, capture_output=True)
             self.browser.open(file_url(file))
             receiving = line_of("02_threads", "recv(client")
             self.assertTrue(self.look("document.getElementById('controls').hidden"))
-            # It opens where something is to be seen, and says what can be done with a recording.
+            # It opens where there is something to see, and says what can be done with a recording.
             self.assertEqual(self.look("document.querySelectorAll('#source .dot:not(.square)').length"), 2)
             self.browser.press("?")
             self.until("there is help", "document.getElementById('help').open")

@@ -38,7 +38,7 @@ void add_frames(Film& film, int count, std::size_t bytes)
     }
 }
 
-// What is taken of the crowd until this holds.
+// The changes that were taken from the crowd until this holds.
 template <typename Condition>
 Tally take_until(Crowd& crowd, Condition condition)
 {
@@ -72,7 +72,7 @@ void answer_all(tcp::acceptor& acceptor)
 
 }  // namespace
 
-TEST_CASE("film: however much went through it before, what is kept is the last minute")
+TEST_CASE("film: it keeps the last minute, however much it was given before")
 {
     Film film;
     add_frames(film, 300, 400'000);  // 24 MB a minute: two minutes would be too much
@@ -83,7 +83,7 @@ TEST_CASE("film: however much went through it before, what is kept is the last m
     CHECK(frames.back()->microseconds - frames.front()->microseconds <= 62 * second);
 }
 
-TEST_CASE("film: it is never larger than it may be, and begins with a key frame")
+TEST_CASE("film: it never exceeds its size, and begins with a key frame")
 {
     Film film;
     add_frames(film, 100, 4 << 20);
@@ -96,7 +96,7 @@ TEST_CASE("film: it is never larger than it may be, and begins with a key frame"
     CHECK(bytes >= 36 << 20);
 }
 
-TEST_CASE("film: whoever is behind all that is kept is shown the last key frame and what follows")
+TEST_CASE("film: a viewer that is behind all kept frames gets the last key frame and what follows")
 {
     Film film;
     add_frames(film, 100, 4 << 20);  // a dozen of them are kept
@@ -112,7 +112,7 @@ TEST_CASE("film: whoever is behind all that is kept is shown the last key frame 
     CHECK(next.front()->number == 98);
 }
 
-TEST_CASE("film: whoever comes is shown the last seconds, whoever has seen all waits for more")
+TEST_CASE("film: a new viewer gets the last seconds, and one that has seen all waits for more")
 {
     Film film;
     add_frames(film, 40, 10);
@@ -130,7 +130,7 @@ TEST_CASE("film: whoever comes is shown the last seconds, whoever has seen all w
     CHECK(more.front()->json == "new");
 }
 
-TEST_CASE("outside: looking again and again takes no descriptors")
+TEST_CASE("outside: looking again and again leaves no descriptor open")
 {
     asio::io_context context;
     const tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
@@ -142,7 +142,7 @@ TEST_CASE("outside: looking again and again takes no descriptors")
     CHECK(own_descriptors() == before);
 }
 
-TEST_CASE("outside: who is at the door, and what it has sent, is what the kernel knows")
+TEST_CASE("outside: the kernel knows which clients are at the door, and what they have sent")
 {
     asio::io_context context;
     tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
@@ -166,7 +166,7 @@ TEST_CASE("outside: who is at the door, and what it has sent, is what the kernel
 
 namespace {
 
-// A connection, both of whose ends are ours.
+// A connection of which we have both ends.
 struct Connection {
     asio::io_context context;
     tcp::acceptor acceptor{context, {asio::ip::address_v4::loopback(), 0}};
@@ -203,7 +203,8 @@ struct Connection {
 
 }  // namespace
 
-TEST_CASE("doorkeeper: who does not come to ask is put out, who has asked is not")
+TEST_CASE(
+    "doorkeeper: a connection without a request is shut down in time, one with a request is not")
 {
     Connection slow;
     Doorkeeper keeper(slow.port(), {.to_ask = 100ms, .between_looks = 1ms});
@@ -214,7 +215,7 @@ TEST_CASE("doorkeeper: who does not come to ask is put out, who has asked is not
     CHECK_FALSE(asked.shut(1s));
 }
 
-TEST_CASE("doorkeeper: who sends too much is put out, whether it has asked or not")
+TEST_CASE("doorkeeper: a connection that sends too much is shut down, with or without a request")
 {
     Connection connection;
     Doorkeeper keeper(connection.port(), {.bytes = 1000, .between_looks = 1ms});
@@ -225,7 +226,7 @@ TEST_CASE("doorkeeper: who sends too much is put out, whether it has asked or no
     CHECK(connection.shut(60s));
 }
 
-TEST_CASE("doorkeeper: when it closes, who is there is put out, and what is not its own is not")
+TEST_CASE("doorkeeper: close() shuts down the connections of its server, and no others")
 {
     Connection connection;
     Connection of_somebody_else;
@@ -235,7 +236,7 @@ TEST_CASE("doorkeeper: when it closes, who is there is put out, and what is not 
     keeper.close();
     CHECK(connection.shut(60s));
     CHECK_FALSE(of_somebody_else.shut(0ms));
-    connection.client.close();  // the socket that listens is left alone: one can still come
+    connection.client.close();  // the listening socket is left alone: a client can still connect
     connection.client.connect(connection.acceptor.local_endpoint());
     connection.server = connection.acceptor.accept();
     CHECK(connection.shut(60s));
@@ -262,14 +263,14 @@ TEST_CASE("crowd: the time of a reply by hand begins when its request is sent")
         CHECK(lines.back().reply);
         CHECK(lines.back().milliseconds > 0);
         CHECK(lines.back().milliseconds <= longest.count());
-        std::this_thread::sleep_for(300ms);  // somebody thinks about what to type next
+        std::this_thread::sleep_for(300ms);  // a person thinks about what to type next
     }
     crowd.everybody_leaves();
 }
 
-// A client that has come thinks before it asks. If those who think were not disturbed, they would
-// come to the other server one after the other, as their thinking ends.
-TEST_CASE("crowd: all come to another server at once, whoever was thinking")
+// A client that has come thinks before it asks. If it were not disturbed while it thinks, clients
+// would come to the other server one after the other, each when its thinking ends.
+TEST_CASE("crowd: all move to another server at once, also those that were thinking")
 {
     using Clock = std::chrono::steady_clock;
     constexpr std::size_t clients = 20;

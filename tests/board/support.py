@@ -1,6 +1,6 @@
 """support.py -- a board that runs, and a browser that looks at it: for the tests of the board.
 
-Whatever a test starts ends with it. All waiting is for events, with one generous deadline.
+Everything that a test starts ends with it. All waiting is for events, with one generous deadline.
 """
 
 import http.client
@@ -21,7 +21,7 @@ BOARD = os.environ["BOARD"]
 
 
 def eventually(what, condition, patience=PATIENCE):
-    """Returns what the condition gives as soon as that is true."""
+    """Returns the value of the condition as soon as it is true."""
     deadline = time.monotonic() + patience
     while True:
         result = condition()
@@ -33,7 +33,7 @@ def eventually(what, condition, patience=PATIENCE):
 
 
 class Board:
-    """A board, in a session of its own, that has said where it is."""
+    """A board, in a session of its own, that has printed its address."""
 
     def __init__(self, *arguments, program=BOARD):
         self.program = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -70,11 +70,11 @@ class Board:
             self.program.stderr.close()
 
     def others(self):
-        """What it has started, and what that has started: a stage has a group, but no session of its own."""
+        """Its descendants: a stage has a group, but no session of its own."""
         return [pid for pid in processes_of(self.program.pid) if pid != self.program.pid]
 
     def request(self, method, path=None, headers=None, body=None):
-        """Status and text of a response."""
+        """The status and the text of a response."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.putrequest(method, self.path if path is None else path, skip_host=True)
@@ -123,11 +123,11 @@ class Board:
         raise AssertionError(f"no frame in which {what}")
 
     def stage_port(self, name="", run=1):
-        """Where the stage that runs, or that is going to run as the so manieth, listens."""
+        """The port of the running stage, or of the stage that is started as number `run`."""
         return self.run(run, lambda frame: (frame["stage"] or "").startswith(name) and frame["m"].get("port"))["m"]["port"]
 
     def run(self, number, condition=lambda _: True):
-        """A frame that says all of the stage that was started as the so manieth."""
+        """A key frame of the stage that was started as number `number`."""
         return self.wait_for(f"run {number} is as it should be", lambda frame: frame.get("key") and frame["run"] >= number
                              and condition(frame))
 

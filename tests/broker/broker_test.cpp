@@ -43,7 +43,7 @@ const std::string& broker_url()
     return url;
 }
 
-// The same place for somebody else: amqp://NAME:PASSWORD@127.0.0.1:port/vhost
+// The same place for another user: amqp://NAME:PASSWORD@127.0.0.1:port/vhost
 std::string url_of(std::string_view user_and_password, std::string_view vhost = "")
 {
     return fmt::format("amqp://{}{}{}", user_and_password,
@@ -106,7 +106,7 @@ class StoppedBroker {
   public:
     StoppedBroker() : StoppedBroker(broker_pid())
     {
-        // Its threads go on until one of them has had its turn and has taken the signal.
+        // Its threads go on until one of them runs and has taken the signal.
         eventually("the broker stands still", [this] {
             const auto threads = threads_of(pid_);
             return std::all_of(threads.begin(), threads.end(),
@@ -123,7 +123,7 @@ class StoppedBroker {
     const pid_t pid_;
 };
 
-// What scripts/broker allows RabbitMQ to take.
+// How long scripts/broker allows RabbitMQ to take.
 constexpr std::chrono::seconds time_to_start{300};
 
 bool is_up(const std::string& queue)
@@ -136,7 +136,7 @@ bool is_up(const std::string& queue)
     }
 }
 
-// A line for which RabbitMQ may have to start first. A Client alone does not wait for so long.
+// For a line that may need RabbitMQ to start first. A Client alone does not wait that long.
 std::string patient_line(Client& client, std::chrono::seconds patience_of_each = time_to_start)
 {
     client.wait_readable(Deadline(patience_of_each));
@@ -158,7 +158,7 @@ void call_rabbitmqctl(const std::vector<std::string>& arguments)
     REQUIRE(outcome.status == 0);
 }
 
-// Users, of whom all but the last lack something; all at once, for the reason above.
+// Users. Each lacks a permission, except the last. All are made at once, for the reason above.
 void set_up_users()
 {
     static bool done = false;
@@ -197,7 +197,7 @@ std::list<Worker>::iterator wait_for_busy(std::list<Worker>& workers)
     return busy;
 }
 
-// Clients that each ask one question after the other and check each answer.
+// Clients that send one request after another and check each reply.
 class Load {
   public:
     struct Verdict {
@@ -207,8 +207,8 @@ class Load {
         unsigned broken = 0;  // connections
     };
 
-    // So many questions each; 0: until it is told to end. Who waits for an answer longer than that
-    // leaves, and is one of the broken.
+    // This many requests each; 0: until it is told to end. A client that waits longer than that for
+    // a reply leaves, and counts as broken.
     Load(const std::vector<const Server*>& servers, unsigned clients, unsigned questions,
          std::chrono::seconds patience_of_each = patience)
         : patience_of_each_(patience_of_each)
@@ -249,7 +249,7 @@ class Load {
   private:
     void ask(Client& client, unsigned number, unsigned questions)
     try {
-        // Neighbours ask for different numbers: an answer that goes astray is a wrong one.
+        // Neighbours ask for different numbers, so a reply to the wrong client is a wrong one.
         for (unsigned i = 0; (questions == 0 && !ending_) || i < questions; ++i) {
             const unsigned n = (7 * number + i) % 20 + 3;
             client.send(fmt::format("{}\n", n));
@@ -265,7 +265,7 @@ class Load {
             }
         }
         client.shutdown_send();
-        if (!client.read_all().empty()) {  // an answer too many
+        if (!client.read_all().empty()) {  // a reply too many
             ++wrong_;
         }
     } catch (const std::exception&) {
@@ -305,7 +305,7 @@ void check_refusal(const Start& start, std::string_view reason, std::string_view
     CHECK((password.empty() || outcome.err.find(password) == std::string::npos));
 }
 
-// The same of the server and of the worker.
+// The same from the server and from the worker.
 void check_refusals(const std::vector<std::string>& options, std::string_view reason,
                     std::string_view password = "")
 {
@@ -317,7 +317,7 @@ void check_refusals(const std::vector<std::string>& options, std::string_view re
     check_refusal(worker, reason, password);
 }
 
-// A worker of the test's own, on this thread, which does what it likes.
+// A worker of the test's own, on this thread, which does what the test says.
 class OddWorker {
   public:
     explicit OddWorker(const std::string& queue) : connection_(options_for(queue))
@@ -352,7 +352,7 @@ class OddWorker {
     BrokerConnection connection_;
 };
 
-// Somebody who asks without a server.
+// A client of the broker without a server.
 class Asker {
   public:
     explicit Asker(const std::string& queue) : queue_(queue), connection_(options_for(queue))
@@ -523,7 +523,7 @@ class Proxy {
             }
         }
     }
-    // A frame: its type (1: a method), a channel, a length, so many bytes, and one at its end.
+    // A frame: its type (1: a method), a channel, a length, that many bytes, and one at its end.
     void read(std::string& frames)
     {
         const auto number = [&](std::size_t at, std::size_t size) {
@@ -573,11 +573,10 @@ std::string contents(const std::string& path)
 
 }  // namespace
 
-// One worker, and those who ask it: in a run of their own, which takes seconds (see
-// CMakeLists.txt).
+// One worker and its clients: in a run of their own, which takes seconds (see CMakeLists.txt).
 TEST_SUITE_BEGIN("worker");
 
-TEST_CASE("worker: the answer leaves before the acknowledgement, and both after the computing")
+TEST_CASE("worker: the reply leaves before the acknowledgement, and both after the computing")
 {
     const std::string queue = new_queue();
     Proxy proxy;
@@ -599,7 +598,7 @@ TEST_CASE("worker: the answer leaves before the acknowledgement, and both after 
     CHECK(proxy.methods() == std::vector<std::string>{"publish", "ack"});
 }
 
-TEST_CASE("worker: one that is started before its broker waits for it, and says so once")
+TEST_CASE("worker: if it is started before its broker it waits for it, and says so once")
 {
     const std::string queue = new_queue();
     Proxy proxy;
@@ -617,7 +616,7 @@ TEST_CASE("worker: one that is started before its broker waits for it, and says 
     CHECK(worker.wait(Deadline(time_to_end)) == 0);
 }
 
-TEST_CASE("worker: one that waits for its broker ends when it is told to")
+TEST_CASE("worker: it ends on SIGTERM while it waits for its broker")
 {
     Proxy proxy;
     proxy.go();
@@ -627,7 +626,7 @@ TEST_CASE("worker: one that waits for its broker ends when it is told to")
     CHECK(worker.wait(Deadline(time_to_end)) == 0);
 }
 
-TEST_CASE("worker: a broker that is lost is named once, and found again")
+TEST_CASE("worker: it says once that its broker is lost, and finds it again")
 {
     const std::string queue = new_queue();
     Proxy proxy;
@@ -644,8 +643,8 @@ TEST_CASE("worker: a broker that is lost is named once, and found again")
     CHECK(asker.ask("fib", "20").body == "6765");
 }
 
-// RabbitMQ closes the connection of whoever answers to such an address.
-TEST_CASE("worker: a request that can't be answered is given up, and others are answered")
+// RabbitMQ closes the connection of a worker that replies to such an address.
+TEST_CASE("worker: a request whose reply can't be sent is dropped, and others are answered")
 {
     const std::string queue = new_queue();
     const Worker worker(queue);
@@ -653,13 +652,13 @@ TEST_CASE("worker: a request that can't be answered is given up, and others are 
     asker.send("fib", "20", 1, "amq.rabbitmq.reply-to.!!!.x");
     const auto losses = [&] { return count_of("lost the broker", worker.err().text()); };
     eventually("it has been tried", [&] { return losses() >= 3; });
-    // Were it still there, it would come before this one.
+    // If it were still there, it would come before this one.
     CHECK(asker.ask("fib", "20").body == "6765");
     CHECK(losses() == 3);
     CHECK(count_of("\n", worker.err().text()) <= 2 * 3 + 1);
 }
 
-TEST_CASE("worker: whoever writes a mark of his own kills no more workers than others")
+TEST_CASE("worker: a request with a forged mark kills no more workers than others")
 {
     const std::string queue = new_queue();
     for (const int mark : {0, -3}) {
@@ -680,7 +679,7 @@ TEST_CASE("worker: whoever writes a mark of his own kills no more workers than o
     }
 }
 
-TEST_CASE("worker: what stands in a request is one short line in its log")
+TEST_CASE("worker: the text of a request is one short line in its log")
 {
     const std::string queue = new_queue();
     Asker asker(queue);
@@ -716,10 +715,10 @@ TEST_CASE("worker: it can be traced like a server")
 
 TEST_SUITE_END();
 
-TEST_CASE("broker: workers killed under load lose no request and double none and confuse none")
+TEST_CASE("broker: workers that are killed under load cause no lost, doubled or confused reply")
 {
-    // 20,000 requests, and a worker killed for each 1,000 of them. A sanitizer's build, which is
-    // slow, has to do with fewer; GROUND_BROKER_REQUESTS=100000 asks for more.
+    // 20,000 requests, and a worker is killed for each 1,000 of them. A sanitizer's build is slow
+    // and has fewer. GROUND_BROKER_REQUESTS=100000 asks for more.
     constexpr unsigned clients = 50;
     const char* const asked_for = std::getenv("GROUND_BROKER_REQUESTS");
     const unsigned total = asked_for != nullptr ? static_cast<unsigned>(std::atoi(asked_for))
@@ -748,7 +747,7 @@ TEST_CASE("broker: workers killed under load lose no request and double none and
     CHECK(verdict.broken == 0);
 }
 
-TEST_CASE("broker: a request that two workers have died with gets an error; others live")
+TEST_CASE("broker: a request whose worker is killed twice gets an error, and other workers live")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -803,7 +802,8 @@ TEST_CASE("broker: a small request does not wait behind a big one that another w
     }
 }
 
-TEST_CASE("broker: a worker that is told to end finishes first and gives nothing back")
+TEST_CASE(
+    "broker: a worker that gets SIGTERM finishes its request, and the broker sends it to no other")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -817,7 +817,8 @@ TEST_CASE("broker: a worker that is told to end finishes first and gives nothing
     next.send("20\n");
     wait_until_read(server, next);
     workers.front().signal(SIGTERM);
-    // It has 1.5 s, of which a busy machine may need more: then somebody else does it, as always.
+    // It has 1.5 s. On a busy machine that may be too little, and then another worker does it, as
+    // always.
     CHECK(workers.front().wait() == 0);
     const bool finished = client.readable();
     const Worker other(queue);
@@ -828,7 +829,7 @@ TEST_CASE("broker: a worker that is told to end finishes first and gives nothing
     }
 }
 
-TEST_CASE("broker: an idle worker ends at once with 0")
+TEST_CASE("broker: an idle worker ends at once with status 0")
 {
     for (const int number : {SIGTERM, SIGINT}) {
         Worker worker(new_queue());
@@ -838,7 +839,7 @@ TEST_CASE("broker: an idle worker ends at once with 0")
     }
 }
 
-TEST_CASE("broker: two servers share three workers and each gets its own answers")
+TEST_CASE("broker: two servers share three workers, and each gets its own replies")
 {
     const std::string queue = new_queue();
     const ServerOn one(queue);
@@ -851,7 +852,7 @@ TEST_CASE("broker: two servers share three workers and each gets its own answers
     CHECK(verdict.wrong + verdict.errors + verdict.broken == 0);
 }
 
-TEST_CASE("broker: without a worker requests wait and then get an error and are not computed later")
+TEST_CASE("broker: without a worker requests wait, then get an error, and are not computed later")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue, "500ms");
@@ -862,19 +863,20 @@ TEST_CASE("broker: without a worker requests wait and then get an error and are 
     for (Client& client : clients) {
         CHECK(client.read_line() == "[Error] no worker has answered within 500ms; is one running?");
     }
-    // The one worker would be busy for ever if the broker gave it what nobody waits for.
+    // The only worker would be busy for ever if the broker gave it requests that no client waits
+    // for.
     const Worker worker(queue);
     const ServerOn patient(queue);
     Client client(patient);
     CHECK(client.ask("20\n") == "6765");
 }
 
-TEST_CASE("broker: more requests than may be under way at a time are all answered")
+TEST_CASE("broker: if there are more requests than may be sent at a time, all are answered")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
     std::deque<Client> clients;
-    // 07 has one request of each client under way; the pool sends 1,024 and keeps the others.
+    // 07 has one request of each client under way. The pool sends 1,024 and keeps the others.
     for (int i = 0; i < 1300; ++i) {
         clients.emplace_back(server).send("20\n");
     }
@@ -885,9 +887,9 @@ TEST_CASE("broker: more requests than may be under way at a time are all answere
     }
 }
 
-TEST_CASE("broker: requests that nobody has answered in time leave room for others")
+TEST_CASE("broker: requests that were not answered in time leave room for others")
 {
-    // The pool sends 1,024 at a time: more than that wait in vain, and then somebody comes.
+    // The pool sends 1,024 at a time. More than that wait in vain, and then a worker comes.
     const std::string queue = new_queue();
     const ServerOn server(queue, "500ms");
     constexpr int clients = 420;
@@ -907,7 +909,7 @@ TEST_CASE("broker: requests that nobody has answered in time leave room for othe
     eventually("it is served again", [&] { return waiting.front().ask("20\n") == "6765"; });
 }
 
-TEST_CASE("broker: what a worker writes as an error is one line to the client")
+TEST_CASE("broker: the text of a worker's error is one line at the client")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -925,7 +927,7 @@ TEST_CASE("broker: what a worker writes as an error is one line to the client")
     CHECK(client.read_line() == "10946");
 }
 
-TEST_CASE("broker: answers that come twice or too late or to nobody's question are ignored")
+TEST_CASE("broker: replies that come twice, too late, or without a request are ignored")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -945,7 +947,7 @@ TEST_CASE("broker: answers that come twice or too late or to nobody's question a
     worker.reply(second, second.correlation_id, "10946");
     worker.acknowledge(second);
     CHECK(client.read_line() == "10946");
-    // What is no answer is an error, and the server lives on.
+    // A reply that can't be read is an error, and the server keeps running.
     for (const auto& [type, body] : {std::pair{"result", "no number"}, {"result", ""}, {"", "1"}}) {
         client.send("22\n");
         const Message request = worker.take();
@@ -955,7 +957,7 @@ TEST_CASE("broker: answers that come twice or too late or to nobody's question a
     }
 }
 
-TEST_CASE("broker: an answer to a question that has not been sent yet is ignored")
+TEST_CASE("broker: a reply to a request that has not been sent yet is ignored")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -979,7 +981,7 @@ TEST_CASE("broker: an answer to a question that has not been sent yet is ignored
     }
 }
 
-TEST_CASE("broker: a worker says no to what it does not know and lives on")
+TEST_CASE("broker: a worker answers an unknown request with an error, and keeps running")
 {
     const std::string queue = new_queue();
     const Worker worker(queue);
@@ -998,7 +1000,7 @@ TEST_CASE("broker: a worker says no to what it does not know and lives on")
     CHECK(asker.ask("fib_fast", "93").body == "12200160415121876738");
 }
 
-TEST_CASE("broker: killed and started again under load it is found again by server and workers")
+TEST_CASE("broker: after a crash under load, server and workers find the new one")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -1015,7 +1017,7 @@ TEST_CASE("broker: killed and started again under load it is found again by serv
         eventually("requests under way fail", [&] { return load.errors() > errors; });
         CHECK(load.an_error().find("lost the broker") != std::string::npos);
         eventually("it is started again", [&] { return broker_pid() != before; });
-        // How long RabbitMQ takes to start is not what is tested here: minutes on a busy machine.
+        // This does not test how long RabbitMQ takes to start: minutes on a busy machine.
         eventually(
             "it is there again", [&] { return is_up(queue); }, Deadline(time_to_start));
         const unsigned then = load.right();
@@ -1033,7 +1035,7 @@ TEST_CASE("broker: killed and started again under load it is found again by serv
     CHECK(server.err().text().find("back at the broker") != std::string::npos);
 }
 
-TEST_CASE("broker: one that accepts and never answers is noticed")
+TEST_CASE("broker: the server notices one that accepts and never answers")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);  // its requests may wait for ten minutes
@@ -1046,14 +1048,14 @@ TEST_CASE("broker: one that accepts and never answers is noticed")
         server.err().wait_for("lost the broker");  // two heartbeats have not come: 10 s
         worker.err().wait_for("heartbeat");
         CHECK(client.read_line() == "[Error] lost the broker, and perhaps the answer; ask again");
-        // What is asked now waits for the next connection.
+        // A request that comes now waits for the next connection.
         client.send("22\n");
         wait_until_read(server, client);
     }
     CHECK(patient_line(client) == "17711");
 }
 
-TEST_CASE("broker: while it does not answer requests still get their error in time")
+TEST_CASE("broker: while it does not answer, requests still get their error in time")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue, "300ms");
@@ -1063,7 +1065,7 @@ TEST_CASE("broker: while it does not answer requests still get their error in ti
     CHECK(client.read_line().starts_with("[Error] no worker has answered within 300ms"));
 }
 
-TEST_CASE("broker: a queue that somebody deletes is made again")
+TEST_CASE("broker: a queue that was deleted is made again")
 {
     const std::string queue = new_queue();
     const ServerOn server(queue);
@@ -1078,7 +1080,7 @@ TEST_CASE("broker: a queue that somebody deletes is made again")
     });
 }
 
-TEST_CASE("broker: a queue is durable in any case, and one that is not as ours is refused")
+TEST_CASE("broker: a queue is always durable, and one with other properties is refused")
 {
     for (const bool durable : {true, false}) {
         const std::string queue = new_queue();
@@ -1103,7 +1105,7 @@ TEST_CASE("broker: a queue is durable in any case, and one that is not as ours i
     check_refusals({"--queue", short_one}, "x-max-length");  // in the broker's words
 }
 
-TEST_CASE("broker: who may not come in is told why in one line without the password")
+TEST_CASE("broker: a refused login is one line that says why, without the password")
 {
     check_refusals({"--broker", url_of("guest:wr0ng")},
                    "does not let 'guest' in with this password", "wr0ng");
@@ -1136,7 +1138,7 @@ TEST_CASE("broker: the permissions that scripts/broker --shell names suffice")
     CHECK(client.ask("20\n") == "6765");
 }
 
-TEST_CASE("broker: the password is to be seen neither among the processes nor in the log")
+TEST_CASE("broker: the password is neither in the list of processes nor in the log")
 {
     set_up_users();
     const std::string queue = new_queue();
@@ -1167,7 +1169,7 @@ TEST_CASE("broker: the password is to be seen neither among the processes nor in
         check_hidden(server);
         check_hidden(worker);
     }
-    // Where a mistake is repeated to who has made it, too.
+    // Where a mistake is repeated to the client that has made it.
     const Outcome outcome = run({{stage().executable(), url}});
     CHECK(outcome.status == 2);
     CHECK(outcome.err.find("s3cret") == std::string::npos);

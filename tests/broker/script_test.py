@@ -1,4 +1,4 @@
-"""scripts/broker: what it says where it can't do what it was asked for."""
+"""scripts/broker: what it says if it can't do what it was asked for."""
 
 import socket
 import subprocess
@@ -16,7 +16,7 @@ def broker(*arguments):
 
 
 class TakenPort(unittest.TestCase):
-    def test_a_stranger_is_not_taken_for_our_broker(self):
+    def test_another_program_is_not_taken_for_our_broker(self):
         """It speaks AMQP, as Debian's own service does at 5672."""
         def answer(listener):
             try:

@@ -1,7 +1,7 @@
 """A Chromium without a window, for the tests of our pages. Selenium drives it.
 
-The browser reaches this machine only: names do not resolve, and it does not look for updates. Its profile is empty. What a
-test starts ends with it.
+The browser reaches only this machine: names do not resolve, and it does not look for updates. Its profile is empty.
+Everything that a test starts ends with it.
 
     with Browser() as browser:
         browser.open(file_url(page))
@@ -9,7 +9,7 @@ test starts ends with it.
         assert browser.look("document.title") == "..."
         assert browser.complaints == []
 
-To start one takes about a second, so tests of one file share it.
+Starting one takes about a second, so the tests of one file share it.
 """
 
 import base64
@@ -28,7 +28,7 @@ try:
 except ImportError:
     webdriver = None
 
-PATIENCE = 60  # seconds for any single answer; generous, for a busy machine
+PATIENCE = 60  # seconds for any single answer, on a busy machine
 
 FLAGS = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-quic", "--no-proxy-server",
@@ -36,7 +36,7 @@ FLAGS = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-r
 
 
 def missing():
-    """What to install, in a sentence, or None if all of it is there."""
+    """What to install, in a sentence, or None if nothing is missing."""
     packages = [package for package, there in (("chromium", shutil.which("chromium")),
                                                ("chromium-driver", shutil.which("chromedriver")),
                                                ("python3-selenium", webdriver)) if not there]
@@ -48,7 +48,7 @@ def file_url(path):
 
 
 def processes_of(session):
-    """All that are alive in a session, by process number."""
+    """All living processes of a session, by number."""
     found = []
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -62,7 +62,7 @@ def processes_of(session):
 
 
 def end_all(program):
-    """What is left of its session."""
+    """Ends what is left of its session."""
     for pid in processes_of(program.pid):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -72,7 +72,7 @@ def end_all(program):
 
 
 class Browser:
-    """One window with one page. It remembers what the page complains of and, if asked to, requests."""
+    """One window with one page. It keeps the page's complaints and, if asked to, its requests."""
 
     def __init__(self, width=1280, height=720, *flags, note_requests=False):
         os.environ["no_proxy"] = "localhost,127.0.0.1"  # Selenium asks the driver through HTTP
@@ -94,7 +94,7 @@ class Browser:
             self.resize(width, height)
             self.open("about:blank")
             for log in logs:
-                self.driver.get_log(log)  # what it began with was a page of Chromium's own
+                self.driver.get_log(log)  # its first page was Chromium's own
         except BaseException:
             self.close()
             raise
@@ -115,11 +115,11 @@ class Browser:
                 end_all(self.service.process)
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    # ---- What the page has said
+    # ---- What the page has reported
 
     @property
     def complaints(self):
-        """Errors, exceptions, and whatever the page has written on the console. A list that may be changed."""
+        """Errors, exceptions, and all that the page has written on the console. The list may be changed."""
         for entry in self.driver.get_log("browser"):
             if entry["level"] != "DEBUG":
                 self.noted["complaints"].append(entry["message"])
@@ -131,7 +131,7 @@ class Browser:
 
     @property
     def requests(self):
-        """The addresses that it has asked for, with note_requests. A list that may be changed."""
+        """The addresses that it has requested, with note_requests. The list may be changed."""
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
@@ -145,7 +145,7 @@ class Browser:
     # ---- What is on the page
 
     def call(self, method, **parameters):
-        """A command of Chromium's DevTools protocol, for what Selenium has no word."""
+        """A command of Chromium's DevTools protocol, for what Selenium can't do."""
         return self.driver.execute_cdp_cmd(method, parameters)
 
     def open(self, url):
@@ -153,7 +153,7 @@ class Browser:
         self.driver.get(url)
 
     def go(self, address):
-        """To another place of the page, by what follows the #; returns when the page has dealt with it."""
+        """Goes to another place of the page, by what follows the #. Returns when the page has dealt with it."""
         self.look(f"""new Promise((done) => {{
             if (location.hash === {json.dumps('#' + address)}) return done();
             addEventListener("hashchange", () => requestAnimationFrame(() => done()), {{once: true}});

@@ -36,7 +36,7 @@ TEST_CASE("format: a bar is as long as the value is large")
 {
     CHECK(format_bar(100, 100, 20, false) == std::string(20, '#'));
     CHECK(format_bar(50, 100, 20, false) == std::string(10, '#'));
-    CHECK(format_bar(1, 1'000'000, 20, false) == "#");  // little is still not nothing
+    CHECK(format_bar(1, 1'000'000, 20, false) == "#");  // little is still something
     CHECK(format_bar(0, 100, 20, false).empty());
     CHECK(format_bar(0, 0, 20, false).empty());
     CHECK(format_bar(200, 100, 20, false) == std::string(20, '#'));  // never beyond its width
@@ -60,7 +60,7 @@ TEST_CASE("report: the live line begins with the rate and ends with the bar")
           std::string::npos);
     CHECK(format_interval(interval, 4 * 11'873, {true, true}).find("\x1b[31m██") !=
           std::string::npos);
-    // In a narrow window the line still fits.
+    // The line also fits into a narrow window.
     CHECK(format_interval(interval, 11'873, {false, false, 60}).size() == 60);
 }
 
@@ -74,7 +74,7 @@ TEST_CASE("report: a second without a reply says for how long")
     CHECK(format_interval(interval, 1000, {}) == "0 reqs/sec       no reply for 3.0 s   (1 error)");
 }
 
-TEST_CASE("report: a second with errors only is no silence")
+TEST_CASE("report: a second with nothing but errors does not count as silence")
 {
     Interval interval;
     interval.length_s = 1;

@@ -6,7 +6,7 @@
 
 using ground::Histogram;
 
-TEST_CASE("histogram: of nothing, everything is 0")
+TEST_CASE("histogram: all figures of an empty one are 0")
 {
     const Histogram histogram;
     CHECK(histogram.count() == 0);
@@ -95,7 +95,7 @@ TEST_CASE("histogram: every percentile of large values is right to within 1%, an
     CHECK(histogram.percentile(100) == values.back());
 }
 
-TEST_CASE("histogram: adding two is recording all of both")
+TEST_CASE("histogram: the sum of two is the same as recording all values of both")
 {
     Histogram both;
     Histogram low;
@@ -114,7 +114,7 @@ TEST_CASE("histogram: adding two is recording all of both")
     }
 }
 
-TEST_CASE("histogram: cleared is as good as new")
+TEST_CASE("histogram: after clear() it is like a new one")
 {
     Histogram histogram;
     histogram.record(5);

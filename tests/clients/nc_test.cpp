@@ -28,9 +28,9 @@ TEST_CASE("nc: prints every reply, in order, and nothing else")
     CHECK(outcome.err.empty());
 }
 
-TEST_CASE("nc: half-closes at the end of input and prints what is owed after that")
+TEST_CASE("nc: half-closes at the end of input, and prints the replies that are still owed")
 {
-    // Nothing is answered before the client has finished sending.
+    // No reply before the client has finished sending.
     ScriptedServer server([](Peer& peer) {
         int count = 0;
         while (peer.line()) {
@@ -66,7 +66,7 @@ TEST_CASE("nc: sends and receives far more than any buffer holds")
     CHECK((process.out() == expected));  // in parentheses: 4 MB are not to be printed
 }
 
-TEST_CASE("nc: an unterminated last line is sent as it is, and its reply counts")
+TEST_CASE("nc: an unterminated last line is sent as it is, and is owed a reply")
 {
     std::promise<std::string> received;
     ScriptedServer server([&](Peer& peer) {
@@ -112,7 +112,7 @@ TEST_CASE("nc: -C sends CRLF, and leaves CRLF as it is")
     CHECK(received.get_future().get() == "1\r\n2\r\n\r\n3\r\n");
 }
 
-TEST_CASE("nc: a server that answers before the line is whole owes nothing more for it")
+TEST_CASE("nc: a server that answers before the line is complete owes no second reply")
 {
     ScriptedServer server([](Peer& peer) {
         for (std::string some = peer.bytes(); !some.empty(); some = peer.bytes()) {
@@ -144,7 +144,7 @@ TEST_CASE("nc: --trickle sends everything, a byte at a time")
         all += piece;
     }
     CHECK(all == "30\n1\n");
-    CHECK(pieces.size() > 1);  // TCP may join some, but not over so long a time all of them
+    CHECK(pieces.size() > 1);  // TCP may join some, but not all of them over such a long time
     CHECK(outcome.out == "832040\n1\n");
     CHECK(outcome.status == 0);
 }
@@ -160,7 +160,7 @@ TEST_CASE("nc: says what to do when nothing listens")
     CHECK(outcome.err.ends_with("stages/02_threads\n"));
 }
 
-TEST_CASE("nc: a server that closes and owes a reply is a failure, after what it did say")
+TEST_CASE("nc: if the server closes and owes a reply, nc prints what came and fails")
 {
     ScriptedServer server([](Peer& peer) {
         static_cast<void>(peer.line());
@@ -174,7 +174,7 @@ TEST_CASE("nc: a server that closes and owes a reply is a failure, after what it
           "nc: " + server.target() + " closed the connection and still owed 1 reply\n");
 }
 
-TEST_CASE("nc: a server that closes before the end of input is a failure")
+TEST_CASE("nc: it fails if the server closes before the end of input")
 {
     ScriptedServer server([](Peer& peer) {
         static_cast<void>(peer.line());
@@ -187,7 +187,7 @@ TEST_CASE("nc: a server that closes before the end of input is a failure")
     CHECK(process.err() == "nc: " + server.target() + " closed the connection\n");
 }
 
-TEST_CASE("nc: a reset connection is a failure of one line")
+TEST_CASE("nc: after a reset it fails with one line")
 {
     ScriptedServer server([](Peer& peer) {
         static_cast<void>(peer.line());
@@ -199,7 +199,7 @@ TEST_CASE("nc: a reset connection is a failure of one line")
     CHECK(process.err() == "nc: lost " + server.target() + ": Connection reset by peer\n");
 }
 
-TEST_CASE("nc: -w ends the waiting for a server that says nothing")
+TEST_CASE("nc: -w limits the wait for a silent server")
 {
     ScriptedServer server([](Peer& peer) {
         while (!peer.bytes().empty()) {
@@ -212,7 +212,7 @@ TEST_CASE("nc: -w ends the waiting for a server that says nothing")
     CHECK(process.err() == "nc: timed out: nothing happened for 200 ms\n");
 }
 
-TEST_CASE("nc: mistakes in the options are told in one line")
+TEST_CASE("nc: a mistake in the options gets one line")
 {
     using Arguments = std::vector<std::string>;
     for (const Arguments& mistake :
@@ -229,7 +229,7 @@ TEST_CASE("nc: mistakes in the options are told in one line")
     }
 }
 
-TEST_CASE("nc: a third word is refused, and of an option that is given twice the last one counts")
+TEST_CASE("nc: a third argument is refused, and if an option is given twice the last one counts")
 {
     CHECK(run({NC_PATH, "localhost", "1", "more"}).err ==
           "nc: 'more' is one argument too many; --help shows what nc takes\n");
@@ -252,7 +252,7 @@ TEST_CASE("nc: --help names every option")
     }
 }
 
-TEST_CASE("nc: on a terminal it prompts and tells how long each reply took")
+TEST_CASE("nc: on a terminal it prompts and shows how long each reply took")
 {
     ScriptedServer server(answer);
     Process process(nc(server.port()), Process::Stdio::terminal);
@@ -276,7 +276,7 @@ TEST_CASE("nc: a blank line at the prompt is answered with a prompt")
     REQUIRE(process.shows("  \r\n> "));
 }
 
-TEST_CASE("nc: a request without reply does not block typing, and replies come in order")
+TEST_CASE("nc: you can type while a reply is owed, and replies come in order")
 {
     std::promise<void> all_typed;
     ScriptedServer server([&](Peer& peer) {
@@ -320,7 +320,7 @@ TEST_CASE("nc: at the prompt it notices a server that closes")
     CHECK(process.out().ends_with("> \r\nnc: " + server.target() + " closed the connection\r\n"));
 }
 
-TEST_CASE("nc: what a server says unasked is shown on a line of its own")
+TEST_CASE("nc: a line that was not asked for is shown on a line of its own")
 {
     std::promise<void> speak;
     ScriptedServer server([&](Peer& peer) {
@@ -334,7 +334,7 @@ TEST_CASE("nc: what a server says unasked is shown on a line of its own")
     CHECK(process.shows("> \r\n[Error] server full\r\n> "));
 }
 
-TEST_CASE("nc: Ctrl-D waits for what is owed")
+TEST_CASE("nc: Ctrl-D waits for the replies that are owed")
 {
     ScriptedServer server([&](Peer& peer) {
         static_cast<void>(peer.line());
@@ -349,7 +349,7 @@ TEST_CASE("nc: Ctrl-D waits for what is owed")
     CHECK(process.out().find("832040   (") != std::string::npos);
 }
 
-TEST_CASE("nc: Ctrl-C ends it, whatever is owed")
+TEST_CASE("nc: Ctrl-C ends it, even if replies are owed")
 {
     std::promise<void> asked;
     ScriptedServer server([&](Peer& peer) {

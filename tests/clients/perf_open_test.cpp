@@ -41,7 +41,7 @@ struct TemporaryFile {
     }
 };
 
-// Reads what comes, answers none of it, and returns how much it was.
+// Reads what comes without answering, and returns how much it was.
 int count_requests(Peer& peer)
 {
     int requests = 0;
@@ -58,7 +58,7 @@ class CountingServer {
 
     [[nodiscard]] const ScriptedServer& get() const noexcept { return server_; }
 
-    // Once all connections have come and gone.
+    // Returns once all connections have come and gone.
     [[nodiscard]] std::vector<int> requests()
     {
         left_.wait();
@@ -82,7 +82,8 @@ class CountingServer {
 
 }  // namespace
 
-TEST_CASE("perf -R: sends what is due although no reply comes, as far as the pipeline goes")
+TEST_CASE(
+    "perf -R: sends requests when they are due without waiting for replies, up to the pipeline")
 {
     CountingServer server(1);
     const Outcome outcome =
@@ -94,7 +95,8 @@ TEST_CASE("perf -R: sends what is due although no reply comes, as far as the pip
     CHECK(server.requests() == std::vector<int>{30});
 }
 
-TEST_CASE("perf -R: what finds no room waits in a queue, and is reported if it waits to the end")
+TEST_CASE(
+    "perf -R: requests without room wait in a queue, and are reported if they wait to the end")
 {
     CountingServer server(2);
     const Outcome outcome =
@@ -105,23 +107,23 @@ TEST_CASE("perf -R: what finds no room waits in a queue, and is reported if it w
     CHECK(report["unsent"] == 24);
     CHECK(report["longest_wait_s"].get<double>() >= 0.3);
     CHECK(contains(outcome.err,
-                   "100 requests/sec were more than was answered: 24 still waited to be sent\n"));
+                   "fewer than 100 requests/sec were answered: 24 still waited to be sent\n"));
     CHECK(contains(outcome.err, "Note: the oldest without a reply had waited "));
     CHECK(server.requests() == std::vector<int>{3, 3});
 }
 
-TEST_CASE("perf -R: those who have room share what is due evenly")
+TEST_CASE("perf -R: connections with room share evenly what is due")
 {
     CountingServer server(4);
     CHECK(run(perf(server.get(), {"-R", "100", "-d", "200ms", "-c", "4", "-P", "64"})).status == 1);
     CHECK(server.requests() == std::vector<int>{5, 5, 5, 5});
 }
 
-TEST_CASE("perf -R: a stall is charged to all who would have come meanwhile")
+TEST_CASE("perf -R: a stall counts in the latency of all requests that were due meanwhile")
 {
     // The server answers nothing until perf has shown that 0.3 s are over. By then 300 requests are
-    // due, one of them sent. The k-th has waited for at least 300 - k ms, which makes 150 ms on
-    // average, and all but the first wait in the queue.
+    // due, and one of them was sent. The k-th has waited at least 300 - k ms. That is 150 ms on
+    // average, and all except the first wait in the queue.
     std::latch over(1);
     const TemporaryFile file;
     ScriptedServer server([&](Peer& peer) {
@@ -152,7 +154,7 @@ TEST_CASE("perf -R: a stall is charged to all who would have come meanwhile")
     CHECK(due["max"].get<double>() >= 300e3);
     CHECK(due["mean"].get<double>() >= 150e3);
     CHECK(due["p50"].get<double>() >= 149e3);
-    // Only the first was sent before the stall was over: the wait of the others is in one figure
+    // Only the first was sent before the stall was over. So the wait of the others is in one figure
     // and not in the other.
     CHECK(due["mean"].get<double>() - sent["mean"].get<double>() >= 148e3);
     for (const char* const name : {"min", "p50", "p90", "p99", "max"}) {
@@ -161,7 +163,7 @@ TEST_CASE("perf -R: a stall is charged to all who would have come meanwhile")
     }
 }
 
-TEST_CASE("perf -R: never sends before it is due")
+TEST_CASE("perf -R: sends no request before it is due")
 {
     ScriptedServer server(answer);
     const Outcome outcome = run(perf(server, {"-R", "1000", "-n", "201", "-c", "4", "--json"}));
@@ -171,7 +173,7 @@ TEST_CASE("perf -R: never sends before it is due")
     CHECK(report["duration_s"].get<double>() >= 0.2);
 }
 
-TEST_CASE("perf -R: a warm-up that left a queue does not charge the measuring for it")
+TEST_CASE("perf -R: a queue that the warm-up leaves does not count in the measuring")
 {
     std::latch over(1);
     ScriptedServer server([&](Peer& peer) {
@@ -263,12 +265,12 @@ TEST_CASE("perf --reconnect: makes a connection for each request, and closes it 
             CHECK(contains(outcome.err, "per second; connecting is part of the latency"));
         }
         CHECK(requests == 200);
-        CHECK(silent == 1);  // the one that looked whether somebody is there
+        CHECK(silent == 1);  // the one that tested whether the server is there
         CHECK(connections == 201);
     }
 }
 
-TEST_CASE("perf --reconnect: a connection that breaks costs its request and nothing more")
+TEST_CASE("perf --reconnect: a broken connection costs one request and no more")
 {
     ScriptedServer server([](Peer& peer) {
         if (peer.line() && peer.number() % 5 != 0) {
@@ -299,7 +301,7 @@ TEST_CASE("perf --reconnect: ends at once, and says so, when the server has gone
     CHECK(contains(process.out(), "Errors: connect 3, "));
 }
 
-TEST_CASE("perf --idle: opens further connections that stay silent and open")
+TEST_CASE("perf --idle: opens further connections, which stay open and silent")
 {
     std::mutex mutex;
     std::map<std::size_t, int> requests;
@@ -328,11 +330,11 @@ TEST_CASE("perf --idle: opens further connections that stay silent and open")
                         [](const auto& entry) { return entry.second > 0; }) == 2);
 }
 
-TEST_CASE("perf --idle: those that the server has closed are counted, and a failure")
+TEST_CASE("perf --idle: connections that the server closes are counted, and perf fails")
 {
     std::latch closed(2);
     ScriptedServer server([&](Peer& peer) {
-        if (peer.number() == 0) {  // the one that works: it was there first
+        if (peer.number() == 0) {  // the one that sends requests: it was there first
             closed.wait();
             answer(peer);
         } else if (peer.number() <= 2) {
@@ -412,7 +414,7 @@ TEST_CASE("perf --csv=FILE: an interval without replies has no latency, and erro
     }
 }
 
-TEST_CASE("perf --csv=FILE: that can't be written is told before the run")
+TEST_CASE("perf --csv=FILE: if the file can't be written, it says so before the run")
 {
     ScriptedServer server(answer);
     const Outcome outcome = run(perf(server, {"-n", "1", "--csv=/no/such/directory/file"}));

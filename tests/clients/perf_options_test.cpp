@@ -21,7 +21,7 @@ TEST_CASE("duration: a number and its unit")
     }
 }
 
-TEST_CASE("duration: is printed as it would be typed")
+TEST_CASE("duration: is printed as you would type it")
 {
     for (const char* const text : {"2s", "500ms", "3m", "90s", "1.5s", "250ms", "0s"}) {
         CHECK(to_string(*parse_duration(text)) == text);

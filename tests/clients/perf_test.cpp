@@ -19,14 +19,14 @@ using nlohmann::json;
 
 namespace {
 
-// Without the control characters, and with something to see if there was one.
+// Lines of printable ASCII, without control characters.
 bool is_plain(const std::string& text)
 {
     return std::all_of(text.begin(), text.end(),
                        [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); });
 }
 
-// The script of a server that says nothing and waits for the client to leave.
+// The script of a server that is silent and waits for the client to leave.
 void be_silent(Peer& peer)
 {
     while (!peer.bytes().empty()) {
@@ -35,7 +35,8 @@ void be_silent(Peer& peer)
 
 }  // namespace
 
-TEST_CASE("perf: -n sends exactly so many requests, whatever the connections and the pipeline")
+TEST_CASE(
+    "perf: -n sends exactly this many requests, with any number of connections and any pipeline")
 {
     using Options = std::vector<std::string>;
     for (const Options& options : {Options{"-c", "1", "-P", "1"}, Options{"-c", "7", "-P", "1"},
@@ -75,7 +76,7 @@ TEST_CASE("perf: keeps as many requests in flight as the pipeline is deep")
 {
     ScriptedServer server([](Peer& peer) {
         for (;;) {
-            for (int i = 0; i < 5; ++i) {  // without an answer to any: fewer would be a deadlock
+            for (int i = 0; i < 5; ++i) {  // without a reply: fewer would be a deadlock
                 if (!peer.line()) {
                     return;
                 }
@@ -105,7 +106,7 @@ TEST_CASE("perf: never has more requests outstanding than the pipeline allows")
     CHECK(most > 1);
 }
 
-TEST_CASE("perf: -d ends by itself and reports in the order that wrk's users know")
+TEST_CASE("perf: -d ends by itself and reports in the order of wrk")
 {
     ScriptedServer server(answer);
     const Outcome outcome =
@@ -146,7 +147,7 @@ TEST_CASE("perf: a live line begins with the rate, and has no control characters
     CHECK(is_plain(outcome.out));
 }
 
-TEST_CASE("perf: -q prints the report only")
+TEST_CASE("perf: -q prints only the report")
 {
     ScriptedServer server(answer);
     const Outcome outcome = run(perf(server, {"-d", "500ms", "-i", "50ms", "-q"}));
@@ -166,7 +167,7 @@ TEST_CASE("perf: --each prints the time of every request")
           }) == 3);
 }
 
-TEST_CASE("perf: --each in a mix prints the big ones")
+TEST_CASE("perf: --each in a mix prints only the big requests")
 {
     ScriptedServer server(answer);
     const Outcome outcome = run(perf(server, {"-n", "200", "--fib", "1:9,30:1", "--each"}));
@@ -175,7 +176,7 @@ TEST_CASE("perf: --each in a mix prints the big ones")
     CHECK_FALSE(contains(outcome.out, "fib(1) = 1\n"));
 }
 
-TEST_CASE("perf: a mix is asked for by its weights")
+TEST_CASE("perf: the numbers of a mix are drawn by their weights")
 {
     std::map<std::string, int> asked;
     {
@@ -216,7 +217,7 @@ TEST_CASE("perf: --terminator chooses the end of a request")
     }
 }
 
-TEST_CASE("perf: a reply may come in pieces, and several in one")
+TEST_CASE("perf: a reply may come in pieces, and several may come in one")
 {
     ScriptedServer server([](Peer& peer) {
         while (peer.line()) {
@@ -234,7 +235,7 @@ TEST_CASE("perf: a reply may come in pieces, and several in one")
     CHECK(contains(outcome.out, "  1000 requests in "));
 }
 
-TEST_CASE("perf: a wrong number is counted, shown and a failure")
+TEST_CASE("perf: a wrong number is counted and shown, and perf fails")
 {
     ScriptedServer server([](Peer& peer) {
         for (int i = 0; peer.line(); ++i) {
@@ -248,7 +249,7 @@ TEST_CASE("perf: a wrong number is counted, shown and a failure")
     CHECK(contains(outcome.out, "only 19 of 20 requests had the right reply"));
 }
 
-TEST_CASE("perf: more digits than the right number has, or fewer, are wrong")
+TEST_CASE("perf: a number with a digit too many or too few is wrong")
 {
     for (const char* const reply : {"8320400\n", "83204\n", "\n", " 832040\n", "832040 \n"}) {
         CAPTURE(reply);
@@ -280,7 +281,7 @@ TEST_CASE("perf: each error belongs to one interval")
     CHECK(errors <= report.at("errors").at("reply").get<std::uint64_t>());
 }
 
-TEST_CASE("perf: an [Error] is counted, shown and a failure")
+TEST_CASE("perf: an [Error] is counted and shown, and perf fails")
 {
     ScriptedServer server([](Peer& peer) {
         while (peer.line()) {
@@ -295,7 +296,7 @@ TEST_CASE("perf: an [Error] is counted, shown and a failure")
     CHECK(contains(outcome.out, "  0 requests in "));
 }
 
-TEST_CASE("perf: what a server says unasked is shown, too")
+TEST_CASE("perf: a line that was not asked for is shown")
 {
     ScriptedServer server([](Peer& peer) {
         static_cast<void>(peer.line());
@@ -307,7 +308,7 @@ TEST_CASE("perf: what a server says unasked is shown, too")
     CHECK(contains(outcome.out, "[Error] replies 1, wrong 0"));
 }
 
-TEST_CASE("perf: a connection that the server closes early is counted; the others go on")
+TEST_CASE("perf: a connection that the server closes early is counted, and the others go on")
 {
     std::atomic<int> client = 0;
     ScriptedServer server([&](Peer& peer) {
@@ -325,7 +326,7 @@ TEST_CASE("perf: a connection that the server closes early is counted; the other
     CHECK(contains(outcome.out, "1 of 4 connections broke off or were closed by the server"));
 }
 
-TEST_CASE("perf: ends at once when no connection is left, without -n or -d, too")
+TEST_CASE("perf: ends at once when no connection is left, also without -n and -d")
 {
     ScriptedServer server([](Peer& peer) {
         static_cast<void>(peer.line());
@@ -338,7 +339,7 @@ TEST_CASE("perf: ends at once when no connection is left, without -n or -d, too"
     CHECK(contains(outcome.out, "no request had the right reply"));
 }
 
-TEST_CASE("perf: -n that can't be reached is a failure")
+TEST_CASE("perf: fails if -n can't be reached")
 {
     ScriptedServer server([](Peer& peer) {
         for (int i = 0; i < 3 && peer.line(); ++i) {
@@ -361,7 +362,7 @@ TEST_CASE("perf: -d ends the run of a server that never answers, and says what i
     CHECK(contains(outcome.out, "no request had the right reply"));
 }
 
-TEST_CASE("perf: one starved client among happy ones is a failure")
+TEST_CASE("perf: fails if one client of many starves")
 {
     std::atomic<int> client = 0;
     ScriptedServer server([&](Peer& peer) { client++ == 0 ? be_silent(peer) : answer(peer); });
@@ -371,7 +372,7 @@ TEST_CASE("perf: one starved client among happy ones is a failure")
     CHECK_FALSE(contains(outcome.out, "not a single"));
 }
 
-TEST_CASE("perf: a request that is only cut off by the end is no failure")
+TEST_CASE("perf: does not fail if only the end of the run cuts a request off")
 {
     ScriptedServer server([](Peer& peer) {
         static_cast<void>(peer.line());
@@ -395,7 +396,7 @@ TEST_CASE("perf: says what to do when nothing listens")
     CHECK(outcome.err.ends_with("stages/02_threads\n"));
 }
 
-TEST_CASE("perf: Ctrl-C ends with the report, and well if all was well")
+TEST_CASE("perf: Ctrl-C ends with the report, and with status 0 if all went well")
 {
     ScriptedServer server(answer);
     Process process(perf(server, {"-i", "20ms"}));
@@ -476,7 +477,7 @@ TEST_CASE("perf: --json prints one object and nothing else")
     CHECK(report["client_cpu_s"].get<double>() > 0);
 }
 
-TEST_CASE("perf: --json tells of failures, too")
+TEST_CASE("perf: --json contains failures, too")
 {
     ScriptedServer server([](Peer& peer) {
         while (peer.line()) {
@@ -505,7 +506,7 @@ TEST_CASE("perf: --json=FILE writes the file beside the usual report")
     CHECK(::unlink(path.c_str()) == 0);
 }
 
-TEST_CASE("perf: mistakes in the options are told in one line, before anything is connected")
+TEST_CASE("perf: a mistake in the options gets one line, before anything is connected")
 {
     std::atomic<int> clients = 0;
     using Arguments = std::vector<std::string>;
@@ -566,7 +567,8 @@ TEST_CASE("perf: raises the soft limit of descriptors by itself")
     CHECK(outcome.status == 0);
 }
 
-TEST_CASE("perf: --histograms has every latency, and so the percentiles of any intervals together")
+TEST_CASE(
+    "perf: --histograms has every latency, so the percentiles of several intervals follow from it")
 {
     ScriptedServer server(answer);
     const Outcome outcome =
@@ -634,7 +636,7 @@ TEST_CASE("perf: on a terminal the bar is coloured, and Ctrl-C ends with the rep
     CHECK(contains(process.out(), "Requests/sec:"));
 }
 
-TEST_CASE("perf: on a terminal without UTF-8 or colours it draws with what there is")
+TEST_CASE("perf: on a terminal without UTF-8 or colours it draws in plain ASCII")
 {
     ScriptedServer server(answer);
     Process process(perf(server, {"-i", "100ms", "-d", "500ms"}), Process::Stdio::terminal,

@@ -1,4 +1,4 @@
-// perf's threads: all together they do what one would.
+// perf's threads: together they do what one would do.
 
 #include "clients/perf/schedule.hpp"
 #include "perf_command.hpp"
@@ -20,7 +20,7 @@ using namespace ground;
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-TEST_CASE("part: every connection and every request falls to one thread")
+TEST_CASE("part: every connection and every request belongs to exactly one thread")
 {
     for (const unsigned connections : {3U, 4U, 7U, 16U}) {
         for (const unsigned requests : {0U, 1U, 5U, 16U, 100U}) {
@@ -52,7 +52,7 @@ TEST_CASE("part: a thread with more connections has more requests")
     CHECK(Part{1, 2, 3}.of_requests(300) == 100);
 }
 
-TEST_CASE("schedule: the threads' requests are due when those of a single one are")
+TEST_CASE("schedule: the requests of several threads are due at the same times as those of one")
 {
     const Schedule::Time begin(1000s);
     constexpr int requests = 1000;
@@ -79,7 +79,7 @@ TEST_CASE("schedule: the threads' requests are due when those of a single one ar
     CHECK(found == expected);
 }
 
-TEST_CASE("perf -t: -n sends exactly so many requests, each connection its share")
+TEST_CASE("perf -t: -n sends exactly this many requests, each connection its share")
 {
     for (const char* const threads : {"2", "3", "7"}) {
         CAPTURE(threads);
@@ -107,7 +107,7 @@ TEST_CASE("perf -t: -n sends exactly so many requests, each connection its share
     }
 }
 
-TEST_CASE("perf -t: there is one report: the sum of its intervals is the whole")
+TEST_CASE("perf -t: there is one report, and its intervals add up to the whole")
 {
     ScriptedServer server(answer);
     const Outcome outcome = run(perf(server, {"-c", "4", "-t", "4", "-d", "500ms", "-i", "50ms",
@@ -163,7 +163,7 @@ TEST_CASE("perf -t: errors on one thread's connection are in the report, the oth
             static_cast<void>(peer.line());
             peer.send("[Error] not today\n");
             static_cast<void>(peer.line());
-            return;  // hangs up
+            return;  // closes
         }
         answer(peer);
     });
@@ -215,9 +215,9 @@ TEST_CASE("perf -t: --each shows every reply")
     CHECK(shown == 40);
 }
 
-TEST_CASE("perf -t: more threads than connections are a mistake")
+TEST_CASE("perf -t: more threads than connections are refused")
 {
     const Outcome outcome = run({PERF_PATH, "-c", "2", "-t", "3"});
     CHECK(outcome.status == 2);
-    CHECK(outcome.err == "perf: --threads 3 needs --connections 3: each thread has one at least\n");
+    CHECK(outcome.err == "perf: --threads 3 needs --connections 3: each thread has at least one\n");
 }

@@ -19,7 +19,7 @@ namespace ground {
 
 namespace {
 
-// posix_spawn() gives its errors back instead of putting them into errno.
+// posix_spawn() returns its errors instead of setting errno.
 void check_spawn(int error, const char* call)
 {
     if (error != 0) {
@@ -37,7 +37,7 @@ Process::Process(std::vector<std::string> arguments, Stdio stdio,
         argv.push_back(argument.data());
     }
     argv.push_back(nullptr);
-    // The user's locale and terminal must not decide over a test.
+    // The user's locale and terminal must not affect a test.
     std::vector<std::string> environment{"PATH=/usr/bin:/bin", "LC_ALL=C", "TERM=xterm"};
     environment.insert(environment.end(), variables.begin(), variables.end());
     for (const char* const name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}) {
@@ -55,7 +55,7 @@ Process::Process(std::vector<std::string> arguments, Stdio stdio,
     posix_spawnattr_t attributes;
     check_spawn(::posix_spawn_file_actions_init(&actions), "posix_spawn_file_actions_init");
     check_spawn(::posix_spawnattr_init(&attributes), "posix_spawnattr_init");
-    // The test ignores SIGPIPE (see type()); the program must not inherit that.
+    // The test ignores SIGPIPE (see type()), but the program must not inherit that.
     sigset_t defaults;
     ::sigemptyset(&defaults);
     ::sigaddset(&defaults, SIGPIPE);

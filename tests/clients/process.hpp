@@ -1,4 +1,4 @@
-// process.hpp -- a program that is being tested, run as its user would run it.
+// process.hpp -- a program under test, run as its user would run it.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -13,7 +13,7 @@
 
 namespace ground {
 
-// No program may run longer than this. It is no part of any test, but the end of one that hangs.
+// No program may run longer than this. No test measures it: it ends one that hangs.
 inline constexpr std::chrono::seconds patience{60};
 
 class Process {
@@ -26,7 +26,7 @@ class Process {
     // Variables are "NAME=VALUE", instead of those of the test.
     explicit Process(std::vector<std::string> arguments, Stdio stdio = Stdio::pipes,
                      std::vector<std::string> variables = {});
-    ~Process();  // kills it, should it still run
+    ~Process();  // kills it if it still runs
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
 
@@ -34,8 +34,8 @@ class Process {
     void end_input();  // of pipes; on a terminal type("\x04")
     void signal(int number);
 
-    // Reads on until the condition holds; it is looked at whenever something has come. False if
-    // the output ends before that.
+    // Reads until the condition holds, which is checked whenever something has come. False if the
+    // output ends before that.
     [[nodiscard]] bool until(const std::function<bool()>& condition);
     // Until the output contains the text.
     [[nodiscard]] bool shows(std::string_view text);
@@ -45,7 +45,8 @@ class Process {
     // The pseudo-terminal, from this side: of 24 rows and 80 columns at first.
     [[nodiscard]] int terminal() const noexcept { return in_.get(); }
 
-    // Reads all output. The exit status, or 128 and the number of the signal that ended it.
+    // Reads all output. Returns the exit status, or 128 plus the number of the signal that ended
+    // it.
     [[nodiscard]] int wait();
 
     [[nodiscard]] const std::string& out() const noexcept { return out_; }

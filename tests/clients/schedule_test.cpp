@@ -27,14 +27,14 @@ TEST_CASE("schedule: nothing is due before the start, and the first request is d
     CHECK(schedule.due(begin - 1ns) == 0);
 }
 
-TEST_CASE("schedule: requests are due one gap after the other, whenever they are taken")
+TEST_CASE("schedule: requests are due at equal distances, whenever they are taken")
 {
     Schedule schedule = started(100);
     CHECK(schedule.take() == begin);
     CHECK(schedule.next() == begin + 10ms);
     CHECK(schedule.due(begin + 10ms - 1ns) == 0);
     CHECK(schedule.due(begin + 10ms) == 1);
-    CHECK(schedule.due(begin + 95ms) == 9);  // nobody has come for a while: they wait
+    CHECK(schedule.due(begin + 95ms) == 9);  // none was taken for a while: they wait
     CHECK(schedule.take() == begin + 10ms);
     CHECK(schedule.take() == begin + 20ms);
     CHECK(schedule.due(begin + 95ms) == 7);
@@ -49,7 +49,7 @@ TEST_CASE("schedule: a new start empties the queue")
     CHECK(schedule.take() == begin + 1s);
 }
 
-TEST_CASE("schedule: at next() a request is due and just before it none, whatever the rate")
+TEST_CASE("schedule: at next() a request is due and just before it none, at any rate")
 {
     for (const double rate : {0.5, 3.0, 7.0, 999.0, 1e6 / 3, 9999991.0}) {
         CAPTURE(rate);

@@ -60,7 +60,7 @@ void Peer::send(std::string_view text)
     while (!text.empty()) {
         const ssize_t sent = ::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL);
         if (sent <= 0) {
-            return;  // the client has gone; what it made of that is what the test looks at
+            return;  // the client has gone; the test looks at its output
         }
         text.remove_prefix(static_cast<std::size_t>(sent));
     }
@@ -102,7 +102,7 @@ void ScriptedServer::serve()
 {
     for (;;) {
         Descriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        const int on = 1;  // what a script sends in pieces shall leave in pieces
+        const int on = 1;  // pieces of a script shall leave as pieces
         ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         const std::lock_guard lock(mutex_);
         if (stopping_ || socket.get() < 0) {

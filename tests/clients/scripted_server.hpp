@@ -19,18 +19,18 @@ class Peer {
   public:
     Peer(Descriptor socket, std::size_t number) : socket_(std::move(socket)), number_(number) {}
 
-    // How many connections had come before this one.
+    // How many connections have come before this one.
     [[nodiscard]] std::size_t number() const noexcept { return number_; }
 
-    // The next line, without its LF; nothing at the end.
+    // The next line, without its LF. Nothing at the end.
     [[nodiscard]] std::optional<std::string> line();
 
-    // Whatever comes next; empty at the end.
+    // Whatever comes next. Empty at the end.
     [[nodiscard]] std::string bytes();
 
     void send(std::string_view text);
     void hang_up();  // now, not when the script returns
-    void reset();    // lets the connection end with RST, not FIN, when the script returns
+    void reset();    // the connection ends with RST, not FIN, when the script returns
 
   private:
     friend class ScriptedServer;
@@ -40,8 +40,8 @@ class Peer {
     std::string buffer_;
 };
 
-// Runs the script for each connection, in a thread of its own; when it returns, the connection is
-// closed. The script must not assert: it is not on the test's thread.
+// Runs the script for each connection, in a thread of its own. When it returns, the connection is
+// closed. The script must not assert, because it is not on the test's thread.
 class ScriptedServer {
   public:
     using Script = std::function<void(Peer&)>;
@@ -71,10 +71,10 @@ class ScriptedServer {
     std::thread thread_;
 };
 
-// Answers every number rightly and ignores blank lines, as a stage does. Sends no [Error]s.
+// Answers every number correctly and ignores blank lines, as a stage does. Sends no [Error]s.
 void answer(Peer& peer);
 
-// A port on which nothing listens: taken, so that nobody else can either.
+// A port on which nothing listens. It is taken, so that no other program can listen there.
 class DeafPort {
   public:
     DeafPort();

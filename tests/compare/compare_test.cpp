@@ -27,7 +27,7 @@ using Arguments = std::vector<std::string>;
 // A --timeout for tests in which it passes: long enough for a stage to start on a busy machine.
 const std::string soon = sanitized ? "12s" : "5s";
 
-// Short measurements, patient with a machine that is busy; the arguments may say otherwise.
+// Short measurements, patient with a busy machine. The arguments may say otherwise.
 Start compare(const Arguments& arguments)
 {
     const std::vector<std::pair<std::string, std::string>> usual{{"--duration", "300ms"},
@@ -136,7 +136,7 @@ TEST_CASE("compare: --pool goes to the stages that have a pool, and to no other"
 }
 
 TEST_CASE(
-    "compare: a --pool that no stage has is refused, and one that some do not have is not hidden")
+    "compare: a --pool that no stage has is refused, and the table names stages without a pool")
 {
     const Outcome refused = run(compare({"01", "02", "--scenario", "solo", "--pool", "threads"}));
     CHECK(refused.status == 1);
@@ -149,7 +149,7 @@ TEST_CASE(
     CHECK(contains(some.out, "--pool threads (not for 01_blocking: no pool there)"));
 }
 
-TEST_CASE("compare: where no stage starts it says so once, and measures nothing")
+TEST_CASE("compare: if no stage starts it says so once, and measures nothing")
 {
     const Outcome outcome =
         run(compare({fake("refuses"), "--scenario", "solo,crowd", "--runs", "3"}));
@@ -167,7 +167,7 @@ TEST_CASE("compare: where no stage starts it says so once, and measures nothing"
     CHECK_FALSE(contains(outcome.out, "crowd: "));
 }
 
-TEST_CASE("compare: Ctrl-C before anything is measured is said in one line")
+TEST_CASE("compare: Ctrl-C before anything is measured gets one line")
 {
     Program program(compare({fake("silent"), "--timeout", "1000s"}));
     eventually("the server runs", [&] { return !program.descendants().empty(); });
@@ -177,7 +177,7 @@ TEST_CASE("compare: Ctrl-C before anything is measured is said in one line")
     CHECK(program.err().read_all().ends_with("compare: stopped before anything was measured\n"));
 }
 
-TEST_CASE("compare: of an option that is given twice the last one counts")
+TEST_CASE("compare: if an option is given twice the last one counts")
 {
     const Outcome outcome = run(compare(
         {"02", "--scenario", "solo", "-r", "2", "--runs", "1", "--pin", "apart", "--pin", "off"}));
@@ -185,21 +185,21 @@ TEST_CASE("compare: of an option that is given twice the last one counts")
     CHECK(contains(outcome.out, "wherever the kernel puts them; closed loop; one run, "));
 }
 
-TEST_CASE("compare: says of 01 how many clients starve")
+TEST_CASE("compare: shows how many clients starve in 01")
 {
     const Report result = report({"01", "--scenario", "crowd"});
     CHECK(result.status == 0);
     CHECK(result.run("01_blocking").at("remarks") == Json{"3 of 4 clients starved"});
 }
 
-TEST_CASE("compare: says of 01 that it serves one big request and not the next")
+TEST_CASE("compare: shows that 01 serves one big request and not the next")
 {
     const Report result = report({"01", "--scenario", "parallel", "--timeout", soon});
     CHECK(result.run("01_blocking").at("figures").at("at_once_1") > 0);
     CHECK(result.run("01_blocking").at("words").at("at_once_2") == "1 of 2 served");
 }
 
-TEST_CASE("compare: the speed-up is that of four at once over four alone")
+TEST_CASE("compare: the speed-up is the time of four requests one by one over that of four at once")
 {
     const Report result = report({"02", "--scenario", "parallel"});
     const Json& figures = result.run("02_threads").at("figures");
@@ -210,7 +210,7 @@ TEST_CASE("compare: the speed-up is that of four at once over four alone")
 
 TEST_CASE("compare: the hog has figures from before, during and after it")
 {
-    // Long enough for each phase to be seen on a machine that is busy with something else.
+    // Long enough to see each phase on a machine that is busy with something else.
     const Report result = report({"02", "--scenario", "hog", "--duration", "1s"});
     const Json& figures = result.run("02_threads").at("figures");
     for (const char* const key : {"rate_before", "rate_hog", "rate_after", "big_rate", "kept"}) {
@@ -222,7 +222,7 @@ TEST_CASE("compare: the hog has figures from before, during and after it")
     CHECK(result.run("02_threads").at("phases").at(1).at("name") == "hog");
 }
 
-TEST_CASE("compare: what a connection costs does not depend on what else runs")
+TEST_CASE("compare: the cost of a connection does not depend on what else runs")
 {
     const Start start{{STAGES_PATH "/02_threads", "--port", "0"}};
     const Program server(start);
@@ -239,7 +239,7 @@ TEST_CASE("compare: what a connection costs does not depend on what else runs")
     CHECK(one_of_many > alone - 50'000);
 }
 
-TEST_CASE("compare: idle connections are held, and what they cost is known")
+TEST_CASE("compare: idle connections are held, and their cost is measured")
 {
     const Report result =
         report({"01", "02", "--scenario", "idle", "--idle", "50", "--duration", "2s"});
@@ -248,13 +248,13 @@ TEST_CASE("compare: idle connections are held, and what they cost is known")
     CHECK(threads.at("threads") >= 52);  // one more under a sanitizer
     CHECK(threads.at("memory_each") > 1000);
     CHECK(threads.at("refused") == 0);
-    // The kernel has accepted them; the stage talks to its first client.
+    // The kernel has accepted them, while the stage talks to its first client.
     CHECK(result.run("01_blocking").at("figures").at("held") == 0);
 }
 
-TEST_CASE("compare: of more idle connections than select() can watch some are refused")
+TEST_CASE("compare: if there are more idle connections than select() can watch, some are refused")
 {
-    // Long enough for all to be accepted: to the client they are connected before that.
+    // Long enough for all to be accepted: for the client they are connected before that.
     const Report result = report({"04", "07", "--scenario", "idle", "--idle", "1100", "--duration",
                                   sanitized ? "8s" : "2s"});
     const Json& figures = result.run("04_generators").at("figures");
@@ -267,7 +267,7 @@ TEST_CASE("compare: of more idle connections than select() can watch some are re
     CHECK(result.run("07_coroutines").at("figures").at("held") == 1100);
 }
 
-TEST_CASE("compare: many requests at once are measured beside one at a time")
+TEST_CASE("compare: the time of many requests at once stands beside that of one at a time")
 {
     const Json figures =
         report({"04", "--scenario", "pipeline"}).run("04_generators").at("figures");
@@ -276,7 +276,7 @@ TEST_CASE("compare: many requests at once are measured beside one at a time")
     CHECK(figures.at("gain") > 0);
 }
 
-TEST_CASE("compare: a server that hangs costs its own cells a word, not the run")
+TEST_CASE("compare: a server that hangs has a word in its own cells, and the run goes on")
 {
     const Report result =
         report({fake("hangs"), "02", "--scenario", "crowd,hog,parallel,idle,pipeline", "--idle",
@@ -289,7 +289,7 @@ TEST_CASE("compare: a server that hangs costs its own cells a word, not the run"
     }
 }
 
-TEST_CASE("compare: of a server that stalls it says so, beside the figures from before")
+TEST_CASE("compare: if a server stalls it says so, beside the figures from before")
 {
     const Report result = report({fake("stalls"), "--scenario", "solo"});
     CHECK(result.status == 0);
@@ -297,7 +297,7 @@ TEST_CASE("compare: of a server that stalls it says so, beside the figures from 
     CHECK(result.run("fake_stalls").at("remarks") == Json{"requests left without a reply: 1"});
 }
 
-TEST_CASE("compare: a server that dies costs its own cells a word, not the run")
+TEST_CASE("compare: a server that crashes has a word in its own cells, and the run goes on")
 {
     const Report result = report(
         {fake("dies"), "02", "--scenario", "solo,hog,parallel,idle,pipeline", "--idle", "50"});
@@ -309,7 +309,7 @@ TEST_CASE("compare: a server that dies costs its own cells a word, not the run")
     }
 }
 
-TEST_CASE("compare: a server that does not start costs its own cells a word, not the run")
+TEST_CASE("compare: a server that does not start has a word in its own cells, and the run goes on")
 {
     const Report result = report({fake("refuses"), fake("silent"), "/no/such", "02", "--scenario",
                                   "solo", "--timeout", soon});
@@ -322,7 +322,7 @@ TEST_CASE("compare: a server that does not start costs its own cells a word, not
     CHECK(result.run("02_threads").at("verdict") == "");
 }
 
-TEST_CASE("compare: an external server is measured, and where none is that is said")
+TEST_CASE("compare: an external server is measured, and it says so if there is none")
 {
     Program server({{STAGES_PATH "/02_threads", "--port", "0"}});
     const Report result = report({"--external", "ours=" + address_of(server), "--external",
@@ -351,14 +351,14 @@ TEST_CASE("compare: a server in Python is measured like any other")
     }
 }
 
-TEST_CASE("compare: leaves no process behind that a server has left behind")
+TEST_CASE("compare: ends the processes that a server has left behind")
 {
     Program program(compare({fake("lingers"), "--scenario", "solo"}));
     CHECK(program.wait() == 0);
     eventually("all have ended", [&] { return program.descendants().empty(); });
 }
 
-TEST_CASE("compare: Ctrl-C ends with what was measured, and with everything that was started")
+TEST_CASE("compare: Ctrl-C prints what was measured, and ends everything that was started")
 {
     Program program(compare({"02", "03", "--scenario", "solo", "--runs", "1000"}));
     program.err().wait_for("[3/");
@@ -370,7 +370,7 @@ TEST_CASE("compare: Ctrl-C ends with what was measured, and with everything that
     eventually("all have ended", [&] { return program.descendants().empty(); });
 }
 
-TEST_CASE("compare: Ctrl-C is heard while it waits for a server that does not start")
+TEST_CASE("compare: Ctrl-C works while it waits for a server that does not start")
 {
     Program program(compare({fake("silent"), "--timeout", "1000s"}));
     eventually("the server runs", [&] { return !program.descendants().empty(); });
@@ -379,7 +379,7 @@ TEST_CASE("compare: Ctrl-C is heard while it waits for a server that does not st
     eventually("all have ended", [&] { return program.descendants().empty(); });
 }
 
-TEST_CASE("compare: when it is killed, everything that it has started ends")
+TEST_CASE("compare: if it is killed, everything that it has started ends")
 {
     Program program(compare({"03", "--scenario", "crowd", "--duration", "1000s"}));
     program.err().wait_for("\n");
@@ -414,7 +414,7 @@ TEST_CASE("compare: apart means that server and client share no CPU")
     CHECK(contains(program.err().text(), "server on CPU"));
 }
 
-TEST_CASE("compare: without a form it prints a table, and with a file it writes that, too")
+TEST_CASE("compare: without a form it prints a table, and with a file it also writes that")
 {
     const Outcome outcome = run(compare({"02", "--scenario", "solo"}));
     CHECK(outcome.status == 0);
@@ -427,8 +427,7 @@ TEST_CASE("compare: without a form it prints a table, and with a file it writes 
     CHECK(contains(markdown.out, "| 02_threads |"));
 }
 
-TEST_CASE(
-    "compare: an earlier run can be the baseline of another one, and what is different is said")
+TEST_CASE("compare: an earlier run can be the baseline of another one, and differences are named")
 {
     const std::string file = fmt::format("/tmp/compare_baseline_{}.json", ::getpid());
     const Outcome before = run(compare({"02", "--scenario", "solo", "--json=" + file}));
@@ -437,7 +436,7 @@ TEST_CASE(
         run(compare({"02", "03", "--scenario", "solo", "--baseline", file, "--connections", "5"}));
     CHECK(now.status == 0);
     CHECK(contains(now.out, "change: of \"reqs/sec\" since " + file));
-    CHECK(contains(now.out, "The baseline was measured otherwise: connections 4, now 5."));
+    CHECK(contains(now.out, "The baseline was measured differently: connections 4, now 5."));
     CHECK(contains(now.out, "~ "));  // a single run
     std::ofstream(file) << "{}";
     const Outcome nonsense = run(compare({"02", "--baseline", file}));
@@ -465,7 +464,7 @@ TEST_CASE("compare: --help names every option and fits a projector")
     }
 }
 
-TEST_CASE("compare: a mistake is answered with one line that says what to do")
+TEST_CASE("compare: a mistake gets one line that says what to do")
 {
     for (const Arguments& arguments :
          {Arguments{"nosuch"}, Arguments{"--external", "nonsense"}, Arguments{"--pin", "up"},
@@ -487,7 +486,7 @@ TEST_CASE("compare: a mistake is answered with one line that says what to do")
     CHECK(contains(run(compare({"--duration", "1ms"})).err, "--duration: '1ms' is not a duration"));
 }
 
-TEST_CASE("compare: more clients than fit are refused before anything is measured")
+TEST_CASE("compare: too many clients are refused before anything is measured")
 {
     Start start{{"/bin/sh", "-c", "ulimit -n 500; exec " COMPARE_PATH " 02 --scenario idle"}};
     const Outcome outcome = run(start);

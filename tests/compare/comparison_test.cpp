@@ -94,7 +94,7 @@ TEST_CASE("comparison: stages whose runs are apart are ranked")
     CHECK(ranking(result, 0) == "Best first: fast > slow");
 }
 
-TEST_CASE("comparison: where less is better the smaller comes first")
+TEST_CASE("comparison: if less is better, the smaller comes first")
 {
     Comparison result = comparison("parallel");
     add(result, "slow", {30, 40});
@@ -111,7 +111,7 @@ TEST_CASE("comparison: neighbours whose runs overlap are not ranked")
     CHECK(ranking(result, 0) == "Best first: c > b ~ a (~: too close to tell)");
 }
 
-TEST_CASE("comparison: each is compared with its neighbour, not with the first of those that tie")
+TEST_CASE("comparison: each is compared with its neighbour, not with the first of several that tie")
 {
     Comparison result = comparison("solo");
     add(result, "a", {40, 50});
@@ -130,7 +130,7 @@ TEST_CASE("comparison: neighbours that are closer than the runs of each are not 
     CHECK(ranking(result, 0) == "Best first: b > a");
 }
 
-TEST_CASE("comparison: where the client was the limit of both there is no rank")
+TEST_CASE("comparison: if the client limited both, there is no rank")
 {
     Comparison result = comparison("solo");
     add(result, "a", {10, 11});
@@ -144,7 +144,7 @@ TEST_CASE("comparison: where the client was the limit of both there is no rank")
     CHECK(contains(format_table(result, TableForm::plain), "* The client was busy"));
 }
 
-TEST_CASE("comparison: a client that was busy in one run of three is no limit")
+TEST_CASE("comparison: a client that was busy in one run of three did not limit it")
 {
     Comparison result = comparison("solo");
     add(result, "a", {10, 11, 12});
@@ -184,7 +184,7 @@ TEST_CASE("comparison: a stage that failed in some runs keeps its figures and sa
     CHECK(contains(table, "died in 1 of 2 runs"));
 }
 
-TEST_CASE("comparison: a rate of 0 is called by its name")
+TEST_CASE("comparison: a rate of 0 has a word for its cause")
 {
     Comparison result = comparison("hog");
     Measurement measurement = measured("rate_hog", 0);
@@ -193,7 +193,7 @@ TEST_CASE("comparison: a rate of 0 is called by its name")
     CHECK(contains(format_table(result, TableForm::plain), "starved"));
 }
 
-TEST_CASE("comparison: what was not measured before Ctrl-C says so")
+TEST_CASE("comparison: the table says what was not measured before Ctrl-C")
 {
     Comparison result = comparison("solo");
     add(result, "a", {10, 11});
@@ -203,7 +203,7 @@ TEST_CASE("comparison: what was not measured before Ctrl-C says so")
     CHECK(contains(table, "Stopped before the end, after 2 of 4 measurements.\n"));
 }
 
-TEST_CASE("comparison: a scenario that was not begun has no table, but a word at the end")
+TEST_CASE("comparison: a scenario that was not begun has no table, but is named at the end")
 {
     Comparison result = comparison("solo");
     result.scenarios.push_back(scenario("crowd"));
@@ -218,7 +218,7 @@ TEST_CASE("comparison: a scenario that was not begun has no table, but a word at
                    "Stopped before the end, after 2 of 6 measurements. Not begun: crowd, hog."));
 }
 
-TEST_CASE("comparison: the plain table is ASCII where the terminal may be, too")
+TEST_CASE("comparison: the plain table is ASCII, for terminals without UTF-8")
 {
     Comparison result = comparison("solo");
     add(result, "a", {10, 20});
@@ -228,7 +228,7 @@ TEST_CASE("comparison: the plain table is ASCII where the terminal may be, too")
     CHECK(contains(format_table(result, TableForm::plain_utf8), "15.0 ±33%"));
 }
 
-TEST_CASE("comparison: Markdown and CSV keep names that have their special characters")
+TEST_CASE("comparison: Markdown and CSV escape their special characters in names")
 {
     Comparison result = comparison("solo");
     add(result, "a|b,\"c\"", {10, 11});
@@ -254,7 +254,7 @@ TEST_CASE("comparison: a table that is too wide has its remarks below, and then 
 
 namespace {
 
-// The sentence about a stage of which the runs of a scenario have these figures.
+// The sentence about a stage if the runs of a scenario have these figures.
 std::string sentence(std::string_view name, const std::vector<std::map<std::string, double>>& runs)
 {
     Comparison result = comparison(name);
@@ -267,7 +267,7 @@ std::string sentence(std::string_view name, const std::vector<std::map<std::stri
     return conclusions(result).at(0);
 }
 
-// A run with the hog: the client's rates before and with it, and what it gets itself.
+// A run with the hog: the client's rates before and with it, and the hog's own.
 std::map<std::string, double> hog_run(double before, double with_hog, double big = 3)
 {
     return {{"rate_before", before},
@@ -281,7 +281,7 @@ std::map<std::string, double> speedup(double value) { return {{"speedup", value}
 
 }  // namespace
 
-TEST_CASE("comparison: what is said of a stage comes from its figures")
+TEST_CASE("comparison: the sentence about a stage follows from its figures")
 {
     CHECK(sentence("crowd", {{{"rate", 5000}, {"starved", 0}, {"cpu_us", 5.612}}}) ==
           "stage: serves 16 clients at 5,000 reqs/sec, 5.61 us CPU/req.");
@@ -308,9 +308,9 @@ TEST_CASE("comparison: what is said of a stage comes from its figures")
     CHECK(conclusions(result).at(0) == "stage: serves 16 clients at 5,000 reqs/sec; died in hog.");
 }
 
-TEST_CASE("comparison: what is said of a stage has the figure of the table")
+TEST_CASE("comparison: the sentence about a stage has the figure of the table")
 {
-    // The median of what was kept, which is not what the medians of the two rates would give.
+    // The median of what was kept. The medians of the two rates would not give it.
     Comparison result = comparison("hog");
     std::vector<Measurement> runs(3);
     runs[0].figures = hog_run(1000, 730);
@@ -321,7 +321,7 @@ TEST_CASE("comparison: what is said of a stage has the figure of the table")
     CHECK(conclusions(result).at(0) == "stage: with the hog a client keeps 80% of its reqs/sec.");
 }
 
-TEST_CASE("comparison: what holds for some runs only is not claimed")
+TEST_CASE("comparison: what holds for only some runs is not claimed")
 {
     CHECK(sentence("hog", {hog_run(1000, 600), hog_run(1000, 920), hog_run(1000, 1100)}) ==
           "stage: with the hog a client keeps 92% of its reqs/sec, in single runs 60% to 110%.");
@@ -340,7 +340,7 @@ TEST_CASE("comparison: what holds for some runs only is not claimed")
           "stage: four big requests at once have no speed-up over one after another.");
 }
 
-TEST_CASE("comparison: of a stage that does not start it is said once")
+TEST_CASE("comparison: it says once that a stage does not start")
 {
     Comparison result = comparison("solo");
     result.scenarios.push_back(scenario("crowd"));
@@ -360,7 +360,7 @@ TEST_CASE("comparison: of a stage that does not start it is said once")
         contains(format_table(result, TableForm::plain), "\nbroken: failed to start in crowd.\n"));
 }
 
-TEST_CASE("comparison: a pool is named with those that do not have it")
+TEST_CASE("comparison: a pool is named together with the stages that do not have it")
 {
     Comparison result = comparison("solo");
     add(result, "a", {10, 11});
@@ -372,7 +372,7 @@ TEST_CASE("comparison: a pool is named with those that do not have it")
     CHECK(contains(method(result), ", --pool threads."));
 }
 
-TEST_CASE("comparison: a change since a baseline is one only if the runs are apart")
+TEST_CASE("comparison: a change since a baseline counts only if the runs do not overlap")
 {
     const auto entry = [](double low, double median, double high, std::size_t runs) {
         return Baseline::Entry{{median, low, high}, runs};
@@ -384,7 +384,7 @@ TEST_CASE("comparison: a change since a baseline is one only if the runs are apa
     CHECK(change_since(entry(0, 0, 0, 3), entry(1, 2, 3, 3)) == "was 0");
 }
 
-TEST_CASE("comparison: whatever was otherwise in a baseline is named")
+TEST_CASE("comparison: every difference in how a baseline was measured is named")
 {
     Comparison then = comparison("solo");
     add(then, "a", {10, 11});
@@ -411,7 +411,7 @@ TEST_CASE("comparison: whatever was otherwise in a baseline is named")
     CHECK(std::find(found.begin(), found.end(), "pool \"\", now \"threads\"") != found.end());
 }
 
-TEST_CASE("comparison: runs that differ much are warned of")
+TEST_CASE("comparison: it warns of runs that differ much")
 {
     Comparison result = comparison("solo");
     add(result, "a", {10, 11});
@@ -428,7 +428,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Programs that would be stages, and the table beside them.
+// Programs that could be stages, and the table beside them.
 class Stages {
   public:
     Stages()
@@ -481,21 +481,21 @@ TEST_CASE("compare: takes the stages of the talk unless others are asked for")
     CHECK(stages.chosen({"talk", "08", "02"}) == Names{"01_a", "02_b", "02b_c", "08_e"});
 }
 
-TEST_CASE("compare: leaves out of a group what is no server")
+TEST_CASE("compare: a group leaves out what is no server")
 {
     const Stages stages;
     CHECK(stages.chosen({"beyond"}) == Names{"08_e"});
     CHECK(stages.chosen({"all"}) == Names{"01_a", "02_b", "02b_c", "02c_d", "08_e"});
 }
 
-TEST_CASE("compare: takes all stages where nobody says which are the talk's")
+TEST_CASE("compare: takes all stages if no table says which are the talk's")
 {
     const Stages stages;
     stages.remove_table();
     CHECK(stages.chosen({}).size() == 6);
 }
 
-TEST_CASE("compare: a beginning that several stages have is a question, not an order")
+TEST_CASE("compare: a name that is the beginning of several stages is refused")
 {
     const Stages stages;
     CHECK_THROWS_WITH_AS(static_cast<void>(stages.chosen({"0"})),

@@ -1,4 +1,4 @@
-// fake_server.cpp -- started like a stage, but with a flaw; which one is set by the build.
+// fake_server.cpp -- started like a stage, but with a flaw. The build decides which one.
 #include "common/base/descriptor.hpp"
 
 #include <arpa/inet.h>
@@ -19,7 +19,7 @@ enum class Flaw {
     silent,   // never says where it listens
     refuses,  // does not start, and says why
     lingers,  // answers fib(1), and leaves a process behind that ignores SIGTERM
-    stalls,   // answers fib(1) to each client ten times, and then no more
+    stalls,   // answers each client's fib(1) ten times, and then no more
 };
 
 constexpr Flaw flaw = Flaw::FLAW;

@@ -52,7 +52,7 @@ std::string sparkline(const std::vector<double>& rates, double best, Style style
 
 }  // namespace
 
-TEST_CASE("frame: a title, a line for each stage, and how far the run has got")
+TEST_CASE("frame: shows a title, a line for each stage, and the progress of the run")
 {
     Frame frame = frame_of(2);
     frame.running = 1;
@@ -85,7 +85,7 @@ TEST_CASE("frame: no line is as wide as the terminal, however narrow that is")
     }
 }
 
-TEST_CASE("frame: fits into the rows there are, and never without the stage that runs")
+TEST_CASE("frame: fits into the rows that there are, and always has the stage that runs")
 {
     Frame frame = frame_of(8);
     for (; frame.running < 8; ++frame.running) {
@@ -112,7 +112,7 @@ TEST_CASE("frame: a sparkline shows a fall and a recovery")
     CHECK(sparkline({}, 0) == "        ");
 }
 
-TEST_CASE("frame: of three that have collapsed a sparkline shows how far each has")
+TEST_CASE("frame: the sparklines of three collapsed stages show how far each has fallen")
 {
     // 02b, 04 and 01 with the hog: 1%, one reply for each big one, none.
     CHECK(sparkline({20'000, 200}, 20'000) == "#=      ");
@@ -129,7 +129,7 @@ TEST_CASE("frame: the picture that stays has all stages, in a window of any heig
     CHECK(lines[40].starts_with("stage_39 "));
 }
 
-TEST_CASE("frame: a sparkline is red where less than half of the best is left")
+TEST_CASE("frame: a sparkline is red where the rate is below half of the best")
 {
     CHECK(sparkline({100, 49, 50}, 100, colour) ==
           "\x1b[32m#\x1b[0m\x1b[31m#\x1b[0m\x1b[32m#\x1b[0m     ");
@@ -150,7 +150,7 @@ TEST_CASE("frame: what does not fit is cut, with a mark")
     CHECK(cut("123456", 0, true).empty());
 }
 
-TEST_CASE("frame: nothing that a server has written controls the terminal")
+TEST_CASE("frame: no text from a server controls the terminal")
 {
     CHECK(printable("a\x1b[2Jb\r\n\x7f", true) == "a?[2Jb???");
     CHECK(printable("\xc2\x9b"
@@ -160,16 +160,16 @@ TEST_CASE("frame: nothing that a server has written controls the terminal")
     CHECK(printable("\u00e4", false) == "??");
 }
 
-TEST_CASE("forecast: as planned at first, then as it has really been")
+TEST_CASE("forecast: first by the plan, then by what has been measured")
 {
     Forecast forecast({1, 4}, 2, 2);
     CHECK(forecast.left() == 20);
     forecast.add(0, 0, 1.5, false);
-    // It once more, and the others at half as long again as planned.
+    // The same once more, and the others at one and a half times the planned time.
     CHECK(forecast.left() == 1.5 + 2 * 1.5 + 4 * 6);
 }
 
-TEST_CASE("forecast: who fails says nothing about the others")
+TEST_CASE("forecast: a stage that fails says nothing about the others")
 {
     Forecast forecast({1}, 3, 2);
     forecast.add(0, 0, 20, true);

@@ -27,7 +27,7 @@ std::vector<std::string> compare(const Arguments& arguments)
 
 std::string fake(const std::string& flaw) { return FAKES_PATH "/fake_" + flaw; }
 
-// compare at a terminal of 24 rows and 80 columns, and somebody who looks at it.
+// compare on a terminal of 24 rows and 80 columns, as its user sees it.
 class Session {
   public:
     explicit Session(const Arguments& arguments, const std::vector<std::string>& variables = {})
@@ -40,7 +40,7 @@ class Session {
     Process& process() { return process_; }
     const Screen& screen() const { return screen_; }
 
-    // Looks until the condition holds, and the picture is drawn to its end.
+    // Looks until the condition holds and the picture is complete.
     void until(const std::function<bool(const Screen&)>& condition)
     {
         REQUIRE(process_.until([&] {
@@ -54,7 +54,7 @@ class Session {
         until([&](const Screen& screen) { return screen.contains(text); });
     }
 
-    // At a moment when nothing is on its way to the terminal.
+    // At a moment when no output is on its way to the terminal.
     void resize(unsigned short rows, unsigned short columns, Screen::Narrowing narrowing)
     {
         process_.stop();
@@ -65,7 +65,7 @@ class Session {
         process_.signal(SIGCONT);
     }
 
-    // At such a moment, too: an echo in the middle of a frame would be part of it.
+    // Also at such a moment, because an echo in the middle of a frame would be part of it.
     void type(std::string_view text)
     {
         process_.stop();
@@ -108,7 +108,7 @@ std::size_t count(const std::vector<std::string>& lines, std::string_view begin)
                       [&](const std::string& line) { return line.starts_with(begin); }));
 }
 
-// Below the cursor there is the block, the whole block and nothing else.
+// Below the cursor there is exactly the whole block.
 bool has_block(const Screen& screen, const Arguments& stages)
 {
     const auto lines = screen.lines_below();
@@ -124,7 +124,7 @@ bool has_block(const Screen& screen, const Arguments& stages)
     return true;
 }
 
-// Its last line, that is: what has been scrolled out of a small window stays where it went.
+// That is its last line: what was scrolled out of a small window stays there.
 bool has_no_block(const Screen& screen)
 {
     const auto lines = screen.lines();
@@ -134,8 +134,7 @@ bool has_no_block(const Screen& screen)
 
 }  // namespace
 
-TEST_CASE(
-    "live: each stage has a line, the one that runs its rate, and in the end there is the table")
+TEST_CASE("live: each stage has a line, the running one shows its rate, and the table comes last")
 {
     Session session({"02", "04", "--scenario", "crowd", "--runs", "1", "--duration", "2s"});
     session.until([](const Screen& screen) {
@@ -166,7 +165,7 @@ TEST_CASE(
     CHECK(has_no_block(session.screen()));
 }
 
-TEST_CASE("live: Ctrl-C leaves what was measured, and a picture of it")
+TEST_CASE("live: Ctrl-C leaves the table and the picture of what was measured")
 {
     Session session({"02", "04", "--scenario", "solo", "--runs", "1000", "--duration", "200ms"});
     session.until("  2 of 2000 ");
@@ -181,7 +180,7 @@ TEST_CASE("live: Ctrl-C leaves what was measured, and a picture of it")
     CHECK(has_no_block(session.screen()));
 }
 
-TEST_CASE("live: a signal that ends it is no different from Ctrl-C")
+TEST_CASE("live: another signal that ends it does the same as Ctrl-C")
 {
     for (const int number : {SIGTERM, SIGHUP}) {
         Session session({fake("silent"), "--timeout", "1000s"});
@@ -213,7 +212,7 @@ TEST_CASE("live: a stage that does not start is said to have failed while others
     CHECK(session.wait() == 1);
 }
 
-TEST_CASE("live: in a window that has been resized the lines fit, whatever it does to long ones")
+TEST_CASE("live: after a resize the lines fit, however the terminal wraps long ones")
 {
     const Arguments stages{"01_blocking", "02_threads", "04_generators"};
     for (const auto narrowing : {Screen::Narrowing::wraps, Screen::Narrowing::crops}) {
@@ -241,7 +240,7 @@ TEST_CASE("live: in a window that has been resized the lines fit, whatever it do
     }
 }
 
-TEST_CASE("live: what is typed meanwhile moves the block down and spoils nothing")
+TEST_CASE("live: typing meanwhile moves the block down and spoils nothing")
 {
     Session session({"02", "--scenario", "solo", "--runs", "1000", "--duration", "200ms"});
     session.until("  1 of 1000 ");
@@ -257,7 +256,7 @@ TEST_CASE("live: what is typed meanwhile moves the block down and spoils nothing
     CHECK(has_no_block(session.screen()));
 }
 
-TEST_CASE("live: colours are for those who want them, blocks for those who can see them")
+TEST_CASE("live: colours only if they are wanted, blocks only if the terminal can show them")
 {
     const Arguments arguments{"02", "--scenario", "solo", "--runs", "1", "--duration", "1s"};
     Session plain(arguments, {"NO_COLOR=1"});
@@ -272,8 +271,7 @@ TEST_CASE("live: colours are for those who want them, blocks for those who can s
     CHECK(colourful.process().out().find("█") != std::string::npos);
 }
 
-TEST_CASE(
-    "live: where there is no terminal, or one that can't do it, it is whole lines and no escapes")
+TEST_CASE("live: without a capable terminal it prints whole lines and no escapes")
 {
     const auto command =
         compare({"02", "--scenario", "solo", "--runs", "2", "--duration", "200ms"});

@@ -109,7 +109,7 @@ class Page(unittest.TestCase):
         self.browser.settle()
         self.assertEqual(self.browser.complaints, [])
         seen = self.browser.look(PROBE)
-        self.browser.complaints.clear()  # of us, who read so many pixels
+        self.browser.complaints.clear()  # our own, to read so many pixels
         self.assertEqual(seen["errors"], "")
         self.assertEqual(seen["requests"], [])
         self.assertEqual(seen["foreign"], 0)
@@ -127,7 +127,7 @@ class Page(unittest.TestCase):
         ran = subprocess.run([COMPARE, "02", "04", "--scenario", "hog,crowd", "--duration", "200ms", "--runs", "2",
                               "--big", "25", "--connections", "4", "--html", file], capture_output=True, text=True,
                              stdin=subprocess.DEVNULL, timeout=300, check=False)
-        # On a very busy machine a stage may not reply in so short a time. Then the page says so.
+        # On a very busy machine a stage may not reply in such a short time. Then the page says so.
         self.assertLessEqual(ran.returncode, 1, ran.stderr)
         seen = self.look_at(file)
 
@@ -139,7 +139,7 @@ class Page(unittest.TestCase):
             with self.subTest(scenario["title"]):
                 self.assertEqual(scenario["panels"], stages)
                 self.assertEqual(scenario["verdicts"], [])
-                # What a hog leaves of a rate would lie on the zero line of the other scale.
+                # On the other scale, what a hog leaves of a rate would lie on the zero line.
                 self.assertEqual(scenario["scale"], "logarithmic" if hog else "linear")
                 for scale in ("linear", "logarithmic"):
                     look = scenario[scale]
@@ -156,7 +156,7 @@ class Page(unittest.TestCase):
             table += scenario["title"] + "".join(cell for row in scenario["rows"] for cell in row)
             table += "".join(scenario["notes"])
         table += "".join(seen["conclusions"]) + seen["method"]
-        # The terminal has the same, and the titles of the scenarios, which are captions on the page.
+        # The terminal has the same, and so do the titles of the scenarios, which are captions on the page.
         terminal = "".join(re.sub("^(hog|crowd): .*", r"\1", line) for line in ran.stdout.splitlines())
         self.assertEqual(squeezed(table), squeezed(terminal))
         self.assertIn("--scenario hog,crowd", seen["command"])
@@ -189,20 +189,20 @@ class Page(unittest.TestCase):
                                          [[None, 0.2], ["2 at once: 1 of 2 served", "2 at once: 200 ms"]],
                                          [[None, 0.4], ["", "4 at once: 400 ms"]]]])
 
-    def test_of_several_runs_that_with_the_median_is_the_strong_line(self):
+    def test_the_run_with_the_median_is_the_strong_line(self):
         self.assertIn('"drawn":2', (self.directory / "three_runs.html").read_text())
 
     def test_a_run_that_has_failed_is_not_the_strong_line_while_there_is_another(self):
         page = (self.directory / "one_failed.html").read_text()
-        self.assertFalse('"drawn":0' in page)  # and not all of the page in the message
+        self.assertFalse('"drawn":0' in page)  # and the message does not contain the whole page
 
-    def test_a_stage_has_its_colour_in_whatever_company(self):
+    def test_a_stage_always_has_the_same_colour(self):
         colour = self.only_scenario("alone")["colours"][0]
         together = self.only_scenario("in_company")["colours"]
         self.assertEqual(together[1], colour)
         self.assertEqual(together.count(colour), 1)
 
-    def test_names_and_last_words_stay_text_whatever_they_are(self):
+    def test_names_and_last_words_are_always_text(self):
         seen = self.sample("hostile")
         shown = "</script><img src=x onerror=alert(1)><!-- <script>{{data}}\uFFFD"
         scenario = seen["scenarios"][0]
@@ -229,7 +229,7 @@ class Page(unittest.TestCase):
         self.assertTrue(seen["stopped"])
         self.assertEqual(seen["scenarios"][0]["panels"], ["02_threads"])
 
-    def test_of_a_run_that_was_stopped_it_says_so_and_what_is_missing(self):
+    def test_it_says_that_a_run_was_stopped_and_what_is_missing(self):
         seen = self.sample("stopped")
         self.assertTrue(seen["stopped"])
         self.assertEqual(seen["stoppedAt"], "Stopped before the end, after 1 of 2 measurements.")

@@ -1,4 +1,4 @@
-// Who runs where, on machines that the other tests don't run on.
+// Which program runs where, on machines that the other tests don't run on.
 
 #include "clients/compare/measure/bench.hpp"
 
@@ -8,7 +8,7 @@ using namespace ground;
 
 using Cpus = std::vector<int>;
 
-TEST_CASE("placement: half of the CPUs are the clients', and perf has a thread for each")
+TEST_CASE("placement: the clients get half of the CPUs, and perf a thread for each of these")
 {
     const Placement two = place(Pin::apart, {0, 1});
     CHECK(two.server == Cpus{0});
@@ -25,7 +25,7 @@ TEST_CASE("placement: half of the CPUs are the clients', and perf has a thread f
     CHECK(eight.words == "server on CPUs 0,1,2,3, clients on CPUs 4,5,6,9");
 }
 
-TEST_CASE("placement: a single CPU is shared, and so is one that both are put on")
+TEST_CASE("placement: if there is a single CPU, or if --pin together is given, both share it")
 {
     for (const Placement& placement : {place(Pin::apart, {3}), place(Pin::together, {1, 2, 3})}) {
         CHECK(placement.server == Cpus{3});
@@ -34,7 +34,7 @@ TEST_CASE("placement: a single CPU is shared, and so is one that both are put on
     }
 }
 
-TEST_CASE("placement: who is not pinned leaves the server room, too")
+TEST_CASE("placement: without pinning, perf also leaves CPUs to the server")
 {
     const Placement placement = place(Pin::off, {0, 1, 2, 3});
     CHECK(placement.server.empty());

@@ -1,5 +1,5 @@
-// sample_pages DIRECTORY -- writes the pages of comparisons that no run has measured, for
-// page_test.py, which looks at them.
+// sample_pages DIRECTORY -- writes the pages of comparisons that no run has measured. page_test.py
+// looks at them.
 #include "clients/compare/show/page.hpp"
 
 #include <fmt/format.h>
@@ -117,7 +117,7 @@ Comparison in_company()
     Comparison comparison = comparison_of("hog");
     add(comparison, "python", {measured(20'000, 9'000)});
     add(comparison, "07_coroutines", {measured(20'000, 9'000)});
-    add(comparison, "07_coroutines", {measured(20'000, 9'000)});  // another build, say
+    add(comparison, "07_coroutines", {measured(20'000, 9'000)});  // another build, for example
     return comparison;
 }
 

@@ -1,4 +1,4 @@
-// screen.hpp -- a terminal's screen, as far as compare writes on it; anything else is an error.
+// screen.hpp -- a terminal's screen, as far as compare writes on it. Anything else is an error.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace ground::test {
 
 class Screen {
   public:
-    // What happens to lines that are longer than a window has become.
+    // What a terminal does with lines that are longer than its window has become.
     enum class Narrowing { wraps, crops };
 
     Screen(std::size_t rows, std::size_t columns) : rows_(rows), columns_(columns) {}
@@ -57,14 +57,14 @@ class Screen {
         row_ = std::max(row_, top());  // the cursor never leaves the window
     }
 
-    // All lines that have ever been written and not been erased, also those that have been
-    // scrolled out of the window; without blanks at their ends, and without empty ones at the end.
+    // All lines that were ever written and not erased, also those scrolled out of the window.
+    // Without blanks at their ends, and without empty lines at the end.
     [[nodiscard]] std::vector<std::string> lines() const { return lines_from(0); }
 
-    // Those from the cursor's downwards.
+    // The lines from the cursor's downwards.
     [[nodiscard]] std::vector<std::string> lines_below() const { return lines_from(row_); }
 
-    // The line that begins with this; empty if there is none.
+    // The line that begins with this, or an empty one.
     [[nodiscard]] std::string line(std::string_view begin) const
     {
         for (const std::string& line : lines()) {
@@ -83,7 +83,7 @@ class Screen {
         });
     }
 
-    // Whether the program is between two pictures: nothing of a sequence is still to come.
+    // Whether the program is between two pictures: no part of a sequence is missing.
     [[nodiscard]] bool whole() const noexcept { return pending_.empty(); }
 
   private:
@@ -92,7 +92,7 @@ class Screen {
         Cells cells;
     };
 
-    // Takes one character or sequence; how many bytes that were. 0: it is not there as a whole.
+    // Takes one character or sequence, and returns its number of bytes. 0: it is not yet complete.
     std::size_t next(std::string_view text)
     {
         if (text.empty()) {
@@ -163,7 +163,7 @@ class Screen {
         }
     }
 
-    // Behind a full line the cursor is still on its last column.
+    // After a full line the cursor is still on its last column.
     void erase_line()
     {
         Cells& cells = lines_[row_].cells;

@@ -1,7 +1,7 @@
 """Whether scripts/check/docs.py finds what is stale, and nothing else.
 
-Each test writes a small project of its own: a page that is recorded and found to be current, and is then
-broken in one place.
+Each test writes a small project of its own: a page that is recorded and is current. Then it is broken in one
+place.
 """
 
 import fcntl
@@ -40,7 +40,7 @@ int main() { greet(); }
 """
 STAGE_2 = STAGE_1.replace("hello", "good day")
 
-# A program with a prompt, like nc: answers each line with it, twice as long; ends at end of file or Ctrl-C.
+# A program with a prompt, like nc: answers each line with the same line twice. Ends at end of file or Ctrl-C.
 TALKER = """\
 #!/usr/bin/env python3
 import sys
@@ -57,7 +57,7 @@ except KeyboardInterrupt:
 print("bye", flush=True)
 """
 
-# One that goes on until Ctrl-C, and only its first line is known in advance.
+# One that goes on until Ctrl-C. Only its first line is known in advance.
 SERVER = """\
 #!/usr/bin/env bash
 trap 'echo stopped; exit 0' INT
@@ -182,10 +182,10 @@ servus
 """
 
 
-# How long a process sleeps that is to be found again; another run of these tests has another number.
+# How long a process sleeps that a test looks for. Another run of these tests has another number.
 LONG = 100_000_000 + os.getpid()
 
-# Succeeds where a page can have processes of its own.
+# Succeeds if a page can have processes of its own.
 OWN_PROCESSES = "unshare --user --map-root-user --net --pid --fork --mount-proc true".split()
 
 
@@ -243,7 +243,7 @@ class DocsTest(unittest.TestCase):
         self.assertEqual(0, status, output)
 
     def assert_finding(self, *patterns, arguments=(), count=1):
-        """The check fails with this many findings, and each pattern matches in what it printed."""
+        """The check fails with this many findings, and each pattern matches its output."""
         status, output = self.docs("--check", *arguments)
         self.assertEqual(1, status, output)
         for pattern in patterns:
@@ -382,7 +382,7 @@ class Runs(DocsTest):
         self.break_page("\nRequests", "\n  Note: perf itself was busy for 97% of the time: ...\nRequests")
         self.assert_current()
 
-    def test_who_was_the_fastest_may_change(self):
+    def test_the_ranking_may_change(self):
         printed = "01  3 \\n02  4  *\\nBest first: 02 > 01\\n* The client was busy more than 95%%\\nend\\n"
         self.record(self.run_page(f"$ printf '{printed}'", options="figures"))
         self.break_page(
@@ -456,7 +456,7 @@ class Runs(DocsTest):
                 self.break_page(f"\n{old}", f"\n{new}")
                 self.assert_finding("page.md:1: .*stale")
 
-    def test_figures_are_compared_where_they_are_not_said_to_be_some(self):
+    def test_figures_are_compared_unless_the_marker_says_figures(self):
         self.record(self.run_page("$ echo 12"))
         self.break_page("\n12", "\n13")
         self.assert_finding("page.md:1: .*stale")
@@ -520,7 +520,7 @@ class Runs(DocsTest):
         self.record(self.run_page("$ build/release/hello | grep -v hello || true", options="slow"))
         self.assert_finding("page.md:1: .*shows nothing")
 
-    def test_slow_runs_are_for_those_who_ask(self):
+    def test_slow_runs_are_checked_only_on_request(self):
         self.record(
             self.run_page("$ build/release/server", options="a slow figures until=/ready/")
             + "\n"
@@ -557,7 +557,7 @@ class Runs(DocsTest):
 
 
 class Markers(DocsTest):
-    def test_blocks_that_nobody_owns_are_found(self):
+    def test_blocks_without_a_marker_are_found(self):
         for page in (
             "```cpp\nint a;\n```\n",
             "```\na\n```\n",
@@ -565,7 +565,7 @@ class Markers(DocsTest):
             "- a\n\n  ```sh\n  ls\n  ```\n",
         ):
             with self.subTest(page):
-                self.assert_page_finding(page, r"page.md:\d: nobody owns this block")
+                self.assert_page_finding(page, r"page.md:\d: no marker owns this block")
 
     def test_indented_code_is_found(self):
         for page in ("Text\n\n    code\n\n    more code\n\nText\n", "- item\n\n        code in it\n"):
@@ -620,7 +620,7 @@ class Links(DocsTest):
             with self.subTest(link):
                 self.assert_page_finding(f"# Page\n\n{link}\n", f"page.md:3: link .*{said}")
 
-    def test_links_in_code_and_to_elsewhere_are_none_of_ours(self):
+    def test_links_in_code_and_to_other_sites_are_ignored(self):
         self.write("docs/page.md", "`[a](none.md)`, [b](https://example.com/none#x)\n\n```text\n[c](none)\n```\n")
         self.assert_current()
 
@@ -640,7 +640,7 @@ class Diagrams(DocsTest):
         self.write("docs/diagrams/a.dot", "digraph { client -> \n")
         self.assert_finding("docs/diagrams/a.dot:1: dot says: .*syntax error")
 
-    def test_a_picture_that_nobody_draws_is_found(self):
+    def test_a_picture_that_no_script_draws_is_found(self):
         self.write("docs/diagrams/b.svg", "<svg/>\n")
         self.assert_finding("docs/diagrams/b.svg:1: no .dot draws this picture")
 
@@ -661,7 +661,7 @@ class Exercises(DocsTest):
         )
         self.write("CMakePresets.json", (SCRIPTS.parent / "CMakePresets.json").read_text())
 
-    def test_an_answer_is_built_and_run_by_those_who_ask(self):
+    def test_an_answer_is_built_and_run_only_on_request(self):
         self.write("docs/page.md", PATCH)
         self.assert_current()
         self.assert_current("--slow")

@@ -1,4 +1,4 @@
-// clients.cpp -- what a single client may do to a server and to everybody else.
+// clients.cpp -- what a single client may do to a server and to the other clients.
 #include "support.hpp"
 
 #include <fmt/format.h>
@@ -17,7 +17,7 @@ using std::chrono::milliseconds;
 
 namespace {
 
-// Takes as much CPU time as it needs to be seen, and not much more.
+// Takes just enough CPU time to be seen.
 const LongRequest& long_request()
 {
     static const LongRequest request(milliseconds(100));
@@ -29,9 +29,9 @@ struct Point {
     std::string_view name;
     // Brings a new client there.
     std::function<void(const Server&, Client&)> reach;
-    // What the server owes the client from there on.
+    // The replies that the server owes the client from there on.
     std::string owed;
-    // The server has been stopped, for it would otherwise go on to the next point.
+    // The server is stopped, because it would otherwise go on to the next point.
     bool stopped = false;
 };
 
@@ -116,7 +116,7 @@ void at_every_point(const std::function<void(const Server&, Client&, const Point
 
 TEST_SUITE_BEGIN("reset at every point");
 
-TEST_CASE("a client that resets, at whatever point of its conversation, is forgotten")
+TEST_CASE("a client that resets, at any point of its conversation, is forgotten")
 {
     at_every_point([](const Server& server, Client& client, const Point& point) {
         client.reset();
@@ -141,10 +141,10 @@ TEST_CASE("clients that reset at once, before or after they are accepted, are fo
     held();
 }
 
-TEST_CASE("what a client that has gone had asked for is computed to its end all the same")
+TEST_CASE("the request of a client that has gone is still computed to its end")
 {
-    // CPU time tells, however busy the machine is: all but a part of the computing was still to be
-    // done when its client went.
+    // CPU time shows it, however busy the machine is: most of the computing was still to be done
+    // when its client left.
     const LongRequest long_one(milliseconds(250));
     Server::Arguments arguments;
     if (stage().has_pool()) {
@@ -168,7 +168,7 @@ TEST_CASE("what a client that has gone had asked for is computed to its end all 
             return cpu_time_with_descendants(server) - before >= milliseconds(150);
         }));
         check_serves(server);
-        held("its number is computed to the end");
+        held("its number is still computed to the end");
     }
 }
 
@@ -196,13 +196,13 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("a close with bytes unread");
 
-TEST_CASE("what the server has said last arrives, although the client still talks")
+TEST_CASE("the last reply arrives although the client is still sending")
 {
     const Server server;
     const std::size_t before = own_descriptors(server);
     Client endless(server);
     endless.send("3\n" + std::string(256 << 10, '1'));  // the server reads hardly any of it
-    // It has not read a byte yet, and others need not wait for that.
+    // It has not read a byte yet, and other clients need not wait for that.
     if (stage().serves_others()) {
         check_serves(server);
     }
@@ -215,7 +215,7 @@ TEST_CASE("what the server has said last arrives, although the client still talk
     held("the last reply arrives");
 }
 
-TEST_CASE("however many have been sent away like this, the last reply arrives")
+TEST_CASE("the last reply arrives, however many clients are refused like this")
 {
     const Server server;
     const std::size_t before = own_descriptors(server);
@@ -224,7 +224,7 @@ TEST_CASE("however many have been sent away like this, the last reply arrives")
         Client endless(server);
         endless.send(std::string(150, '1'));
         REQUIRE(endless.read_all().starts_with("[Error] line longer than"));
-        // Is still listened to: a reset would come at once.
+        // It still listens: a reset would come at once.
         endless.send("2");
         pollfd reset{endless.native_handle(), 0, 0};
         REQUIRE(::poll(&reset, 1, 0) == 0);
@@ -238,7 +238,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("half-close at every point");
 
-TEST_CASE("a client that half-closes, at whatever point, still gets all that it is owed")
+TEST_CASE("a client that half-closes, at any point, still gets all replies that it is owed")
 {
     at_every_point([](const Server& server, Client& client, const Point& point) {
         if (point.name != "after it has half-closed") {
@@ -256,7 +256,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("garbage");
 
-TEST_CASE("binary garbage is answered with errors or the end, and hurts nobody else")
+TEST_CASE("binary garbage gets errors or the end, and does not affect other clients")
 {
     const Server server({"--framing", "line", "--max-n", "10"});
     const std::size_t before = own_descriptors(server);
@@ -287,7 +287,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("slow reader");
 
-TEST_CASE("a client that takes its replies byte by byte gets all of them, and others are served")
+TEST_CASE("a client that reads its replies byte by byte gets all of them, and others are served")
 {
     const Server server({"--quiet", "--framing", "line"});
     const std::size_t before = own_descriptors(server);
@@ -314,15 +314,16 @@ TEST_CASE("a client that takes its replies byte by byte gets all of them, and ot
             others.check_now();
         }
     }
-    // By now it is stuck: there are requests that it does not read, for want of room for replies.
+    // By now it is stuck: there are requests that it does not read, because there is no room for
+    // replies.
     const auto end = server_end(server, slow);
     CHECK((end && end->unread > 0));
-    // It waits for room, and not for them: while this process uses a fifth of a second of CPU
-    // time, it uses hardly any.
+    // It waits for room and does not spin: while this process uses a fifth of a second of CPU time,
+    // it uses hardly any.
     const auto used_before = cpu_time_with_descendants(server);
     burn(milliseconds(200));
     const auto used = cpu_time_with_descendants(server) - used_before;
-    CHECK((sanitized || used < milliseconds(60)));  // a slow one may still be at it
+    CHECK((sanitized || used < milliseconds(60)));  // a slow server may still be at it
     slow.grow_receive_buffer();                     // the rest may come faster
     for (const char byte : slow.read_all()) {
         right = right && byte == reply[received % reply.size()];
@@ -354,8 +355,8 @@ TEST_CASE("a client that sends and never reads costs bounded memory")
     for (int i = 0; i < 10'000; ++i) {
         requests += "x\n";
     }
-    // Until there has been no room for more for a while (the server reads no further), or it has
-    // read far too much.
+    // Until there has been no room for more for a while (the server reads no further), or until it
+    // has read far too much.
     std::size_t sent = 0;
     std::size_t memory = memory_before;
     pollfd room{flood.native_handle(), POLLOUT, 0};
@@ -378,7 +379,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("never reads, under a time limit");
 
-TEST_CASE("a client that never takes its replies is forgotten when its time is over" *
+TEST_CASE("a client that never reads its replies is forgotten when its time limit is over" *
           only_if(stage().has_limits()) * because("has no time limits"))
 {
     const Server server({"--idle-timeout", "200ms"});
@@ -398,14 +399,14 @@ TEST_CASE("a client that never takes its replies is forgotten when its time is o
     check_serves(server);
     flood.close();
     check_descriptors_return_to(before, server);
-    held("it is closed when its time is over");
+    held("it is closed when its time limit is over");
 }
 
 TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("an urgent byte");
 
-TEST_CASE("an urgent byte is no departure: the reply comes, and the conversation goes on")
+TEST_CASE("an urgent byte does not count as leaving: the reply comes, and the conversation goes on")
 {
     const Server server;
     const std::size_t before = own_descriptors(server);
@@ -487,7 +488,7 @@ TEST_CASE("10,000 clients that come and go leave nothing behind")
     unsigned threads_before = 0;
     std::size_t memory_before = 0;
     for (int round = 0; round < rounds; ++round) {
-        // Every tenth round comes and goes before the server accepts anybody.
+        // Every tenth round comes and goes before the server accepts any of it.
         const bool unseen = round % 10 == 5;
         if (unseen) {
             server.stop();
@@ -504,9 +505,9 @@ TEST_CASE("10,000 clients that come and go leave nothing behind")
         if (unseen) {
             server.resume();
         }
-        check_serves(server);  // and so it has accepted all who came before
+        check_serves(server);  // and so it has accepted all that came before
         if (round == rounds / 5) {
-            // By now it has had all that it keeps for next time: heap, and stacks of threads.
+            // By now it has everything that it keeps for reuse: heap, and stacks of threads.
             check_descriptors_return_to(before, server);
             threads_before = server.info().threads;
             memory_before = server.memory();
@@ -515,7 +516,7 @@ TEST_CASE("10,000 clients that come and go leave nothing behind")
     check_descriptors_return_to(before, server);
     CHECK_NOTHROW(
         eventually("the threads end", [&] { return server.info().threads <= threads_before; }));
-    if (!sanitized) {  // what is freed is kept for a while there, to catch its use
+    if (!sanitized) {  // a sanitizer keeps freed memory for a while, to catch its use
         CHECK(server.memory() < memory_before + 1'000'000);
         measured(fmt::format("{:+} kB", (static_cast<std::int64_t>(server.memory()) -
                                          static_cast<std::int64_t>(memory_before)) /

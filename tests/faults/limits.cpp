@@ -11,8 +11,9 @@ using std::chrono::milliseconds;
 
 TEST_SUITE_BEGIN("1,100 clients");
 
-TEST_CASE("1,100 clients: select holds no more than FD_SETSIZE, the surplus is told so" *
-          only_if(stage().uses_select()) * because("no select"))
+TEST_CASE(
+    "1,100 clients: select holds no more than FD_SETSIZE, and the others are refused with a line" *
+    only_if(stage().uses_select()) * because("no select"))
 {
     allow_descriptors(1300);
     const Server server({"--quiet"});
@@ -25,7 +26,7 @@ TEST_CASE("1,100 clients: select holds no more than FD_SETSIZE, the surplus is t
         CAPTURE(i);
         REQUIRE(clients[i].read_until_gone().starts_with("[Error] server full"));
     }
-    // Also to who does not look at it before all has been sent.
+    // Even a client that first sends everything gets this line.
     while (clients.size() > 1024) {
         clients.pop_back();
     }
@@ -38,7 +39,7 @@ TEST_CASE("1,100 clients: select holds no more than FD_SETSIZE, the surplus is t
         CAPTURE(i);
         REQUIRE(clients[i].ask("10\n") == "55");
     }
-    // And when somebody leaves there is room for a newcomer.
+    // When a client leaves there is room for another.
     const std::size_t full = server.descriptors();
     clients.pop_front();
     CHECK_NOTHROW(eventually("there is room", [&] { return server.descriptors() < full; }));
@@ -67,7 +68,7 @@ TEST_CASE("1,100 clients are all served" * only_if(!stage().uses_select()) *
             CHECK(server.descriptors() >= before + 1100);
         }
     }
-    // While all are here, or where only one can be served at a time, one after the other.
+    // While all are connected. If the stage serves one at a time: one after the other.
     for (; !clients.empty(); clients.pop_front()) {
         if (!stage().serves_others()) {
             REQUIRE(clients.front().read_line() == "55");
@@ -98,7 +99,7 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
         clients.back().send("10\n");
     }
     server.err().wait_for("descriptors");
-    // Each of several loops has a queue of newcomers of its own: then nobody knows who is the last.
+    // If each of several loops has its own queue of newcomers, it is unknown which one comes last.
     const bool in_order = !stage().has_event_loops();
     const auto waits = [](const Client& client) { return !client.readable(); };
     CHECK((in_order ? waits(clients.back()) : std::any_of(clients.begin(), clients.end(), waits)));
@@ -125,7 +126,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("no threads left");
 
-TEST_CASE("without threads newcomers are refused, and the others are served on" *
+TEST_CASE("without threads newcomers are refused, and the server keeps serving the others" *
           only_if(stage().has_thread_per_client() && !sanitized) * because("no thread per client"))
 {
     constexpr rlim_t mebibyte = 1 << 20;
@@ -161,7 +162,7 @@ TEST_CASE("beyond the number of threads that its user may have, newcomers are re
           because("no thread per client, or the test is not run by root"))
 {
     const Server server({}, {.command = {}, .user = user_of_our_own()});
-    // Some things, a sanitizer's own thread for one, begin with the first client.
+    // Some things begin with the first client, for example a sanitizer's own thread.
     Client first(server);
     CHECK(first.ask("10\n") == "55");
     const unsigned with_one = server.info().threads;
@@ -235,10 +236,13 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("no memory left");
 
-// (Asio has a set for all of its sockets, which an io_context waits for, too: it is not ours.)
-TEST_CASE("a client that the kernel has no memory to wait for is sent away, the others are served" *
-          only_if(stage().scheduler_is_ours() && !stage().uses_select() && !sanitized) *
-          because("Asio or select waits, or a thread for each client; not with sanitizers"))
+// (Asio has a set for all of its sockets, which an io_context waits for, too: that is not our
+// code.)
+TEST_CASE(
+    "if the kernel has no memory to wait for a client, that client is refused and others are "
+    "served" *
+    only_if(stage().scheduler_is_ours() && !stage().uses_select() && !sanitized) *
+    because("Asio or select waits, or each client has a thread; not with sanitizers"))
 {
     const Server server(
         {}, {.command = {},
@@ -247,7 +251,7 @@ TEST_CASE("a client that the kernel has no memory to wait for is sent away, the 
         try {
             return client.ask("10\n") == "55";
         } catch (const std::exception&) {
-            return false;  // it has been sent away
+            return false;  // it has been refused
         }
     };
     std::deque<Client> served;
@@ -297,7 +301,7 @@ TEST_CASE("without memory it refuses or loses clients, or ends with one line, an
             clients.back().shutdown_send();
         }
     } catch (const std::system_error&) {
-        // It has ended.
+        // The server has ended.
     }
     REQUIRE(!clients.empty());
     if (stage().serves_others()) {
@@ -311,7 +315,7 @@ TEST_CASE("without memory it refuses or loses clients, or ends with one line, an
         told = told || reply.starts_with("[Error] server full");
         REQUIRE((reply.empty() || reply == "55\n" || reply.starts_with("[Error] server full")));
     }
-    // If it has ended it need not have been before it had answered all who had come.
+    // If it has ended, that must not be before it had answered all that had come.
     set_limit(server.pid(), RLIMIT_AS, RLIM_INFINITY);
     if ((without_reply > 0 && !told) || !still_serves(server)) {
         CHECK(server.wait() == 1);
@@ -325,7 +329,7 @@ TEST_CASE("without memory it refuses or loses clients, or ends with one line, an
     if (told) {
         refused("server full, no more threads");
     } else {
-        held("needs no more for more clients");
+        held("more clients need no more memory");
     }
 }
 

@@ -1,9 +1,9 @@
-// rare_moments.cpp -- to be preloaded: what hardly ever happens happens always.
+// rare_moments.cpp -- to be preloaded: events that hardly ever happen then always happen.
 //
-// - The receiver of a poke is faster: what sends a byte to another socket of this process goes on
-//   only after that byte has been received (or after a while).
-// - There is no memory for one more socket to wait for: epoll refuses it, if MOST_WATCHES of them
-//   are waited for already.
+// - The receiver of a poke is faster: a thread that sends a byte to another socket of this process
+//   goes on only after that byte has been received (or after a while).
+// - There is no memory to wait for one more socket: epoll refuses it if MOST_WATCHES of them are
+//   waited for already.
 #include <climits>
 
 #include <sys/epoll.h>

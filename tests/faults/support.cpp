@@ -16,7 +16,7 @@ void check_serves(const Server& server)
     CHECK(client.ask("10\n") == "55");
 }
 
-// Of a server with a process for each client: only the listening socket is left.
+// For a server with a process for each client: only the listening socket is left.
 static bool holds_no_client(const Server& server)
 {
     return server.descendants().empty() && socket_inodes(server.pid()).size() == 1;
@@ -58,7 +58,7 @@ std::deque<Client>::iterator next_served(std::deque<Client>& clients)
 {
     auto client = clients.begin();
     if (stage().has_event_loops()) {
-        eventually("somebody is served", [&] {
+        eventually("a client is served", [&] {
             client = std::find_if(clients.begin(), clients.end(),
                                   [](const Client& each) { return each.readable(); });
             return client != clients.end();
@@ -142,7 +142,8 @@ void set_limit(pid_t pid, __rlimit_resource resource, rlim_t limit, std::optiona
         REQUIRE(change());
         return;
     }
-    // Even root may not always change the limits of others (a container's can't): they do it.
+    // Even root may not always change the limits of others (a container's root can't). Then the
+    // process itself does it.
     const pid_t changer = check(::fork(), "fork");
     if (changer == 0) {
         const bool good = ::syscall(SYS_setresgid, *user, *user, *user) == 0 &&

@@ -16,37 +16,37 @@ namespace ground::test {
 
 void check_serves(const Server& server);
 
-// How many descriptors it needs for itself: as many as with one client, but for that one. (With
-// none it may have just begun to listen, and not have opened all that it will.)
+// How many descriptors it needs for itself: as many as with one client, minus that one. (A server
+// without clients may have just begun to listen, and not have opened all of them yet.)
 [[nodiscard]] std::size_t own_descriptors(const Server& server);
 
-// All that it has opened for its clients is closed again.
+// Waits until everything that it has opened for its clients is closed.
 void check_descriptors_return_to(std::size_t before, const Server& server);
 
-// After its sudden death others have to see to that, which may take a moment.
+// After a sudden death other processes clean up, which may take a moment.
 void check_nothing_is_left(const Server& server);
 
-// Right after its end: it has not left its workers to die by themselves.
+// Right after its end: it has ended its workers, and not left that to others.
 void check_nothing_was_left(const Server& server);
 
-// Of clients who come in a row and have asked, the one whose reply comes next. The first, as a
-// rule; where each of several loops has a queue of newcomers of its own, whoever has one.
+// Of clients that have asked one after the other, the one whose reply comes next. As a rule the
+// first. If each of several loops has its own queue of newcomers, any that has one.
 [[nodiscard]] std::deque<Client>::iterator next_served(std::deque<Client>& clients);
 
 void check_port_is_free(const Server& server);
 
-// Everybody else, beside a client that is connected and up to no good.
+// The other clients, beside a client that is connected and causes a fault.
 class Others {
   public:
-    // Connect after that client: where only one is served, that shall be it.
+    // They connect after that client: if only one is served, it shall be that one.
     explicit Others(const Server& server) : client_(server) {}
 
-    // They are served meanwhile. Or, where one client is served at a time, they are not.
+    // They are served meanwhile. If the stage serves one client at a time, they are not.
     void check_now();
     // They are served in the end, whatever the stage.
     void check_when_it_has_left();
 
-    // What check_now() has seen.
+    // The result of check_now().
     void report(const std::string& reason_if_held = {}) const;
 
   private:
@@ -56,12 +56,13 @@ class Others {
 
 [[nodiscard]] std::size_t count(std::string_view text, std::string_view word);
 
-// Keeps one core busy for a while: the measure for what somebody else uses meanwhile.
+// Keeps one core busy for a while: a measure for what another process uses meanwhile.
 void burn(std::chrono::milliseconds cpu_time);
 
 void allow_descriptors(rlim_t number);
 
-// The soft limit of a process that runs: it can be lifted again. Name its user if that is not ours.
+// The soft limit of a running process, which can be raised again. Name its user if that is not
+// ours.
 void set_limit(pid_t pid, __rlimit_resource resource, rlim_t limit, std::optional<uid_t> user = {});
 
 }  // namespace ground::test

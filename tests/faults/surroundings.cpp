@@ -27,15 +27,15 @@ using std::chrono::milliseconds;
 
 namespace {
 
-// What a server that is told to end has to do still: where it finishes what it computes there has
-// to be an end to it, or it would compute until it is cut off.
+// A request for a server that is told to end. If it finishes what it computes, the request must
+// have an end; otherwise it would compute until it is cut off.
 std::string last_request()
 {
     return stage().finishes_when_stopped() ? LongRequest(milliseconds(200)).text()
                                            : std::string(endless_request);
 }
 
-// Does it to the server and its workers, again and again and one after the other, until it is
+// Does it to the server and its workers, one after the other and again and again, until it is
 // destroyed.
 class Storm {
   public:
@@ -58,7 +58,8 @@ class Storm {
     void blow()
     {
         while (!ending_) {
-            // Those that nobody minds are delivered with the one that interrupts every system call.
+            // Signals that have no effect are delivered together with the one that interrupts every
+            // system call.
             for (const int number : {SIGCHLD, SIGWINCH, SIGURG, SIGCONT}) {
                 server_.signal(number);
             }
@@ -84,8 +85,8 @@ class Storm {
     std::thread thread_;
 };
 
-// Whether a server that has been told to end now waits, for so long, until it has finished; throws
-// if it has.
+// Whether a server that was told to end has waited this long without finishing. Throws if it has
+// finished.
 bool waits_until_it_is_cut_off(const Server& server)
 {
     const auto threads = threads_of(server.pid());
@@ -105,8 +106,8 @@ bool waits_until_it_is_cut_off(const Server& server)
 }
 
 // Whatever happens to a server that is told to end while it computes, the reply comes first. Only
-// on a machine that is too busy for that the server is cut off, but not before its time. Returns
-// whether the reply came.
+// on a machine that is too busy the server is cut off, but not before its time. Returns whether the
+// reply came.
 bool finishes(const std::function<void(const Server&)>& happens)
 {
     const LongRequest long_request(milliseconds(100));
@@ -155,7 +156,7 @@ TEST_CASE("SIGTERM and SIGINT end it while it computes, and leave nothing behind
         CAPTURE(number);
         Server server;
         Client client(server);
-        // Once without end: it is cut off where it would finish.
+        // Once with an endless request: a server that finishes is then cut off.
         const std::string request =
             number == SIGTERM ? std::string(endless_request) : last_request();
         wait_until_computing(server, [&] { client.send(request); });
@@ -189,11 +190,11 @@ TEST_CASE("SIGTERM lets it finish what it is computing" * only_if(stage().finish
 
 TEST_SUITE_END();
 
-TEST_SUITE_BEGIN("SIGTERM while a client goes on and on");
+TEST_SUITE_BEGIN("SIGTERM while a client never stops sending");
 
-TEST_CASE("a client that sends and sends does not keep it from ending")
+TEST_CASE("a client that never stops sending does not keep it from ending")
 {
-    // On a busy machine it may be cut off all the same; but not always.
+    // On a busy machine it may still be cut off, but not always.
     eventually("a server ends before it is cut off", [&] {
         Server server({"--quiet"});
         Client client(server);
@@ -266,7 +267,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("disk full, output closed");
 
-TEST_CASE("it serves although nobody reads what it says, and says why if there is somebody to tell")
+TEST_CASE("it serves although stdout or stderr can't be written, and says why if it can")
 {
     using enum Stream;
     for (const auto& streams :
@@ -278,7 +279,7 @@ TEST_CASE("it serves although nobody reads what it says, and says why if there i
         CAPTURE(static_cast<int>(err));
         Server server({}, {.command = {}, .limits = {}, .out = out, .err = err});
         Client client(server);
-        // What it says about the connection must not come here instead.
+        // Its output about the connection must not come here instead.
         CHECK(client.ask("10\n") == "55");
         client.shutdown_send();
         CHECK(client.read_all().empty());
@@ -290,7 +291,7 @@ TEST_CASE("it serves although nobody reads what it says, and says why if there i
         server.signal(SIGTERM);
         CHECK(server.wait(Deadline(time_to_end)) == 0);
     }
-    held("serves on");
+    held("keeps serving");
 }
 
 TEST_CASE("help that can't be written is a failure, in one line")
@@ -307,20 +308,20 @@ TEST_CASE("help that can't be written is a failure, in one line")
 
 TEST_SUITE_END();
 
-TEST_SUITE_BEGIN("nobody reads stderr");
+TEST_SUITE_BEGIN("stderr is not read");
 
-TEST_CASE("it serves newcomers when the pipe that its log goes into is full")
+TEST_CASE("it serves newcomers when the pipe of its log is full")
 {
-    constexpr int room = 64 << 10;  // Linux gives a pipe so much; a line has more than 32 bytes
+    constexpr int room = 64 << 10;  // Linux gives a pipe this much; a line has more than 32 bytes
     Server server({}, {.command = {}, .limits = {}, .err = Stream::unread});
-    // Two lines for each: it comes, and it goes.
+    // Two lines for each: when it comes, and when it goes.
     for (int i = 0; i < room / 64 + 500; ++i) {
         Client client(server);
         REQUIRE(client.ask("10\n") == "55");
     }
     server.start_reading_err();
     const std::string_view expected = stage().has_process_per_client()
-                                          ? "Closed"  // those who have lost a line are gone
+                                          ? "Closed"  // a client whose line was lost has gone
                                           : " lines lost: stderr was not read\n";
     eventually("it is heard again", [&] {
         check_serves(server);
@@ -328,10 +329,10 @@ TEST_CASE("it serves newcomers when the pipe that its log goes into is full")
     });
     server.signal(SIGTERM);
     CHECK(server.wait(Deadline(time_to_end)) == 0);
-    held("what nobody reads is lost, and counted");
+    held("what is not read is lost, and counted");
 }
 
-TEST_CASE("a child that crashes is told of to nobody, and newcomers are served" *
+TEST_CASE("a child that crashes while the log is not read stops nothing, and newcomers are served" *
           only_if(stage().has_process_per_client()) *
           because("has no processes that talk to clients"))
 {
@@ -350,14 +351,14 @@ TEST_CASE("a child that crashes is told of to nobody, and newcomers are served" 
     check_serves(server);
     server.signal(SIGTERM);
     CHECK(server.wait(Deadline(time_to_end)) == 0);
-    held("what nobody reads is lost");
+    held("what is not read is lost");
 }
 
 TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("EINTR storm");
 
-TEST_CASE("signals that interrupt its system calls disturb no reply")
+TEST_CASE("signals that interrupt system calls disturb no reply")
 {
     const Server server({"--framing", "line"});
     const std::size_t before = own_descriptors(server);
@@ -389,7 +390,7 @@ TEST_CASE("a poke that is received before its sender goes on loses no result" *
         {}, {.command = {}, .environment = {std::string("LD_PRELOAD=") + RARE_MOMENTS}});
     Client client(server);
     for (int i = 0; i < 3; ++i) {
-        client.send("34\n");  // not done before somebody waits for it
+        client.send("34\n");  // not done before it is waited for
         REQUIRE_NOTHROW(eventually(
             "a reply", [&] { return client.readable(); }, Deadline(std::chrono::seconds(5))));
         REQUIRE(client.read_line() == "5702887");
@@ -408,7 +409,7 @@ TEST_CASE("being stopped and continued does not cut short what it finishes" *
                 server.resume();
             }
         } catch (const std::runtime_error&) {
-            // It was quicker, and has ended.
+            // It was faster, and has ended.
         }
     });
     held();
@@ -418,8 +419,8 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("clock jumps");
 
-// Sanitizers and a library that takes over what they have taken over do not go together.
-TEST_CASE("a clock that jumps to and fro by years changes nothing" * only_if(!sanitized) *
+// Sanitizers and a library that replaces the same functions do not go together.
+TEST_CASE("a clock that jumps back and forth by years changes nothing" * only_if(!sanitized) *
           because("not with sanitizers"))
 {
     constexpr rlimit few{32, 32};
@@ -437,7 +438,7 @@ TEST_CASE("a clock that jumps to and fro by years changes nothing" * only_if(!sa
         wait_until_computing(server);
         check_serves(server);
     }
-    // The pause of one that has no descriptors left comes to its end.
+    // The pause of a server without free descriptors ends.
     if (stage().serves_others() && !stage().has_process_per_client()) {
         std::deque<Client> clients;
         for (int i = 0; i < 40; ++i) {
@@ -451,7 +452,7 @@ TEST_CASE("a clock that jumps to and fro by years changes nothing" * only_if(!sa
             clients.erase(client);
         }
     }
-    // It is told to end with a client that takes no replies: where it finishes what it has begun, a
+    // It is told to end with a client that reads no replies. If it finishes what it has begun, a
     // clock has to cut it off.
     Client client(server.port(), 4096);
     CHECK(client.ask("10\n") == "55");

@@ -27,8 +27,8 @@ std::string file_of_this_run()
     return std::string(directory) + "/" + stage().run();
 }
 
-// A line for each test case: fault, outcome, reason, figure, name of the test case. And one at the
-// end, without which the run has not come to its end.
+// A line for each test case: fault, outcome, reason, figure, name of the test case. A last line
+// says that the run was complete.
 class Writer : public SilentReporter {
   public:
     explicit Writer(const doctest::ContextOptions& /*unused*/) {}

@@ -1,8 +1,8 @@
-// verdict.hpp -- what a fault test has seen, for the table of all stages and all faults.
+// verdict.hpp -- the result of a fault test, for the table of all stages and all faults.
 //
-// A fault is a TEST_SUITE: what its test cases report becomes one cell of the table, which
-// scripts/check/robustness.py prints. A run writes what it has seen into the directory that the
-// environment variable FAULTS names, into a file of its own; without it, it writes nothing.
+// A fault is a TEST_SUITE. What its test cases report becomes one cell of the table, which
+// scripts/check/robustness.py prints. The environment variable FAULTS names a directory. Each run
+// writes its results there, into a file of its own. Without the variable it writes nothing.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -13,14 +13,14 @@ namespace ground::test {
 
 // Each test case calls one of these before it ends. (It may still fail, and then counts as failed.)
 
-// Nobody but the one at fault has noticed, or what the reason says.
+// Only the client or process at fault has noticed, or what the reason says.
 void held(const std::string& reason = {});
-// The stage breaks here, as it is meant to show; the test has seen exactly that.
+// The stage breaks here, as it is meant to show, and the test has seen exactly that.
 void by_design(const std::string& reason);
-// The server has said no, in a line, and goes on.
+// The server has refused, in a line, and goes on.
 void refused(const std::string& reason);
 
-// A figure that was measured, with its unit, for the notes below the table.
+// A measured figure with its unit, for the notes below the table.
 void measured(const std::string& figure);
 
 // Why a test case that is skipped does not apply: TEST_CASE("..." * only_if(...) * because("..."))

@@ -1,6 +1,6 @@
-// wild_clock.cpp -- to be preloaded: the time of day jumps to and fro by years at every look at it.
+// wild_clock.cpp -- to be preloaded: at every look, the time of day jumps back and forth by years.
 //
-// The monotonic clocks stay as they are: they are what a program should wait by.
+// The monotonic clocks stay as they are, because a program should wait by these.
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>

@@ -31,7 +31,7 @@ class Stopped {
     pid_t pid_;
 };
 
-// Holds a process as a debugger does: unlike SIGSTOP, its parent hears nothing of it.
+// Holds a process as a debugger does. Unlike SIGSTOP, its parent is not notified.
 class Debugger {
   public:
     explicit Debugger(pid_t pid) : pid_(pid)
@@ -51,8 +51,8 @@ class Debugger {
 };
 
 // The client asks for a number, and the worker that computes it is held while the rest happens.
-// Returns the reply that is still to come. A request that was through before its worker was held is
-// followed by one that takes twice as long.
+// Returns the reply that is still to come. If a request was done before its worker was held, one
+// that takes twice as long follows.
 template <typename Hold>
 std::string ask_and_hold(const Server& server, Client& client,
                          const std::function<void()>& meanwhile)
@@ -124,7 +124,7 @@ TEST_CASE("a worker killed while another computes does not disturb that one" *
     held();
 }
 
-TEST_CASE("a helper process killed while nobody computes costs no request" *
+TEST_CASE("a helper process that is killed while idle costs no request" *
           only_if(stage().has_processes()) * because("no worker processes"))
 {
     const Server server({"--workers", "2"});
@@ -132,7 +132,7 @@ TEST_CASE("a helper process killed while nobody computes costs no request" *
     Client client(server);
     CHECK(client.ask("10\n") == "55");
     for (std::size_t i = 0; i < 2 * processes_of_pool(2); ++i) {
-        // Each in its turn: those of the beginning, and after that those that replaced them.
+        // Each in its turn: first the original ones, and then their replacements.
         const auto now = server.descendants();
         REQUIRE(now.size() == processes_of_pool(2));
         const ProcessInfo& victim = now[i % now.size()];
@@ -140,7 +140,7 @@ TEST_CASE("a helper process killed while nobody computes costs no request" *
         for (int k = 0; k < 10; ++k) {
             REQUIRE(client.ask("10\n") == "55");
         }
-        // With the forker, the server's child, go its workers.
+        // When the forker, the server's child, ends, its workers end.
         const bool all = victim.parent == server.pid();
         eventually("the dead are gone", [&] {
             return std::none_of(now.begin(), now.end(), [&](const ProcessInfo& process) {
@@ -178,7 +178,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("worker under a debugger");
 
-TEST_CASE("a worker that is debugged delays only what it computes" *
+TEST_CASE("a worker that a debugger stops delays only what it computes" *
           only_if(stage().has_processes()) * because("no worker processes"))
 {
     const Server server({"--workers", "2"});
@@ -193,7 +193,7 @@ TEST_CASE("a worker that is debugged delays only what it computes" *
     held();
 }
 
-TEST_CASE("whichever worker is debugged while it waits, the others serve" *
+TEST_CASE("if a debugger stops a waiting worker, the others serve" *
           only_if(stage().has_processes()) * because("no worker processes"))
 {
     const Server server({"--workers", "2"});
@@ -216,13 +216,13 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("no process for a worker");
 
-TEST_CASE("workers that can't be replaced are missed, and come as soon as they can" *
+TEST_CASE("workers that can't be replaced are reported, and start as soon as they can" *
           only_if(stage().has_processes() && user_of_our_own().has_value()) *
           because("no worker processes, or the test is not run by root"))
 {
     std::vector<std::string> arguments{"--workers", "2"};
     if (stage().is("07b_cheap_inline")) {
-        arguments.insert(arguments.end(), {"--inline-below", "1"});  // all of it is for the pool
+        arguments.insert(arguments.end(), {"--inline-below", "1"});  // the pool computes everything
     }
     const Server server(arguments, {.command = {}, .user = user_of_our_own()});
     wait_for_workers(server, 2);
@@ -251,7 +251,7 @@ TEST_CASE("workers that can't be replaced are missed, and come as soon as they c
     CHECK_NOTHROW(wait_for_workers(server, 2));
     CHECK(count(server.err().text(), "No process left") == 1);
 
-    // And the same with the forker itself.
+    // The same with the forker itself.
     set_limit(server.pid(), RLIMIT_NPROC, 1, user_of_our_own());
     REQUIRE(::kill(forker->pid, SIGKILL) == 0);
     eventually("all are gone", [&] { return server.descendants().empty(); });

@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-// Checks one input; this name is libFuzzer's. What does not hold is thrown: nobody catches it under
-// libFuzzer, which then keeps the input, and replay.cpp names the file that it came from.
+// Checks one input; libFuzzer gives it this name. It throws if a property does not hold. libFuzzer
+// does not catch that, and keeps the input. replay.cpp catches it, and names the file.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace ground {

@@ -1,6 +1,6 @@
 // options_fuzz.cpp -- what users type, against a reference that knows what they mean.
 //
-// An input that begins with '$' is the command line of a stage, its words apart by blanks. Any
+// An input that begins with '$' is the command line of a stage, with blanks between its words. Any
 // other is a value, and is given to each of the clients' parsers.
 #include "clients/compare/compare_options.hpp"
 #include "clients/perf/perf_options.hpp"
@@ -34,7 +34,7 @@ void require(bool holds, std::string_view parser, std::string_view text)
     }
 }
 
-// Not negative and at most as large as that; only digits.
+// Not negative and at most this large; only digits.
 std::optional<std::uint64_t> whole_number(std::string text, std::uint64_t largest)
 {
     if (text.empty() || text.find_first_not_of("0123456789") != std::string::npos) {
@@ -109,7 +109,7 @@ void check_duration(std::string_view text)
     if (duration) {
         require(close(*duration), "parse_duration", text);
         const auto again = parse_duration(to_string(*duration));
-        // The nanoseconds of a day and more are beyond the digits of a double.
+        // The nanoseconds of a day and more have too many digits for a double.
         const Nanoseconds slack(*duration > std::chrono::hours(24) ? 8 : 0);
         require(again && std::chrono::abs(*again - *duration) <= slack, "to_string(duration)",
                 text);
@@ -232,8 +232,8 @@ void check_target(std::string_view text)
             "parse_external", text);
 }
 
-// What a command line plainly asks for. None if there is a mistake in it, or something that can be
-// understood in two ways; parse_options() ends the program for a mistake, so it is not asked then.
+// What a command line plainly asks for. None if it contains a mistake, or something with two
+// meanings. parse_options() ends the program after a mistake, so it is not called then.
 std::optional<Options> expected_options(const std::vector<std::string>& words,
                                         const About& this_stage)
 {
@@ -302,7 +302,7 @@ std::optional<Options> expected_options(const std::vector<std::string>& words,
         {"--threads", number(options.threads, 1, 256)},
         {"--processes", number(options.processes, 1, 256)},
     };
-    std::set<Word> given;  // of one that is given twice the last counts
+    std::set<Word> given;  // if an option is given twice the last one counts
     for (auto word = words.begin(); word != words.end(); ++word) {
         const std::size_t equals = word->find('=');
         std::string name = word->substr(0, equals);

@@ -1,7 +1,7 @@
 // protocol_fuzz.cpp -- any bytes, cut anywhere, against a reference that sees all of them at once.
 //
-// An input is one byte that is the largest number allowed ('2' is 50), and then what a client
-// sends. In it '|' ends what one read returns, and a backslash makes an ordinary byte of the next
+// The first byte of an input is the largest number allowed ('2' is 50). The rest is what a client
+// sends. In it '|' ends what one read returns, and after a backslash the next byte is an ordinary
 // one.
 #include "common/server/protocol.hpp"
 #include "fuzz/fuzz.hpp"
@@ -23,15 +23,16 @@ namespace {
 
 using Pieces = std::vector<std::string_view>;
 
-// What one client and its server have said to each other.
+// What one client and its server have sent to each other.
 struct Conversation {
     Pieces reads;  // what each read returned, without the end of file
     std::vector<std::string> replies;
     bool hung_up = false;  // by the server, in mid-stream
 };
 
-// The contract of docs/protocol.md, written for the eye, not for a server: it may look at the whole
-// stream, allocate as it likes, and trusts no standard function to know what a number is.
+// The contract of docs/protocol.md, written for readers, not for a server. It may look at the whole
+// stream, and allocate as it likes. It does not rely on a standard function to know what a number
+// is.
 namespace reference {
 
 std::string fib(unsigned n)
@@ -44,7 +45,7 @@ std::string fib(unsigned n)
     return std::to_string(number) + "\n";
 }
 
-// To a line without its end; empty for a blank one.
+// To a line without its end. Empty for a blank one.
 std::string reply_to(std::string line, unsigned max_n)
 {
     constexpr auto blanks = " \t\v\f";
@@ -70,8 +71,8 @@ std::string reply_to(std::string line, unsigned max_n)
     return fib(static_cast<unsigned>(std::stoul("0" + line)));
 }
 
-// The framings differ only in where they take a line end for granted that nobody has sent. With
-// those written into it, any stream is one of lines. (One too many ends a blank line, and is none.)
+// The framings differ only in where they assume a line end that was not sent. With those written
+// into it, any stream consists of lines. (One too many ends a blank line, which is no request.)
 std::string as_lines(const Pieces& reads, Framing framing, bool half_close)
 {
     std::string stream;
@@ -86,7 +87,7 @@ std::string as_lines(const Pieces& reads, Framing framing, bool half_close)
     return half_close ? stream + '\n' : stream;
 }
 
-// Reads, replies, and whether the server has hung up.
+// Reads, replies, and whether the server has closed.
 Conversation conversation(Pieces reads, const Rules& rules, bool half_close)
 {
     Conversation result;
@@ -109,7 +110,7 @@ Conversation conversation(Pieces reads, const Rules& rules, bool half_close)
 
 }  // namespace reference
 
-// Small ones by the definition, too.
+// Small ones also by the definition.
 std::string reply_to(const Request& request)
 {
     if (!request.valid()) {
@@ -119,9 +120,9 @@ std::string reply_to(const Request& request)
     return format_reply(compute(request.n));
 }
 
-// The loop of a stage. Each piece is what one read returns or, if there is no room for it, several.
-// What a read leaves of the buffer is full of rest_of_buffer: seen in the replies if anybody looks
-// too far.
+// The loop of a stage. Each piece is what one read returns, or several reads if there is no room
+// for it. The rest of the buffer is filled with rest_of_buffer, which shows in the replies if the
+// parser looks too far.
 Conversation converse(const Pieces& pieces, const Rules& rules, bool half_close,
                       char rest_of_buffer)
 {
@@ -228,7 +229,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)
             const auto replies = replies_to(as_given, rules, half_close);
             const bool same = replies_to(in_one, rules, half_close) == replies &&
                               replies_to(byte_by_byte, rules, half_close) == replies;
-            // The reference says so, too; but nobody has to believe that.
+            // The reference says so, too, but this check does not rely on it.
             if (framing == Framing::line && !same) {
                 throw Finding("--framing line: the replies depend on where the stream is cut");
             }

@@ -1,5 +1,5 @@
-// replay.cpp -- the main() of a fuzzer where there is no libFuzzer: checks each file that is named,
-// and each file in the directories that are.
+// replay.cpp -- the main() of a fuzzer without libFuzzer: checks each file that is named, and each
+// file in the directories that are named.
 #include "fuzz/fuzz.hpp"
 
 #include <fmt/format.h>

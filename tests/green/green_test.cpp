@@ -1,5 +1,5 @@
-// green_test.cpp -- 06c_monkey_patch by itself: what it says, what it replaces, and that programs
-// that know nothing of it do with green threads what they do with kernel threads.
+// green_test.cpp -- 06c_monkey_patch by itself: what it says and what it replaces. Programs that
+// know nothing of it do the same with green threads as with kernel threads.
 #include "common/base/limits.hpp"
 #include "tests/suite.hpp"
 
@@ -61,7 +61,7 @@ class Listening : public Program {
     std::uint16_t port_ = 0;
 };
 
-// So many clients are there at once, each is answered, and there is one kernel thread.
+// This many clients are there at once, each is answered, and there is one kernel thread.
 void check_holds(const Listening& server, std::size_t number, bool memory)
 {
     REQUIRE(ground::raise_descriptor_limit() > number + 64);
@@ -80,7 +80,7 @@ void check_holds(const Listening& server, std::size_t number, bool memory)
         }
     };
     while (clients.size() < number) {
-        // A hundred at a time: the shortest backlog that there is has room for them.
+        // A hundred at a time, because even the shortest backlog has room for them.
         const std::size_t from = clients.size();
         while (clients.size() < std::min(from + 100, number)) {
             clients.emplace_back(server.port());
@@ -94,7 +94,7 @@ void check_holds(const Listening& server, std::size_t number, bool memory)
     if (memory) {
         CHECK(each <= 12'288);
     }
-    // They leave, and most of what they took is given back: as often as they come and leave.
+    // They leave, and most of their memory is released, as often as they come and leave.
     const std::size_t taken = server.memory() - before;
     for (int round = 0; round < 2; ++round) {
         clients.clear();
@@ -113,7 +113,7 @@ void check_holds(const Listening& server, std::size_t number, bool memory)
 
 }  // namespace
 
-TEST_CASE("it says in one line what is wrong")
+TEST_CASE("after a mistake it says in one line what is wrong")
 {
     const auto check = [](const Outcome& outcome, int status, std::string_view word) {
         CAPTURE(outcome.err);
@@ -133,7 +133,7 @@ TEST_CASE("it says in one line what is wrong")
     CHECK(help.out.find("06c_monkey_patch [--five] PROGRAM [ARGUMENT...]") != std::string::npos);
 }
 
-TEST_CASE("it works in a folder whose name has a space or a colon in it")
+TEST_CASE("it works in a folder whose name contains a space or a colon")
 {
     std::string folder = std::filesystem::temp_directory_path() / "green-test-XXXXXX";
     REQUIRE(::mkdtemp(folder.data()) != nullptr);
@@ -147,7 +147,7 @@ TEST_CASE("it works in a folder whose name has a space or a colon in it")
             return run({.command = std::move(command)});
         };
         CHECK(run_here({program, "threads"}).out == "1 kernel threads\n");
-        // What the program gets is as always.
+        // The program gets the same as always.
         const std::vector<std::string> look{"sh", "-c", "echo $LD_PRELOAD; ls /proc/$$/fd"};
         CHECK(run_here(look).out == run_green(look).out);
         std::filesystem::remove(here / "06c_monkey_patch.so");
@@ -156,7 +156,7 @@ TEST_CASE("it works in a folder whose name has a space or a colon in it")
     std::filesystem::remove_all(folder);
 }
 
-TEST_CASE("a program that it runs gets its arguments, and its status is that of the program")
+TEST_CASE("the program that it runs gets its arguments, and decides its exit status")
 {
     CHECK(run_green({"sh", "-c", "echo \"$1\"; exit 7", "sh", "a  b"}).out == "a  b\n");
     CHECK(run_green({"sh", "-c", "exit 7"}).status == 7);
@@ -192,7 +192,7 @@ TEST_CASE("--list names exactly what the library replaces")
     CHECK(without(listed, replaced) == "");
 }
 
-TEST_CASE("programs do with green threads what they do with kernel threads")
+TEST_CASE("programs do the same with green threads as with kernel threads")
 {
     const Outcome names = run({.command = {program}});
     REQUIRE(names.status == 0);
@@ -218,8 +218,8 @@ TEST_CASE("programs do with green threads what they do with kernel threads")
     }
 }
 
-// Runs a case of green_program under the patch and stops it when it is about to wait in the kernel,
-// with all that has happened looked at. Then a signal comes, and it goes on: returns its status.
+// Runs a case of green_program under the patch. Stops it when it has looked at all events and is
+// about to wait in the kernel. Then a signal comes, and it goes on. Returns its status.
 int run_interrupted_at_the_last_moment(const std::string& name)
 {
     const pid_t child = ::fork();
@@ -245,7 +245,7 @@ int run_interrupted_at_the_last_moment(const std::string& name)
         REQUIRE(::waitpid(child, &status, 0) == child);
     };
     for (go_on(0); WIFSTOPPED(status);) {
-        if (WSTOPSIG(status) != (SIGTRAP | 0x80)) {  // a signal, which it gets; or exec
+        if (WSTOPSIG(status) != (SIGTRAP | 0x80)) {  // a signal, which is passed on to it; or exec
             go_on(WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status));
             continue;
         }
@@ -263,7 +263,7 @@ int run_interrupted_at_the_last_moment(const std::string& name)
             go_on(SIGUSR1);
             continue;
         }
-        // The first time there is news: that its sockets can be written to.
+        // There is news the first time: its sockets can be written to.
         const bool is_entry = registers.rax == static_cast<unsigned long long>(-ENOSYS);
         if (is_entry && registers.orig_rax == SYS_epoll_pwait2 &&
             ::ptrace(PTRACE_PEEKDATA, child, registers.r10, nullptr) > 1000 &&  // seconds
@@ -279,7 +279,7 @@ int run_interrupted_at_the_last_moment(const std::string& name)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-TEST_CASE("a signal that comes just before everybody waits ends the wait")
+TEST_CASE("a signal that comes just before all threads wait ends the wait")
 {
     CHECK(run_interrupted_at_the_last_moment("interrupted_at_the_last_moment") == 0);
 }
@@ -291,7 +291,7 @@ TEST_CASE(
     const Listening server(
         {.command = {patch, "--five", stages + "/02_threads", "--port", "0", "--quiet"}});
     check_holds(server, 5'000, true);
-    // What a client that asks for much means to the others: they wait.
+    // A client that asks for a big number makes the others wait.
     Client big(server.port());
     Client small(server.port());
     CHECK(small.ask("10\n") == "55");

@@ -1,12 +1,11 @@
 // program.cpp -- an ordinary program with threads, to be run with kernel threads and with green
 // ones.
 //
-//   green_program CASE     runs it; says nothing and ends with 0 if all is as it should be
+//   green_program CASE     runs it; is silent and ends with 0 if all is as it should be
 //   green_program          names the cases
 //
-// It knows nothing of green threads: what is expected here is what POSIX and C++ promise. Where it
-// has to know that another thread waits, it lets time pass; too little of it makes a case easier,
-// not wrong.
+// It knows nothing of green threads: it expects what POSIX and C++ promise. Where it needs to know
+// that another thread waits, it lets time pass. Too little time makes a case easier, not wrong.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -84,8 +83,7 @@ int status_of(pid_t child)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-// For what comes by itself. Without a timer: there are tests to which it matters which timers there
-// are.
+// For what comes by itself. Without a timer, because some tests depend on which timers there are.
 template <typename Condition>
 void yield_until(Condition condition)
 {
@@ -323,7 +321,7 @@ void exceptions_in_flight()
 
 void uncaught_exception()
 {
-    std::thread([] { throw std::runtime_error("nobody catches this"); }).join();
+    std::thread([] { throw std::runtime_error("no handler catches this"); }).join();
 }
 
 void rounding()
@@ -556,7 +554,7 @@ void conditions()
            std::cv_status::timeout);
     lock.unlock();
 
-    // One signal wakes one, also when another one's time is over at that moment.
+    // One signal wakes one thread, even if another one's time is over at that moment.
     pthread_condattr_t attributes;
     ::pthread_condattr_init(&attributes);
     ::pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -589,7 +587,7 @@ void conditions()
 void semaphores()
 {
     sem_t semaphore;
-    std::memset(&semaphore, 0xEE, sizeof semaphore);  // what sem_init() finds is any rubbish
+    std::memset(&semaphore, 0xEE, sizeof semaphore);  // sem_init() finds arbitrary bytes
     EXPECT(::sem_init(&semaphore, 0, 2) == 0);
     EXPECT(::sem_wait(&semaphore) == 0);
     EXPECT(::sem_trywait(&semaphore) == 0);
@@ -678,7 +676,7 @@ void other_locks()
     spinning.join();
 }
 
-// A writer that gives up does not keep the readers behind it from reading.
+// A writer that gives up does not keep the readers after it from reading.
 void writer_that_gives_up()
 {
     pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
@@ -716,7 +714,7 @@ void writer_that_gives_up()
     second.join();
 }
 
-// A thread that waits for what processes share does not stop the other threads.
+// A thread that waits for something that processes share does not stop the other threads.
 struct Shared {
     pthread_mutex_t mutex;
     pthread_cond_t condition;
@@ -762,7 +760,7 @@ void shared_with_a_child()
         EXPECT(::pthread_mutex_lock(&shared.mutex) == 0);
         EXPECT(::pthread_rwlock_wrlock(&shared.read_write) == 0);
         EXPECT(::sem_post(&shared.theirs) == 0);
-        for (int i = 0; i < 3; ++i) {  // each time another thread of the parent has to run for it
+        for (int i = 0; i < 3; ++i) {  // another thread of the parent has to run for it each time
             EXPECT(::read(pair.ends[1], &byte, 1) == 1);
             switch (i) {
                 case 0:
@@ -893,8 +891,8 @@ void sleep_order()
     EXPECT(order == "12345");
 }
 
-// Of thirty that wait with a time limit, one is woken. It stands in the middle of whatever order
-// they are kept in, and the last one takes its place: none of the early ones is late by that.
+// Of thirty that wait with a time limit, one is woken. It is in the middle of their order, whatever
+// that is, and the last one takes its place. That delays none of the early ones.
 void limits_of_many()
 {
     constexpr std::size_t number = 30;
@@ -1159,7 +1157,8 @@ void several()
 
 void closed_and_used_again()
 {
-    // The number of a closed descriptor is soon another one's; who waits for that is not forgotten.
+    // The number of a closed descriptor is soon used again. A thread that waits for the old one is
+    // not forgotten.
     for (int round = 0; round < 20; ++round) {
         Pair pair;
         std::thread reader([&] {
@@ -1250,7 +1249,7 @@ void a_full_backlog()
     for (std::thread& thread : clients) {
         thread.join();
     }
-    // With a limit it ends, because nobody accepts.
+    // With a limit it ends, because the connection is not accepted.
     const int first = ::socket(AF_UNIX, SOCK_STREAM, 0);
     const int second = ::socket(AF_UNIX, SOCK_STREAM, 0);
     const timeval limit{0, 20'000};
@@ -1381,8 +1380,8 @@ void posted_by_a_handler()
     sending.join();
 }
 
-// A signal that comes when everything has been looked at and nobody waits yet: green_test sees to
-// it that it does. It ends the wait that is about to begin.
+// A signal that comes when everything has been checked and no thread waits yet: green_test makes it
+// come then. It ends the wait that is about to begin.
 void interrupted_at_the_last_moment()
 {
     install(0);
@@ -1412,7 +1411,7 @@ bool blocks(int number)
     return ::sigismember(&mask, number) == 1;
 }
 
-// What a thread blocks, it blocks for itself, and for those that it starts.
+// What a thread blocks, it blocks for itself, and for threads that it starts.
 void masks()
 {
     install(0);
@@ -1427,7 +1426,7 @@ void masks()
         step = 1;
         char byte = 0;
         EXPECT(::recv(pair.ends[0], &byte, 1, 0) == 1);
-        // What was sent to this thread alone has waited for it.
+        // A signal that was sent to this thread alone has waited for it.
         EXPECT(handled == 1);
         sigset_t pending;
         EXPECT(::sigpending(&pending) == 0);
@@ -1452,7 +1451,7 @@ void masks()
     EXPECT(::send(pair.ends[1], "x", 1, 0) == 1);
     blocking.join();
 
-    // The first thread blocks it, so it is another one's wait that it ends.
+    // The first thread blocks it, so it ends the wait of another one.
     handled = 0;
     step = 0;
     std::thread open([&] {
@@ -1467,7 +1466,7 @@ void masks()
     open.join();
     EXPECT(handled == 1);
 
-    // All of them block it: it is taken by the one that waits for it.
+    // All of them block it, so the one that waits for it takes it.
     std::thread taking([&] {
         int number = 0;
         EXPECT(::sigwait(&user, &number) == 0);
@@ -1514,7 +1513,7 @@ void masks_while_waiting()
         EXPECT(wait() == -1 && errno == EINTR);
         EXPECT(handled == before + 1);
         EXPECT(blocks(SIGUSR1));
-        // And while it waits already.
+        // Also if it comes while the thread already waits.
         std::thread sending([] {
             rest(30ms);
             EXPECT(::kill(::getpid(), SIGUSR1) == 0);
@@ -1532,8 +1531,8 @@ void masks_while_waiting()
 
 std::atomic<int> cleaned{0};
 
-// Waits in it for ever, unless it is cancelled. It is a thread of C's kind: what unwinds it passes
-// through C++ as well.
+// Waits in it for ever, unless it is cancelled. It is a C thread, so its unwinding passes through
+// C++ as well.
 void check_cancelled(void (*wait)())
 {
     cleaned = 0;
@@ -1600,7 +1599,7 @@ void cancelled()
             std::this_thread::yield();
         }
     });
-    // It has the mutex again when what it has pushed is called.
+    // It holds the mutex again when its cleanup handler is called.
     check_cancelled([] {
         ::pthread_mutex_lock(&held);
         pthread_cleanup_push([](void*) { EXPECT(::pthread_mutex_unlock(&held) == 0); }, nullptr);
@@ -1610,7 +1609,7 @@ void cancelled()
         pthread_cleanup_pop(0);
     });
     EXPECT(::pthread_mutex_trylock(&held) == 0);
-    // Not while it does not want to; and then at the next point where it may be.
+    // Not while it has disabled cancellation. Then at the next cancellation point.
     check_cancelled([] {
         int before = 0;
         EXPECT(::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before) == 0);
@@ -1771,8 +1770,8 @@ void stack_overflow()
     std::thread([] { std::printf("%d\n", grow(1 << 20)); }).join();
 }
 
-// Without a size of its own a thread has as much stack as pthread_attr_init() says, and knows
-// where.
+// A thread without a stack size of its own has as much as pthread_attr_init() says, and knows where
+// its stack is.
 void stack_of_the_usual_size()
 {
     pthread_attr_t usual;
@@ -1833,7 +1832,7 @@ void standard_streams()
     }
 }
 
-// C's own threads, in what is C as well.
+// C threads, also in C code.
 mtx_t c_mutex;
 cnd_t c_condition;
 int c_turns = 0;
@@ -1882,7 +1881,7 @@ void names_of_hosts()
     }
 }
 
-// How many kernel threads there are, while ten threads wait.
+// How many kernel threads there are while ten threads wait.
 void threads()
 {
     Pair pair;

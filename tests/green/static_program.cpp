@@ -1,2 +1,2 @@
-// Linked statically: nobody looks for its functions, so nobody can put others in their place.
+// Linked statically: no dynamic linker looks up its functions, so no library can replace them.
 int main() { return 0; }

@@ -1,4 +1,4 @@
-"""What a program in Python does with threads, for tests/green: nothing here knows of green ones."""
+"""A Python program with threads, for tests/green. It knows nothing of green ones."""
 
 import concurrent.futures
 import multiprocessing
@@ -148,7 +148,7 @@ def processes():
 
 
 def recursion():
-    # Through C each time: it needs a stack as large as that of a kernel thread.
+    # Through C each time, so it needs a stack as large as a kernel thread's.
     seen = []
 
     def down(depth):

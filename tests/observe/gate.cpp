@@ -1,4 +1,4 @@
-// The gate: who watches a server can stop it, and be its scheduler.
+// The gate: a watcher of a server can stop it, and be its scheduler.
 #include "watched.hpp"
 
 #include <csignal>
@@ -14,16 +14,17 @@ bool is_held(const observe::Seen& seen) { return seen.where.state == State::held
 
 void wait_until_held(Watched& watched)
 {
-    eventually("somebody is held", [&] { return watched.find(is_held).has_value(); });
+    eventually("one is held", [&] { return watched.find(is_held).has_value(); });
 }
 
-// A lease takes seconds, and is no stage's business: threads, one thread and processes will do.
+// A lease takes seconds, and does not depend on the stage: threads, one thread and processes will
+// do.
 bool shows_leases()
 {
     return stage().is("02_threads") || stage().is("02c_fork") || stage().is("04_generators");
 }
 
-// Its processes and threads use no time for a while: the sleep is what is measured, and no wait.
+// Its processes and threads use no time for a while. Here a sleep is right: it is what is measured.
 bool stands_still(const Program& program)
 {
     const auto before = cpu_time_with_descendants(program);
@@ -33,7 +34,7 @@ bool stands_still(const Program& program)
 
 }  // namespace
 
-TEST_CASE("observe: a paused server does nothing; afterwards it goes on where it was")
+TEST_CASE("observe: a paused server does nothing, and then goes on where it was")
 {
     Watched watched;
     Client client(watched.server());
@@ -50,7 +51,7 @@ TEST_CASE("observe: a paused server does nothing; afterwards it goes on where it
     CHECK(client.read_line() == "6765");
 }
 
-TEST_CASE("observe: the kernel goes on taking in clients and bytes while the server is paused")
+TEST_CASE("observe: the kernel still takes connections and bytes while the server is paused")
 {
     Watched watched;
     watched.watcher().pause();
@@ -67,9 +68,8 @@ TEST_CASE("observe: the kernel goes on taking in clients and bytes while the ser
     CHECK(second.read_line() == "6765");
 }
 
-TEST_CASE(
-    "observe: without a lease it is free again after 2 s, whatever has become of the watcher" *
-    only_if(shows_leases()))
+TEST_CASE("observe: if its lease is not renewed it goes on after 2 s, even without a watcher" *
+          only_if(shows_leases()))
 {
     Watched watched;
     Client client(watched.server());
@@ -77,12 +77,11 @@ TEST_CASE(
     const auto before = std::chrono::steady_clock::now();
     watched.watcher().pause();
     client.send("10\n");
-    CHECK(client.read_line() == "55");  // nobody renews it
+    CHECK(client.read_line() == "55");  // the lease is not renewed
     CHECK(std::chrono::steady_clock::now() - before >= std::chrono::milliseconds(1'500));
 }
 
-TEST_CASE("observe: a lease that is renewed holds it for as long as that goes on" *
-          only_if(shows_leases()))
+TEST_CASE("observe: it is paused for as long as its lease is renewed" * only_if(shows_leases()))
 {
     Watched watched;
     Client client(watched.server());
@@ -115,7 +114,7 @@ TEST_CASE("observe: SIGTERM ends a pause, and the server as promptly as ever")
     CHECK(watched.server().descendants().empty());
 }
 
-TEST_CASE("observe: in slow motion each step takes its time, and all is done in the end")
+TEST_CASE("observe: in slow motion each step takes its time, and the request is still answered")
 {
     Watched watched;
     Client client(watched.server());
@@ -135,7 +134,7 @@ TEST_CASE("observe: in slow motion each step takes its time, and all is done in 
     CHECK(client.ask("20\n") == "6765");
 }
 
-TEST_CASE("observe: a step of nobody in particular is taken by one, and by no other")
+TEST_CASE("observe: a step for any thread is taken by exactly one")
 {
     Watched watched;
     Client client(watched.server());
@@ -154,15 +153,15 @@ TEST_CASE("observe: a step of nobody in particular is taken by one, and by no ot
     CHECK(client.read_line() == "55");
 }
 
-TEST_CASE("observe: there is no step for who is not there")
+TEST_CASE("observe: a step for a conversation that does not exist is refused")
 {
     Watched watched;
     CHECK_FALSE(watched.watcher().step(0));
     CHECK_FALSE(watched.watcher().step(4'711));
 }
 
-// Who wins is up to the one who watches: twice, once for either.
-TEST_CASE("observe: of two threads that want to go on, either can be made to win" *
+// The watcher decides which one wins: twice, once for each.
+TEST_CASE("observe: if two threads want to go on, the watcher chooses which one does" *
           only_if((stage().has_thread_per_client() || stage().has_process_per_client()) &&
                   !stage().has_pool()))
 {
@@ -196,7 +195,7 @@ TEST_CASE("observe: of two threads that want to go on, either can be made to win
     }
 }
 
-TEST_CASE("observe: of all conversations on one thread only one can move" *
+TEST_CASE("observe: if all conversations share one thread, only one can move" *
           only_if(stage().scheduler_is_ours()))
 {
     Watched watched;
@@ -207,7 +206,7 @@ TEST_CASE("observe: of all conversations on one thread only one can move" *
     watched.watcher().pause();
     first.send("10\n");
     second.send("20\n");
-    // Steps until one of them has its turn; then the other one can be asked to, in vain.
+    // Steps until one of them has its turn. A step for the other one is then in vain.
     std::optional<observe::Seen> running;
     eventually("one of them is held", [&] {
         running = watched.find([](const observe::Seen& seen) {

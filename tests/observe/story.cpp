@@ -1,4 +1,4 @@
-// What is shown is true: a known story, and where who watches sees everybody meanwhile.
+// The watcher sees the truth: a known story, and where each client is meanwhile.
 #include "watched.hpp"
 
 #include <csignal>
@@ -12,7 +12,7 @@ using observe::State;
 
 namespace {
 
-// So that the pool computes small numbers, too.
+// So that the pool also computes small numbers.
 Server::Arguments arguments()
 {
     return stage().is("07b_cheap_inline") ? Server::Arguments{"--inline-below", "2"}
@@ -21,7 +21,7 @@ Server::Arguments arguments()
 
 }  // namespace
 
-TEST_CASE("observe: a conversation is seen where it is, from its first word to its end")
+TEST_CASE("observe: it shows where a conversation is, from its beginning to its end")
 {
     Watched watched(arguments());
     const Lines at = lines();
@@ -57,7 +57,7 @@ TEST_CASE("observe: a conversation is seen where it is, from its first word to i
         CHECK(watched.conversation(client)->for_id == worker.id);
     }
 
-    // Meanwhile a second one: who can see to it does.
+    // Meanwhile a second one. A thread that can take it does.
     Client second(watched.server());
     if (stage().serves_others() && stage().computes_aside()) {
         watched.wait_for(second, State::receives, first);
@@ -79,7 +79,7 @@ TEST_CASE("observe: a conversation is seen where it is, from its first word to i
     CHECK(watched.wait_for(second, State::receives, first).id != begun.id);
 }
 
-TEST_CASE("observe: step by step, a request goes through these lines of the source, and no others")
+TEST_CASE("observe: step by step, a request passes these lines of the source, and no others")
 {
     Watched watched(arguments());
     const Lines at = lines();
@@ -100,7 +100,7 @@ TEST_CASE("observe: step by step, a request goes through these lines of the sour
     }
 }
 
-TEST_CASE("observe: a conversation has an entry for as long as it is there, and no longer")
+TEST_CASE("observe: a conversation has an entry from its beginning to its end")
 {
     Watched watched;
     const auto count = [&](Kind kind) {
@@ -108,7 +108,7 @@ TEST_CASE("observe: a conversation has an entry for as long as it is there, and 
         return std::count_if(all.begin(), all.end(),
                              [kind](const auto& seen) { return seen.kind == kind; });
     };
-    {  // Whoever is there as long as the server is.
+    {  // the threads that exist as long as the server
         Client client(watched.server());
         CHECK(client.ask("10\n") == "55");
     }
@@ -122,7 +122,7 @@ TEST_CASE("observe: a conversation has an entry for as long as it is there, and 
                [&] { return count(Kind::conversation) == 0 && count(Kind::thread) <= threads; });
 }
 
-TEST_CASE("observe: a worker that is killed is not seen any more, and its successor is" *
+TEST_CASE("observe: a worker that was killed is no longer shown, and its replacement is" *
           only_if(stage().has_processes() && !stage().option("--processes")))
 {
     Watched watched({"--workers", "1"});
@@ -136,7 +136,7 @@ TEST_CASE("observe: a worker that is killed is not seen any more, and its succes
     CHECK_FALSE(watched.find([&](const auto& seen) { return seen.id == worker.id; }));
 }
 
-TEST_CASE("observe: if all of the pool is killed at once, only those who come after it are seen" *
+TEST_CASE("observe: if all workers are killed at once, only their replacements are shown" *
           only_if(stage().has_processes() && !stage().option("--processes")))
 {
     Watched watched({"--workers", "1"});
@@ -155,7 +155,7 @@ TEST_CASE("observe: if all of the pool is killed at once, only those who come af
     CHECK(client.ask("10\n") == "55");
 }
 
-TEST_CASE("observe: a child that is killed is not seen any more" *
+TEST_CASE("observe: a child that was killed is no longer shown" *
           only_if(stage().has_process_per_client() && !handlers_are_held_back))
 {
     Watched watched;
@@ -163,17 +163,16 @@ TEST_CASE("observe: a child that is killed is not seen any more" *
     const auto child = watched.wait_for(client, State::receives);
     CHECK(child.pid != watched.watcher().server());
     ::kill(static_cast<pid_t>(child.pid), SIGKILL);
-    const Client next(
-        watched.server());  // ThreadSanitizer holds handlers back until accept() returns
+    const Client next(watched.server());  // ThreadSanitizer delays handlers until accept() returns
     eventually("it has gone", [&] { return !watched.conversation(client); });
 }
 
-TEST_CASE("observe: a reader that is too slow loses events, which are counted, and no reply waits")
+TEST_CASE("observe: a slow reader loses events, which are counted, and delays no reply")
 {
     Watched watched;
     std::string requests;
     std::string replies;
-    // More events than there is room for: two of each request, and with a pool four.
+    // More events than there is room for: two for each request, and four with a pool.
     const int number = stage().computes_by_itself() ? 40'000 : 20'000;
     for (int i = 0; i < number; ++i) {
         requests += "1\n";
@@ -198,7 +197,7 @@ TEST_CASE("observe: a reader that is too slow loses events, which are counted, a
     CHECK(read + watched.watcher().lost() == next);
 }
 
-TEST_CASE("observe: while nobody watches, there is no memory for it")
+TEST_CASE("observe: without a watcher there is no shared memory")
 {
     const Server server;
     std::ifstream maps(fmt::format("/proc/{}/maps", server.pid()));
@@ -213,7 +212,7 @@ TEST_CASE("observe: while nobody watches, there is no memory for it")
                [&] { return watched.server().descriptors() == server.descriptors(); });
 }
 
-TEST_CASE("observe: what can't be watched says so in a line")
+TEST_CASE("observe: a program that can't be watched says so in a line")
 {
     const auto says = [](const std::string& number, std::string_view what) {
         const Outcome outcome =

@@ -1,4 +1,4 @@
-// --trace FILE: the same story, as a file that others can read.
+// --trace FILE: the same story, as a file that other programs can read.
 #include "watched.hpp"
 
 #include <csignal>
@@ -36,7 +36,7 @@ class TraceFile {
     std::string path_;
 };
 
-// The server itself: the child of the one that was started, which writes the trace.
+// The server itself: the child of the process that was started, which writes the trace.
 pid_t traced(const Server& server)
 {
     const auto all = server.descendants();
@@ -57,7 +57,7 @@ Server::Arguments arguments(const TraceFile& file)
 
 }  // namespace
 
-TEST_CASE("trace: the story of a conversation, as slices on its track, and an arrow over the pool")
+TEST_CASE("trace: a conversation has slices on its track, and an arrow over the pool")
 {
     const TraceFile file;
     const LongRequest request;  // longer than the way from submit() to the wait
@@ -119,7 +119,7 @@ TEST_CASE("trace: the story of a conversation, as slices on its track, and an ar
     }
 }
 
-TEST_CASE("trace: the server ends with whoever writes its trace, however that ends")
+TEST_CASE("trace: the server ends with the process that writes its trace, however that ends")
 {
     const TraceFile file;
     Server server(arguments(file));
@@ -130,7 +130,8 @@ TEST_CASE("trace: the server ends with whoever writes its trace, however that en
     eventually("all have gone", [&] { return server.descendants().empty(); });
 }
 
-TEST_CASE("trace: if the server is killed, it is told in the same way, and the trace is whole")
+TEST_CASE(
+    "trace: if the server is killed, the trace is complete, and its writer ends in the same way")
 {
     const TraceFile file;
     Server server(arguments(file));
@@ -141,7 +142,7 @@ TEST_CASE("trace: if the server is killed, it is told in the same way, and the t
     CHECK(!file.read().empty());
 }
 
-TEST_CASE("trace: a file that can't be written is told of in a line")
+TEST_CASE("trace: if the file can't be written, a line says so")
 {
     const Outcome outcome = run({.command = {stage().executable(), "--trace", "/nowhere/trace"}});
     CHECK(outcome.status == 1);

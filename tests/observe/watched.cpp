@@ -76,7 +76,7 @@ observe::Seen Watched::wait_for(observe::Kind kind, observe::State state, std::s
                line_of(seen.where).starts_with(line);
     };
     return wait_for(
-        fmt::format("somebody of kind {}", static_cast<int>(kind)), [&] { return find(is_meant); },
+        fmt::format("one of kind {}", static_cast<int>(kind)), [&] { return find(is_meant); },
         state, line);
 }
 
@@ -84,7 +84,7 @@ std::vector<std::string> Watched::step_until(const Client& client,
                                              const std::function<bool()>& condition)
 {
     std::vector<std::string> lines;
-    std::optional<std::pair<std::uint32_t, std::uint64_t>> stepped;  // who, and since when held
+    std::optional<std::pair<std::uint32_t, std::uint64_t>> stepped;  // which, and since when held
     const auto is_held = [](const observe::Seen& seen) {
         return seen.where.state == observe::State::held;
     };
@@ -113,7 +113,7 @@ std::vector<std::string> Watched::step_until(const Client& client,
 
 namespace {
 
-// Those that are not there for the stage, or for its pool, are left out.
+// Threads that belong neither to the stage nor to its pool are left out.
 struct Known {
     std::string_view stage;
     Lines lines;
@@ -216,7 +216,7 @@ const std::vector<Known>& all_known()
 
 }  // namespace
 
-// A request that is computed by the pool; with --pool inline, in the line that submits it.
+// A request that the pool computes. With --pool inline, it is computed in the line that submits it.
 Lines lines()
 {
     std::string_view name = stage().name();
@@ -233,7 +233,7 @@ Lines lines()
     if (stage().has_pool() && stage().computes_by_itself()) {
         const auto awaits = std::find(lines.steps.begin(), lines.steps.end(), lines.computes);
         lines.computes = *(awaits - 1);
-        if (name != "03_process_pool") {  // it asks a future that is done already
+        if (name != "03_process_pool") {  // the future is done already
             lines.steps.erase(awaits);
         }
     }

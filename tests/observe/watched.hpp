@@ -16,7 +16,7 @@ namespace ground::test {
 
 namespace observe = ground::observe;
 
-// A Watcher, and the server that it watches. The lease is renewed whenever it is asked something.
+// A Watcher, and the server that it watches. Each query renews the lease.
 class Watched {
   public:
     explicit Watched(const Server::Arguments& arguments = {});
@@ -24,20 +24,20 @@ class Watched {
     [[nodiscard]] Server& server() noexcept { return *server_; }
     [[nodiscard]] observe::Watcher& watcher() noexcept { return watcher_; }
 
-    // Who is there now, if anybody: the conversation with this client; whoever is like this.
+    // What is there now, if anything: the conversation with this client, or the first that matches.
     [[nodiscard]] std::optional<observe::Seen> conversation(const Client& client);
     [[nodiscard]] std::optional<observe::Seen> find(
         const std::function<bool(const observe::Seen&)>& is_meant);
 
-    // Waits until somebody is in this state, and in a line that has this in it.
+    // Waits until it is in this state, and at a line that contains this text.
     observe::Seen wait_for(const Client& client, observe::State state, std::string_view line = {});
     observe::Seen wait_for(observe::Kind kind, observe::State state, std::string_view line = {});
 
-    // The text of the line where somebody is: "" if that is not known.
+    // The text of the line where it is, or "" if that is not known.
     [[nodiscard]] std::string line_of(const observe::Where& where);
 
-    // Paused: lets everybody go on, step by step and one at a time, this conversation before
-    // others, until the condition holds; returns the lines at which it was held, one after another.
+    // While paused: steps all, one at a time, and this conversation before others, until the
+    // condition holds. Returns the lines at which it was held, one after another.
     std::vector<std::string> step_until(const Client& client,
                                         const std::function<bool()>& condition);
 
@@ -50,9 +50,9 @@ class Watched {
     std::optional<Server> server_;
 };
 
-// Where the stage does what: beginnings of lines of its source, blanks at their front left out.
+// Where the stage does what: beginnings of lines of its source, without the leading blanks.
 struct Lines {
-    std::string accepts;             // where it waits for a newcomer, or for anybody
+    std::string accepts;             // where it waits for a newcomer, or for any socket
     std::string receives;            // where a conversation waits for a request
     std::string computes;            // where it waits for a result, or computes it itself
     std::vector<std::string> steps;  // of a request that it has received, until it waits again
@@ -60,7 +60,7 @@ struct Lines {
 };
 [[nodiscard]] Lines lines();
 
-// Which of the states a conversation of this stage is in while its request is computed.
+// The state of this stage's conversations while their request is computed.
 [[nodiscard]] inline observe::State computing_state()
 {
     return stage().computes_by_itself() ? observe::State::computes : observe::State::awaits;

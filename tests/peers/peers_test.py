@@ -1,4 +1,4 @@
-"""Every peer of scripts/peers that can run here holds the conversation that the stages hold, and ends as they do."""
+"""Every peer of scripts/peers that can run here behaves like the stages in a conversation, and at its end."""
 
 import importlib.util
 import os
@@ -17,11 +17,11 @@ specification = importlib.util.spec_from_file_location("peers", ROOT / "scripts"
 peers = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(peers)
 
-PATIENCE = 60  # seconds; only what has failed waits so long
+PATIENCE = 60  # seconds; only a failure waits so long
 
 
 def processes_of(session):
-    """Those of a session that are more than a zombie."""
+    """The processes of a session, except zombies."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -58,7 +58,7 @@ class Running:
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
     def said_to(self, *segments):
-        """All that a client hears who sends this and half-closes."""
+        """All that a client receives if it sends this and half-closes."""
         with self.connect() as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for segment in segments:
@@ -134,13 +134,13 @@ def conformance(peer):
                     client.close()
             self.assertEqual(self.server.said_to(b"10\n"), b"55\n")
 
-        def test_a_client_that_resets_is_nobody_elses_affair(self):
+        def test_a_client_that_resets_does_not_affect_the_others(self):
             with self.server.connect() as other:
                 for _ in range(20):
                     with self.server.connect() as client:
                         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                         client.sendall(b"20\n20\n2")
-                # Who comes later is accepted later: by then it has had to deal with the others.
+                # A client that comes later is accepted later: by then the server has dealt with the others.
                 for _ in range(3):
                     self.assertEqual(self.server.said_to(b"10\n"), b"55\n")
                     other.sendall(b"10\n")
@@ -155,7 +155,7 @@ def conformance(peer):
                 self.assertIn(self.server.process.wait(PATIENCE), (0, -number))
                 deadline = time.monotonic() + PATIENCE
                 while processes_of(self.server.process.pid) and time.monotonic() < deadline:
-                    time.sleep(0.01)  # nobody tells when a killed process that isn't ours has gone
+                    time.sleep(0.01)  # nothing tells when a killed process that isn't ours has gone
                 self.assertEqual(processes_of(self.server.process.pid), [])
             self.assertEqual(self.server.process.communicate()[1], "")
 

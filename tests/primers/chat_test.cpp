@@ -25,7 +25,7 @@ class Chat : public Program {
     std::uint16_t port_ = 0;
 };
 
-// A client that is in the room: somebody has heard him.
+// A client that is in the room: another client has heard it.
 Client join(const Chat& chat, Client& hearer, const std::string& name, int receive_buffer = 0)
 {
     Client client(chat.port(), receive_buffer);
@@ -34,7 +34,7 @@ Client join(const Chat& chat, Client& hearer, const std::string& name, int recei
     return client;
 }
 
-// The first one has nobody to hear him: he talks until somebody does.
+// No other client can hear the first one, so it talks until one does.
 std::pair<Client, Client> two(const Chat& chat)
 {
     Client first(chat.port());
@@ -43,7 +43,7 @@ std::pair<Client, Client> two(const Chat& chat)
         first.send("?\n");
         return second.readable();
     });
-    // All that is still on its way has come when this has.
+    // When this has come, all that was still on its way has come.
     first.send("ready\n");
     while (second.read_line() != "ready") {
     }
@@ -52,7 +52,7 @@ std::pair<Client, Client> two(const Chat& chat)
 
 }  // namespace
 
-TEST_CASE("chat: what one says all others hear, in order, and he himself does not")
+TEST_CASE("chat: all other clients get each line, in order, and its sender does not")
 {
     const Chat chat;
     auto [ann, ben] = two(chat);
@@ -69,7 +69,7 @@ TEST_CASE("chat: what one says all others hear, in order, and he himself does no
     CHECK(ann.read_line() == "done");  // and nothing of her own before it
 }
 
-TEST_CASE("chat: a client who resets his connection is missed by nobody")
+TEST_CASE("chat: a client that resets its connection does not disturb the others")
 {
     const Chat chat;
     auto [ann, ben] = two(chat);
@@ -91,7 +91,7 @@ TEST_CASE("chat: a client who resets his connection is missed by nobody")
 }
 
 TEST_CASE(
-    "chat: who does not read costs the others nothing and fills no memory, and is told what he "
+    "chat: a client that does not read delays no other, fills no memory, and is told what it "
     "missed")
 {
     const Chat chat;
@@ -114,7 +114,7 @@ TEST_CASE(
         CHECK(chat.memory() < memory + 1'000'000);
     }
 
-    // All that he has is in order, and what is missing stands where it is missing.
+    // All that it has is in order, and what is missing is named at the place where it is missing.
     std::size_t next = 0;
     bool told = false;
     slow.grow_receive_buffer();
@@ -140,7 +140,7 @@ TEST_CASE("chat: a line without end is cut, not kept")
     CHECK(ben.read_line() == std::string(700, 'x'));  // in two pieces
 }
 
-TEST_CASE("chat: it ends on Ctrl-C, and a wrong port is met by one line")
+TEST_CASE("chat: it ends on Ctrl-C, and a wrong port gets one line")
 {
     Chat chat;
     auto [ann, ben] = two(chat);

@@ -1,4 +1,4 @@
-"""A coroutine that calls another one and waits; and one that does not wait so long."""
+"""A coroutine that waits for another one, and then for one with a time limit."""
 
 import asyncio
 

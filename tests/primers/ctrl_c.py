@@ -1,4 +1,4 @@
-"""Ctrl-C ends what is under way, and the program as it should: everything given back."""
+"""Ctrl-C cancels the tasks that wait; each of them cleans up, then the program ends."""
 
 import asyncio
 import signal

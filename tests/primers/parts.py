@@ -1,4 +1,4 @@
-"""Two clients of one server that send three requests in three parts, cut elsewhere."""
+"""Two clients send three requests each, in three parts that are no requests."""
 
 import socket
 import sys

@@ -2,10 +2,9 @@
 
     primers_test.py NAME PROGRAM [STAGE]
 
-Both are given the same input, and the port of the same running stage, if they talk to one. Before that they are given
-the port of a server that ends each connection at once, and have to end, too. Times differ a little (on a busy machine
-they all do): they have to be nearly the same. Of how often something happened it matters only whether it was never,
-once or many times.
+Both get the same input and, if they talk to a stage, the port of the same one. Before that they get the port of a
+server that ends each connection at once, and have to end, too. Times have to be nearly the same, because they differ a
+little. Of a count it matters only whether it is zero, one or more.
 """
 
 import os
@@ -19,13 +18,13 @@ import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PYTHON = "/usr/bin/python3"  # Debian's, which has Debian's greenlet and gevent
+PYTHON = "/usr/bin/python3"  # Debian's own, which has Debian's greenlet and gevent
 NEEDS = re.compile(r"^(?:import|from) (greenlet|gevent)\b", re.MULTILINE)
 SKIPPED = 77
 DEADLINE = 60  # seconds; each takes a few
 DEADLINE_TO_GIVE_UP = 20
 
-# How far apart two times may be, in seconds. What the primers tell apart is a second apart or more.
+# How far apart two times may be, in seconds. Times that the primers distinguish are a second apart or more.
 NEARLY = 0.45
 TIME = re.compile(r"\b\d+\.\d+ s\b")
 COUNT = re.compile(r"\b(\d[\d,]*) times\b")
@@ -39,7 +38,7 @@ def lines_of(text):
 
 
 def compare(cpp, python):
-    """What is different, as a text; nothing if it is the same."""
+    """The differences, as a text; empty if there are none."""
     (cpp_lines, cpp_times), (python_lines, python_times) = lines_of(cpp), lines_of(python)
     for number in range(max(len(cpp_lines), len(python_lines))):
         ours = cpp_lines[number] if number < len(cpp_lines) else "(nothing)"
@@ -53,7 +52,7 @@ def compare(cpp, python):
 
 
 def run(commands, script=b""):
-    """What they print; they run at the same time."""
+    """Their output; they run at the same time."""
     running = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
                for command in commands]
     texts = []
@@ -66,7 +65,7 @@ def run(commands, script=b""):
 
 
 def run_on_terminal(command, keys):
-    """The same on a terminal; keys are pairs: when this has appeared behind what was there before, press that."""
+    """The same on a terminal. Keys are pairs: when the first has appeared in new output, press the second."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(command[0], command)
@@ -83,7 +82,7 @@ def run_on_terminal(command, keys):
                 break
             seen += piece.decode()
     except OSError:
-        pass  # so a terminal ends on Linux
+        pass  # what a terminal sends at its end on Linux
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     signal.alarm(0)
@@ -92,7 +91,7 @@ def run_on_terminal(command, keys):
     return seen.replace("\r\n", "\n").replace("^C", "")  # the echo, which the terminal puts where it likes
 
 
-# The stage that a primer talks to is started for it. (All of it in this test: whoever reads a primer types the command.)
+# The stage that a primer talks to is started for it. (All of it in this test: a reader of a primer types the command.)
 def start(stage):
     server = subprocess.Popen([stage, "--port", "0", "--quiet"], stdout=subprocess.PIPE, text=True)
     return server, server.stdout.readline().rsplit(":", 1)[1].strip()
@@ -125,7 +124,7 @@ def check_gives_up(command, must_say_so):
 
 
 def outputs(name, commands):
-    """What was done, and what came of it in C++ and in Python."""
+    """What was done, and the results in C++ and in Python."""
     if name == "console":
         keys = [("command: ", b"hello\n"), ("command: ", b"quit\n"), ("sure? ", b"n"),
                 ("command: ", b"quit\n"), ("sure? ", b"y")]
@@ -153,7 +152,7 @@ def main():
     arguments = [port] if port else []
     commands = [[program, *arguments], [PYTHON, str(python), *arguments]]
     try:
-        # Once more if it differs: a machine can be so busy that one of the two was late.
+        # Once more if it differs, because on a very busy machine one of the two may be late.
         for _ in range(2):
             differences = []
             for what, texts in outputs(name, commands):

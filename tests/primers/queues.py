@@ -1,4 +1,4 @@
-"""A queue with room for two, and a pool for three: who is too fast has to wait."""
+"""A queue with room for two, and a pool for three: a producer that is too fast waits."""
 
 import time
 

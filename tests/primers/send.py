@@ -1,4 +1,4 @@
-"""A producer and two consumers: values go into a generator, too."""
+"""A producer and two consumers: values can also go into a generator."""
 
 
 def consumer(name):

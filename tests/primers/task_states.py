@@ -1,4 +1,4 @@
-"""What a task goes through from its start to its end, as one watches it."""
+"""The states of a task, from its start to its end."""
 
 import asyncio
 import inspect

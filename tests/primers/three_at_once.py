@@ -1,4 +1,4 @@
-"""Three tasks: wait for all, for the first, for each as it ends; and one fails."""
+"""Waits for all of three tasks, for the first, for each; and one may fail."""
 
 import asyncio
 

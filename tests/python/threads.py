@@ -1,4 +1,4 @@
-"""02_threads in Python, as small as the talk has it: what 02b_threads_gil is compared with.
+"""02_threads in Python, as small as in the talk. 02b_threads_gil is compared with it.
 
 Prints `threads.py listening on 127.0.0.1:PORT` when it can be connected to; the port is a free one.
 """

@@ -1,4 +1,4 @@
-"""What scripts/measure/bench says under its tables: which goals were missed, and why, where that is known."""
+"""What scripts/measure/bench says under its tables: which goals were missed, and why, if that is known."""
 
 import sys
 import unittest
@@ -26,7 +26,7 @@ class Verdict(unittest.TestCase):
         results = {("bare_epoll", 1): rounds(cpu=5e-6, rate=2e5), ("04_generators", 1): rounds(cpu=9e-6, rate=1e5)}
         self.assertEqual(bench.verdict(bench.ratio_goals(results, [1])), [])
 
-    def test_what_is_known_about_why_is_said_where_it_is_missed_only(self):
+    def test_the_reason_is_named_only_if_a_goal_is_missed(self):
         for reason in bench.REASONS:
             self.assertIn(bench.REASONS[reason], bench.verdict([(reason, 9.0, "at most 1.10")])[0])
             self.assertNotIn(bench.REASONS[reason], bench.verdict([(reason, 1.0, "at most 1.10")])[0])

@@ -1,4 +1,4 @@
-"""scripts/demo as a user runs it, as short as it can be."""
+"""scripts/demo as a user runs it, but as short as possible."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ def demo(*words):
 class Demo(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # -r comes twice, for the script has a number of runs of its own; its help shows it with 5.
+        # -r comes twice, because the script has a number of runs of its own. The help shows it with 5.
         cls.run_of_it = demo("02", "-r", "1", "-d", "200ms", "-c", "2", "--big", "20", "--timeout", "60s")
 
     def test_options_of_compare_win_over_those_of_the_script(self):

@@ -1,6 +1,6 @@
-"""Whether scripts/doctor says what is missing, in one line, and lets tests be skipped with that line.
+"""Whether scripts/doctor says in one line what is missing, and tests are skipped with that line.
 
-A machine that lacks something is made with a PATH in which the program is missing, or fails.
+For a machine that lacks something, PATH contains a program that fails, or lacks it.
 """
 
 import os
@@ -25,7 +25,7 @@ class Doctor(unittest.TestCase):
         self.folder = Path(folder.name)
 
     def lacking(self, program):
-        """An environment in which this program is there, and fails."""
+        """An environment in which this program exists, and fails."""
         fake = self.folder / program
         fake.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
         fake.chmod(0o755)
@@ -39,11 +39,11 @@ class Doctor(unittest.TestCase):
             self.assertRegex(line, r"^(ok|but|no)  ? ?\w")
         self.assertEqual(run.stderr, "")
 
-    def test_what_is_there_is_run(self):
+    def test_a_command_is_run_if_nothing_is_missing(self):
         run = doctor("--needs", "cpus", "--", "sh", "-c", "echo ran; exit 3")
         self.assertEqual((run.returncode, run.stdout), (3, "ran\n"))
 
-    def test_what_is_forbidden_is_skipped_with_the_same_sentence(self):
+    def test_a_command_is_skipped_with_the_same_sentence_if_something_is_forbidden(self):
         noted = self.folder / "noted"
         environment = {**self.lacking("strace"), "GROUND_SKIPPED": str(noted)}
         run = doctor("--needs", "ptrace", "--", "echo", "ran", **environment)

@@ -35,7 +35,7 @@ REPORT = {
 
 
 def run(report):
-    """The exit status, what it complains of, and the picture, if there is one."""
+    """The exit status, the complaints, and the picture, if there is one."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "hog.json", Path(folder) / "hog.svg"
         if report is not None:
@@ -56,7 +56,7 @@ class HogChart(unittest.TestCase):
         self.assertEqual(texts(picture, "name"), ["01_blocking", "02b_threads_gil", "04_generators"])
         self.assertEqual(sum(p.get("class", "").endswith("line") for p in picture.iter(SVG + "path")), 3)
 
-    def test_who_keeps_less_than_half_looks_different_and_the_words_say_so_too(self):
+    def test_a_stage_that_keeps_less_than_half_looks_different_and_the_words_say_so(self):
         _, _, picture = run(REPORT)
         self.assertEqual(texts(picture, "good"), ["18,000 → 17,500"])
         self.assertEqual(texts(picture, "bad"), ["17,000 → 200", "18,000 → no reply"])
@@ -80,7 +80,7 @@ class HogChart(unittest.TestCase):
         self.assertEqual(status, 0)
         self.assertIn("died", texts(picture, "note"))
 
-    def test_of_several_runs_that_with_the_median_is_drawn(self):
+    def test_the_run_with_the_median_is_drawn(self):
         report = copy.deepcopy(REPORT)
         entry = report["scenarios"][0]["stages"][0]
         entry["runs"] = [stage("01_blocking", 18000, rate, 0)["runs"][0] for rate in (90, 17500, 40)]

@@ -1,4 +1,4 @@
-"""The rooms of the house: which folder may include which. docs/architecture.md draws it.
+"""Which folder may include which. docs/architecture.md has a drawing.
 
 The order is checked over folders, without exceptions for single files. Give it another tree as an argument to check that.
 """
@@ -15,7 +15,7 @@ LAYERS = ["common/base", "common/observe", "common/wait", "common/server", "comm
 # The other folders may include themselves and these.
 MAY_INCLUDE = {
     **{layer: LAYERS[:place] for place, layer in enumerate(LAYERS)},
-    "common/monkey": [],  # it is loaded into programs of any kind, and brings nothing along
+    "common/monkey": [],  # any program may load it, so it needs nothing else
     "clients/shared": LAYERS,
     "clients/perf": ["clients/shared", *LAYERS],
     "clients/compare/measure": ["clients/compare/compare_options.hpp", "clients/perf", "clients/shared", *LAYERS],

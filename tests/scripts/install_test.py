@@ -1,4 +1,4 @@
-"""What `cmake --install` puts elsewhere works there: the clients find the stages, and the board their sources.
+"""After `cmake --install` everything works in the new place: the clients find the stages, and the board their sources.
 
 Called with cmake and the build folder. The folder that it installs to has a space in its name.
 """

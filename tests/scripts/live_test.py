@@ -1,4 +1,4 @@
-"""scripts/live, used as a user would: in a terminal, with keys. The terminal is tmux's, too."""
+"""scripts/live, used as by a user: in a terminal, with keys. The terminal is also tmux."""
 
 import os
 import re
@@ -12,12 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 60  # seconds
-# live's stages listen on the port that perf and nc take by default. Here no other test has it.
+# live's stages listen on the default port of perf and nc. Here no other test has it.
 ALONE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
 
 
 class Terminal:
-    """One in which a command runs, with nothing of the user's settings."""
+    """One in which a command runs, without the user's settings."""
 
     def __init__(self, columns, rows, *command):
         self.folder = tempfile.TemporaryDirectory(prefix="live-test-")
@@ -101,7 +101,7 @@ class Live(unittest.TestCase):
         title = r"^1 of 1: 04_generators$"
         first = terminal.wait_for(r"\[any key\] start the server")
         self.assertRegex(first, f"(?m){title}")
-        # No word is broken: each line of the text ends where one does.
+        # No word is broken: each line of the text ends where a line of the screen does.
         self.assertRegex(first, r"(?m)^generators: they yield .* them when *$")
         self.assertIn("# the server", first)
         for step in ("one client asks", "another client", "and for a big one"):
@@ -118,7 +118,7 @@ class Live(unittest.TestCase):
         terminal.wait_for("It has ended with 0")
         self.assertFalse(terminal.is_left())
 
-    def test_what_is_no_server_cannot_be_shown(self):
+    def test_a_program_that_is_no_server_is_refused(self):
         terminal = self.terminal(200, 24, "06c")
         terminal.wait_for("live: 06c_monkey_patch can't be shown: that is no server, .*; choose another stage")
 

@@ -1,4 +1,4 @@
-"""Whether scripts/measure/monkey-figures comes to its end: it measures for a moment and writes its tables.
+"""Whether scripts/measure/monkey-figures works: it measures for a moment and writes its tables.
 
 monkey_figures_test.py FOLDER    the folder of a build
 """

@@ -1,8 +1,8 @@
 """Every script is run by some test, if only for a second.
 
-    run_test.py BUILD      with the programs of BUILD in the place of build/release
+    run_test.py BUILD      with the programs of BUILD in place of build/release
 
-A script that no test runs is found, wherever below scripts/ it stands: give it a short run here, or a test of its own.
+A script below scripts/ that no test runs is found. Give it a short run here, or a test of its own.
 """
 
 import json
@@ -21,7 +21,7 @@ BUILD = Path(sys.argv.pop() if len(sys.argv) > 1 else ROOT / "build" / "release"
 SCRIPTS = {path.name: path for path in sorted((ROOT / "scripts").rglob("*"))
            if path.is_file() and not path.suffix and os.access(path, os.X_OK)}
 
-# Short runs: a script, its options, what it needs beside what every build needs, and what it then says.
+# Short runs: a script, its options, what it needs besides what every build needs, and what it then prints.
 RUNS = [
     ("bench", "--only-perf --rounds 1 --seconds 0.1 --clients 1", (), r"bare client"),
     ("broker-rate", "--rounds 1 --seconds 1 --clients 4", ("rabbitmq-server", "tests/bare/bare_broker"), r"median +bare pair +\d"),
@@ -39,11 +39,11 @@ RUNS = [
     ("switches", "50 100", ("tests/bare/switches",), r"\| coroutine \|"),
 ]
 
-# What no test can run.
+# Scripts that no test can run.
 NOT_HERE = {
     "bare-machine": "makes a machine and tests there, for a quarter of an hour, as root",
     "container": "builds a container and tests in it, for half an hour, as root",
-    "live": "begins a session of tmux, for hands",
+    "live": "begins a tmux session, to be used by hand",
     "setup": "installs packages",
     "test": "runs this test",
 }
@@ -61,7 +61,7 @@ def tests_that_run():
         if path == Path(__file__).resolve():
             continue
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".md":  # only what stands in blocks that scripts/check/docs --check plays
+        if path.suffix == ".md":  # only what is in the blocks that scripts/check/docs --check plays
             blocks = re.findall(r"^ *<!-- run\b((?:(?!\bslow\b).)*?)-->\n *```console\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
             text = "\n".join(line for _, block in blocks for line in block.splitlines() if line.lstrip().startswith("$ "))
         # scripts/stages, scripts/check/docs, and "scripts" / "check" / "docs"
@@ -75,7 +75,7 @@ class EveryScript(unittest.TestCase):
         known = {name for name, *_ in RUNS} | NOT_HERE.keys() | tests_that_run().keys()
         self.assertEqual(SCRIPTS.keys() - known, set(), "no test runs these: give them a short run in tests/scripts/run_test.py")
 
-    def test_and_every_run_is_of_a_script_that_there_is(self):
+    def test_and_every_run_is_of_an_existing_script(self):
         self.assertEqual({name for name, *_ in RUNS} - SCRIPTS.keys(), set())
         self.assertEqual(NOT_HERE.keys() - SCRIPTS.keys(), set())
 

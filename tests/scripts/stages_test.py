@@ -1,6 +1,6 @@
 """Whether scripts/stages knows the stages, and whether its check notices what a new one lacks.
 
-All of it happens in a copy of the tree, to which a stage is added, bit by bit.
+The tests work in a copy of the tree, and add a stage to it, bit by bit.
 """
 
 import shutil
@@ -72,7 +72,7 @@ class Tree(unittest.TestCase):
         self.assertTrue(any(all(part in line for part in parts) for line in found), f"{parts} in {found}")
 
     def add_stage(self):
-        """All that there is to do for a stage."""
+        """Adds everything that a stage needs."""
         self.write("stages/99_new.cpp", SOURCE)
         self.write("docs/99_new.md", PAGE)
         self.write("docs/diagrams/99_new.dot", "digraph {}\n")
@@ -107,7 +107,7 @@ class Check(Tree):
         self.assert_finding("docs/99_new.md", "place")
         self.assert_finding("docs/99_new.md", "who talks to a client")
 
-    def test_notices_words_that_nobody_knows(self):
+    def test_notices_unknown_words(self):
         self.add_stage()
         self.replace("docs/99_new.md", "beyond it", "behind it")
         self.assert_finding("docs/99_new.md", "place")
@@ -139,7 +139,7 @@ class Check(Tree):
         self.replace("docs/99_new.md", "beyond it", "the talk")
         self.assert_finding("README.md", "no row below '## The stages'")
 
-    def test_notices_a_guide_and_a_table_of_faults_that_have_not_heard_of_it(self):
+    def test_notices_a_guide_and_a_table_of_faults_without_it(self):
         self.add_stage()
         self.replace("docs/instructors-guide.md", "`99_new`", "It")
         self.assert_finding("docs/instructors-guide.md", "99_new")

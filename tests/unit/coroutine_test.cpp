@@ -14,7 +14,7 @@ using namespace ground;
 
 namespace {
 
-// Whoever holds a copy is alive.
+// Each object that is alive holds a copy, so use_count() counts them.
 using Token = std::shared_ptr<int>;
 
 Generator<int> count(int from, int to)
@@ -45,7 +45,7 @@ Generator<int> fail_after(int values)
     throw std::runtime_error("no more");
 }
 
-// Gives the sum of what it was sent, until that is 0.
+// Gives the sum of the values that were sent, until one is 0.
 Generator<int, std::unique_ptr<int>> sum(Token token)
 {
     int total = *token;
@@ -95,7 +95,7 @@ TEST_CASE("generator: works in a range-based for")
     CHECK(values == std::vector<int>{0, 1, 2, 3});
 }
 
-TEST_CASE("generator: what the body throws comes out where the value would have")
+TEST_CASE("generator: an exception of the body comes out in place of the value")
 {
     Generator<int> generator = fail_after(1);
     CHECK(*generator.next() == 0);
@@ -108,7 +108,7 @@ TEST_CASE("generator: what the body throws comes out where the value would have"
     CHECK_THROWS_WITH_AS(loop(), "no more", std::runtime_error);
 }
 
-TEST_CASE("generator: what the body holds lives exactly as long as the generator or the body")
+TEST_CASE("generator: the objects of the body live exactly as long as the generator or the body")
 {
     const Token token = std::make_shared<int>(0);
     {
@@ -131,7 +131,7 @@ TEST_CASE("generator: what the body holds lives exactly as long as the generator
     CHECK(*token == 1);
 }
 
-TEST_CASE("generator: its co_yield is what it is sent, also what can only be moved")
+TEST_CASE("generator: co_yield returns the value that was sent, even if it is move-only")
 {
     const Token token = std::make_shared<int>(1);
     {
@@ -144,7 +144,7 @@ TEST_CASE("generator: its co_yield is what it is sent, also what can only be mov
     CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("generator: one that should have been sent something and was not throws")
+TEST_CASE("generator: it throws if no value was sent when it needs one")
 {
     auto generator = sum(std::make_shared<int>(1));
     CHECK(*generator.next() == 1);
@@ -171,7 +171,7 @@ TEST_CASE("generator: moving it moves the body")
 
 namespace {
 
-// What these coroutines wait for is a number, and the test is their scheduler.
+// These coroutines wait for a number, and the test is their scheduler.
 template <typename T>
 using Giving = Coroutine<int, T>;
 using Task = Coroutine<int>;
@@ -301,7 +301,7 @@ TEST_CASE("coroutine: nothing runs before it is awaited")
     CHECK(result == 1);
 }
 
-TEST_CASE("coroutine: gives what it returns, also what can only be moved")
+TEST_CASE("coroutine: gives what it returns, even if it is move-only")
 {
     CHECK(run(give(5)) == 5);
     CHECK(run(sum_of_two()) == 3);
@@ -316,7 +316,7 @@ TEST_CASE("coroutine: next() gives what it waits for, and then nothing")
     CHECK(task.next() == std::nullopt);
 }
 
-TEST_CASE("coroutine: the innermost of a chain waits, and all go on with it")
+TEST_CASE("coroutine: the innermost of a chain waits, and all resume with it")
 {
     std::string result;
     Task task = store(give_after(8, "done"), result);
@@ -326,7 +326,7 @@ TEST_CASE("coroutine: the innermost of a chain waits, and all go on with it")
     CHECK(result == "done");
 }
 
-TEST_CASE("coroutine: throws into whoever awaits it")
+TEST_CASE("coroutine: its exception is thrown in the coroutine that awaits it")
 {
     std::string error;
     Task task = catch_what_it_throws(fail_after_waiting(1), error);
@@ -337,7 +337,7 @@ TEST_CASE("coroutine: throws into whoever awaits it")
     CHECK(task.next() == std::nullopt);
 }
 
-TEST_CASE("coroutine: what the outermost throws comes out of next()")
+TEST_CASE("coroutine: an exception of the outermost one comes out of next()")
 {
     int result = 0;
     Task task = store(fail_after_waiting(1), result);
@@ -345,7 +345,7 @@ TEST_CASE("coroutine: what the outermost throws comes out of next()")
     CHECK_THROWS_WITH_AS(task.next(), "no luck", std::runtime_error);
 }
 
-TEST_CASE("coroutine: what it holds lives exactly as long as it does")
+TEST_CASE("coroutine: its objects live exactly as long as it does")
 {
     const Token token = std::make_shared<int>(0);
     {
@@ -366,7 +366,7 @@ TEST_CASE("coroutine: what it holds lives exactly as long as it does")
     CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("coroutine: an outermost one that throws gives back all that it holds")
+TEST_CASE("coroutine: an outermost one that throws releases all that it holds")
 {
     const Token token = std::make_shared<int>(0);
     {
@@ -378,7 +378,7 @@ TEST_CASE("coroutine: an outermost one that throws gives back all that it holds"
     CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("coroutine: a paused chain that is destroyed gives back all that it holds")
+TEST_CASE("coroutine: a paused chain that is destroyed releases all that it holds")
 {
     const Token token = std::make_shared<int>(0);
     {
@@ -408,12 +408,12 @@ TEST_CASE("coroutine: moving a paused chain does not disturb it")
     CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("coroutine: a million awaited in a loop need no more stack than one")
+TEST_CASE("coroutine: a million awaited one after the other need no more stack than one")
 {
     CHECK(run(sum_in_a_loop(1'000'000)) == 1'000'000);
 }
 
-TEST_CASE("coroutine: awaiting a hundred thousand deep they need no more stack than one")
+TEST_CASE("coroutine: a chain of a hundred thousand needs no more stack than one")
 {
     CHECK(run(depth(100'000)) == 100'000);
     int result = 0;

@@ -6,7 +6,7 @@
 
 using namespace ground;
 
-TEST_CASE("fib: the first two are 1, each further one is the sum of the two before")
+TEST_CASE("fib: the first two are 1, and each other is the sum of the two before")
 {
     for (const FibFunction function : {&fib, &fib_fast}) {
         CHECK(function(0) == 1);
@@ -29,7 +29,7 @@ TEST_CASE("fib: both algorithms agree")
     }
 }
 
-TEST_CASE("fib_fast: up to the limit the numbers grow, so none has overflowed")
+TEST_CASE("fib_fast: up to the limit the numbers grow, so none overflows")
 {
     for (unsigned n = 3; n <= fib_limit; ++n) {
         CAPTURE(n);

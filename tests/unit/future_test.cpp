@@ -117,7 +117,7 @@ TEST_CASE("future: a callback runs after a failure, too")
     CHECK(failed);
 }
 
-TEST_CASE("future: callbacks run in the order of their coming")
+TEST_CASE("future: callbacks run in the order in which they were added")
 {
     Promise<int> promise;
     std::vector<int> order;
@@ -140,7 +140,7 @@ TEST_CASE("future: a callback may add another one, which runs at once")
     CHECK(inner == 1);
 }
 
-TEST_CASE("future: a callback may be movable only, and is destroyed once it has run")
+TEST_CASE("future: a callback may be move-only, and is destroyed once it has run")
 {
     const auto alive = std::make_shared<int>(5);
     Promise<int> promise;
@@ -154,7 +154,7 @@ TEST_CASE("future: a callback may be movable only, and is destroyed once it has 
     CHECK(alive.use_count() == 1);
 }
 
-TEST_CASE("future: a promise that goes away unfulfilled breaks")
+TEST_CASE("future: a promise that is destroyed unfulfilled breaks its future")
 {
     bool called = false;
     const Future<int> future = [&] {
@@ -167,7 +167,7 @@ TEST_CASE("future: a promise that goes away unfulfilled breaks")
     CHECK_THROWS_AS(future.result(), std::future_error);
 }
 
-TEST_CASE("future: a promise that was moved from does not break")
+TEST_CASE("future: a promise that was moved from breaks nothing")
 {
     Promise<int> first;
     const Future<int> future = first.future();
@@ -178,7 +178,7 @@ TEST_CASE("future: a promise that was moved from does not break")
     CHECK(future.result() == 1);
 }
 
-TEST_CASE("future: callbacks and the completion may race; each callback runs exactly once")
+TEST_CASE("future: if adding callbacks races with the completion, each callback runs exactly once")
 {
     for (int round = 0; round < 2000; ++round) {
         Promise<int> promise;
@@ -195,7 +195,7 @@ TEST_CASE("future: callbacks and the completion may race; each callback runs exa
             start.arrive_and_wait();
             promise.set_result(round);
         };
-        // Who has begun first is ahead of the other as a rule: so they take turns.
+        // The one that begins first usually wins, so they take turns.
         const bool completed_here = round % 2 == 0;
         std::thread other([&] { completed_here ? add() : complete(); });
         completed_here ? complete() : add();
@@ -204,7 +204,7 @@ TEST_CASE("future: callbacks and the completion may race; each callback runs exa
     }
 }
 
-TEST_CASE("future: nothing is left when the last of both sides goes")
+TEST_CASE("future: nothing is left when both sides are destroyed")
 {
     const auto alive = std::make_shared<int>(0);
     {
@@ -218,7 +218,7 @@ TEST_CASE("future: nothing is left when the last of both sides goes")
 
 namespace {
 
-// Holds a promise until somebody computes it, as a pool does.
+// Holds a promise until it is computed, as a pool does.
 struct Owner {
     std::mutex mutex;
     int asked = 0;
@@ -235,7 +235,8 @@ struct Owner {
 
 }  // namespace
 
-TEST_CASE("future: cancelled before it is begun, it is done, and result() throws Cancelled")
+TEST_CASE(
+    "future: if it is cancelled before it is begun, it is done, and result() throws Cancelled")
 {
     Owner owner;
     CHECK(owner.future.cancel());
@@ -244,7 +245,7 @@ TEST_CASE("future: cancelled before it is begun, it is done, and result() throws
     CHECK_FALSE(owner.promise);
 }
 
-TEST_CASE("future: cancel() says true again, and asks the owner once")
+TEST_CASE("future: a second cancel() returns true, too, and does not ask the owner again")
 {
     Owner owner;
     CHECK(owner.future.cancel());
@@ -252,7 +253,7 @@ TEST_CASE("future: cancel() says true again, and asks the owner once")
     CHECK(owner.asked == 1);
 }
 
-TEST_CASE("future: what has been begun can't be cancelled, and completes")
+TEST_CASE("future: a computation that has begun can't be cancelled, and completes")
 {
     Owner owner;
     std::optional<Promise<int>> begun = owner.take_back();
@@ -262,7 +263,8 @@ TEST_CASE("future: what has been begun can't be cancelled, and completes")
     CHECK(owner.future.result() == 7);
 }
 
-TEST_CASE("future: what is done can't be cancelled, and its owner is not asked: it may be gone")
+TEST_CASE(
+    "future: one that is done can't be cancelled, and does not ask its owner, which may be gone")
 {
     Owner owner;
     owner.promise->set_result(7);
@@ -271,7 +273,7 @@ TEST_CASE("future: what is done can't be cancelled, and its owner is not asked: 
     CHECK(owner.future.result() == 7);
 }
 
-TEST_CASE("future: a promise that knows nothing of cancelling can't be cancelled")
+TEST_CASE("future: without an owner to ask it can't be cancelled")
 {
     Promise<int> promise;
     const Future<int> future = promise.future();
@@ -294,7 +296,7 @@ TEST_CASE("future: cancel() runs the callbacks, once, on its thread and before i
     CHECK(threads == std::vector{std::this_thread::get_id()});
 }
 
-TEST_CASE("future: cancel() wakes those who wait for the result")
+TEST_CASE("future: cancel() wakes the threads that wait for the result")
 {
     Owner owner;
     std::thread waiter([&] { CHECK_THROWS_AS(owner.future.result(), Cancelled); });
@@ -302,16 +304,16 @@ TEST_CASE("future: cancel() wakes those who wait for the result")
     waiter.join();
 }
 
-TEST_CASE("future: a callback that comes while the future completes runs, once")
+TEST_CASE("future: a callback that is added while the future completes runs once")
 {
     std::latch locked(1);
     std::atomic<pid_t> adder_id = 0;
     std::optional<Promise<int>> promise;
     promise.emplace([&] {
-        // The future is locked: who adds a callback has to wait, and may only then look whether it
-        // is done.
+        // The future is locked. A thread that adds a callback has to wait, and may look only then
+        // whether it is done.
         locked.count_down();
-        eventually("somebody waits to add a callback", [&] {
+        eventually("a thread waits to add a callback", [&] {
             const auto thread = process_info(adder_id);
             return thread && thread->state == 'S';
         });
@@ -329,55 +331,58 @@ TEST_CASE("future: a callback that comes while the future completes runs, once")
     CHECK(calls == 1);
 }
 
-TEST_CASE("future: given up before it is begun, it is done, and its owner has lost it")
+TEST_CASE("future: if it is given up before it is begun, it is done, and its owner has lost it")
 {
     Owner owner;
-    owner.future.give_up("nobody waits");
+    owner.future.give_up("no longer needed");
     CHECK(owner.future.done());
-    CHECK_THROWS_WITH_AS(owner.future.result(), "nobody waits", Cancelled);
+    CHECK_THROWS_WITH_AS(owner.future.result(), "no longer needed", Cancelled);
     CHECK_FALSE(owner.promise);
     owner.future.give_up("a second reason");
-    CHECK_THROWS_WITH_AS(owner.future.result(), "nobody waits", Cancelled);
+    CHECK_THROWS_WITH_AS(owner.future.result(), "no longer needed", Cancelled);
     CHECK(owner.asked == 1);
 }
 
-TEST_CASE("future: what is given up while it is computed is done at once; its result is dropped")
+TEST_CASE(
+    "future: if it is given up while it is computed, it is done at once, and its result is dropped")
 {
     Owner owner;
     std::optional<Promise<int>> begun = owner.take_back();
     int calls = 0;
     owner.future.add_done_callback([&](const auto&) { ++calls; });
     std::thread waiter([&] { CHECK_THROWS_AS(owner.future.result(), Cancelled); });
-    owner.future.give_up("nobody waits");
+    owner.future.give_up("no longer needed");
     waiter.join();
     CHECK(calls == 1);
     SUBCASE("computed") { begun->set_result(7); }
     SUBCASE("failed") { begun->set_exception(std::make_exception_ptr(std::runtime_error("x"))); }
     SUBCASE("broken") { begun.reset(); }
     CHECK(calls == 1);
-    CHECK_THROWS_WITH_AS(owner.future.result(), "nobody waits", Cancelled);
+    CHECK_THROWS_WITH_AS(owner.future.result(), "no longer needed", Cancelled);
 }
 
-TEST_CASE("future: what is done can't be given up, and its owner is not asked: it may be gone")
+TEST_CASE(
+    "future: one that is done can't be given up, and does not ask its owner, which may be gone")
 {
     Owner owner;
     owner.promise->set_result(7);
-    owner.future.give_up("nobody waits");
+    owner.future.give_up("no longer needed");
     CHECK(owner.asked == 0);
     CHECK(owner.future.result() == 7);
 }
 
-TEST_CASE("future: a promise that knows nothing of cancelling can be given up")
+TEST_CASE("future: without an owner to ask it can still be given up")
 {
     Promise<int> promise;
     const Future<int> future = promise.future();
-    future.give_up("nobody waits");
+    future.give_up("no longer needed");
     CHECK_THROWS_AS(future.result(), Cancelled);
     promise.set_result(7);
     CHECK_THROWS_AS(future.result(), Cancelled);
 }
 
-TEST_CASE("future: giving up and the completion may race: one of them wins, callbacks run once")
+TEST_CASE(
+    "future: if give_up() races with the completion, one of them wins, and callbacks run once")
 {
     for (int round = 0; round < 500; ++round) {
         std::optional<Promise<int>> promise(std::in_place);
@@ -390,14 +395,14 @@ TEST_CASE("future: giving up and the completion may race: one of them wins, call
             promise->set_result(7);
         });
         start.arrive_and_wait();
-        future->give_up("nobody waits");
+        future->give_up("no longer needed");
         try {
             const int result = future->result();
             REQUIRE(result == 7);
         } catch (const Cancelled&) {
             // It was too late.
         }
-        future.reset();  // the promise may be the last that has to do with it
+        future.reset();  // the promise may hold the last reference to it
         computer.join();
         REQUIRE(calls == 1);
     }
@@ -410,11 +415,11 @@ TEST_CASE("future: wait_for() returns when it is done, or when the time is over"
     CHECK_FALSE(future.wait_for(std::chrono::milliseconds(1)));
     std::thread other([&] { promise.set_result(3); });
     CHECK(future.wait_for(std::chrono::minutes(1)));
-    CHECK(future.wait_for(std::chrono::minutes(1)));  // who has waited lets the next one pass
+    CHECK(future.wait_for(std::chrono::minutes(1)));  // one that has waited lets the next pass
     other.join();
 }
 
-TEST_CASE("future: cancel() and the completion may race: one of them wins, callbacks run once")
+TEST_CASE("future: if cancel() races with the completion, one of them wins, and callbacks run once")
 {
     for (int round = 0; round < 500; ++round) {
         Owner owner;

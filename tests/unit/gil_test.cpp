@@ -20,11 +20,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Never over in a test: who gets the lock all the same has not asked for it.
+// Never over in a test: a thread that still gets the lock has not asked for it.
 constexpr auto forever = 1h;
 
-// A lock that is at fault keeps threads waiting for ever, and there is no way to end them: so the
-// whole program ends, and says why.
+// If the lock is wrong threads wait for ever, and there is no way to end them. So the whole program
+// ends, and says why.
 class Watchdog : public doctest::IReporter {
   public:
     explicit Watchdog(const doctest::ContextOptions& /*unused*/)
@@ -55,7 +55,7 @@ class Watchdog : public doctest::IReporter {
 };
 REGISTER_LISTENER("watchdog", 1, Watchdog);
 
-// Runs for as long as it takes: if that is for ever, there is a watchdog.
+// Runs for as long as it takes. If that is for ever, the watchdog ends it.
 void wait_for(const std::atomic<bool>& flag) { flag.wait(false); }
 
 void raise(std::atomic<bool>& flag)
@@ -85,7 +85,7 @@ TEST_CASE("gil: one thread at a time has it")
     CHECK(counter == 80'000);
 }
 
-TEST_CASE("gil: a waiter makes a thread that never blocks let go of it")
+TEST_CASE("gil: a waiter makes a thread that never blocks release it")
 {
     Gil gil(1ms);
     std::atomic<bool> taken = false;
@@ -102,7 +102,7 @@ TEST_CASE("gil: a waiter makes a thread that never blocks let go of it")
     CHECK(taken);
 }
 
-TEST_CASE("gil: who never looks at the drop request keeps it")
+TEST_CASE("gil: a thread that never looks at the drop request keeps it")
 {
     Gil gil(100us);
     Gil::Thread me(gil);
@@ -123,7 +123,9 @@ TEST_CASE("gil: who never looks at the drop request keeps it")
     CHECK(taken);
 }
 
-TEST_CASE("gil: who was asked for it does not have it back before another has had it")
+TEST_CASE(
+    "gil: a thread that gives it up on request does not get it back before another thread has had "
+    "it")
 {
     Gil gil(100us);
     for (int round = 0; round < 50; ++round) {
@@ -145,7 +147,8 @@ TEST_CASE("gil: who was asked for it does not have it back before another has ha
     }
 }
 
-TEST_CASE("gil: who takes it has it for a whole interval, however long others have waited")
+TEST_CASE(
+    "gil: a thread that takes it has it for a whole interval, however long others have waited")
 {
     constexpr auto interval = 100ms;
     Gil gil(interval);
@@ -173,8 +176,7 @@ TEST_CASE("gil: who takes it has it for a whole interval, however long others ha
         while (announced < 2) {
             std::this_thread::yield();
         }
-        // Somewhere in their interval. Where does not matter, but for how surely this finds a
-        // fault: nothing below depends on it.
+        // Somewhere in their interval. The place only affects how surely this finds a fault.
         std::this_thread::sleep_for(interval / 2);
         const auto dropped = std::chrono::steady_clock::now();
         me.drop();
@@ -183,7 +185,7 @@ TEST_CASE("gil: who takes it has it for a whole interval, however long others ha
     }
 }
 
-TEST_CASE("gil: a thread that blocks lends it to others, unasked")
+TEST_CASE("gil: a thread that blocks releases it without being asked")
 {
     Gil gil(forever);
     Gil::Thread me(gil);
@@ -202,7 +204,7 @@ TEST_CASE("gil: a thread that blocks lends it to others, unasked")
     CHECK_FALSE(gil.drop_requested());
 }
 
-TEST_CASE("gil: it is taken again when a call without it throws")
+TEST_CASE("gil: it is taken again when a call that runs without it throws")
 {
     Gil gil(forever);
     Gil::Thread me(gil);
@@ -214,11 +216,11 @@ TEST_CASE("gil: it is taken again when a call without it throws")
         stopped.request_stop();
         CHECK_FALSE(other.take(stopped.get_token()));
     }
-    CHECK(me.take());  // and let go of, once
+    CHECK(me.take());  // and released, once
     me.drop();
 }
 
-TEST_CASE("gil: a waiter that leaves takes its drop request along")
+TEST_CASE("gil: a waiter that gives up withdraws its drop request")
 {
     Gil gil(100us);
     Gil::Thread me(gil);
@@ -235,7 +237,7 @@ TEST_CASE("gil: a waiter that leaves takes its drop request along")
     waiter.join();
     CHECK_FALSE(has_taken);
     CHECK_FALSE(gil.drop_requested());
-    me.drop();  // would wait for ever for a thread that takes it, had the request stayed behind
+    me.drop();  // with a forgotten request it would wait for ever for a thread that takes the lock
     CHECK(me.take());
     me.drop();
 }

@@ -70,7 +70,7 @@ struct Pair {
     ground::Descriptor other;
 };
 
-// Until nobody can go on any more but by time or by a socket.
+// Until only time or a socket can wake a thread.
 void let_others_run()
 {
     for (int i = 0; i < 10; ++i) {
@@ -93,7 +93,7 @@ struct Mark {
     std::string what;
 };
 
-// A program whose stderr can be looked at: this one, before it has come to doctest.
+// A program whose stderr can be looked at: this one, before it reaches doctest.
 constexpr const char* reporting = "GREEN_TEST_REPORTING";
 [[maybe_unused]] const bool no_report = [] {
     if (::getenv(reporting) != nullptr) {
@@ -114,7 +114,7 @@ constexpr const char* reporting = "GREEN_TEST_REPORTING";
 
 }  // namespace
 
-TEST_CASE("green: a spawned thread runs when the one that has spawned it waits, in their order")
+TEST_CASE("green: spawned threads run in their order, when the thread that has spawned them waits")
 {
     Trace trace;
     const auto note = [&trace](const std::string& what) { trace.push_back(what); };
@@ -126,7 +126,7 @@ TEST_CASE("green: a spawned thread runs when the one that has spawned it waits, 
     threads[0].join();  // returns at once
 }
 
-TEST_CASE("green: what a thread was given ends with it, whoever still has a handle")
+TEST_CASE("green: what a thread was given is destroyed with it, even if a handle is left")
 {
     const auto held = std::make_shared<int>(1);
     const green::Thread thread = green::spawn([](const std::shared_ptr<int>&) {}, held);
@@ -135,7 +135,7 @@ TEST_CASE("green: what a thread was given ends with it, whoever still has a hand
     CHECK(held.use_count() == 1);
 }
 
-TEST_CASE("green: those who sleep wake in the order of their times, and others run meanwhile")
+TEST_CASE("green: sleeping threads wake in the order of their times, and others run meanwhile")
 {
     Trace trace;
     const auto sleep = [&trace](std::chrono::milliseconds time, const std::string& what) {
@@ -149,7 +149,7 @@ TEST_CASE("green: those who sleep wake in the order of their times, and others r
     CHECK(trace == Trace{"first", "second", "third"});
 }
 
-TEST_CASE("green: an exception that nobody catches ends its thread and nobody else")
+TEST_CASE("green: an uncaught exception ends its own thread and no other")
 {
     const green::Thread bad = green::spawn([] { throw std::runtime_error("a test throws this"); });
     bool good_has_run = false;
@@ -161,7 +161,8 @@ TEST_CASE("green: an exception that nobody catches ends its thread and nobody el
     CHECK_FALSE(good.error());
 }
 
-TEST_CASE("green: what ends a thread is reported in one line, unless it was killed")
+TEST_CASE(
+    "green: an exception that ends a thread is reported in one line, unless the thread was killed")
 {
     const auto ended = ground::test::run(
         {.command = {"/proc/self/exe"}, .environment = {std::string(reporting) + "=1"}});
@@ -172,7 +173,7 @@ TEST_CASE("green: what ends a thread is reported in one line, unless it was kill
           "A green thread has ended: timed out\n");
 }
 
-TEST_CASE("green: main is told when everybody waits for ever")
+TEST_CASE("green: main gets an exception when all threads wait for ever")
 {
     green::Event never;
     const green::Thread stuck = green::spawn([&] { never.wait(); });
@@ -181,7 +182,7 @@ TEST_CASE("green: main is told when everybody waits for ever")
     stuck.kill();
 }
 
-TEST_CASE("green: what was waited for and is over keeps main from nothing")
+TEST_CASE("green: waits that are over do not keep main from noticing that all threads wait")
 {
     green::Event never;
     const Pair pair;
@@ -213,7 +214,7 @@ TEST_CASE("green: threads that have ended leave no memory behind" *
     CHECK(::mallinfo2().uordblks < before + 100'000);
 }
 
-TEST_CASE("green: a thread that never waits for anything but its turn keeps nobody waiting")
+TEST_CASE("green: a thread that only yields keeps no other thread waiting")
 {
     bool stop = false;
     int turns = 0;
@@ -232,7 +233,8 @@ TEST_CASE("green: a thread that never waits for anything but its turn keeps nobo
 }
 
 TEST_CASE(
-    "green: each kernel thread has its own, and unwinds those that still wait, the youngest first")
+    "green: each kernel thread has its own threads, and unwinds those that still wait, the "
+    "youngest first")
 {
     Trace trace;
     const green::Thread here = green::spawn([&] { trace.push_back("here"); });
@@ -254,7 +256,7 @@ TEST_CASE(
     CHECK(trace.back() == "here");
 }
 
-TEST_CASE("green: kill raises where the victim waits, and returns when it has ended")
+TEST_CASE("green: kill() throws where the thread waits, and returns when it has ended")
 {
     Trace trace;
     green::Event event;
@@ -276,7 +278,7 @@ TEST_CASE("green: kill raises where the victim waits, and returns when it has en
     let_others_run();
 }
 
-TEST_CASE("green: who is killed may survive it, and kill waits for the end all the same")
+TEST_CASE("green: a thread may survive kill(), which still waits for its end")
 {
     green::Event event;
     Trace trace;
@@ -299,7 +301,7 @@ TEST_CASE("green: who is killed may survive it, and kill waits for the end all t
     CHECK(trace == Trace{"a warning", "the end"});
 }
 
-TEST_CASE("green: who is killed before the beginning never begins")
+TEST_CASE("green: a thread that is killed before its beginning never begins")
 {
     bool begun = false;
     const auto held = std::make_shared<int>(1);
@@ -329,7 +331,7 @@ TEST_CASE("green: a thread that ends by a kill while it waits for its turn is no
     let_others_run();
 }
 
-TEST_CASE("green: a thread that survives a kill waits again, as long as it has to")
+TEST_CASE("green: a thread that survives kill() waits again, for as long as it has to")
 {
     Trace trace;
     green::Event event;
@@ -358,7 +360,8 @@ TEST_CASE("green: a thread that survives a kill waits again, as long as it has t
     CHECK(trace.back() == "woken");
 }
 
-TEST_CASE("green: who is killed while asleep, at a socket or in a join waits there no longer")
+TEST_CASE(
+    "green: a thread that is killed in a sleep, at a socket or in a join no longer waits there")
 {
     const Pair pair;
     std::vector<green::Thread> threads{
@@ -377,7 +380,8 @@ TEST_CASE("green: who is killed while asleep, at a socket or in a join waits the
     CHECK_FALSE(next.error());
 }
 
-TEST_CASE("green: one waits for reading and another one for writing, but no two for the same")
+TEST_CASE(
+    "green: one thread may wait to read a socket and one to write it, but no two for the same")
 {
     const Pair pair;
     auto& hub = green::Hub::current();
@@ -402,7 +406,7 @@ TEST_CASE("green: a thread that was woken by a socket and does not read costs no
     green::Hub::current().wait_for(pair.one.get(), Events::read);  // it is still ready
 }
 
-TEST_CASE("green: to wait for what can't be waited for throws, and leaves nothing behind")
+TEST_CASE("green: waiting for what can't be waited for throws, and leaves nothing behind")
 {
     // epoll knows no regular files. (Without memory it refuses anything, in the same way.)
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
@@ -412,11 +416,11 @@ TEST_CASE("green: to wait for what can't be waited for throws, and leaves nothin
     CHECK_THROWS_AS(hub.wait_for(fd, Events::read), std::system_error);
     CHECK_THROWS_AS(hub.wait_for(fd, Events::read), std::system_error);
     green::Event never;
-    CHECK_THROWS_AS(never.wait(), green::LoopExit);  // nobody is left at a socket
+    CHECK_THROWS_AS(never.wait(), green::LoopExit);  // no thread waits at a socket
     hub.forget(fd);
 }
 
-TEST_CASE("green: of two at one socket the one goes on waiting when the other one is woken")
+TEST_CASE("green: if two threads wait at one socket, one goes on waiting when the other is woken")
 {
     const Pair pair;
     auto& hub = green::Hub::current();
@@ -429,7 +433,7 @@ TEST_CASE("green: of two at one socket the one goes on waiting when the other on
     CHECK_FALSE(reader.error());
 }
 
-TEST_CASE("green: who waits for room is told, too, when the socket is closed")
+TEST_CASE("green: a thread that waits to write is also woken when the socket is closed")
 {
     const Pair pair;
     auto& hub = green::Hub::current();
@@ -444,7 +448,7 @@ TEST_CASE("green: who waits for room is told, too, when the socket is closed")
     CHECK_THROWS_AS(std::rethrow_exception(writer.error()), std::system_error);
 }
 
-TEST_CASE("green: who is killed in a join is not woken by the end that it waited for")
+TEST_CASE("green: a thread that is killed in a join is not woken by the end of the other")
 {
     green::Event event;
     const green::Thread target = green::spawn([&] { event.wait(); });
@@ -458,7 +462,7 @@ TEST_CASE("green: who is killed in a join is not woken by the end that it waited
     let_others_run();
 }
 
-TEST_CASE("green: an event wakes all who wait, and who comes later does not wait")
+TEST_CASE("green: an event wakes all threads that wait, and a later one does not wait")
 {
     green::Event event;
     int woken = 0;
@@ -480,7 +484,7 @@ TEST_CASE("green: an event wakes all who wait, and who comes later does not wait
     CHECK_FALSE(event.is_set());
 }
 
-TEST_CASE("green: an event that is cleared at once has woken all who waited")
+TEST_CASE("green: an event that is cleared at once still wakes all threads that waited")
 {
     green::Event event;
     int woken = 0;
@@ -499,7 +503,7 @@ TEST_CASE("green: an event that is cleared at once has woken all who waited")
     late.join();
 }
 
-TEST_CASE("green: a semaphore lets as many in as it was told, in the order of their coming")
+TEST_CASE("green: a semaphore admits as many as it was given, first come, first served")
 {
     green::Semaphore semaphore(2);
     green::Event go_on;
@@ -526,7 +530,7 @@ TEST_CASE("green: a semaphore lets as many in as it was told, in the order of th
     CHECK(order == Trace{"a", "b", "c", "d", "e"});
 }
 
-TEST_CASE("green: who is killed when the semaphore has just become free for him passes it on")
+TEST_CASE("green: a thread that is killed just when it gets the semaphore passes it on")
 {
     green::Semaphore semaphore(0);
     bool second_has_it = false;
@@ -536,14 +540,15 @@ TEST_CASE("green: who is killed when the semaphore has just become free for him 
         second_has_it = true;
     });
     let_others_run();
-    semaphore.release();  // first is told, but has not run
+    semaphore.release();  // first is woken, but has not run
     first.kill();
     second.join();
     CHECK(second_has_it);
 }
 
 TEST_CASE(
-    "green: what is released is for the first who waits, not for who comes before that one runs")
+    "green: a released semaphore is for the first that waits, not for one that comes before that "
+    "runs")
 {
     green::Semaphore semaphore(0);
     Trace trace;
@@ -563,11 +568,11 @@ TEST_CASE(
     green::joinall(threads);
     CHECK(trace == Trace{"a", "b", "c"});
     semaphore.release();
-    CHECK(semaphore.try_acquire());  // nobody waits: it is free
+    CHECK(semaphore.try_acquire());  // no thread waits: it is free
     CHECK_FALSE(semaphore.try_acquire());
 }
 
-TEST_CASE("green: a semaphore that was meant for one who is killed is free again")
+TEST_CASE("green: a semaphore that was meant for a killed thread is free again")
 {
     green::Semaphore semaphore(0);
     const green::Thread only = green::spawn([&] { semaphore.acquire(); });
@@ -582,7 +587,7 @@ TEST_CASE("green: a semaphore that was meant for one who is killed is free again
     CHECK(semaphore.try_acquire());
 }
 
-TEST_CASE("green: a thread that takes its lock again and again does not keep the others out")
+TEST_CASE("green: a thread that takes a lock again and again does not keep others out")
 {
     green::Lock lock;
     bool stop = false;
@@ -619,7 +624,7 @@ TEST_CASE("green: a lock works with std::lock_guard, across a wait")
     CHECK(trace == Trace{"a in", "a out", "b in", "b out"});
 }
 
-TEST_CASE("green: a queue keeps the order, and who finds it empty waits")
+TEST_CASE("green: a queue keeps the order, and a thread that finds it empty waits")
 {
     green::Queue<int> queue;
     std::vector<int> got;
@@ -641,7 +646,7 @@ TEST_CASE("green: a queue keeps the order, and who finds it empty waits")
 }
 
 TEST_CASE(
-    "green: an item is for the first who waits for one, and for the next if that one is killed")
+    "green: an item is for the first thread that waits, or for the next if that one is killed")
 {
     green::Queue<int> queue;
     Trace trace;
@@ -665,7 +670,7 @@ TEST_CASE(
     CHECK(queue.try_get() == 2);
 }
 
-TEST_CASE("green: room in a queue is for the first who waits for it")
+TEST_CASE("green: room in a queue is for the first thread that waits for it")
 {
     green::Queue<int> queue(1);
     queue.put(1);
@@ -680,7 +685,7 @@ TEST_CASE("green: room in a queue is for the first who waits for it")
     CHECK_FALSE(queue.try_put(4));
 }
 
-TEST_CASE("green: a bounded queue never holds more, and who finds it full waits")
+TEST_CASE("green: a bounded queue never exceeds its bound, and a thread that finds it full waits")
 {
     green::Queue<std::unique_ptr<int>> queue(2);
     int put = 0;
@@ -701,7 +706,7 @@ TEST_CASE("green: a bounded queue never holds more, and who finds it full waits"
     CHECK(queue.empty());
 }
 
-TEST_CASE("green: a pool runs at most so many at a time, and who spawns one more waits")
+TEST_CASE("green: a pool runs at most as many as it was given, and spawning one more waits")
 {
     green::Pool pool(2);
     green::Event go_on;
@@ -726,7 +731,7 @@ TEST_CASE("green: a pool runs at most so many at a time, and who spawns one more
     CHECK(pool.size() == 0);
 }
 
-TEST_CASE("green: a place in a pool is given back by who throws, and by who never began")
+TEST_CASE("green: a thread that throws, or that never began, returns its place in the pool")
 {
     green::Pool pool(1);
     pool.spawn([] { throw std::runtime_error("a test throws this"); });
@@ -738,7 +743,7 @@ TEST_CASE("green: a place in a pool is given back by who throws, and by who neve
     CHECK(third);
 }
 
-TEST_CASE("green: a timeout raises where its thread waits, and not if the scope has ended before")
+TEST_CASE("green: a timeout throws where its thread waits, unless its scope has ended before")
 {
     green::Event never;
     CHECK_THROWS_AS(
@@ -753,7 +758,7 @@ TEST_CASE("green: a timeout raises where its thread waits, and not if the scope 
     green::sleep(5ms);
 }
 
-TEST_CASE("green: no time is over at the next wait, and the longest time is for ever")
+TEST_CASE("green: a timeout of 0 is over at the next wait, and the longest one never")
 {
     using std::chrono::nanoseconds;
     green::Event never;
@@ -784,7 +789,7 @@ TEST_CASE("green: of nested timeouts each ends its own scope")
     CHECK(trace == Trace{"inner timed out"});
 }
 
-TEST_CASE("green: two timeouts that are over at the same moment both take effect")
+TEST_CASE("green: two timeouts that are over at the same time both take effect")
 {
     green::Event never;
     bool after_inner = false;
@@ -799,7 +804,7 @@ TEST_CASE("green: two timeouts that are over at the same moment both take effect
 }
 
 TEST_CASE(
-    "green: a wait can be nested in any call, and a greenlet of one's own waits as its thread")
+    "green: a wait can be nested in any call, and a greenlet of the user's waits as its thread")
 {
     green::Event event;
     bool inner_woken = false;

@@ -45,7 +45,7 @@ Value up(Value value = {}) { return Greenlet::current().parent()->switch_to(std:
 
 int as_int(const Value& value) { return std::any_cast<int>(value); }
 
-// Uses so many kilobytes of stack. Each call looks into its caller's frame when it returns: so
+// Uses this many kilobytes of stack. Each call reads its caller's stack frame when it returns, so
 // no compiler can make a loop of it.
 [[gnu::noinline]] int deep(unsigned kilobytes,  // NOLINT(misc-no-recursion)
                            const volatile char* caller = nullptr)
@@ -57,8 +57,8 @@ int as_int(const Value& value) { return std::any_cast<int>(value); }
     return below + (caller == nullptr || frame[0] != *caller ? 1 : 0);
 }
 
-// Is the only one who holds this memory, on the stack of who calls. (Many pieces: of the last ones
-// there may be copies of their addresses left in registers and on the stack.)
+// Holds the only pointer to this memory, on the stack of its caller. (Many pieces, because copies
+// of the last addresses may be left in registers and on the stack.)
 struct Holder {
     std::array<std::unique_ptr<int>, 100> memory;
     Holder()
@@ -71,12 +71,13 @@ struct Holder {
     ~Holder() { look_at_it(); }
     Holder(const Holder&) = delete;
     Holder& operator=(const Holder&) = delete;
-    // The compiler is not to see that nobody does. (Where there is assembler AddressSanitizer
-    // leaves locals where they are: so it stands in a function of its own.)
+    // The compiler must not see that it is never read. (In a function with assembler
+    // AddressSanitizer leaves locals where they are, so this is a function of its own.)
     [[gnu::noinline]] void look_at_it() { asm volatile("" : : "r"(this) : "memory"); }
 };
 
-// Ends the program with an error if what a paused greenlet holds, or main(), is taken for a leak.
+// Ends the program with an error if the memory of a paused greenlet, or of main(), is taken for a
+// leak.
 [[maybe_unused]] void check_for_leaks()
 {
 #if defined(GROUND_ASAN)
@@ -95,8 +96,8 @@ struct Holder {
 #endif
 }
 
-// doctest takes SIGSEGV for itself, so the program that ends by it is this one before it has come
-// to doctest. How it ends is in the environment.
+// doctest handles SIGSEGV itself. So this program runs once more and ends before it reaches
+// doctest. The environment says how.
 constexpr const char* ending = "GREENLET_TEST_ENDING";
 [[maybe_unused]] const bool no_ending = [] {
     if (const char* const value = ::getenv(ending)) {
@@ -126,7 +127,7 @@ ground::test::Outcome end_by(const std::string& how)
 {
     return ground::test::run(
         {.command = {"/proc/self/exe"},
-         // What a sanitizer has to say of it is not for its log: there it would be a finding.
+         // A sanitizer's message about it must not reach its log, where it would be a finding.
          .environment = {std::string(ending) + "=" + how, "ASAN_OPTIONS=", "TSAN_OPTIONS="}});
 }
 
@@ -157,7 +158,8 @@ std::exception_ptr error(const char* what)
 
 }  // namespace
 
-TEST_CASE("greenlet: two that switch to each other run in turn, and who is left paused stays so")
+TEST_CASE(
+    "greenlet: two that switch to each other run in turn, and one that is left paused stays paused")
 {
     // The first example of greenlet's documentation: 12, 56, 34, and never 78.
     Trace trace;
@@ -178,7 +180,7 @@ TEST_CASE("greenlet: two that switch to each other run in turn, and who is left 
     CHECK_FALSE(second->dead());
 }
 
-TEST_CASE("greenlet: nothing runs before the first switch, and that passes the argument")
+TEST_CASE("greenlet: nothing runs before the first switch, which passes the argument")
 {
     int got = 0;
     Greenlet greenlet([&](const Value& first) { got = as_int(first); });
@@ -189,7 +191,7 @@ TEST_CASE("greenlet: nothing runs before the first switch, and that passes the a
     CHECK(greenlet.dead());
 }
 
-TEST_CASE("greenlet: a switch passes a value and returns the one that comes back")
+TEST_CASE("greenlet: a switch passes a value, and returns the value that comes back")
 {
     Greenlet twice([](Value n) -> Value {
         for (int i = 0; i < 2; ++i) {
@@ -203,7 +205,7 @@ TEST_CASE("greenlet: a switch passes a value and returns the one that comes back
     CHECK(twice.dead());
 }
 
-TEST_CASE("greenlet: at the end the parent goes on, whoever has switched there last")
+TEST_CASE("greenlet: when it ends its parent runs, whichever one switched to it last")
 {
     // gr1 switches to gr2, which returns to main: as in the notes.
     Greenlet second([]() -> Value { return 2; });
@@ -216,7 +218,7 @@ TEST_CASE("greenlet: at the end the parent goes on, whoever has switched there l
     CHECK(as_int(first.switch_to()) == 1);
 }
 
-TEST_CASE("greenlet: the parent is who has created it, or who was named")
+TEST_CASE("greenlet: its parent is the one that created it, or the one that was named")
 {
     Greenlet& main = Greenlet::current();
     CHECK(main.parent() == nullptr);
@@ -232,7 +234,7 @@ TEST_CASE("greenlet: the parent is who has created it, or who was named")
     CHECK(named.parent() == &outer);
 }
 
-TEST_CASE("greenlet: the parent of one whose parent is dead is the next one above")
+TEST_CASE("greenlet: if its parent is dead, the next living ancestor is its parent")
 {
     std::unique_ptr<Greenlet> inner;
     Greenlet outer([&] { inner = std::make_unique<Greenlet>([]() -> Value { return 3; }); });
@@ -241,7 +243,7 @@ TEST_CASE("greenlet: the parent of one whose parent is dead is the next one abov
     CHECK(as_int(inner->switch_to()) == 3);
 }
 
-TEST_CASE("greenlet: when a parent is destroyed its children become those of its own parent")
+TEST_CASE("greenlet: when a parent is destroyed, its own parent gets its children")
 {
     std::vector<std::unique_ptr<Greenlet>> children;
     auto outer = std::make_unique<Greenlet>([&] {
@@ -258,7 +260,7 @@ TEST_CASE("greenlet: when a parent is destroyed its children become those of its
     CHECK(as_int(children[1]->switch_to()) == 2);
 }
 
-TEST_CASE("greenlet: what it throws, the parent catches where it waits")
+TEST_CASE("greenlet: its parent catches what it throws, where the parent waits")
 {
     Greenlet greenlet([] { throw std::runtime_error("from below"); });
     CHECK_THROWS_WITH_AS(greenlet.switch_to(), "from below", std::runtime_error);
@@ -281,8 +283,7 @@ TEST_CASE("greenlet: throw_into throws where it waits, and it may go on")
     CHECK(trace == Trace{"wake up"});
 }
 
-TEST_CASE(
-    "greenlet: throwing into one that has not begun ends it, and its parent has the exception")
+TEST_CASE("greenlet: throw_into ends one that has not begun, and its parent gets the exception")
 {
     bool begun = false;
     const auto held = std::make_shared<int>(1);
@@ -305,12 +306,12 @@ TEST_CASE("greenlet: GreenletExit ends it quietly")
     CHECK_NOTHROW(greenlet.throw_into(std::make_exception_ptr(GreenletExit{})));
 }
 
-TEST_CASE("greenlet: to switch to a dead one is to switch to its parent")
+TEST_CASE("greenlet: a switch to a dead one is a switch to its parent")
 {
     Greenlet greenlet([] {});
     greenlet.switch_to();
     CHECK(as_int(greenlet.switch_to(9)) == 9);
-    CHECK_THROWS_WITH(greenlet.throw_into(error("nobody there")), "nobody there");
+    CHECK_THROWS_WITH(greenlet.throw_into(error("no greenlet")), "no greenlet");
 }
 
 TEST_CASE("greenlet: one that is dropped while paused unwinds its stack, from the inside out")
@@ -331,7 +332,7 @@ TEST_CASE("greenlet: one that is dropped while paused unwinds its stack, from th
     CHECK(trace == Trace{"inner", "outer"});
 }
 
-TEST_CASE("greenlet: one that is dropped before it has begun gives back what its body holds")
+TEST_CASE("greenlet: one that is dropped before it has begun releases what its body holds")
 {
     const auto held = std::make_shared<int>(1);
     {
@@ -341,7 +342,7 @@ TEST_CASE("greenlet: one that is dropped before it has begun gives back what its
     CHECK(held.use_count() == 1);
 }
 
-TEST_CASE("greenlet: one that is being unwound can't pause any more")
+TEST_CASE("greenlet: one that is being unwound can't pause")
 {
     Trace trace;
     {
@@ -364,7 +365,7 @@ TEST_CASE("greenlet: one that is being unwound can't pause any more")
     CHECK(trace == Trace{"asked to end", "asked again"});
 }
 
-TEST_CASE("greenlet: an exception that is being handled belongs to the stack that handles it")
+TEST_CASE("greenlet: an exception in flight belongs to the stack that handles it")
 {
     const auto caught_and_rethrown = [](const char* what) {
         return [what]() -> Value {
@@ -390,7 +391,7 @@ TEST_CASE("greenlet: an exception that is being handled belongs to the stack tha
     CHECK(std::any_cast<std::string>(two.switch_to()) == "two");
 }
 
-TEST_CASE("greenlet: a new one knows nothing of the exceptions of who starts it")
+TEST_CASE("greenlet: a new one does not see the exceptions of the one that starts it")
 {
     bool none = false;
     int uncaught = -1;
@@ -438,7 +439,7 @@ TEST_CASE("greenlet: each has an errno of its own")
     CHECK(errno == EINTR);
 }
 
-TEST_CASE("greenlet: a thread_local is that of the thread, on every stack")
+TEST_CASE("greenlet: a thread_local belongs to the thread, on every stack")
 {
     static thread_local int counter = 0;
     const auto count = [] {
@@ -491,7 +492,7 @@ TEST_CASE("greenlet: it can pause in the middle of calls that know nothing of it
     CHECK(switches == comparisons + 1);
 }
 
-TEST_CASE("greenlet: of a stack only what has been used is memory" *
+TEST_CASE("greenlet: only the used part of a stack takes memory" *
           doctest::skip(ground::sanitizers::present))
 {
     Greenlet shallow([] { up(); });
@@ -509,7 +510,8 @@ TEST_CASE("greenlet: of a stack only what has been used is memory" *
 }
 
 TEST_CASE(
-    "greenlet: some stacks are kept for the next, the others and those of a thread given back" *
+    "greenlet: some stacks are kept for reuse, and the others are unmapped, as are those of a "
+    "thread that ends" *
     doctest::skip(ground::sanitizers::present))
 {
     const auto mappings = [] {
@@ -532,7 +534,7 @@ TEST_CASE(
     CHECK(mappings() < before + 2 * 64 + 20);
 }
 
-TEST_CASE("greenlet: ten thousand at a time, each of which has paused, and each is there still")
+TEST_CASE("greenlet: ten thousand can be paused at a time, and each can go on")
 {
     std::vector<std::unique_ptr<Greenlet>> greenlets;
     const int number = ground::sanitizers::present ? 500 : 10'000;
@@ -551,11 +553,10 @@ TEST_CASE("greenlet: ten thousand at a time, each of which has paused, and each 
 }
 
 TEST_CASE(
-    "greenlet: when there is no more room for stacks, the next one says so, and has a guard or "
-    "does not exist" *
+    "greenlet: when there is no room for stacks, creation says so, and no stack lacks its guard" *
     doctest::skip(ground::sanitizers::present))
 {
-    // In a process of its own: the list of mappings is full afterwards.
+    // In a process of its own, because the list of mappings is full afterwards.
     const pid_t child = ::fork();
     if (child == 0) {
         leave_no_room_for_mappings();
@@ -577,7 +578,7 @@ TEST_CASE(
     CHECK(WEXITSTATUS(status) == 0);
 }
 
-TEST_CASE("greenlet: who calls too deep hits the guard page, and the end says why")
+TEST_CASE("greenlet: too deep calls hit the guard page, and a message says why the program ends")
 {
     for (const char* const where : {"overflow", "overflow in another thread"}) {
         CAPTURE(where);
@@ -593,15 +594,16 @@ TEST_CASE("greenlet: who calls too deep hits the guard page, and the end says wh
     }
 }
 
-TEST_CASE("greenlet: a SIGSEGV that was sent ends the program at once, and says nothing of stacks" *
-          doctest::skip(ground::sanitizers::present))
+TEST_CASE(
+    "greenlet: a SIGSEGV that was sent ends the program at once, without a message about stacks" *
+    doctest::skip(ground::sanitizers::present))
 {
     const auto ended = end_by("sent");
     CHECK(ended.status == -SIGSEGV);
     CHECK(ended.err == "");
 }
 
-TEST_CASE("greenlet: what is held on a stack that is paused is no leak" *
+TEST_CASE("greenlet: objects on a paused stack do not count as a leak" *
           doctest::skip(!ground::sanitizers::present))
 {
     const auto ended = end_by("leak check");

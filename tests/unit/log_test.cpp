@@ -1,4 +1,4 @@
-// The log has one stderr in the life of a process, so each of these logs in a child.
+// The log has one stderr for the life of a process, so each of these logs in a child.
 #include "common/server/log.hpp"
 
 #include "common/base/descriptor.hpp"
@@ -27,7 +27,7 @@ using ground::test::eventually;
 
 namespace {
 
-// What is written to ends up where it can be read.
+// What is written to `write` can be read from `read`.
 struct Channel {
     Descriptor write;
     Descriptor read;
@@ -76,7 +76,7 @@ std::string drain(const Channel& channel)
     return text;
 }
 
-// A child that says so many lines, several threads at a time, and once more when it is told to.
+// A child that logs this many lines, from several threads, and once more when it is told to.
 class Talker {
   public:
     explicit Talker(const Channel& channel)
@@ -114,7 +114,7 @@ class Talker {
 
     void wait_until_said() const
     {
-        eventually("it has said all and waits for nobody", [&] {
+        eventually("it has said all, and does not wait", [&] {
             pollfd done{done_.read.get(), POLLIN, 0};
             return ::poll(&done, 1, 0) == 1;
         });
@@ -149,7 +149,7 @@ std::size_t check_lines_are_whole(const std::string& text)
 
 }  // namespace
 
-TEST_CASE("log: nobody reads it, and nobody waits; what was lost is said later")
+TEST_CASE("log: if it is not read no thread waits, and it says later what was lost")
 {
     struct Kind {
         const char* what;
@@ -170,7 +170,7 @@ TEST_CASE("log: nobody reads it, and nobody waits; what was lost is said later")
     }
 }
 
-TEST_CASE("log: a terminal after Ctrl-S")
+TEST_CASE("log: a terminal that Ctrl-S has stopped delays no thread")
 {
     const Channel channel = make_terminal();
     REQUIRE(::write(channel.read.get(), "\x13", 1) == 1);
@@ -184,7 +184,7 @@ TEST_CASE("log: a terminal after Ctrl-S")
     CHECK(check_lines_are_whole(text) == 20'004);
 }
 
-TEST_CASE("log: does not change what it shares with others")
+TEST_CASE("log: does not change the flags of a stream that it shares")
 {
     const Channel channel = make_terminal();
     const Talker talker(channel);

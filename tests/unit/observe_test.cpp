@@ -1,4 +1,4 @@
-// The seams and who watches them, without a server: this program is both.
+// The seams and their watcher, without a server: this program is both.
 #include "common/base/descriptor.hpp"
 #include "common/observe/seams.hpp"
 #include "common/observe/watcher.hpp"
@@ -37,7 +37,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// For so many seconds longer than it has the machine seems to have run: 50.9 days and some.
+// The machine seems to have run for this many seconds longer: 50.9 days and some.
 constexpr std::int64_t later = 4'400'000;
 
 }  // namespace
@@ -64,7 +64,7 @@ Watcher& watcher()
     return one;
 }
 
-// Nothing that has happened before is of interest.
+// Events from before do not matter.
 void forget_events()
 {
     eventually("all have been read", [] {
@@ -80,7 +80,7 @@ std::size_t count(Kind kind)
         all.begin(), all.end(), [kind](const Seen& seen) { return seen.kind == kind; }));
 }
 
-// Runs it on a thread of its own, and so as somebody of its own.
+// Runs it on a thread of its own, which has an entry of its own.
 void on_a_thread(const std::function<void()>& run) { std::thread(run).join(); }
 
 std::optional<Seen> find_this_thread()
@@ -111,7 +111,7 @@ TEST_CASE("seams: lines and times are right on a machine that has run for more t
     forget_events();
 }
 
-TEST_CASE("seams: a time that was packed before the word began again is unpacked as such")
+TEST_CASE("seams: a packed time from before the counter wrapped is unpacked correctly")
 {
     constexpr std::uint64_t around = std::uint64_t{1} << 42U;
     for (const std::uint64_t since : {around - 5, around, around + 5, 3 * around - 5}) {
@@ -125,8 +125,8 @@ TEST_CASE("seams: a time that was packed before the word began again is unpacked
     }
 }
 
-// Each writer's events can be told from the other's, and from older ones, in every part.
-TEST_CASE("seams: an event is whole before it can be read, also where the ring begins again")
+// In every part, the events of each writer differ from the other's, and from older ones.
+TEST_CASE("seams: an event is complete before it can be read, also where the ring wraps")
 {
     forget_events();
     std::atomic<bool> ending{false};
@@ -177,8 +177,8 @@ TEST_CASE("seams: an event is whole before it can be read, also where the ring b
     forget_events();
 }
 
-// The ring comes round while somebody is in the middle of an event.
-TEST_CASE("seams: an event that is late spoils none that has come after it")
+// The ring wraps while a writer is in the middle of an event.
+TEST_CASE("seams: a late event spoils none that came after it")
 {
     forget_events();
     Event& place = observe::memory.load()->ring[watcher().next() % most_events];
@@ -197,12 +197,12 @@ TEST_CASE("seams: an event that is late spoils none that has come after it")
     };
     go_round();
     CHECK(place.sequence == ((stopped + 1) | Event::unfinished));
-    // Whoever had it has been killed: it is not given up for good.
+    // Its writer was killed. The slot is not lost for good.
     for (int round = 0; round < 20 && (place.sequence & Event::unfinished) != 0; ++round) {
         go_round();
     }
     CHECK((place.sequence & Event::unfinished) == 0);
-    // What is newer stays.
+    // Newer events stay.
     place.sequence = watcher().happened() + 10 * most_events;
     const std::uint64_t newer = place.sequence;
     go_round();
@@ -210,7 +210,7 @@ TEST_CASE("seams: an event that is late spoils none that has come after it")
     place.sequence = 0;
 }
 
-TEST_CASE("seams: what somebody was about to write when he was killed is given up, and counted")
+TEST_CASE("seams: an event whose writer was killed is skipped, and counted")
 {
     forget_events();
     const std::uint64_t lost = watcher().lost();
@@ -228,7 +228,7 @@ TEST_CASE("seams: what somebody was about to write when he was killed is given u
     forget_events();
 }
 
-TEST_CASE("seams: a thread is in the table for as long as it is there, whatever it did first")
+TEST_CASE("seams: a thread is in the table from its first event to its end, whatever it does first")
 {
     watcher();
     const std::size_t before = count(Kind::thread);
@@ -248,7 +248,7 @@ TEST_CASE("seams: a thread is in the table for as long as it is there, whatever 
     forget_events();
 }
 
-TEST_CASE("seams: a conversation that is closed leaves an entry that nobody touches")
+TEST_CASE("seams: the entry of a closed conversation is not touched again")
 {
     watcher();
     on_a_thread([] {
@@ -268,7 +268,7 @@ TEST_CASE("seams: a conversation that is closed leaves an entry that nobody touc
     forget_events();
 }
 
-TEST_CASE("seams: what was known of a conversation is not known of the next at its descriptor")
+TEST_CASE("seams: a new conversation at the same descriptor inherits nothing")
 {
     watcher();
     on_a_thread([] {
@@ -300,7 +300,7 @@ TEST_CASE("seams: what was known of a conversation is not known of the next at i
         CHECK(place.granted == place.taken);
         passes(client(file.get()), {__FILE__, 400});
         waits(receives, client(file.get()), {__FILE__, 400});
-        is_ready(before);  // meant the one that is gone
+        is_ready(before);  // meant for the one that has gone
         const Seen second = find();
         CHECK(second.id != first.id);
         CHECK(second.where.line == 400);
@@ -316,7 +316,7 @@ TEST_CASE("seams: what was known of a conversation is not known of the next at i
     forget_events();
 }
 
-TEST_CASE("gate: a step that was granted and not taken is not for the next pause")
+TEST_CASE("gate: a step that was granted and not taken does not count in the next pause")
 {
     for (const bool somebody : {true, false}) {
         CAPTURE(somebody);
@@ -351,7 +351,7 @@ TEST_CASE("gate: a step that was granted and not taken is not for the next pause
             });
         };
         eventually("it has come", [&] { return is_held() || has_passed; });
-        std::this_thread::sleep_for(100ms);  // what has a step does not need so long
+        std::this_thread::sleep_for(100ms);  // a thread with a step does not need that long
         CHECK(is_held());
         CHECK_FALSE(has_passed);
         watcher().step(id);
@@ -362,7 +362,7 @@ TEST_CASE("gate: a step that was granted and not taken is not for the next pause
     forget_events();
 }
 
-TEST_CASE("gate: pauses that come while steps are taken give nobody a step")
+TEST_CASE("gate: pauses that come while steps are taken grant no step")
 {
     watcher();
     std::atomic<bool> ending{false};
@@ -381,7 +381,7 @@ TEST_CASE("gate: pauses that come while steps are taken give nobody a step")
         watcher().step();
         watcher().pause();
     }
-    // Whoever has passed a gate counts that, and comes to the next.
+    // A thread that has passed a gate counts that, and comes to the next.
     eventually("all are held", [] {
         watcher().renew();
         const auto all = watcher().look();
@@ -409,8 +409,8 @@ TEST_CASE("gate: pauses that come while steps are taken give nobody a step")
 
 namespace {
 
-// This program as a server with --trace: whoever writes the trace, and its child, which does what
-// the test says.
+// This program as a server with --trace: the process that writes the trace, and its child, which
+// does what the test says.
 class Traced {
   public:
     static constexpr std::size_t nobody_reads = SIZE_MAX;
@@ -450,7 +450,7 @@ class Traced {
     Traced(const Traced&) = delete;
     Traced& operator=(const Traced&) = delete;
 
-    // The server says that it has come so far; the test waits for that.
+    // The server says that it has reached this point. The test waits for that.
     static void says() { CHECK(::write(say().get(), "x", 1) == 1); }
     void wait_until_said() const
     {
@@ -557,7 +557,7 @@ class NewClient {
 
 }  // namespace
 
-TEST_CASE("trace: what was going on when the server ended lasts until then")
+TEST_CASE("trace: a slice that is open when the server ends lasts until then")
 {
     Traced traced([] {
         const Seam seam(computes, this_thread, Here::at(), 48);
@@ -573,7 +573,7 @@ TEST_CASE("trace: what was going on when the server ended lasts until then")
     CHECK(computed.front() >= 300'000);
 }
 
-TEST_CASE("trace: what happened after an event that nobody finished is in it")
+TEST_CASE("trace: it contains what happened after an unfinished event")
 {
     Traced traced([] {
         may_stop();
@@ -596,12 +596,12 @@ TEST_CASE("trace: SIGTERM reaches the server although its trace is behind")
         },
         Traced::nobody_reads);
     traced.wait_until_said();
-    std::this_thread::sleep_for(300ms);  // much more happens than can be written
+    std::this_thread::sleep_for(300ms);  // far more happens than can be written
     traced.signal(SIGTERM);
     CHECK(traced.wait() == -SIGTERM);
 }
 
-TEST_CASE("trace: when the terminal is closed the file gets its end")
+TEST_CASE("trace: when the terminal is closed the file is still completed")
 {
     Traced traced([] {
         const Seam seam(computes, this_thread, Here::at(), 20);
@@ -614,7 +614,7 @@ TEST_CASE("trace: when the terminal is closed the file gets its end")
     CHECK(lengths(traced.trace(), "fib(20)").size() == 1);
 }
 
-TEST_CASE("trace: it does not grow for ever, and the server goes on without it")
+TEST_CASE("trace: its size is limited, and the server goes on without it")
 {
     constexpr std::size_t most = 1'000'000;
     Traced traced(
@@ -630,7 +630,7 @@ TEST_CASE("trace: it does not grow for ever, and the server goes on without it")
     eventually("it is full", [&] { return !traced.log().empty(); });
     CHECK(traced.log() ==
           "unit: the trace is full (1 MB): what happens from now on is not in it\n");
-    CHECK(traced.trace().size() > 1'000);  // it is whole already
+    CHECK(traced.trace().size() > 1'000);  // it is complete already
     CHECK(traced.size() < 3 * most);
     traced.signal(SIGTERM);
     CHECK(traced.wait() == -SIGTERM);
@@ -667,7 +667,7 @@ TEST_CASE("trace: an arrow has an end, whether or not there is a reply")
               waits(awaits, client(one.fd()), Here::at());
               passes(client(one.fd()), Here::at());
           })) == "sf ");
-    // Still open at the end; the client has left before.
+    // Still open at the end, because the client has left before.
     CHECK(arrows(trace_of([&] {
               const NewClient one;
               submits(30, Here::at());
@@ -689,7 +689,7 @@ TEST_CASE("trace: an arrow has an end, whether or not there is a reply")
           })).empty());
 }
 
-TEST_CASE("trace: a thread does what the conversation does that it runs")
+TEST_CASE("trace: a thread has the slices of the conversation that it runs")
 {
     Traced traced([] {
         may_stop();
@@ -712,7 +712,7 @@ TEST_CASE("trace: a thread does what the conversation does that it runs")
     CHECK(lengths["runs"] >= 49'000);
 }
 
-TEST_CASE("trace: a client's track says the largest number that it has asked for")
+TEST_CASE("trace: a client's track names the largest number that it has asked for")
 {
     Traced traced([] {
         const NewClient big;

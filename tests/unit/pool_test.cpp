@@ -47,7 +47,7 @@ Options with(PoolKind pool, unsigned workers)
     return options;
 }
 
-// The children's children: the workers, as the forker is our only child.
+// The children's children: the workers, because the forker is our only child.
 std::vector<pid_t> workers_of_this_process()
 {
     std::vector<pid_t> workers;
@@ -96,7 +96,7 @@ void stop(pid_t pid)
     eventually("it stands still", [pid] { return is_in_state(pid, 'T'); });
 }
 
-// Besides stdin, stdout and stderr. The path by which it can be opened here, too.
+// Besides stdin, stdout and stderr. The path by which we can open it, too.
 std::string only_descriptor_of(pid_t pid)
 {
     std::vector<std::string> paths;
@@ -123,7 +123,8 @@ void fill(const std::string& pipe)
     }
 }
 
-// What the workers do, seen from here, be they processes or threads: it lies in shared memory.
+// What the workers do, as seen from here. It is in shared memory, so they may be processes or
+// threads.
 struct Observed {
     std::array<std::atomic<unsigned>, 100> computed{};
     sem_t begun;
@@ -131,7 +132,7 @@ struct Observed {
 };
 Observed* observed = nullptr;
 
-constexpr unsigned gated = 99;  // is not computed, but begun and held up until it may end
+constexpr unsigned gated = 99;  // is not computed: it is begun, and held until it may end
 
 Number observed_fib(unsigned n)
 {
@@ -144,7 +145,7 @@ Number observed_fib(unsigned n)
     return n;
 }
 
-// A pool whose computing can be observed. To be made anew for each test.
+// A pool whose computing can be observed. Make a new one for each test.
 struct ObservedPool {
     ObservedPool(PoolKind kind, unsigned workers)
     {
@@ -169,7 +170,7 @@ struct ObservedPool {
     ObservedPool(const ObservedPool&) = delete;
     ObservedPool& operator=(const ObservedPool&) = delete;
 
-    // Occupies a worker, until it is let go.
+    // Occupies a worker until it is released.
     Future<Number> occupy() const
     {
         Future<Number> future = pool->submit(gated);
@@ -191,7 +192,7 @@ void check_nothing_is_left()
 
 }  // namespace
 
-TEST_CASE("every pool: right answers, more at a time than there are workers or slots")
+TEST_CASE("every pool: the results are right, with more requests at a time than workers or slots")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads, PoolKind::inline_}) {
         CAPTURE(static_cast<int>(kind));
@@ -230,7 +231,7 @@ TEST_CASE("every pool: many threads may submit at once")
     }
 }
 
-TEST_CASE("every pool but inline: submit() does not wait for a worker")
+TEST_CASE("every pool except inline: submit() does not wait for a worker")
 {
     const auto pool = make_pool(with(PoolKind::processes, 1));
     std::vector<Future<Number>> futures;
@@ -241,7 +242,7 @@ TEST_CASE("every pool but inline: submit() does not wait for a worker")
     CHECK_FALSE(futures.back().done());
 }
 
-TEST_CASE("every pool but inline: the callback runs on a thread of the pool")
+TEST_CASE("every pool except inline: the callback runs on a thread of the pool")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -266,7 +267,8 @@ TEST_CASE("every pool: a future may outlive its pool")
     }
 }
 
-TEST_CASE("every pool but inline: what is cancelled before it is begun is never computed")
+TEST_CASE(
+    "every pool except inline: a request that is cancelled before it is begun is never computed")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -274,7 +276,7 @@ TEST_CASE("every pool but inline: what is cancelled before it is begun is never 
         const Future<Number> under_way = pool.occupy();
         std::vector<Future<Number>> kept;
         std::vector<Future<Number>> cancelled;
-        for (int i = 0; i < 1500; ++i) {  // more than there are slots: also of those that wait
+        for (int i = 0; i < 1500; ++i) {  // more than there are slots: also some that wait
             cancelled.push_back(pool->submit(1));
             kept.push_back(pool->submit(2));
         }
@@ -297,7 +299,7 @@ TEST_CASE("every pool but inline: what is cancelled before it is begun is never 
     }
 }
 
-TEST_CASE("every pool: what is under way can't be cancelled, nor what is done")
+TEST_CASE("every pool: a request that is being computed or is done can't be cancelled")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -314,7 +316,7 @@ TEST_CASE("every pool: what is under way can't be cancelled, nor what is done")
     CHECK_FALSE(pool->submit(10).cancel());
 }
 
-TEST_CASE("every pool but inline: who cancels makes room, again and again")
+TEST_CASE("every pool except inline: each cancelled request makes room for another")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -337,7 +339,9 @@ TEST_CASE("every pool but inline: who cancels makes room, again and again")
     }
 }
 
-TEST_CASE("every pool but inline: cancelling races with computing; a request meets one of them")
+TEST_CASE(
+    "every pool except inline: if cancelling races with computing, each request is either "
+    "cancelled or computed")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -363,7 +367,7 @@ TEST_CASE("every pool but inline: cancelling races with computing; a request mee
     }
 }
 
-TEST_CASE("every pool but inline: cancelling races with the end of the pool")
+TEST_CASE("every pool except inline: cancelling may race with the end of the pool")
 {
     for (const PoolKind kind : {PoolKind::processes, PoolKind::threads}) {
         CAPTURE(static_cast<int>(kind));
@@ -389,7 +393,7 @@ TEST_CASE("every pool but inline: cancelling races with the end of the pool")
     }
 }
 
-TEST_CASE("process pool: has a forker and as many workers as it is asked for")
+TEST_CASE("process pool: has a forker and as many workers as it was asked for")
 {
     for (const unsigned workers : {1U, 2U, 5U}) {
         const ProcessPool pool(workers, fib);
@@ -399,7 +403,7 @@ TEST_CASE("process pool: has a forker and as many workers as it is asked for")
     check_nothing_is_left();
 }
 
-TEST_CASE("process pool: destroying it ends what is being computed, and breaks the promises")
+TEST_CASE("process pool: its destructor ends the computing, and breaks the promises")
 {
     std::vector<Future<Number>> futures;
     {
@@ -435,7 +439,7 @@ TEST_CASE("process pool: a worker killed while it computes fails that request on
     }
 }
 
-TEST_CASE("process pool: workers killed while they are idle fail nothing")
+TEST_CASE("process pool: workers that are killed while idle fail no request")
 {
     ProcessPool pool(2, fib);
     CHECK(pool.submit(10).result() == 55);
@@ -443,7 +447,7 @@ TEST_CASE("process pool: workers killed while they are idle fail nothing")
         for (const pid_t worker : workers_of_this_process()) {
             ::kill(worker, SIGKILL);
         }
-        // Some of these are submitted before anyone has noticed.
+        // Some of these are submitted before the pool has noticed.
         for (int i = 0; i < 10; ++i) {
             REQUIRE(pool.submit(10).result() == 55);
         }
@@ -468,7 +472,8 @@ TEST_CASE("process pool: a forker that is killed is replaced, and its workers wi
     }
 }
 
-TEST_CASE("process pool: whoever is killed under load, each request is answered or fails once")
+TEST_CASE(
+    "process pool: whichever process is killed under load, each request is answered or fails once")
 {
     for (const bool forker_too : {false, true}) {
         CAPTURE(forker_too);
@@ -524,7 +529,7 @@ TEST_CASE("process pool: whoever is killed under load, each request is answered 
     check_nothing_is_left();
 }
 
-TEST_CASE("process pool: a worker that is stopped, wherever it is, holds up one request at most")
+TEST_CASE("process pool: a stopped worker, wherever it is, delays at most one request")
 {
     constexpr unsigned workers = 3;
     ProcessPool pool(workers, fib);
@@ -549,7 +554,7 @@ TEST_CASE("process pool: a worker that is stopped, wherever it is, holds up one 
     }
 }
 
-TEST_CASE("process pool: a burst occupies all workers, though it calls only one of them")
+TEST_CASE("process pool: a burst occupies all workers, although it wakes only one of them")
 {
     constexpr unsigned workers = 4;
     const ObservedPool pool(PoolKind::processes, workers);
@@ -560,8 +565,8 @@ TEST_CASE("process pool: a burst occupies all workers, though it calls only one 
                    return is_in_state(worker, 'S');
                });
     });
-    // Without the forker, who would call the others sooner or later; and with workers who can't
-    // come before the whole burst is there.
+    // Without the forker, which would wake the others sooner or later. The workers can't come
+    // before the whole burst is there.
     stop(forker_of_this_process());
     std::for_each(all.begin(), all.end(), stop);
     for (unsigned i = 0; i < workers; ++i) {
@@ -576,7 +581,7 @@ TEST_CASE("process pool: a burst occupies all workers, though it calls only one 
     }
 }
 
-TEST_CASE("process pool: while there is no process to be had, nobody waits in submit()")
+TEST_CASE("process pool: while no process can be started, no thread waits in submit()")
 {
     ProcessPool pool(1, fib);
     CHECK(pool.submit(10).result() == 55);
@@ -587,7 +592,8 @@ TEST_CASE("process pool: while there is no process to be had, nobody waits in su
     std::vector<Future<Number>> futures;
     REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
     REQUIRE(::kill(forker, SIGKILL) == 0);
-    // It tries again ten times a second. Who had to wait for that each time would need minutes.
+    // It tries again ten times a second. A caller that had to wait for that each time would need
+    // minutes.
     const ground::test::Deadline deadline;
     unsigned submitted = 0;
     for (; submitted < 3000 && deadline.milliseconds() > 0; ++submitted) {
@@ -607,7 +613,7 @@ TEST_CASE("process pool: while there is no process to be had, nobody waits in su
     CHECK(died <= 1);
 }
 
-TEST_CASE("process pool: a collector that does not come holds up neither forker nor workers")
+TEST_CASE("process pool: a stopped collector delays neither the forker nor the workers")
 {
     const pid_t server = ::fork();
     REQUIRE(server != -1);
@@ -630,7 +636,7 @@ TEST_CASE("process pool: a collector that does not come holds up neither forker 
         return workers.size() == 2;
     };
     eventually("all are there", look);
-    // The collector stands still, and the pipe that it is called by is full.
+    // The collector stands still, and the pipe that wakes it is full.
     stop(server);
     fill(only_descriptor_of(workers[0]));
     const auto before = workers;
@@ -645,7 +651,7 @@ TEST_CASE("process pool: a collector that does not come holds up neither forker 
     REQUIRE(::waitpid(server, nullptr, 0) == server);
 }
 
-TEST_CASE("process pool: a forker that is stopped ends with the pool all the same")
+TEST_CASE("process pool: a stopped forker still ends with the pool")
 {
     {
         ProcessPool pool(2, fib);
@@ -656,7 +662,7 @@ TEST_CASE("process pool: a forker that is stopped ends with the pool all the sam
     check_nothing_is_left();
 }
 
-TEST_CASE("process pool: a forker that is stopped ends with a server that is killed")
+TEST_CASE("process pool: a stopped forker ends with a server that is killed")
 {
     const pid_t server = ::fork();
     REQUIRE(server != -1);
@@ -685,7 +691,7 @@ TEST_CASE("process pool: a forker that is stopped ends with a server that is kil
     });
 }
 
-TEST_CASE("process pool: workers are replaced even if who started the server ignores SIGCHLD")
+TEST_CASE("process pool: workers are replaced even if the server inherits an ignored SIGCHLD")
 {
     auto* const before = ::signal(SIGCHLD, SIG_IGN);
     {
@@ -700,7 +706,7 @@ TEST_CASE("process pool: workers are replaced even if who started the server ign
     check_nothing_is_left();
 }
 
-TEST_CASE("thread pool: destroying it leaves no future undone")
+TEST_CASE("thread pool: its destructor completes every future")
 {
     std::vector<Future<Number>> futures;
     {

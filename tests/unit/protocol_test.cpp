@@ -11,7 +11,7 @@ using namespace ground;
 
 namespace {
 
-// One connection. What comes out is shown as "30", or as the error without its frame.
+// One connection. Results are shown as "30", or as the text of the error without "[Error]".
 class Connection {
   public:
     explicit Connection(Framing framing = Framing::line, unsigned max_n = 50)
@@ -19,7 +19,7 @@ class Connection {
     {
     }
 
-    // One read that returns this, or several if it is more than fits.
+    // One read that returns this, or several if it does not fit.
     Connection& read(std::string_view bytes)
     {
         while (!bytes.empty() && !requests_.ended()) {
@@ -76,7 +76,7 @@ std::vector<std::string> got_from(std::string_view line, unsigned max_n = 50)
 
 }  // namespace
 
-TEST_CASE("protocol: a word is a request where a stage has one, and an error elsewhere")
+TEST_CASE("protocol: a word is a request in a stage that knows it, and an error in others")
 {
     const auto first = [](const char* word, std::string_view bytes) {
         Requests requests({.framing = Framing::line, .word = word});
@@ -103,7 +103,7 @@ TEST_CASE("protocol: a number on a line is a request")
     CHECK(got_from("+30\n") == Got{"30"});
 }
 
-TEST_CASE("protocol: blanks around a number do not matter, blanks inside do")
+TEST_CASE("protocol: blanks around a number do not matter, but blanks inside do")
 {
     CHECK(got_from(" \t 30\t \n") == Got{"30"});
     CHECK(got_from("3 0\n") == Got{"not a number"});
@@ -117,7 +117,7 @@ TEST_CASE("protocol: lines end with LF, CRLF or CR, and blank ones are ignored")
     CHECK(got_from("\n\r\n") == Got{});
 }
 
-TEST_CASE("protocol: what is no number says so")
+TEST_CASE("protocol: a line that is no number gets an error that says so")
 {
     for (const char* line : {"x\n", "3x\n", "x3\n", "1.0\n", "1e1\n", "0x1\n", "-\n", "+\n",
                              "--1\n", "+-1\n", "-+1\n", "\xc3\xa9\n", "1,000\n"}) {
@@ -128,7 +128,7 @@ TEST_CASE("protocol: what is no number says so")
     CHECK(got_from({"\0\n", 2}) == Got{"not a number"});
 }
 
-TEST_CASE("protocol: negative and large numbers say so, however large they are")
+TEST_CASE("protocol: negative and large numbers get an error that says so, however large they are")
 {
     CHECK(got_from("-1\n") == Got{"negative number"});
     CHECK(got_from("-0\n") == Got{"negative number"});
@@ -147,7 +147,7 @@ TEST_CASE("protocol: the largest number is the one that the rules say")
     CHECK(got_from("0\n1\n", 0) == Got{"0", "number too large"});
 }
 
-TEST_CASE("protocol: line framing gives the same requests, wherever the bytes are cut")
+TEST_CASE("protocol: line framing gives the same requests, wherever the reads cut the bytes")
 {
     const std::string_view text = " 30\r\n\r\nx y\n-1\r7\n\n51\r\r\n +2 \n12";
     const Got expected{"30", "not a number", "negative number", "7", "number too large", "2", "12"};
@@ -175,7 +175,7 @@ TEST_CASE("protocol: line framing waits for the end of the line")
     CHECK(connection.read("\n").got() == Got{"30"});
 }
 
-TEST_CASE("protocol: chunk framing takes what a read has left for a request")
+TEST_CASE("protocol: chunk framing takes the rest of a read as a request")
 {
     Connection connection(Framing::chunk);
     CHECK(connection.read("30").got() == Got{"30"});
@@ -186,7 +186,7 @@ TEST_CASE("protocol: chunk framing takes what a read has left for a request")
     CHECK(connection.end_of_file().got().size() == 6);
 }
 
-TEST_CASE("protocol: auto framing is chunk until the first line end, and line from then on")
+TEST_CASE("protocol: auto framing is chunk framing until the first line end, and then line framing")
 {
     Connection connection(Framing::automatic);
     CHECK(connection.read("30").got() == Got{"30"});
@@ -196,7 +196,7 @@ TEST_CASE("protocol: auto framing is chunk until the first line end, and line fr
     CHECK(connection.read("\n").got() == Got{"30", "1", "2", "31"});
 }
 
-TEST_CASE("protocol: any line end switches auto framing, that of a blank line, too")
+TEST_CASE("protocol: any line end switches auto framing, even that of a blank line")
 {
     for (const char* line_end : {"\n", "\r", "\r\n"}) {
         CAPTURE(line_end);
@@ -237,7 +237,7 @@ TEST_CASE("protocol: a line may be 100 bytes long, its end not counted")
     }
 }
 
-TEST_CASE("protocol: a longer line is an error and ends the connection, wherever it is cut")
+TEST_CASE("protocol: a longer line is an error and ends the connection, wherever the reads cut it")
 {
     const std::string text = "1\n" + std::string(101, '1') + "\n2\n";
     for (std::size_t i = 0; i <= text.size(); ++i) {

@@ -71,7 +71,7 @@ std::string ready(Selector<std::string>& selector) { return trace(selector.selec
 
 }  // namespace
 
-TEST_CASE("selector: tells who is ready, for what, and only of what is waited for")
+TEST_CASE("selector: reports which descriptors are ready for what, and only what is waited for")
 {
     Pair a;
     Pair b;
@@ -82,10 +82,10 @@ TEST_CASE("selector: tells who is ready, for what, and only of what is waited fo
     a.poke();
     b.poke();
     CHECK(ready(selector) == "a:r b:rw");
-    CHECK(ready(selector) == "a:r b:rw");  // level-triggered: nobody has read
+    CHECK(ready(selector) == "a:r b:rw");  // level-triggered: it has not been read
 }
 
-TEST_CASE("selector: modify() counts from the next select() on, also from and to nothing")
+TEST_CASE("selector: modify() takes effect at the next select(), also from and to no events")
 {
     Pair a;
     a.poke();
@@ -100,7 +100,9 @@ TEST_CASE("selector: modify() counts from the next select() on, also from and to
     CHECK(ready(selector) == "");
 }
 
-TEST_CASE("selector: to stop waiting and to begin again costs no system call, unless it is ready")
+TEST_CASE(
+    "selector: to stop waiting and begin again costs no system call, unless the descriptor is "
+    "ready")
 {
     Pair a;
     Pair other;
@@ -126,8 +128,7 @@ TEST_CASE("selector: to stop waiting and to begin again costs no system call, un
     CHECK(ready(selector) == "a:r other:r");
 }
 
-TEST_CASE(
-    "selector: what is no longer waited for does not end a select() that waits for something else")
+TEST_CASE("selector: a descriptor that is no longer waited for does not end a select() for others")
 {
     Pair a;
     Selector<std::string> selector;
@@ -144,7 +145,7 @@ TEST_CASE(
     CHECK(calls_of_epoll_ctl == 1);
 }
 
-TEST_CASE("selector: what the kernel can't wait for is said at once, and select() goes on")
+TEST_CASE("selector: a descriptor that the kernel can't watch throws at once, and select() goes on")
 {
     // epoll knows no regular files. (Without memory it refuses anything, in the same way.)
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), std::fclose);
@@ -164,7 +165,7 @@ TEST_CASE("selector: what the kernel can't wait for is said at once, and select(
     CHECK_NOTHROW(selector.unregister(fd));
 }
 
-TEST_CASE("selector: a connection that has broken is ready for whatever it is waited for")
+TEST_CASE("selector: a broken connection is ready for any event that is waited for")
 {
     Pair a;
     Selector<std::string> selector;
@@ -177,7 +178,7 @@ TEST_CASE("selector: a connection that has broken is ready for whatever it is wa
     CHECK(ready(selector) == "");
 }
 
-TEST_CASE("selector: who waits for nothing does not end a select(), not even by breaking")
+TEST_CASE("selector: a descriptor without events does not end a select(), not even by breaking")
 {
     Pair broken;
     Pair other;
@@ -186,12 +187,12 @@ TEST_CASE("selector: who waits for nothing does not end a select(), not even by 
     selector.register_fd(other.fd(), Events::read, "other");
     selector.modify(broken.fd(), Events::none);
     broken.far.reset();
-    // Were the kernel still told, this would come back at once, with nothing, again and again.
+    // If the kernel still knew of it, this would return at once, with nothing, again and again.
     std::jthread later([&] { other.poke(); });
     CHECK(trace(selector.select()) == "other:r");
 }
 
-TEST_CASE("selector: who is unregistered by somebody before him in the list is not called any more")
+TEST_CASE("selector: an entry that an earlier one in the list unregisters is not called")
 {
     std::vector<Pair> pairs(3);
     Selector<std::string> selector;
@@ -216,7 +217,7 @@ TEST_CASE("selector: who is unregistered by somebody before him in the list is n
     CHECK(left == 1);
 }
 
-TEST_CASE("selector: who has been modified by somebody before him gets what he now waits for")
+TEST_CASE("selector: an entry that an earlier one in the list modifies gets its new events")
 {
     std::vector<Pair> pairs(2);
     Selector<std::string> selector;
@@ -235,7 +236,7 @@ TEST_CASE("selector: who has been modified by somebody before him gets what he n
 }
 
 TEST_CASE(
-    "selector: a descriptor's number that is used again within a list is not taken for the old")
+    "selector: a descriptor's number that is reused within a list is not mistaken for the old one")
 {
     std::vector<Pair> pairs(2);
     Selector<std::string> selector;
@@ -257,7 +258,7 @@ TEST_CASE(
     CHECK(called == std::vector<std::string>{"old"});
 }
 
-TEST_CASE("selector: who unregisters himself lives until the next select(), and no longer")
+TEST_CASE("selector: an entry that unregisters itself lives until the next select(), and no longer")
 {
     struct Conversation {
         Selector<std::unique_ptr<Conversation>>& selector;
@@ -273,7 +274,7 @@ TEST_CASE("selector: who unregisters himself lives until the next select(), and 
     selector.register_fd(fd, Events::read, std::move(owned));
     for (const auto [key, events] : selector.select()) {
         Conversation& self = *key.data;
-        self.selector.modify(fd, Events::write);  // a change that is not to be applied any more
+        self.selector.modify(fd, Events::write);  // a change that must not be applied
         self.selector.unregister(fd);
         CHECK(alive == 1);
         CHECK(self.pair.fd() == fd);
@@ -283,7 +284,7 @@ TEST_CASE("selector: who unregisters himself lives until the next select(), and 
     CHECK(alive == 0);
 }
 
-TEST_CASE("selector: the end of one's data may unregister somebody else")
+TEST_CASE("selector: the destructor of an entry's data may unregister another entry")
 {
     struct Owner {
         Selector<std::unique_ptr<Owner>>& selector;
@@ -306,7 +307,7 @@ TEST_CASE("selector: the end of one's data may unregister somebody else")
     CHECK_FALSE(selector.is_registered(b.fd()));
 }
 
-TEST_CASE("selector: select() ends when its time is over, and not before")
+TEST_CASE("selector: select() returns when its time is over, and not before")
 {
     Pair a;
     Selector<std::string> selector;
@@ -369,7 +370,7 @@ TEST_CASE("selector: another thread ends a select() through an eventfd")
     CHECK(trace(selector.select()) == "bell:r");
 }
 
-TEST_CASE("selector: more that is ready than fits into one list comes with the next")
+TEST_CASE("selector: ready descriptors that do not fit into one list come with the next")
 {
     std::vector<Pair> pairs(300);
     Selector<std::string> selector;
@@ -388,7 +389,7 @@ TEST_CASE("selector: more that is ready than fits into one list comes with the n
     CHECK(selector.select(0s).empty());
 }
 
-TEST_CASE("selector: mistakes are thrown, and change nothing")
+TEST_CASE("selector: mistakes throw, and change nothing")
 {
     Pair a;
     Selector<std::string> selector;
@@ -402,5 +403,5 @@ TEST_CASE("selector: mistakes are thrown, and change nothing")
     CHECK(ready(selector) == "a:r");
     const int fd = a.fd();
     a.near.reset();
-    CHECK_NOTHROW(selector.unregister(fd));  // closed too early: forgiven, as Python does
+    CHECK_NOTHROW(selector.unregister(fd));  // closed too early: forgiven, as in Python
 }

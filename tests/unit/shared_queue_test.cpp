@@ -1,4 +1,4 @@
-// The queue without its processes: who dies or stands still, and where, is for the test to say.
+// The queue without its processes: the test decides which worker dies or stands still, and where.
 #include "common/compute/shared_queue.hpp"
 
 #include "common/base/descriptor.hpp"
@@ -62,7 +62,7 @@ void work_off(Shared& shared, unsigned worker)
     }
 }
 
-// A worker, number 0, that has made so many steps, and no more. False if it has come to its end.
+// Worker number 0, which has made this many steps, and no more. False if it has ended.
 class Stepped {
   public:
     Stepped(Shared& shared, unsigned steps) : pid_(::fork())
@@ -102,7 +102,7 @@ class Stepped {
     pid_t pid_;
 };
 
-// After every single instruction; but most of those that a sanitizer makes of it are its own.
+// After every single instruction, except that most of a sanitizer's instructions are its own.
 constexpr unsigned next(unsigned steps)
 {
     return steps + 1 + (ground::test::sanitized ? steps / 8 : 0);
@@ -133,7 +133,7 @@ TEST_CASE("shared queue: wherever a worker is killed, each request is answered o
     }
 }
 
-TEST_CASE("shared queue: wherever a worker stands still, another one's results are told")
+TEST_CASE("shared queue: wherever a worker is stopped, the results of another still arrive")
 {
     bool ended = false;
     for (unsigned steps = 1; !ended; steps = next(steps)) {
@@ -152,7 +152,9 @@ TEST_CASE("shared queue: wherever a worker stands still, another one's results a
     }
 }
 
-TEST_CASE("shared queue: a worker that stood still while it rang does not keep the next one quiet")
+TEST_CASE(
+    "shared queue: a worker that stood still while it notified does not keep the next one from "
+    "notifying")
 {
     const auto shared = make_shared_queue();
     shared->queue.put(0, 0);
@@ -169,7 +171,7 @@ TEST_CASE("shared queue: a worker that stood still while it rang does not keep t
     CHECK(shared->rang);
 }
 
-TEST_CASE("shared queue: what is finished between the last look and the sleep wakes the collector")
+TEST_CASE("shared queue: a result between the collector's last look and its sleep wakes it")
 {
     const auto shared = make_shared_queue();
     constexpr unsigned rounds = 2000;
@@ -193,7 +195,7 @@ TEST_CASE("shared queue: what is finished between the last look and the sleep wa
         round = i;
         while (collect(shared->queue).empty()) {
             if (const auto nap = shared->queue.fall_asleep()) {
-                // Once lost, the others need not be waited for.
+                // If one is lost, do not wait for the others.
                 lost = lost || !bell.try_acquire_for(ground::test::patience);
                 shared->queue.wake_up(*nap);
             }
@@ -203,7 +205,7 @@ TEST_CASE("shared queue: what is finished between the last look and the sleep wa
     CHECK_FALSE(lost);
 }
 
-TEST_CASE("shared queue: a slot that is idle, and said to be finished once more, is not done again")
+TEST_CASE("shared queue: an idle slot that is reported finished again is not completed again")
 {
     const auto shared = make_shared_queue();
     shared->queue.finish(7);
@@ -217,7 +219,7 @@ TEST_CASE("shared queue: a slot that is idle, and said to be finished once more,
     CHECK(collect(shared->queue).empty());
 }
 
-TEST_CASE("shared queue: a slot that was cancelled is not wanted, and comes back")
+TEST_CASE("shared queue: a slot that was cancelled is not computed, and is free again")
 {
     const auto shared = make_shared_queue();
     shared->queue.put(3, 1);

@@ -20,7 +20,7 @@ using ground::test::Program;
 
 namespace {
 
-// What this program is told to do when it is run once more, as a suite that has gone wrong.
+// What this program does when it is run once more, as a suite that has gone wrong.
 bool is_to(const char* what)
 {
     const char* const told = std::getenv("WATCHDOG_TEST");
@@ -73,8 +73,8 @@ TEST_CASE("on purpose: it takes its time, and says so" * doctest::skip(!is_to("t
 }
 
 TEST_CASE(
-    "watchdog: a test case that hangs is killed with all that it has started, which stand where it "
-    "says")
+    "watchdog: a test case that hangs is killed with all that it has started, and it says where "
+    "they are")
 {
     const Outcome outcome = run_a_suite_that_is_to("hang");
     CAPTURE(outcome.err);
@@ -92,18 +92,18 @@ TEST_CASE(
     });
 }
 
-TEST_CASE("watchdog: a wait in vain says where everybody stands, and after three the suite ends")
+TEST_CASE("watchdog: a wait in vain says where all processes are, and after three the suite ends")
 {
     const Outcome outcome = run_a_suite_that_is_to("wait in vain");
     CAPTURE(outcome.err);
     CHECK(outcome.status == 1);
-    CHECK(contains(outcome.err, "waited in vain for: pigs fly\nwhere everybody stands"));
+    CHECK(contains(outcome.err, "waited in vain for: pigs fly\nwhere each process is"));
     CHECK(contains(outcome.err, "sleep 1000\n      S in clock_nanosleep()\n"));
     CHECK(contains(outcome.err, "the suite ends before \"on purpose: it would be next\"\n"));
     CHECK_FALSE(contains(outcome.out, "it was next"));
 }
 
-TEST_CASE("watchdog: a test case that has announced a longer wait has the time for it")
+TEST_CASE("watchdog: a test case that announces a longer wait gets the time for it")
 {
     CHECK(run_a_suite_that_is_to("take its time").status == 0);
 }

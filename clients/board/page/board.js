@@ -1,5 +1,5 @@
-// board.js -- the page: frames come in, from the board or out of this file, and are shown; buttons and keys
-// become commands. Every text gets into the page as text.
+// board.js -- the page: frames come in, from the board or out of this file, and are shown. Buttons and keys become
+// commands. All text is put into the page as text, not as HTML.
 
 const paces = [0, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000];  // milliseconds of a step
 const story_length = 40;
@@ -10,7 +10,7 @@ const model = new Model(stages);
 const source = new SourceView(find("#source"), { door: find("#door"), workers: find("#workers"), elsewhere: find("#elsewhere") });
 const lanes = new LanesView(find("#lanes"));
 
-let selected = null;  // whose story is told: an id
+let selected = null;  // whose story is shown: an id
 let complaint = { text: "", until: 0 };
 
 function complain(text) {
@@ -51,7 +51,7 @@ function show() {
   showSentence();
 }
 
-// Complaints and news for some seconds, or until the next command; else what is the matter.
+// Complaints and news, for some seconds or until the next command. Otherwise the sentence about the present state.
 let seen = 0;  // news up to then: model.now
 function showSentence() {
   const alarm = performance.now() < complaint.until;
@@ -63,9 +63,9 @@ function showSentence() {
   find("#says").classList.toggle("alarm", alarm || Boolean(fresh) || model.ended !== "");
 }
 
-// What is the matter changes many times a second. A sentence stays long enough to be read, and a moment longer than
-// it is true: between one request and the next nothing is the matter. Its numbers change sooner. Where time has been
-// stopped, or jumps, there is nothing to wait for.
+// The state changes many times a second. A sentence stays long enough to be read, and a moment longer than it is true,
+// because there is none between one request and the next. Its numbers change sooner. Where time has been stopped, or
+// jumps, it changes at once.
 let sentence = { text: "", kind: "", run: null, since: 0, true: 0 };  // since when it is shown, when it was true last
 function calm(text) {
   const kind = text.replaceAll(/\d+/g, "#");
@@ -110,7 +110,7 @@ function showFigures() {
     [m.rate ?? 0, "reqs/sec"], [milliseconds(m.median ?? 0), "median wait"], [milliseconds(m.worst ?? 0), "worst wait"],
     [m.longest > 100 ? milliseconds(m.longest) : "–", "longest now"],
     [model.atTheDoor.length, "at the door"], [(m.unread ?? []).reduce((sum, [, bytes]) => sum + bytes, 0), "bytes unread"], [m.threads ?? 0, "threads", "of all these processes; one of the server's is for the results of its workers"],
-    [m.processes ?? 0, "processes", "the server, its workers, and for a pool one more: the process that forks them"], [m.descriptors ?? 0, "descriptors"], [`${m.cpu ?? 0} %`, "CPU"],
+    [m.processes ?? 0, "processes", "the server, its workers, and with a pool one more: the process that forks them"], [m.descriptors ?? 0, "descriptors"], [`${m.cpu ?? 0} %`, "CPU"],
   ];
   const box = find("#figures");
   if (box.childElementCount !== figures.length) {
@@ -127,7 +127,7 @@ function showFigures() {
   });
   const most = Math.max(10, ...model.history.map(({ rate }) => rate));
   drawChart(find("#rate"), model, ({ rate }) => rate, `reqs/sec, up to ${most}`, (rate) => rate / most);
-  // From a tenth of a millisecond to ten seconds, each power of ten as high as the other.
+  // From a tenth of a millisecond to ten seconds: each power of ten has the same height.
   drawChart(find("#latency"), model, ({ worst }) => worst, "worst wait: 0.1 ms to 10 s",
     (worst) => Math.min(1, Math.max(0, (Math.log10(Math.max(worst, 0.1)) + 1) / 5)));
 }
@@ -173,7 +173,7 @@ function showSaid() {
   find("#said").title = text;  // a long one is cut off
 }
 
-// ---- Choosing somebody
+// ---- Choosing a dot
 
 function select(id) {
   selected = id;
@@ -199,15 +199,15 @@ function selectNext(step) {
 function stepChosen() {
   const place = model.places.get(selected);
   if (!place) {
-    complain("Nobody is chosen: ↓ does that, or a click on a dot.");
+    complain("None is chosen: press ↓, or click a dot.");
   } else if (model.pace === "paused" && place.state !== state.held) {
     const why = {
-      computes: "it comes to a stop when it is done", runs: "it comes to a stop by itself",
-      awaits: "it can be stepped when it has the result: step the worker", locked: "it can be stepped when it has that",
-      ready: "its thread can be stepped, and then comes to it",
+      computes: "it stops when it has computed", runs: "it stops by itself",
+      awaits: "it can be stepped when it has the result: step the worker", locked: "it can be stepped when it has the lock",
+      ready: "its thread can be stepped, and then runs it",
     };
     const shown = model.shownAs(place);
-    complain(`${model.nameOf(place)} ${doing(shown)}: ${why[states[shown.state].name] ?? "it is in the kernel, and can't be stepped until that wakes it"}.`);
+    complain(`${model.nameOf(place)} ${doing(shown)}: ${why[states[shown.state].name] ?? "it is in the kernel, and can't be stepped until the kernel wakes it"}.`);
   } else {
     command({ do: "step", id: selected });
   }
@@ -215,7 +215,7 @@ function stepChosen() {
 
 // ---- Commands
 
-// One after the other: the last one is to be the last one.
+// One after the other, so that the last one wins.
 let sent = Promise.resolve();
 function command(what) {
   seen = model.now;
@@ -244,7 +244,7 @@ function changeStage(step) {
   }
 }
 
-// From what was asked for last: frames that tell of it are still on their way.
+// Counts from what was asked for last: the frames that show it have not come yet.
 let asked = { ms: 0, until: 0 };
 function slower(step) {
   const now = performance.now() < asked.until ? asked.ms : model.slow;
@@ -300,7 +300,7 @@ function enable(actions) {
     button.replaceChildren(...(button.textContent === key ? [] : [label]), element("kbd", key));
     button.addEventListener("click", () => {
       actions[button.dataset.act]?.();
-      button.blur();  // the keys are for the page
+      button.blur();  // the keys belong to the page
     });
   }
   document.addEventListener("keydown", (event) => {
@@ -318,7 +318,7 @@ function enable(actions) {
       actions[action]();
     }
   });
-  // The dots are drawn anew all the time: by the time of a click another one may be there.
+  // The dots are drawn again all the time. When the mouse is released, another element may be there.
   find("#left").addEventListener("pointerdown", (event) => {
     const dot = event.target.closest("[data-id]");
     if (dot) {
@@ -355,7 +355,7 @@ function watch() {
   enable({ ...live, ...looking });
 }
 
-// ---- Out of this file: to be scrubbed forth and back
+// ---- Out of this file: played forwards and backwards
 
 function replay() {
   find("#controls").hidden = true;
@@ -428,7 +428,7 @@ function replay() {
   seek(opening());
 }
 
-// Where a recording is opened: when all have come that ever do, so that there is something to see.
+// A recording is opened at the moment when all clients have come, so that there is something to see.
 function opening() {
   const there = new Set();
   let most = 0;

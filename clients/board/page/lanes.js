@@ -1,4 +1,4 @@
-// lanes.js -- time flows from right to left: who ran, and who waited for what. And the rates, as they go.
+// lanes.js -- time flows from right to left: which dots ran, and which waited for what. Also the rates over time.
 
 const lane_window = 10e6;  // microseconds
 
@@ -19,11 +19,11 @@ function prepared(canvas) {
 class LanesView {
   constructor(canvas) {
     this.canvas = canvas;
-    this.rows = [];  // who stands where, for clicks
+    this.rows = [];  // which dot stands where, for clicks
     this.selected = null;
   }
 
-  // Threads, workers, then clients: those that something is to be seen of first.
+  // Threads, workers, then clients: first those with something to see.
   order(model) {
     const rank = ({ place }) => {
       const role = place.client?.role;
@@ -115,7 +115,7 @@ class LanesView {
       const hollow = states[segment.state].shape === "hollow";
       if (end > left && end > drawn && !(hollow && begin < drawn && end < drawn + 1)) {
         drawn = hollow ? drawn : end + 0.4;
-        const whom = model.lanes.get(segment.for)?.place.client;  // threads and workers have the colour of that
+        const whom = model.lanes.get(segment.for)?.place.client;  // threads and workers have the client's colour
         const itsColour = place.kind !== "conversation" && whom ? colours[colourOf(whom).slice(2)] : colour;
         this.segment(draw, segment, begin, end, middle, itsColour);
       }
@@ -134,7 +134,7 @@ class LanesView {
   segment(draw, segment, x, end, middle, colour) {
     const { context, size, colours } = draw;
     const { shape } = states[segment.state];
-    const width = Math.max(end - x, 1.2);  // what is too short to be seen was there all the same
+    const width = Math.max(end - x, 1.2);  // what is too short to be seen is drawn, too
     const height = size * 1.1;
     context.fillStyle = colour;
     context.strokeStyle = colour;
@@ -159,7 +159,7 @@ class LanesView {
     }
   }
 
-  // From the conversation to the worker that computes for it, when it begins, and back when it is done: of what
+  // From the conversation to the worker that computes for it, when it begins, and back when it is done. Only if it
   // takes long enough to be seen.
   arrows({ context, at, left, step, colours }, model, shown) {
     const row = new Map(shown.map(({ id }, index) => [id, (index + 0.5) * step]));
@@ -193,7 +193,7 @@ class LanesView {
   }
 }
 
-// One figure over the last minute. height: of a value, from 0 to 1.
+// One figure over the last minute. height: gives a value's height, from 0 to 1.
 function drawChart(canvas, model, value, title, height) {
   const { context, width, height: full } = prepared(canvas);
   const size = Math.min(Math.max(width / 22, 11), 15);

@@ -1,6 +1,6 @@
-// model.js -- what the frames say: who is there, where, and since when. Knows nothing of the page.
+// model.js -- what the frames say: what is there, where it is, and since when. Knows nothing of the page.
 
-const kept = 20e6;  // microseconds of the past of each
+const kept = 20e6;  // microseconds of the past that are kept of each
 const most_segments = 12000;
 
 class Model {
@@ -8,7 +8,7 @@ class Model {
     this.stages = new Map(stages.map((stage) => [stage.name, stage]));
     this.reset(null, 0);
     this.clients = new Map();
-    this.ports = new Map();  // of a client's end: whose it is
+    this.ports = new Map();  // by the port of a client's end: the client
     this.live = true;  // or out of a recording
   }
 
@@ -16,20 +16,20 @@ class Model {
     this.stage = this.stages.get(name) ?? null;
     this.run = run;
     this.places = new Map();
-    this.lanes = new Map();  // of those that are gone, too, for a while
+    this.lanes = new Map();  // also those that are gone, for a while
     this.files = new Map();
     this.figures = {};
     this.history = [];  // figures of the last minute
-    this.heat = new Map();  // lines: how many have come past in this frame
-    this.visited = new Map();  // lines, ever: how often by whom
-    this.stayed = new Map();  // lines at which somebody has waited for longer than can be overlooked: of which kind
+    this.heat = new Map();  // lines: how often each was passed in this frame
+    this.visited = new Map();  // lines, ever: how often, and by which
+    this.stayed = new Map();  // lines at which one has waited long enough to be seen: which kind
     this.threads = new Map();  // by the kernel's number: its lane
     this.numbers = { thread: 0, worker: 0 };
     this.news = [];
     this.said = [];
     this.options = "";
-    this.ended = "";  // how the stage has, if it has
-    this.lockSeen = false;  // somebody has waited for a lock
+    this.ended = "";  // how the stage has ended, if it has
+    this.lockSeen = false;  // one has waited for a lock
     this.hungry = new Map();  // of conversations with bytes that have not been received: since when
   }
 
@@ -44,7 +44,7 @@ class Model {
     this.ended = frame.ended ?? "";
     this.options = frame.options ?? this.options;
     for (const id of frame.killed ?? []) {
-      this.tellOfKilled(id);  // while it is still known whose request it had
+      this.tellOfKilled(id);  // while we still know whose request it had
     }
     for (const [number, name] of frame.files ?? []) {
       this.files.set(number, name);
@@ -58,8 +58,8 @@ class Model {
         }
       }
     }
-    // The ring tells the story, the table how it ends: so whoever is new is entered, then come the events, then where
-    // all are now.
+    // The ring tells the story, and the table says how it ends. So new places are entered first, then come the events,
+    // then where all are now.
     const places = (frame.p ?? []).map((fields) => this.enter(fields));
     for (const event of frame.e ?? []) {
       this.applyEvent(event);
@@ -103,7 +103,7 @@ class Model {
     this.news.push({ t: this.now, text: `${worker ? this.nameOf(worker) : "A worker"} was killed${loss}. Another one takes its place.` });
   }
 
-  // Bytes that two looks have seen: in between they would have been received, if anybody did that.
+  // Bytes that two looks have seen. A server that reads would have received them between the two.
   applyUnread(t) {
     const unread = new Set((this.figures.unread ?? []).map(([port]) => port));
     const hungry = new Map();
@@ -208,8 +208,7 @@ class Model {
     }
   }
 
-  // In slow motion whoever takes a
-  // step is held for as long as that lasts: he runs.
+  // In slow motion, a place that takes a step is held for as long as the step is to last. It counts as running.
   move(place, where) {
     if (where.since < place.since) {
       return;
@@ -273,7 +272,7 @@ class Model {
     return [...this.places.values()].filter((place) => wanted.has(place.state));
   }
 
-  // A thread that nothing is to be seen of but the conversation that it runs.
+  // A thread with nothing to show but the conversation that it runs.
   isCarrier(place) {
     return place.kind === "thread" && (this.places.has(place.for) || (place.number > 1 && /^a (thread|process) per client/.test(this.stage?.model ?? "")));
   }
@@ -297,7 +296,7 @@ class Model {
     return /^one (thread|client)/.test(this.stage?.model ?? "");
   }
 
-  // Those that the kernel has connected and that nobody has accepted.
+  // Connections that the kernel has made and the server has not accepted.
   get atTheDoor() {
     return (this.figures.door ?? []).map((port) => this.ports.get(port) ?? { role: "guest", number: port });
   }
@@ -306,7 +305,7 @@ class Model {
     return (this.figures.unread ?? []).find(([port]) => port === place.peer)?.[1] ?? 0;
   }
 
-  // What somebody who has just come needs to know, in one sentence or two.
+  // What a new viewer needs to know, in one sentence or two.
   explanation() {
     if (this.ended !== "") {
       return `${this.stage?.name ?? "The stage"} has ended: ${this.ended}.${this.live ? " r starts it again." : ""}`;
@@ -319,22 +318,22 @@ class Model {
     if (this.pace === "paused" && this.oneThread) {
       const own = held.filter((place) => place.kind !== "worker");
       const who = own.length === 1 ? `: now ${name(own[0])}` : computing.length === 1 ? `: ${name(computing[0])}, still on its way` : "";
-      return `Paused. One thread: whoever runs stops all. So only one can move${who}` +
+      return `Paused. One thread: the one that runs stops all others. Only one can move${who}` +
         (held.length > own.length ? ", and a worker." : ".") + (door > 0 ? ` At the door: ${door}.` : "");
     }
     if (this.pace === "paused") {
       return held.length === 0
-        ? "Paused. Nobody has come to a stop yet: all of them wait anyway. Let somebody ask."
-        : `Paused. ${plural(held.length, "has", "have")} come to a stop${held.length > 1 ? ", each by itself" : ""}: ` +
+        ? "Paused. None has stopped yet, because all of them wait. Type a request: t."
+        : `Paused. ${plural(held.length, "has", "have")} stopped${held.length > 1 ? ", each by itself" : ""}: ` +
           `choose with ↓, step with Enter. You are the scheduler.${this.lockSeen ? this.holder(computing) : ""}`;
     }
     if (computed && this.oneThread) {
       const unread = (this.figures.unread ?? []).length;
-      return `${name(computed)} computes fib(${computed.n}), in the only thread there is. Nobody else moves` +
-        (unread > 0 ? `; ${plural(unread, "has", "have")} sent a request that nobody reads.` : ".");
+      return `${name(computed)} computes fib(${computed.n}), in the only thread there is. No other moves` +
+        (unread > 0 ? `; ${plural(unread, "has", "have")} sent a request that is not read.` : ".");
     }
     if (door > 0 && this.oneThread) {
-      return `${plural(door, "is", "are")} at the door: connected by the kernel, and not accepted. They may send; nobody reads.`;
+      return `${plural(door, "is", "are")} at the door: connected by the kernel, and not accepted. They may send, but the server does not read.`;
     }
     const locked = this.inState("locked");
     if (locked.length > 0) {
@@ -355,12 +354,12 @@ class Model {
     if (this.clients.size > 0) {
       return "";
     }
-    return this.live ? "Nobody is here. Let a client come: c. All keys: ?" : "Nobody is here. Space plays what was filmed.";
+    return this.live ? "There are no clients. Press c for one. All keys: ?" : "There are no clients. Space plays the recording.";
   }
 
-  // Of a lock, while the server is paused: whoever has it is not stopped, or all would be.
+  // Of a lock, while the server is paused. Its holder is not stopped, because then all would be.
   holder(computing) {
     return computing.length > 0 ? ` ${this.nameOf(computing[0])} has the lock, and keeps it until it is done.`
-      : " Nobody has the lock: whoever is stepped next takes it.";
+      : " No client has the lock: the next one that is stepped takes it.";
   }
 }

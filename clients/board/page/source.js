@@ -1,13 +1,13 @@
-// source.js -- the stage's file, with a dot on the line at which somebody is.
+// source.js -- the stage's file, with dots on the lines at which its conversations and threads are.
 
-const around = 2;  // lines that are shown beside one where somebody has been, if there is no room for the paragraph
-const most_dots = 4;  // of one look on a line; if there are more, a number stands for them
+const around = 2;  // lines that are shown beside a line with a dot, if there is no room for the paragraph
+const most_dots = 4;  // dots of one look on a line; if there are more, a number stands for them
 
-// Enough of C++ to be read: comments, strings, numbers, words of the language.
+// Enough of C++ to be read: comments, strings, numbers, keywords.
 const token = /(\/\/.*$)|("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|<[a-z_/.]+>(?=\s*$))|\b(\d[\d'a-z]*)\b|\b(alignas|auto|bool|break|case|catch|char|class|co_await|co_return|co_yield|const|constexpr|continue|default|delete|else|enum|explicit|false|final|for|if|inline|int|mutable|namespace|new|noexcept|nullptr|operator|override|private|public|return|sizeof|static|std|struct|switch|template|this|throw|true|try|typename|unsigned|using|virtual|void|while)\b|(^\s*#\w+)/g;
 const token_classes = ["comment", "text", "digits", "word", "directive"];
 
-// Where a line of the story can be: what such paragraphs contain is shown from the beginning.
+// Where a line of the story can be. Paragraphs that contain one are shown from the beginning.
 const telling = /\b(recv|try_recv|async_receive|async_read\w*|send|try_send|async_send|async_write|accept|try_accept|async_accept|submit|co_yield|co_await|select|fib|interpret|run_in_pool)\b\s*[({ ]/;
 
 function highlighted(text) {
@@ -36,7 +36,7 @@ class SourceView {
     this.rows = [null];  // counted from 1
     this.folds = [];  // those that are shown
     this.spare = [];  // elements for more of them
-    this.top = -1;  // the paragraph in which the conversations are most
+    this.top = -1;  // the paragraph that most conversations are in
     this.list.replaceChildren();
     const lines = (stage?.source ?? "").replace(/\n$/, "").split("\n");
     this.paragraphs = [];
@@ -71,11 +71,10 @@ class SourceView {
     return { row, dots, code, note, shown: "", noted: "", warm: 0, length: 0, tall: false };
   }
 
-  // Which paragraphs are shown: that in which the conversations are most, and as far as there is room for letters
-  // that can be read from afar, those in which somebody has waited, others of the conversations', those of threads,
-  // and those to which somebody may come. Of a paragraph that has no room any more, the lines around those where
-  // somebody has waited, or been. Lines that are folded away beside each other have one row: it shows who is in any
-  // of them.
+  // Which paragraphs are shown. First the one that most conversations are in. Then those where one has waited, those of
+  // other conversations, those of threads, and those that may be reached. There are as many as fit in letters that can
+  // be read from afar. If a paragraph no longer fits, only the lines around those where one has waited, or been. Folded
+  // lines beside each other share one row, which shows the dots on all of them.
   lay() {
     if (!this.stage) {
       return;
@@ -140,8 +139,8 @@ class SourceView {
     }
   }
 
-  // Laid anew only if somebody has come to a new paragraph, or has stayed at a new line, or most are in another
-  // paragraph for good.
+  // Laid out again only if a new paragraph was reached, if a dot has stayed at a new line, or if most conversations
+  // have moved to another paragraph for good.
   rank(model) {
     const { visited, stayed } = model;
     const count = ({ lines }, kind) => lines.reduce((sum, line) => sum + (visited.get(line)?.[kind] ?? 0), 0);
@@ -191,8 +190,8 @@ class SourceView {
     this.updateStrips(model, elsewhere);
   }
 
-  // Who waits for a worker, but not where it has asked: in a function that was called there (07). Beside the line
-  // that has asked stands where.
+  // Those that wait for a worker, but not at the line that has asked: in a function that was called there (07). The
+  // line that has asked then says where.
   farFrom(model, onLine) {
     const far = new Map();
     const paragraphOf = (line) => this.paragraphs.findIndex(({ lines }) => line <= lines.at(-1));
@@ -225,7 +224,8 @@ class SourceView {
       entry.warm = warm;
       entry.row.dataset.warm = warm;
     }
-    // Words are beside the code, or below it if they have no room there: from then on always, so that nothing jumps.
+    // Words are beside the code, or below it if they have no room there. Once below they stay below, so that nothing
+    // jumps.
     const grows = !entry.tall && entry.row.dataset.line && noted !== "" && entry.length + 2 + noted.length > this.columns;
     if (grows) {
       entry.tall = true;
@@ -314,7 +314,7 @@ class SourceView {
     }
   }
 
-  // So that whoever was chosen, or has just made a step, can be seen.
+  // So that the dot that was chosen, or has just made a step, can be seen.
   show(line) {
     const { row } = this.rows[line] ?? {};
     if (row && !row.hidden) {

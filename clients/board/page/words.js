@@ -2,8 +2,8 @@
 
 const kinds = ["nobody", "conversation", "thread", "worker"];
 
-// shape: full runs, hollow waits for the network, ringed for a worker or the lock, ready for its turn.
-// one, many: what it does, in words.
+// shape: full runs, hollow waits for the network, ringed waits for a worker or the lock, ready waits for its turn. one,
+// many: what it does, in words.
 const states = [
   { name: "gone", shape: "hollow", one: "is gone", many: "are gone" },
   { name: "runs", shape: "full", one: "runs", many: "run" },
@@ -21,10 +21,10 @@ const states = [
 ];
 const state = Object.fromEntries(states.map(({ name }, number) => [name, number]));
 
-// What a conversation looks like whose bytes have come, and that nobody receives.
-const starved = { name: "receives", shape: "ready", one: "has sent, and nobody reads", many: "have sent, and nobody reads" };
+// The look of a conversation whose bytes have come and are not received.
+const starved = { name: "receives", shape: "ready", one: "has sent, not yet read", many: "have sent, not yet read" };
 
-// The look and words of somebody.
+// The look and the words of a place.
 function looks(place) {
   return place.starved && place.state === state.receives ? starved : states[place.state];
 }
@@ -49,7 +49,7 @@ function milliseconds(time) {
   return duration(time * 1000);
 }
 
-// Those with the same key, together.
+// Things with the same key, together.
 function grouped(things, keyOf) {
   const groups = new Map();
   for (const thing of things) {
@@ -68,7 +68,7 @@ function plural(count, one, many = `${one}s`) {
   return `${count} ${count === 1 ? one : many}`;
 }
 
-// The document, and nothing but text into it.
+// Puts nothing but text into the document.
 function element(name, text = "", properties = {}) {
   const result = document.createElement(name);
   result.textContent = text;
@@ -81,7 +81,7 @@ function css(variable) {
   return getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
 }
 
-// A client has its colour for good; hogs share theirs.
+// A client keeps its colour; hogs share theirs.
 const colours = ["--blue", "--green", "--sky", "--amber", "--pink"];
 
 function colourOf(client) {

@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// What has to be the same for figures to compare, as a report has it.
+// What has to be the same so that figures can be compared, as a report has it.
 std::vector<std::string> differences(const Json& then, const Json& now)
 {
     std::vector<std::string> found;

@@ -1,4 +1,4 @@
-// baseline.hpp -- an earlier comparison, read from its JSON, to hold the new one against.
+// baseline.hpp -- an earlier comparison, read from its JSON, to compare the new one with.
 #pragma once
 
 #include <algorithm>
@@ -22,8 +22,8 @@ struct Summary {
     {
         return median > 0 ? (high - low) / 2 / median : 0;
     }
-    // Whether there is no telling which is larger: they are not further apart than the runs of each
-    // are among themselves. (That two or three runs do not overlap is all too often chance.)
+    // Whether it is impossible to tell which is larger: they are no further apart than the runs of
+    // each are among themselves. (That two or three runs do not overlap is too often chance.)
     [[nodiscard]] bool close_to(const Summary& other) const noexcept
     {
         const double distance = std::max(low - other.high, other.low - high);
@@ -45,7 +45,7 @@ struct Baseline {
 // Throws ClientError if the file can't be read, or is something else.
 [[nodiscard]] Baseline load_baseline(const std::string& file, const Comparison& now);
 
-// "+5%", or "~ +5%" if the two do not differ by more than their runs do.
+// "+5%", or "~ +5%" if the two differ by no more than their runs do.
 [[nodiscard]] std::string change_since(const Baseline::Entry& then, const Baseline::Entry& now);
 
 }  // namespace ground

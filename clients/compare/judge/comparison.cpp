@@ -48,7 +48,7 @@ bool client_was_busy(const std::vector<Measurement>& runs)
     return 2 * static_cast<std::size_t>(busy) > runs.size() - failed_count(runs);
 }
 
-// What stands in a column of the table for a contestant.
+// The text in a column of the table, for one contestant.
 std::string cell(const std::vector<Measurement>& runs, const Column& column,
                  std::string_view plus_minus)
 {
@@ -115,7 +115,7 @@ std::vector<Column>::const_iterator ranked_column(const Scenario& scenario)
 }
 
 // How much the runs of a contestant differ in the ranked figure: half the distance from the lowest
-// to the highest, relative to the median. The most of all contestants.
+// to the highest, relative to the median. The largest such value of all contestants.
 double worst_spread(const Comparison& comparison, std::size_t scenario)
 {
     double worst = 0;
@@ -127,7 +127,7 @@ double worst_spread(const Comparison& comparison, std::size_t scenario)
     return worst;
 }
 
-// Whether the same stands below an earlier table: a stage that does not start is not tried again.
+// Whether the same remark is in an earlier table: a stage that does not start is not tried again.
 bool said_before(const Comparison& comparison, std::size_t scenario, std::size_t contestant,
                  const Measurement& run)
 {
@@ -305,7 +305,7 @@ std::vector<std::string> notes_below(const Comparison& comparison, std::size_t s
 
 namespace {
 
-// ", --pool threads", and which stages did not have it.
+// ", --pool threads", and which stages do not have it.
 std::string pool_of(const Comparison& comparison)
 {
     if (comparison.options.pool.empty()) {
@@ -338,7 +338,7 @@ std::string method(const Comparison& comparison)
                         comparison.others_busy);
     }
     if (comparison.baseline && !comparison.baseline->differences.empty()) {
-        text += fmt::format(" The baseline was measured otherwise: {}.",
+        text += fmt::format(" The baseline was measured differently: {}.",
                             fmt::join(comparison.baseline->differences, "; "));
     }
     return text;
@@ -346,8 +346,8 @@ std::string method(const Comparison& comparison)
 
 void leave_out_unmeasured(Comparison& comparison)
 {
-    // They are taken in their order, so what was not begun is at the end, and the numbers of the
-    // others stay.
+    // They are taken in their order. So those that were not begun are at the end, and the numbers
+    // of the others stay.
     const auto begun = [&](std::size_t scenario) {
         return std::any_of(comparison.runs.begin(), comparison.runs.end(), [&](const auto& entry) {
             return entry.first.first == scenario && !entry.second.empty();

@@ -1,8 +1,8 @@
 // What a run has shown, in sentences: part of comparison.hpp.
 //
-// They are made of the figures of this run and know nothing of the stages, so that a run that shows
-// something else says something else. A figure is the one that the table has, in the table's words;
-// and what holds for some runs only is not claimed.
+// They follow from the figures of this run and know nothing of the stages. If a run shows something
+// else, the sentences say something else. A figure is the table's, in the table's words. What holds
+// for some runs only is not claimed.
 
 #include "clients/compare/judge/comparison.hpp"
 #include "clients/shared/format.hpp"
@@ -76,7 +76,7 @@ std::string about_crowd(const Figures& crowd, unsigned clients)
 // As far apart as the note below a table warns of.
 bool runs_differ(const Summary& summary) { return summary.spread() > 0.2; }
 
-// What a client keeps of its rate, from the worst run to the best.
+// How much of its rate a client keeps, from the worst run to the best.
 std::string range_of(const Summary& kept)
 {
     return fmt::format("{:.0f}% to {:.0f}%", kept.low, kept.high);
@@ -97,7 +97,7 @@ std::string client_beside_hog(const Figures& hog, const Summary& kept)
         return fmt::format("what a client keeps with the hog differs from run to run ({})",
                            range_of(kept));
     }
-    // It may even be faster: a CPU that is busy need not be woken up.
+    // It may even be faster, because a CPU that is busy need not be woken up.
     std::string figure =
         fmt::format("{}{:.0f}%{} of its reqs/sec", kept.median > 100 ? "all (" : "", kept.median,
                     kept.median > 100 ? ")" : "");
@@ -116,8 +116,7 @@ std::string about_hog(const Figures& hog)
            (big && big->high == 0 ? ", and the hog gets no reply" : "");
 }
 
-// Two CPUs give 1.9. One gives 1.0, and 1.3 if something else ran while the first request was
-// alone.
+// Two CPUs give 1.9. One gives 1.0, or 1.3 if something else ran while the first request was alone.
 std::string about_parallel(const Figures& parallel)
 {
     const auto speedup = parallel.summary("speedup");
@@ -144,7 +143,7 @@ std::string about_idle(const Figures& idle, unsigned connections)
     return held ? fmt::format("holds {:.0f} of {} silent connections", *held, connections) : "";
 }
 
-// "died in hog", and where that goes for all scenarios, "failed to start".
+// "died in hog". If it is the same in all scenarios: "failed to start".
 std::vector<std::string> verdicts(const Comparison& comparison, std::size_t contestant)
 {
     std::vector<std::string> words;

@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// How long a server may take from losing its connections to having ended, on a busy machine. Only a
+// How long a server may take to end after it has lost its connections, on a busy machine. Only a
 // run that has failed waits for it.
 constexpr auto time_to_die = 1s;
 
@@ -47,7 +47,8 @@ Placement place(Pin pin, std::vector<int> cpus)
 {
     Placement placement;
     placement.all = std::move(cpus);
-    // perf's loops cost about as much for a request as those of the fastest servers: half for each.
+    // A request costs perf's loops about as much as it costs those of the fastest servers: half of
+    // the CPUs for each.
     const std::size_t half = std::max<std::size_t>(1, placement.all.size() / 2);
     if (pin == Pin::off) {
         placement.client_threads = static_cast<unsigned>(half);
@@ -123,7 +124,7 @@ Server::Server(const Bench& bench, const Contestant& contestant, const std::vect
 void Server::await_address(const Bench& bench)
 {
     constexpr std::string_view words = " listening on ";
-    // The rest of the line behind the words, once the line is whole.
+    // The rest of the line behind the words, once the line is complete.
     const auto address = [&]() -> std::optional<std::string> {
         const std::string& text = child_->out();
         const std::size_t begin = text.find(words);
@@ -190,7 +191,7 @@ LoadRun::LoadRun(const Bench& bench, Server& server, const std::vector<std::stri
 {
 }
 
-// With its JSON on stdout perf shows the intervals on stderr, a line each: "18745 reqs/sec ...".
+// With its JSON on stdout, perf shows the intervals on stderr, a line each: "18745 reqs/sec ...".
 void LoadRun::read_intervals()
 {
     const std::string& text = child_.err();
@@ -233,7 +234,7 @@ nlohmann::json LoadRun::report(Nanoseconds longest)
     }
     auto json = nlohmann::json::parse(child_.out(), nullptr, false);
     if (!json.is_object()) {
-        // A server that dies takes its connections with it, and perf may notice that first.
+        // The connections end with the server, and perf may notice that first.
         bench_.supervisor.wait([&] { return server_.died(); }, after(time_to_die));
         server_.check_alive();
         std::string complaint = last_line(child_.err());

@@ -1,4 +1,4 @@
-// bench.hpp -- one server, one load: what every scenario is made of.
+// bench.hpp -- one server and one load: what every scenario is made of.
 #pragma once
 
 #include "clients/compare/compare_options.hpp"
@@ -15,13 +15,13 @@
 
 namespace ground {
 
-// The verdict on a stage that does not come to listen.
+// The verdict on a stage that does not begin to listen.
 inline constexpr const char* failed_to_start = "failed to start";
 
 // Why a stage has no figures.
 class Failed : public std::runtime_error {
   public:
-    // verdict: for a cell of the table: "died"; detail: for a line below it.
+    // verdict: for a cell of the table, "died". detail: for a line below it.
     Failed(std::string verdict, const std::string& detail)
         : std::runtime_error(detail), verdict_(std::move(verdict))
     {
@@ -32,32 +32,32 @@ class Failed : public std::runtime_error {
     std::string verdict_;
 };
 
-// Who runs where. Empty: anywhere.
+// Which program runs on which CPUs. Empty: on any.
 struct Placement {
     std::vector<int> server;
     std::vector<int> client;
     std::vector<int> all;
-    unsigned client_threads = 1;  // of perf, where there are as many connections
+    unsigned client_threads = 1;  // perf's, if there are as many connections
     std::string words;            // for the report
 };
 
-// Who gets which of these CPUs, at least one.
+// Divides these CPUs between server and clients, at least one for each.
 [[nodiscard]] Placement place(Pin pin, std::vector<int> cpus);
 
-// Those that this process may use.
+// The CPUs that this process may use.
 [[nodiscard]] std::vector<int> usable_cpus();
 
-// Who wants to know how a measurement goes on.
+// Is told how a measurement goes.
 class BenchObserver {
   public:
     virtual ~BenchObserver() = default;
     // What is being done now: "warming up".
     virtual void on_step(std::string_view step) = 0;
-    // Of the measured clients, a slice of the time later.
+    // The rate of the measured clients, a slice of the time later.
     virtual void on_rate(double requests_per_second) = 0;
 };
 
-// How busy other programs keep the CPUs, in percent: to be asked while none of ours runs. Takes a
+// How busy other programs keep the CPUs, in percent. Call it while none of ours runs. It takes a
 // moment.
 [[nodiscard]] double percent_busy(Supervisor& supervisor);
 
@@ -69,16 +69,17 @@ struct Bench {
     std::string perf;  // its path
     BenchObserver& observer;
 
-    // A measurement is watched in slices: how long they are.
+    // A measurement is watched in slices of this length.
     [[nodiscard]] Nanoseconds slice() const { return options.duration / slices; }
     static constexpr unsigned slices = 10;
 };
 
-// Whether a stage knows --pool: its --help says so. Of somebody else's server that is not known.
+// Whether a stage knows --pool, as its --help says. Of a server that we have not started, that is
+// unknown.
 [[nodiscard]] bool has_pool(Supervisor& supervisor, const Contestant& contestant,
                             Nanoseconds timeout);
 
-// A server that listens; compare's own ends with this object.
+// A server that listens. If compare has started it, it ends with this object.
 class Server {
   public:
     // Returns once it listens. Throws Failed.
@@ -88,10 +89,10 @@ class Server {
     Server& operator=(const Server&) = delete;
 
     [[nodiscard]] const Target& target() const noexcept { return target_; }
-    // Nothing if it is somebody else's.
+    // Nothing if compare has not started it.
     [[nodiscard]] std::optional<Usage> usage() const;
     [[nodiscard]] bool died() const noexcept { return child_ && child_->ended(); }
-    // Throws Failed if it has died.
+    // Throws Failed if it has ended.
     void check_alive() const;
 
   private:
@@ -104,17 +105,17 @@ class Server {
 // perf, running against a server, with an interval for each slice of the measurement.
 class LoadRun {
   public:
-    // The observer hears of the rates of those that are watched.
+    // The observer is told the rates of the clients that are watched.
     enum class Watched { no, yes };
     LoadRun(const Bench& bench, Server& server, const std::vector<std::string>& arguments,
             Watched watched = Watched::no);
 
-    // Waits until perf has ended, or has shown so many intervals, or for the time to pass. Throws
-    // Failed if the server dies meanwhile.
+    // Waits until perf has ended, or has shown this many intervals, or until the time is over.
+    // Throws Failed if the server ends meanwhile.
     void wait_for_intervals(unsigned count, Nanoseconds longest);
     void wait_for(Nanoseconds time);
 
-    // Waits for its end, so long at the most; perf's JSON. Throws Failed.
+    // Waits for its end, but no longer than this, and returns perf's JSON. Throws Failed.
     [[nodiscard]] nlohmann::json report(Nanoseconds longest);
     // Ends it now.
     [[nodiscard]] nlohmann::json stop();
@@ -126,8 +127,8 @@ class LoadRun {
     Server& server_;
     Child child_;
     const bool watched_;
-    std::size_t read_ = 0;    // of what perf has said
-    unsigned intervals_ = 0;  // it has told of
+    std::size_t read_ = 0;    // of perf's output
+    unsigned intervals_ = 0;  // those that the observer was told
 };
 
 }  // namespace ground

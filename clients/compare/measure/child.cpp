@@ -23,7 +23,7 @@ namespace ground {
 
 namespace {
 
-// A chatty server must not grow compare; perf's report is far shorter than this.
+// A server that prints much must not make compare grow. perf's report is far shorter than this.
 constexpr std::size_t most_text = 16 << 20;
 // Stages promise to end within 2 s.
 constexpr int milliseconds_to_end = 3000;
@@ -40,12 +40,12 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts)
     return pointers;
 }
 
-// Between fork() and exec(). What can't be done is said on the child's stderr.
+// Between fork() and exec(). A failure is reported on the child's stderr.
 [[noreturn]] void become(const std::vector<char*>& argv, const std::vector<char*>& environment,
                          const cpu_set_t* cpus, pid_t parent, const Pipe& out,
                          const Pipe& err) noexcept
 {
-    // The signal is sent when the parent dies after this call; it may have died before.
+    // The signal is sent if the parent dies after this call. It may have died before.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) {
         ::_exit(127);
@@ -85,7 +85,7 @@ Supervisor::Supervisor(std::function<void()> tick) : tick_(std::move(tick))
 bool Supervisor::wait(const std::function<bool()>& condition, Time deadline)
 {
     for (;;) {
-        // A descriptor of -1 is one that poll() does not look at.
+        // poll() ignores a descriptor of -1.
         std::vector<pollfd> watched{{signals_.get(), POLLIN, 0}};
         for (const Child* const child : children_) {
             watched.push_back({child->out_.pipe.get(), POLLIN, 0});
@@ -152,7 +152,7 @@ Child::Child(Supervisor& supervisor, const Command& command) : supervisor_(super
     if (pid_ == 0) {
         become(argv, environment, command.cpus.empty() ? nullptr : &cpus, parent, out, err);
     }
-    ::setpgid(pid_, pid_);  // here, too: the group must be there before it is signalled
+    ::setpgid(pid_, pid_);  // here, too: the group must exist before it is signalled
     supervisor_.children_.push_back(this);
     out_.pipe = std::move(out.read_end);
     err_.pipe = std::move(err.read_end);
@@ -204,14 +204,14 @@ void Child::look_whether_ended() noexcept
     siginfo_t info{};
     const auto pid = static_cast<id_t>(pid_);
     if (::waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_) {
-        // What it wrote last has come before its end, so it is read before that is told.
+        // Its last output came before its end, so it is read before the end is reported.
         out_.read();
         err_.read();
         ending_ = Ending{info.si_code != CLD_EXITED, info.si_status};
     }
 }
 
-// One piece at a time: somebody who never stops writing must not keep us here.
+// One piece at a time: a child that never stops writing must not keep us here.
 void Child::Stream::read()
 {
     if (pipe.get() < 0) {

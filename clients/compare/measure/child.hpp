@@ -1,13 +1,12 @@
 // child.hpp -- the programs that compare starts, and waiting for them.
 //
-// A child is the leader of a process group of its own, so that Ctrl-C reaches compare alone, which
-// then ends its children in the right order. However compare ends, they end, too: a destructor
-// kills the whole group, and should compare be killed, the kernel kills the child
-// (PR_SET_PDEATHSIG, which does not reach the child's own children: a stage's pool sees to its
-// workers).
+// A child is the leader of a process group of its own. So Ctrl-C reaches compare alone, which then
+// ends its children in the right order. However compare ends, they end, too. A destructor kills the
+// whole group. If compare is killed, the kernel kills the child (PR_SET_PDEATHSIG). That does not
+// reach the child's own children, but a stage ends its pool's workers.
 //
-// All of it belongs to one thread. (Others do no harm: between fork and exec there is nothing but
-// system calls.)
+// All of it belongs to one thread. (Other threads do no harm, because between fork and exec there
+// are only system calls.)
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -24,7 +23,7 @@ namespace ground {
 
 class Child;
 
-// The user wants to stop: thrown out of whatever is being waited for.
+// The user wants to stop. Every wait may throw it.
 struct Interrupted {};
 
 // Waits for all children at once, and for the user. Outlives its children.
@@ -32,14 +31,14 @@ class Supervisor {
   public:
     using Time = std::chrono::steady_clock::time_point;
 
-    // SIGINT, SIGTERM and SIGHUP are blocked from now on and noticed by wait(). That also calls
-    // tick, a few times a second, for whoever shows that time passes.
+    // From now on SIGINT, SIGTERM and SIGHUP are blocked, and wait() notices them. It also calls
+    // tick a few times a second, so that the display can show that time passes.
     explicit Supervisor(std::function<void()> tick);
     Supervisor(const Supervisor&) = delete;
     Supervisor& operator=(const Supervisor&) = delete;
 
-    // Whether the condition has come to hold before the deadline; it is looked at whenever a child
-    // has said something or has ended. Throws Interrupted.
+    // Returns whether the condition became true before the deadline. It is checked whenever a child
+    // has written something or has ended. Throws Interrupted.
     bool wait(const std::function<bool()>& condition, Time deadline);
 
   private:
@@ -61,7 +60,7 @@ struct Command {
 
 class Child {
   public:
-    // Its standard input is empty. If it cannot be executed it says so and ends with status 127.
+    // Its standard input is empty. If it cannot be executed, it says so and ends with status 127.
     Child(Supervisor& supervisor, const Command& command);
     // Kills its group and waits for it.
     ~Child();
@@ -74,11 +73,11 @@ class Child {
     [[nodiscard]] std::string ending() const;
     void signal(int number) noexcept;
 
-    // What it has written so far, or the end of it if that was too much.
+    // What it has written so far, or only the end of it if that was too much.
     [[nodiscard]] const std::string& out() const noexcept { return out_.text; }
     [[nodiscard]] const std::string& err() const noexcept { return err_.text; }
 
-    // Asks it to end (SIGTERM) and waits for that, but not for long, and not for the user.
+    // Asks it to end (SIGTERM) and waits for that, but not for long. The user can't interrupt that.
     void terminate() noexcept;
 
   private:
@@ -91,7 +90,7 @@ class Child {
     };
     struct Ending {
         bool killed = false;
-        int status = 0;  // the signal's number if killed
+        int status = 0;  // the signal's number if it was killed
     };
     void look_whether_ended() noexcept;
 
@@ -100,7 +99,7 @@ class Child {
     Descriptor pidfd_;
     Stream out_;
     Stream err_;
-    std::optional<Ending> ending_;  // it is not waited for, so its number stays its own
+    std::optional<Ending> ending_;  // it is not waited for, so its number is not used again
 };
 
 }  // namespace ground

@@ -31,7 +31,7 @@ std::string cpu_model()
     return "unknown CPU";
 }
 
-// As a shell would have it: in quotes, if it has anything that a shell would not leave alone.
+// As you would type it in a shell: in quotes, if the shell would change anything in it.
 std::string quoted(std::string_view word)
 {
     const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](unsigned char c) {

@@ -1,4 +1,4 @@
-// machine.hpp -- where figures come from: they mean little without it.
+// machine.hpp -- the machine that figures come from: they mean little without it.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ struct Machine {
     unsigned cpus = 0;         // those that this process may use
     std::uint64_t memory = 0;  // bytes
     std::string kernel;        // "Linux 6.1.0"
-    std::string compiler;      // that compiled this program, and so the stages beside it
+    std::string compiler;      // the compiler of this program, and so of the stages beside it
     std::string build;         // CMake's build type
 };
 
@@ -20,7 +20,7 @@ struct Machine {
 // "AMD EPYC, 2 CPUs, 24.0GB, Linux 6.1.0, GCC 12.2.0, Release build"
 [[nodiscard]] std::string to_string(const Machine& machine);
 
-// What the arguments were, so that a shell understands it: to run the same again.
+// The arguments, quoted for a shell, to run the same again.
 [[nodiscard]] std::string command_line(int argc, const char* const* argv);
 
 // "2015-04-10T09:30:00Z": now.

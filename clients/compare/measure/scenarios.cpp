@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 
 // Caches, page faults and first connections: over before anything counts.
 constexpr auto warmup = 200ms;
-// How much longer than planned perf may take: slow connects, and a machine that is busy.
+// How much longer than planned perf may take, because of slow connects and a busy machine.
 constexpr auto perf_patience = 20s;
 
 double seconds(Nanoseconds time) { return static_cast<double>(time.count()) / 1e9; }
@@ -27,7 +27,7 @@ std::string plural_clients(unsigned count)
     return fmt::format("{} client{}", count, count == 1 ? "" : "s");
 }
 
-// About how long this machine takes for fib(n), from a number small enough to try it.
+// About how long this machine takes for fib(n), estimated from a number small enough to try.
 Nanoseconds expected_time(unsigned n)
 {
     constexpr unsigned tried = 25;
@@ -65,7 +65,7 @@ std::vector<Slice> timeline_of(const Json& report)
     return slices;
 }
 
-// The figures of those intervals that lie within a stretch of time, all together.
+// The figures of the intervals that lie within a stretch of time, all together.
 struct Stretch {
     double length_s = 0;
     Histogram latency_ns;
@@ -75,7 +75,7 @@ struct Stretch {
         double previous = 0;
         for (const Json& interval : report["intervals"]) {
             const double at = interval["at_s"];
-            // perf is never quite on time; half an interval is far more than it is late.
+            // perf is never quite on time. It is late by far less than half an interval.
             const double tolerance = (at - previous) / 2;
             if (previous >= begin_s - tolerance && at <= end_s + tolerance) {
                 length_s += at - previous;
@@ -115,8 +115,8 @@ void remark(const Json& report, Measurement& measurement)
     const std::uint64_t starved = report["starved"];
     add(starved, "{} of {} clients starved");
     measurement.figures["starved"] = static_cast<double>(starved);
-    // Served at first and then no more: a server that has stalled. That some wait at the end means
-    // no more than that it was busy with something else just then, or the machine was.
+    // Clients that were served at first and then no more: the server has stalled. If only some wait
+    // at the end, the server or the machine was busy with something else just then.
     const std::uint64_t unanswered = errors["unanswered"];
     const Json& intervals = report["intervals"];
     const std::size_t last = std::min(intervals.size(), std::size_t{Bench::slices / 3});
@@ -185,8 +185,8 @@ Measurement measure_crowd(const Bench& bench, const Contestant& contestant)
     return measure_clients(bench, contestant, bench.options.clients);
 }
 
-// The same clients all the time, so that what is seen is a fall and a recovery: before, with the
-// hog, while its last big request ends, after.
+// The same clients all the time, so that you see a fall and a recovery: before, with the hog, while
+// its last big request ends, after.
 Measurement measure_beside_hog(const Bench& bench, const Contestant& contestant, unsigned clients)
 {
     const CompareOptions& options = bench.options;
@@ -234,8 +234,8 @@ Measurement measure_beside_hog(const Bench& bench, const Contestant& contestant,
     if (figures.contains("rate_hog") && figures.at("rate_before") > 0) {
         measurement.figures["kept"] = 100 * figures.at("rate_hog") / figures.at("rate_before");
     }
-    // In a crowd of threads a big request gets one share of the CPU among many: it may well take
-    // longer than the hog was there, and then nobody knows its rate.
+    // In a crowd of threads a big request gets one share of the CPU among many. It may take longer
+    // than the hog was there, and then its rate is unknown.
     measurement.figures["big_rate"] = hog_report["rate"];
     measurement.words["big_rate"] = "none in " + to_string(options.duration);
     if (report["requests"] == 0) {
@@ -255,7 +255,7 @@ Measurement measure_crowd_hog(const Bench& bench, const Contestant& contestant)
     return measure_beside_hog(bench, contestant, bench.options.clients);
 }
 
-// Who uses the cores? So the server has all of them; the clients do nothing but wait.
+// Which server uses the cores? So the server has all of them, and the clients only wait.
 Measurement measure_parallel(const Bench& bench, const Contestant& contestant)
 {
     const CompareOptions& options = bench.options;
@@ -281,7 +281,7 @@ Measurement measure_parallel(const Bench& bench, const Contestant& contestant)
                 fmt::format("no right reply to fib({}) in {:.0f} s", options.big, seconds(limit));
             return measurement;
         } else {
-            // The next would only wait for longer.
+            // The next one would only take longer.
             measurement.words[key] = fmt::format("{} of {} served", answered, count);
             return measurement;
         }
@@ -308,7 +308,7 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
     arguments.insert(arguments.end(), {"--idle", std::to_string(options.idle)});
     LoadRun run(bench, server, arguments, LoadRun::Watched::yes);
     // The first interval begins when all are connected, but the kernel connects more than a stage
-    // has accepted yet; and to look at a thousand processes takes a while, too.
+    // has accepted yet. Also, it takes a while to look at a thousand processes.
     run.wait_for_intervals(Bench::slices * 2 / 3, options.duration + perf_patience);
     const auto under_load = server.usage();
     const Json report = run.report(options.duration + perf_patience);
@@ -335,8 +335,8 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
             fmt::format("refused {} of {}", figures["refused"], options.idle));
     }
     if (before) {
-        // All but the listening socket, the pool's, and the one that is active; and of those that
-        // were refused some may still linger.
+        // All except the listening socket, the pool's, and the one that is active. Some of those
+        // that were refused may still linger.
         const int sockets =
             static_cast<int>(under_load->sockets) - static_cast<int>(unused->sockets);
         const int taken = static_cast<int>(options.idle) - static_cast<int>(figures["refused"]);
@@ -356,7 +356,7 @@ Measurement measure_idle(const Bench& bench, const Contestant& contestant)
     return measurement;
 }
 
-// What does it save to send and receive many at once?
+// How much does it save to send and receive many at once?
 Measurement measure_pipeline(const Bench& bench, const Contestant& contestant)
 {
     const CompareOptions& options = bench.options;

@@ -9,7 +9,7 @@
 
 namespace ground {
 
-// The rate over time, seen in slices.
+// The rate over time, in slices.
 struct Slice {
     double at_s = 0;  // when it ended, counted from the beginning of the measuring
     double rate = 0;  // requests per second
@@ -28,10 +28,10 @@ struct Measurement {
     std::map<std::string, std::string> words;  // instead of a figure, or of a figure of 0
     std::vector<std::string> remarks;          // "15 of 16 clients starved"
     std::string verdict;                       // "died"; empty: it was measured
-    std::string detail;                        // what is to be said about the verdict
-    bool client_was_busy = false;              // nearly all of the time: the figures are its own
+    std::string detail;                        // more about the verdict
+    bool client_was_busy = false;              // nearly all of the time, so the figures are its own
     std::vector<Slice> timeline;               // of the small clients
-    std::vector<Phase> phases;                 // in order; none if all of it was the same
+    std::vector<Phase> phases;                 // in order; none if nothing changed meanwhile
 };
 
 enum class Unit { rate, time_us, cpu_us, percent, bytes, count, factor };
@@ -51,13 +51,13 @@ struct Scenario {
     std::vector<Column> columns;
     std::string ranked_by;  // a column
     bool more_is_better = true;
-    bool server_has_all_cpus = false;  // whatever --pin says, for its clients do nothing but wait
+    bool server_has_all_cpus = false;  // whatever --pin says, because its clients only wait
 };
 
 [[nodiscard]] const std::vector<Scenario>& all_scenarios();
 [[nodiscard]] std::vector<std::string> scenario_names();
 
-// Measures. Throws Interrupted, and nothing else that the stage could be the reason of.
+// Measures. Throws Interrupted, but nothing that the stage could have caused.
 [[nodiscard]] Measurement measure(const Scenario& scenario, const Bench& bench,
                                   const Contestant& contestant);
 

@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The values of lines such as "Pss:      1234 kB"; 0 if there is no such line, or no such process.
+// The values of lines such as "Pss:      1234 kB". 0 if there is no such line, or no such process.
 std::uint64_t field(const std::string& path, const std::string& key)
 {
     std::ifstream file(path);
@@ -65,7 +65,7 @@ unsigned sockets_of(pid_t pid)
 }
 
 // The CPU time of a process's children that have ended: user and system, the fields 16 and 17 of
-// its stat, in ticks. The second field, a name in parentheses, may have blanks.
+// its stat, in ticks. The second field, a name in parentheses, may contain blanks.
 double cpu_s_of_ended_children(pid_t pid)
 {
     std::ifstream file(fmt::format("/proc/{}/stat", pid));

@@ -1,4 +1,4 @@
-// usage.hpp -- what a server uses of the machine: all of its processes together.
+// usage.hpp -- how much a server uses of the machine: all of its processes together.
 #pragma once
 
 #include <sys/types.h>
@@ -8,20 +8,20 @@
 namespace ground {
 
 struct Usage {
-    // Since it was started, in nanoseconds as the kernel's clocks have it; and of processes that
-    // have ended, which a server with one for each client has many of, in ticks.
+    // Since it was started, in nanoseconds by the kernel's clocks. For processes that have ended,
+    // in ticks. A server with a process for each client has many of those.
     double cpu_s = 0;
-    std::uint64_t memory = 0;  // bytes; what processes share counts once
-    // Of the memory, heaps and stacks. The other pages come from files, and a page of a library
-    // counts the less the more programs use it: no measure for what a connection costs.
+    std::uint64_t memory = 0;  // bytes; memory that processes share counts once
+    // The heaps and stacks among the memory. The other pages come from files, and a page of a
+    // library counts less the more programs use it. So it does not measure what a connection costs.
     std::uint64_t anonymous = 0;
     unsigned processes = 0;
     unsigned threads = 0;
-    unsigned sockets = 0;  // what two processes share counts twice
+    unsigned sockets = 0;  // memory that two processes share counts twice
 };
 
 // Of the process and all of its descendants that are alive. CPU time comes from the clock that the
-// kernel keeps for each process: it counts threads that have ended, too.
+// kernel keeps for each process, which includes threads that have ended.
 [[nodiscard]] Usage usage_of(pid_t server);
 
 // CPU time of all programs on all CPUs, in ticks of the kernel's, since the machine was started.

@@ -1,8 +1,9 @@
 // forecast.hpp -- how long the rest of a comparison takes.
 //
-// What has been measured before takes as long as it did the last time. What has not takes as long
-// as planned, times how much longer than planned others took: their median, and without those that
-// failed, for how long it takes to hang or to die says nothing about the next stage.
+// What was measured before takes as long as it did the last time. The rest takes as long as
+// planned, times the factor by which others took longer: the median of these. Measurements that
+// failed are left out, because how long it takes to hang or to die says nothing about the next
+// stage.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +47,7 @@ class Forecast {
         return known != seconds_.end() ? known->second : planned_[scenario] * slowness();
     }
 
-    // The seconds of all that has not been added.
+    // The seconds of all measurements that have not been added.
     [[nodiscard]] double left() const
     {
         double sum = 0;
@@ -75,7 +76,7 @@ class Forecast {
     std::vector<double> planned_;
     std::size_t contestants_;
     unsigned runs_;
-    std::map<std::pair<std::size_t, std::size_t>, double> seconds_;  // as it took the last time
+    std::map<std::pair<std::size_t, std::size_t>, double> seconds_;  // as long as the last time
     std::map<std::pair<std::size_t, std::size_t>, unsigned> done_;
     std::vector<double> slowness_;
 };

@@ -36,8 +36,8 @@ std::vector<std::size_t> widths_of(const Table& rows)
 
 constexpr std::size_t gap = 2;  // between two columns
 
-// Makes a table fit: what does not have room in a row is returned as lines to be shown below it.
-// First the remarks go there, and if that is not enough the last columns are left out.
+// Makes a table fit. What has no room in a row is returned as lines to be shown below it: first the
+// remarks. If that is not enough, the last columns are left out.
 std::vector<std::string> fit(Table& rows, std::size_t width)
 {
     std::vector<std::string> lines;
@@ -72,7 +72,7 @@ std::vector<std::string> fit(Table& rows, std::size_t width)
     return lines;
 }
 
-// In lines that are no longer than that; what comes after the first is indented.
+// Broken into lines that are no longer than that. All except the first are indented.
 std::string wrapped(const std::string& text, std::size_t width)
 {
     constexpr std::size_t indent = 4;

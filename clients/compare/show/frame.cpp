@@ -24,8 +24,8 @@ std::string coloured(std::string_view code, const std::string& text, Style style
     return style.colour && !text.empty() ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
 }
 
-// How many bytes of the text are its first character; 0 if that can't be shown: a control
-// character, or no UTF-8.
+// The number of bytes of the text's first character. 0 if it can't be shown, because it is a
+// control character or no UTF-8.
 std::size_t length_of_first(std::string_view text, bool utf8)
 {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -48,7 +48,7 @@ std::size_t length_of_first(std::string_view text, bool utf8)
     return length;
 }
 
-// Each character takes one: names in wide ones are rare enough.
+// Each character takes one column: names in wide characters are rare enough.
 std::size_t columns_of(std::string_view text)
 {
     return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
@@ -70,7 +70,7 @@ std::string clock(double seconds)
     return fmt::format("{}:{:02}", whole / 60, whole % 60);
 }
 
-// How the columns of a line are shared out. Where there are few the name has them all.
+// How the columns of a line are divided. If there are few, the name gets them all.
 struct Layout {
     std::size_t name = 0;
     std::size_t sparkline = 0;
@@ -126,8 +126,8 @@ std::string progress_of(const Frame& frame, std::size_t width, Style style)
     return fmt::format("[{}]{}", fitted(bar, room, style.utf8), words);
 }
 
-// How high a rate stands in a sparkline, from 0 to 7. 0 is for a rate of 0. Above it the scale is
-// logarithmic, four decades high: on a linear one a stage with 1% of its best rate, and one with
+// How high a rate is in a sparkline, from 0 to 7. 0 is for a rate of 0. Above it the scale is
+// logarithmic, four decades high. On a linear scale a stage with 1% of its best rate, and one with
 // 0.05%, would both look dead.
 std::size_t height(double share)
 {
@@ -166,12 +166,12 @@ std::string format_sparkline(const std::vector<double>& rates, double best,
                              std::size_t rates_per_column, std::size_t width, Style style)
 {
     constexpr std::array<std::string_view, 8> blocks{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-    // The lowest is seen, too: it is a standstill, not the absence of a figure.
+    // The lowest is drawn, too: it is a standstill, not a missing figure.
     constexpr std::array<std::string_view, 8> ascii{"_", ".", ":", "-", "=", "+", "*", "#"};
     const std::size_t all = (rates.size() + rates_per_column - 1) / rates_per_column;
     const std::size_t shown = std::min(all, width);
     std::string line;
-    std::string piece;  // what has the same colour
+    std::string piece;  // bars of the same colour
     bool low = false;
     for (std::size_t column = all - shown; column < all; ++column) {
         const auto begin = rates.begin() + static_cast<std::ptrdiff_t>(column * rates_per_column);
@@ -205,7 +205,8 @@ std::vector<std::string> picture_of(const Frame& frame, Style style)
 std::vector<std::string> lines_of(const Frame& frame, Style style, std::size_t rows)
 {
     const std::size_t width = std::max(style.columns, 2U) - 1;
-    // Where it gets tight the title goes first, then the bar, and the stage that runs never.
+    // If there is little room the title is dropped first, then the bar. The stage that runs is
+    // never dropped.
     const bool has_title = rows >= 3;
     const bool has_bar = rows >= 2;
     const std::size_t room = rows - (has_title ? 1 : 0) - (has_bar ? 1 : 0);

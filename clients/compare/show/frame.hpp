@@ -1,4 +1,4 @@
-// frame.hpp -- the picture of a comparison that is running: what is on the terminal at one moment.
+// frame.hpp -- the picture of a comparison that is running: the terminal at one moment.
 #pragma once
 
 #include "clients/perf/report.hpp"
@@ -15,9 +15,9 @@ struct StageLine {
 
     std::string name;
     State state = State::waiting;
-    std::string words;          // what is being done to it, what it has shown, or why it failed
+    std::string words;          // what is being done to it, its result, or why it failed
     std::vector<double> rates;  // requests per second, slice by slice, newest last
-    double best = 0;            // the best of them, those of earlier runs included
+    double best = 0;            // the best of them, earlier runs included
 };
 
 struct Frame {
@@ -31,26 +31,26 @@ struct Frame {
     double seconds_left = 0;
 };
 
-// Lines for a terminal of that many rows; none is as wide as the terminal, for a full line leaves
-// the cursor where terminals disagree about it. Stages that find no room are left out, those that
-// are farthest from the one that runs first. What servers and users have named is shown without
-// control characters.
+// Lines for a terminal with this many rows. None is as wide as the terminal, because terminals
+// disagree about the cursor after a full line. Stages that find no room are left out: first those
+// farthest from the one that runs. Names that come from servers and users are shown without control
+// characters.
 [[nodiscard]] std::vector<std::string> lines_of(const Frame& frame, Style style, std::size_t rows);
 
 // The title and all stages: what stays when the run is over.
 [[nodiscard]] std::vector<std::string> picture_of(const Frame& frame, Style style);
 
-// "▆▇█▇▁▁▁▂▇█": one column for so many rates, of their mean height; the newest, should there be
-// more than fit. The scale is logarithmic. Filled up with blanks. Red where it has collapsed to
-// less than half of the best.
+// "▆▇█▇▁▁▁▂▇█": this many columns, each with the mean of as many rates. The newest, if there are
+// more rates than fit. The scale is logarithmic. Filled up with blanks. Red where the rate has
+// collapsed to less than half of the best.
 [[nodiscard]] std::string format_sparkline(const std::vector<double>& rates, double best,
                                            std::size_t rates_per_column, std::size_t width,
                                            Style style);
 
-// Control characters, and without UTF-8 whatever is not ASCII, become '?'.
+// Control characters become '?'. Without UTF-8, so do all characters that are not ASCII.
 [[nodiscard]] std::string printable(std::string_view text, bool utf8);
 
-// The same, and at most so many columns of it; a mark stands for what had to go.
+// The same, and at most this many columns of it. A mark stands for what was cut off.
 [[nodiscard]] std::string cut(std::string_view text, std::size_t width, bool utf8);
 
 }  // namespace ground

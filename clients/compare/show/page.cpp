@@ -19,8 +19,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Which of the runs to draw for all: that whose ranked figure is nearest to the median. A run that
-// has failed may have a timeline; it is drawn if there is no better one.
+// Which of the runs to draw for all: the one whose ranked figure is nearest to the median. A run
+// that has failed may have a timeline. It is drawn if there is no better one.
 std::optional<std::size_t> typical_run(const std::vector<Measurement>& runs, const std::string& key)
 {
     const auto median = summarise(runs, key);
@@ -39,7 +39,7 @@ std::optional<std::size_t> typical_run(const std::vector<Measurement>& runs, con
     return best;
 }
 
-// The report, and what the page is to show of it as it stands.
+// The report, and the texts that the page shows as they are.
 Json data_of(const Comparison& comparison)
 {
     Json report = Json::parse(format_json(comparison));
@@ -57,8 +57,8 @@ Json data_of(const Comparison& comparison)
             return column.key == ranked_by;
         });
         scenario["ranked"] = ranked - columns.begin() + 1;  // the names come first
-        // Where there is no rate, times are the picture: those up to the ranked one, behind which
-        // the table may have the change since a baseline.
+        // Without a rate, the picture shows times: those up to the ranked one. Behind it, the table
+        // may have the change since a baseline.
         Json& times = scenario["times"] = Json::array();
         if (ranked->unit == Unit::time_us) {
             for (auto column = columns.begin(); column <= ranked; ++column) {

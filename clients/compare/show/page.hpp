@@ -7,8 +7,8 @@
 
 namespace ground {
 
-// One HTML file that needs no other: charts of the rates over time, the tables as format_table()
-// has them, and the report of format_json(), from which the page draws them.
+// One HTML file that needs no other. It contains charts of the rates over time, the tables as
+// format_table() has them, and the report of format_json(), from which the page draws them.
 [[nodiscard]] std::string format_page(const Comparison& comparison);
 
 }  // namespace ground

@@ -57,7 +57,7 @@ class LineProgress : public Progress {
     void on_skip(std::size_t /*scenario*/, std::size_t /*contestant*/,
                  const Measurement& /*known*/) override
     {
-        // It has been said.
+        // It has been reported.
     }
     void on_end(const Measurement& measurement) override
     {
@@ -81,7 +81,7 @@ class HeldSuspension {
         ::sigaddset(&signal_, SIGTSTP);
         ::sigprocmask(SIG_BLOCK, &signal_, nullptr);
     }
-    // This signal only: whoever has blocked others meanwhile has his reasons.
+    // This signal only: another part of the program may have blocked others for a reason.
     ~HeldSuspension() { ::sigprocmask(SIG_UNBLOCK, &signal_, nullptr); }
     HeldSuspension(const HeldSuspension&) = delete;
     HeldSuspension& operator=(const HeldSuspension&) = delete;
@@ -92,7 +92,7 @@ class HeldSuspension {
         ::sigpending(&pending);
         return ::sigismember(&pending, SIGTSTP) == 1;
     }
-    // Returns once it has been continued.
+    // Returns once the program has been continued.
     void let_through() const noexcept
     {
         ::sigprocmask(SIG_UNBLOCK, &signal_, nullptr);
@@ -103,17 +103,17 @@ class HeldSuspension {
     sigset_t signal_{};
 };
 
-// Whether the terminal is ours at the moment. In the background it is the shell's; and one that
-// does not control us is nobody else's.
+// Whether the terminal is ours at the moment. In the background it is the shell's. A terminal that
+// does not control us belongs to no other program.
 bool in_foreground(int terminal) noexcept
 {
     const pid_t group = ::tcgetpgrp(terminal);
     return group < 0 || group == ::getpgrp();
 }
 
-// At Ctrl-C and Ctrl-Z a terminal throws away what it has not shown yet. Of a frame half would be
-// left, and the cursor nobody knows where. So it is asked to keep it (NOFLSH), until the object is
-// gone. Should we be killed it stays like that, which does not disturb anybody.
+// At Ctrl-C and Ctrl-Z a terminal throws away output that it has not shown yet. Half a frame would
+// be left, and the cursor at an unknown place. NOFLSH asks it to keep the output until this object
+// is gone. If we are killed the setting stays, which does no harm.
 class KeptOutput {
   public:
     explicit KeptOutput(int terminal) noexcept : terminal_(terminal) { keep(); }
@@ -146,10 +146,9 @@ class KeptOutput {
 };
 
 // A block of lines that is drawn in place on the normal screen. The cursor rests on an empty line
-// above it, so everything below the cursor is the block's: a terminal that wraps the lines anew
-// because its window has been resized can't put the block anywhere else, an echoed ^C lands on the
-// empty line, an echoed Enter moves the whole block down. Should we be killed, the terminal can be
-// used as before.
+// above the block, so everything below the cursor is the block's. A terminal that wraps the lines
+// again after a resize can't move the block elsewhere. An echoed ^C lands on the empty line, and an
+// echoed Enter moves the whole block down. If we are killed, the terminal is still usable.
 class Block {
   public:
     explicit Block(int terminal) : terminal_(terminal) {}
@@ -169,7 +168,7 @@ class Block {
                                                            : Size{};
     }
 
-    // The size is asked for at the last moment, for the lines must not be wider.
+    // The size is read at the last moment, because the lines must not be wider.
     void draw(const std::vector<std::string>& lines)
     {
         std::string text = "\r\x1b[K";
@@ -201,7 +200,7 @@ class Block {
     }
 
   private:
-    // In one piece, so that nobody sees half of it.
+    // In one piece, so that half a block is never seen.
     void write(std::string_view text) noexcept
     {
         if (!in_foreground(terminal_)) {
@@ -212,7 +211,7 @@ class Block {
             if (written >= 0) {
                 text.remove_prefix(static_cast<std::size_t>(written));
             } else {
-                gone_ = errno != EINTR;  // it has been hung up
+                gone_ = errno != EINTR;  // the terminal has been hung up
             }
         }
     }
@@ -233,7 +232,7 @@ class BlockProgress : public Progress {
         }
         lines_.assign(comparison.scenarios.size(), waiting);
     }
-    // The pictures stay above the table, those of all scenarios that have curves.
+    // The pictures of all scenarios that have curves stay above the table.
     ~BlockProgress() override { leave_pictures(); }
     BlockProgress(const BlockProgress&) = delete;
     BlockProgress& operator=(const BlockProgress&) = delete;
@@ -330,7 +329,7 @@ class BlockProgress : public Progress {
         const CompareOptions& options = comparison().options;
         const Scenario& scenario = comparison().scenarios[current().scenario];
         if (current_line().state == StageLine::State::running) {
-            // The seconds tell of a stage that hangs; where all goes well they would only flicker.
+            // The seconds show a stage that hangs. If all goes well they would only flicker.
             const double seconds = seconds_since(step_begin_);
             current_line().words =
                 seconds < 3 ? step_ : fmt::format("{} {:.0f} s", step_, std::floor(seconds));
@@ -350,7 +349,7 @@ class BlockProgress : public Progress {
         block_.draw(lines_of(frame, style_, size.rows - 1));
     }
 
-    HeldSuspension suspension_;  // before the block: that is erased before a Ctrl-Z gets through
+    HeldSuspension suspension_;  // before the block, which Ctrl-Z has to erase first
     KeptOutput kept_output_{STDERR_FILENO};
     Block block_;
     Style style_;
@@ -413,7 +412,7 @@ std::size_t Progress::total() const noexcept
 
 double Progress::seconds_left() const
 {
-    // What takes longer than foreseen keeps the rest where it is.
+    // A measurement that takes longer than foreseen keeps the estimate where it is.
     const double of_current = measuring_
                                   ? std::min(seconds_since(current_begin_),
                                              forecast_.of(current_.scenario, current_.contestant))

@@ -9,19 +9,19 @@
 
 namespace ground {
 
-// Goes to stderr, so that stdout has the table and nothing else. When the object is gone, what it
-// has drawn in place is, too, but for a last picture of each scenario that has curves.
+// Writes to stderr, so that stdout has only the table. What was drawn in place disappears with the
+// object, except a last picture of each scenario that has curves.
 class Progress : public BenchObserver {
   public:
-    // On a terminal a block of lines that is drawn again and again; else, and where TERM=dumb, a
-    // line for each measurement. The comparison outlives it.
+    // On a terminal, a block of lines that is drawn again and again. Otherwise, and with TERM=dumb,
+    // a line for each measurement. The comparison outlives this object.
     [[nodiscard]] static std::unique_ptr<Progress> of(const Comparison& comparison);
 
     void begin(unsigned run, std::size_t scenario, std::size_t contestant);
     void end(const Measurement& measurement);
-    // A measurement whose result is known without it, because the stage does not start.
+    // A measurement whose result is known in advance, because the stage does not start.
     void skip(std::size_t scenario, std::size_t contestant, const Measurement& known);
-    // To be called now and then: time passes also while nothing is reported.
+    // Call it now and then, because time passes also while nothing is reported.
     virtual void on_tick() = 0;
 
   protected:

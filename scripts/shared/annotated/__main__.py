@@ -1,11 +1,11 @@
 """Writes the annotated reading of the sources. Run by scripts/annotate, which installs what it needs.
 
-Pygments splits the sources into words and Universal Ctags finds the definitions; the modules here put
-comments beside code, link names to definitions, and show what scripts/stage-diff says has changed.
+Pygments splits the sources into words, and Universal Ctags finds the definitions. The modules here put
+comments beside code, link names to definitions, and show the output of scripts/stage-diff.
 page.html, page.css and page.js are the page's frame, its look and its behaviour.
 
 Every line of a source is in the page once as a line to read: a line of code as it is, a line of
-comment without its slashes. tests/annotate holds the page against the sources.
+comment without its slashes. tests/annotate compares the page with the sources.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def counts(changes):
 
 
 def order_of_headers(stages, by_name):
-    """In the order in which a reader of the stages meets them; last what no stage includes itself."""
+    """In the order in which a reader of the stages meets them. Those that no stage includes itself come last."""
     order = []
     for stage in stages:
         order += [name for name in stage.includes if name not in order]
@@ -186,7 +186,7 @@ def main():
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     interrupted = False
-    # Whoever has the page open never sees half of a new one. (But a device is not to be replaced.)
+    # A reader who has the page open never sees half of a new one. (But a device is not to be replaced.)
     is_file = output.is_file() or not output.exists()
     temporary = output.with_name(f"{output.name}.{os.getpid()}.part") if is_file else output
     try:
@@ -207,7 +207,7 @@ def main():
         if is_file and temporary.exists():
             temporary.unlink()
     if interrupted:
-        # Ends as it would have without us, so that a loop in a shell ends, too.
+        # Ends by the signal itself, so that a loop in a shell ends, too.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output

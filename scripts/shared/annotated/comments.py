@@ -8,13 +8,13 @@ from sources import Failed
 
 KEYS = ("Changed since", "Buys", "Costs", "Leaves")
 
-# What may be more than an English word: an option, a file, a C++ name, a stage.
+# Words that may be more than English: an option, a file, a C++ name, a stage.
 PROSE_WORD = re.compile(
     r"--[a-z][\w-]*|(?:[\w.]+/)*\w+\.(?:hpp|cpp|md|h|py)\b|[A-Za-z_]\w*(?:::\w+)*(?:<\w*>)?(?:\(\))?|\d\d[a-z]?_\w+")
 
 
 def format_prose(text, names, starts_sentence=True):
-    """A line of a comment, with names that mean something as code, and as links."""
+    """A line of a comment, with known names as code and as links."""
     result = []
     at = 0
     for match in PROSE_WORD.finditer(text):
@@ -37,7 +37,7 @@ def format_prose(text, names, starts_sentence=True):
 
 
 class Comment:
-    """A run of lines that are nothing but comment."""
+    """Consecutive lines that are only comment."""
 
     def __init__(self, source, numbers, names):
         self.source = source
@@ -49,7 +49,7 @@ class Comment:
         return f"<span{identity} data-l={number}>{format_prose(text, self.names, starts_sentence)}</span>"
 
     def blocks(self, lines):
-        """Paragraphs, lists, and what is drawn or indented and stays as it is."""
+        """Paragraphs, lists, and drawings or indented lines, which stay as they are."""
         result = []
         for number, text in lines:
             drawn = text.startswith("    ")
@@ -94,7 +94,7 @@ class Comment:
 
 
 def is_sentence(text):
-    """Whether it begins with a word, and not with the name of something: "select(2) as ..."."""
+    """Whether it begins with a word, and not with a name: "select(2) as ..."."""
     return re.match(r"\w+[ ,:;.]", text) is not None and "_" not in text.split()[0]
 
 

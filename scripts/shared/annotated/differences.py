@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from markup import format_words, line_number, line_style
 from sources import ROOT, Failed
 
-# How alike two lines must be to be shown as one that has changed, and not as two. (difflib's ratio.)
-# Prose, once reworded, is easier to read without marks.
+# How alike two lines must be (difflib's ratio) to be shown as one that has changed, and not as two. Reworded prose is
+# easier to read without marks.
 ALIKE_CODE = 0.5
 ALIKE_PROSE = 0.75
-# Unchanged lines to show around a change, and how many more it takes to hide them.
+# How many unchanged lines to show around a change, and how many more it takes to hide them.
 CONTEXT = 3
 FEW = 4
 
@@ -38,7 +38,7 @@ def stage_diff(old, new, code_only):
     sources = {"old": old, "new": new}
 
     def advance(side, text):
-        """To the next line of the source that has this text, with a comment behind it or not."""
+        """Goes to the next line of the source with this text, with or without a comment after it."""
         source = sources[side]
         while at[side] < len(source.lines):
             at[side] += 1
@@ -69,7 +69,7 @@ def shown_text(source, number, code_only):
 
 
 def align(olds, news):
-    """Pairs of lines that are one line before and after, in order: the best sum of likenesses."""
+    """Pairs of an old and a new line that are the same line, in order: the best sum of likenesses."""
     def likeness(old, new):
         if not old.strip() or not new.strip():
             return 0
@@ -139,7 +139,7 @@ def format_change(change, old, new, code_only):
 
 
 def trim(words, code_only):
-    """Without the blanks that stood before a comment that is gone."""
+    """Removes the blanks before a comment that is gone."""
     words = list(words)
     while code_only and words and words[-1].text.isspace():
         words.pop()

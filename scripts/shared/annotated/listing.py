@@ -7,7 +7,7 @@ from markup import escape, format_words, line_id, line_number, line_style, quote
 
 
 def format_line(source, number, names, anchored):
-    """A line of code with links: of names to their definitions, and of the number to itself."""
+    """A line of code with links: from names to their definitions, and from the number to itself."""
     result = []
     line = source.lines[number - 1]
     plain = []
@@ -45,7 +45,7 @@ def format_line(source, number, names, anchored):
 
 
 def format_reading(source, names, header_size, contents):
-    """Rows of comment and code, side by side; beside what comes before the first comment, the contents."""
+    """Rows of comment and code, side by side. Beside the code before the first comment are the contents."""
     rows = []
     number = header_size + 1
     anchored = set()

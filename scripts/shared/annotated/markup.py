@@ -1,4 +1,4 @@
-"""What the page's HTML is made of."""
+"""The parts of the page's HTML."""
 
 import html
 import re
@@ -24,7 +24,7 @@ def line_number(source, number):
 
 
 def line_style(line, more=""):
-    """What page.css needs in order to let a long line go on below its own beginning."""
+    """The style with which page.css wraps a long line below its own beginning."""
     indent = len(line) - len(line.lstrip())
     style = (f"--i:{indent};" if indent else "") + more
     return f" style={style}" if style else ""

@@ -1,10 +1,10 @@
-// page.js -- shows one article at a time, in one of its views, and searches all of them. Without it
-// the page is there as a whole, one article below the other.
+// page.js -- shows one article at a time, in one of its views, and searches all of them. Without it the page shows
+// everything, one article below the other.
 "use strict";
 
 document.documentElement.classList.add("js");
 
-// ---- What is remembered from one visit to the next. A browser may refuse: then nothing is.
+// ---- What is kept from one visit to the next. If the browser refuses, nothing is kept.
 
 const remembered = {
   get(name) {
@@ -39,7 +39,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const articles = [...document.querySelectorAll("article")];
   const title = document.title;
 
-  // The header has one row or two, and what sticks below it has to know.
+  // The header has one row or two. What sticks below it needs its height.
   const header = document.querySelector(".site");
   new ResizeObserver(() => {
     document.documentElement.style.setProperty("--bar", `${header.offsetHeight}px`);
@@ -61,7 +61,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (found) {
       return [found];
     }
-    // An empty line of a comment is not there: the one before it is.
+    // An empty line of a comment is not there. The line before it counts instead.
     const line = address.match(/^(.*\/L)(\d+)$/);
     for (let n = line ? Number(line[2]) - 1 : 0; n > 0; --n) {
       const before = document.getElementById(line[1] + n);
@@ -119,8 +119,8 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
-  // The way back leads to where one was, not to where one came in. (Not at every step of scrolling:
-  // browsers refuse to remember so much.)
+  // Going back leads to the place that was left, not to the place where the article was entered. (Not updated at every
+  // step of scrolling, because browsers limit that.)
   let resting = 0;
   const rememberPlace = () => history.replaceState({ y: scrollY }, "");
   history.scrollRestoration = "manual";

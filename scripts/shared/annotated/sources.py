@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Failed(Exception):
-    """There is no page; the text says why."""
+    """The page can't be written; the text says why."""
 
 
 def stages_by_place():
@@ -99,7 +99,7 @@ class Source:
         return self.path.stem if self.is_stage else self.path.name
 
     def is_comment(self, number):
-        """Whether the line is nothing but a comment, and not the rest of one beside code."""
+        """Whether the line is only a comment, and not the rest of one beside code."""
         text = self.lines[number - 1]
         if not text.lstrip().startswith("//"):
             return False
@@ -107,7 +107,7 @@ class Source:
         return "//" not in before or before.find("//") != text.find("//") or self.is_comment(number - 1)
 
 
-# From the most special to the most general.
+# The most specific come first.
 WORD_KINDS = (
     (Token.Comment.PreprocFile, "s"),
     (Token.Comment.Preproc, "p"),
@@ -179,7 +179,7 @@ def find_definitions(sources):
         seen = set()
         for definition in sorted(definitions, key=lambda d: d.line):
             scope, _, name = definition.name.rpartition("::")
-            # Not lambdas, operators, constructors and destructors; not what is local to a function.
+            # Not lambdas, operators, constructors and destructors, nor names that are local to a function.
             if not re.fullmatch(r"\w+", name) or name.startswith("__anon") or name == scope.rpartition("::")[2]:
                 continue
             if scope and scope not in types or definition.name in seen:
@@ -196,7 +196,7 @@ def find_definitions(sources):
 
 
 def template_parameters(source):
-    """Where the name of a type is that of a template's parameter: pairs of line and name."""
+    """Where a type's name is the parameter of a template: pairs of line and name."""
     result = set()
     lines = source.code.split("\n")
     for begin, line in enumerate(lines):
@@ -218,10 +218,10 @@ class Names:
         for name in closure:
             closure += [n for n in by_name[name].includes if n not in closure]
         self.visible = {}
-        for name in reversed(closure):  # so that what is nearer hides what is farther
+        for name in reversed(closure):  # so that the nearer one hides the farther one
             for definition in by_name[name].definitions:
                 self.visible[definition.name] = definition
-        # What is nested, by its last name: where only one has it, its own file may mean it by that.
+        # Nested names, by their last part: if only one has it, its own file may mean that one.
         last_names = collections.Counter(d.last_name for d in source.definitions)
         self.own = {d.last_name: d for d in source.definitions
                     if (d.is_type or d.is_function) and last_names[d.last_name] == 1}
@@ -252,7 +252,7 @@ class Names:
         return definition if definition.kind == "variable" else None
 
     def type_of(self, variable, number):
-        """The type with which it was last declared; or, of a member that is declared below, will be."""
+        """The type of its last declaration or, for a member that is declared below, of the next."""
         declared = self.source.variables.get(variable, [])
         before = [kind for line, kind in declared if line <= number]
         if before:

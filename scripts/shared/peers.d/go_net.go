@@ -1,5 +1,5 @@
-// Go with a goroutine for each client, on its package net. Stands for: many cheap tasks on a few threads, which steal work
-// from each other (GOMAXPROCS as it comes: one for each CPU).
+// Go with a goroutine for each client, on its package net. Stands for: many cheap tasks on a few threads, which steal
+// work from each other. (GOMAXPROCS has its default: one for each CPU.)
 package main
 
 import (
@@ -49,7 +49,7 @@ func reply(text []byte) []byte {
 	return append(strconv.AppendUint(nil, fib(n), 10), '\n')
 }
 
-// lines cuts at LF or CR, as bufio.ScanLines does at LF.
+// lines cuts at LF or CR, as bufio.ScanLines cuts at LF.
 func lines(data []byte, atEOF bool) (int, []byte, error) {
 	if end := bytes.IndexAny(data, "\r\n"); end >= 0 {
 		return end + 1, data[:end], nil
@@ -98,7 +98,7 @@ func main() {
 	for {
 		client, err := acceptor.Accept()
 		if err != nil {
-			continue // it has gone again, or there are no descriptors: the next may have more luck
+			continue // it has gone again, or there are no descriptors: the next may succeed
 		}
 		go handle(client)
 	}

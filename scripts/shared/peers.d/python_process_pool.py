@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -B
-"""Python with threads that have worker processes compute, as in the talk. Stands for: all cores, at the price of a trip
-for each request, small ones included."""
+"""Python with threads that let worker processes compute, as in the talk. Stands for: all cores, at the price of a trip for
+each request, small ones included."""
 
 import multiprocessing
 import os

@@ -1,8 +1,8 @@
-// page.js -- shows what compare has measured. Every text of the data gets into the page as text, by
-// textContent: names and last words of servers are other people's, and may look like markup.
+// page.js -- shows what compare has measured. All texts of the data are put into the page by textContent, because names
+// and last words come from servers of others and may look like markup.
 "use strict";
 
-// A chart that silently is not there could be taken for a result: whatever goes wrong is said.
+// A chart that is missing without a word could be taken for a result. So every error is shown.
 function complain(what) {
   const box = document.getElementById("errors");
   box.hidden = false;
@@ -35,9 +35,9 @@ const rateText = (rate) => (rate < 99.5 ? small : number).format(rate);
 
 // ---- Colours
 
-// Okabe and Ito's palette, which people who do not see all colours can tell apart; grey stands for
-// its yellow, too faint on white, and the ink for its black. The stages of the story always have the
-// same one, in whatever company; for others the colours come again, with dashed lines.
+// Okabe and Ito's palette, which people who do not see all colours can tell apart. Grey replaces its yellow, which is
+// too faint on white, and the ink replaces its black. The stages of the talk always have the same colours, whatever
+// stands beside them. Others use the colours again, with dashed lines.
 const palette = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "ink", "#999999"];
 const story = ["01", "02", "02b", "03", "04", "05", "06", "07"];
 
@@ -104,7 +104,7 @@ function showTable(section, scenario) {
 
 const charts = [];
 
-// How high a rate stands. Logarithmic from 1 on and linear below, so that 0 has a place, too.
+// How high a rate is drawn. Logarithmic from 1 on and linear below, so that 0 has a place, too.
 function height(rate, logarithmic) {
   if (!logarithmic) {
     return rate;
@@ -116,7 +116,7 @@ function rateAt(y, logarithmic) {
   return !logarithmic || y < 1 ? y : 10 ** (y - 1);
 }
 
-// A slice has its rate from the end of the one before until its own.
+// A slice has its rate from the end of the slice before until its own end.
 function points(timeline, logarithmic) {
   const point = (x, rate) => ({ x, y: height(rate, logarithmic), rate });
   return timeline.length === 0
@@ -124,7 +124,7 @@ function points(timeline, logarithmic) {
     : [point(0, timeline[0].rate), ...timeline.map((slice) => point(slice.at_s, slice.rate))];
 }
 
-// The time of the hog: shaded below the curves, and above them what it has done to the stage.
+// The time of the hog: shaded below the curves, and above them its effect on the stage.
 const hog = {
   id: "hog",
   beforeDatasetsDraw(chart, _arguments, { phases }) {
@@ -197,7 +197,7 @@ function options(view, { title, phases, word }) {
         title: { ...text, display: title, text: "reqs/sec" },
         ticks: { ...text, maxTicksLimit: title ? 9 : 5,
                  callback: (y) => rateText(rateAt(y, view.logarithmic)) },
-        // The same for all of a scenario, that they may be compared.
+        // The same axes for all panels of a scenario, so that they can be compared.
         afterDataLimits: (axis) => {
           axis.max = Math.max(height(view.top, view.logarithmic), 1);
           axis.max = view.logarithmic ? Math.ceil(axis.max) : axis.max * 1.05;
@@ -212,7 +212,7 @@ function options(view, { title, phases, word }) {
   };
 }
 
-// A run of a stage as a curve. The strong one is what is looked at; others are there for the spread.
+// A run of a stage as a curve. The strong one is the run to look at; the others show the spread.
 function curve(label, stage, run, view, { strong = true, filled = false }) {
   const faint = strong ? "" : "55";
   return {
@@ -229,7 +229,7 @@ function curve(label, stage, run, view, { strong = true, filled = false }) {
   };
 }
 
-// What the table says about a stage, as a sentence for those who do not see the chart.
+// What the table says about a stage, as a sentence for people who do not see the chart.
 function description(scenario, stage) {
   const header = scenario.table[0];
   const cells = scenario.table[stage.index + 1];
@@ -272,7 +272,7 @@ function showOverview(figure, scenario, stages, view) {
   figure.hidden = false;
   figure.querySelector("figcaption").textContent =
     "All stages in one picture: requests per second over the seconds of the run. " +
-    "Shaded: the hog is there. Lightly shaded: it asks for no more, but its last request may still be running.";
+    "Shaded: the hog is there. Lightly shaded: it sends no more requests, but its last one may still be running.";
   const canvas = figure.querySelector("canvas");
   canvas.setAttribute("aria-label", `reqs/sec of all stages over time. ${
     stages.map((stage) => description(scenario, stage)).join(". ")}`);
@@ -310,7 +310,7 @@ function showPictures(section, scenario) {
   if (slices.length === 0) {
     return;
   }
-  // What a hog leaves of a rate may be a hundredth or a ten-thousandth: linear, both lie on the zero line.
+  // A hog may leave a hundredth of a rate, or a ten-thousandth. On a linear scale both lie on the zero line.
   const collapses = stages.some((stage) => stage.runs.some((run) => run.phases.some(({ name }) => name === "hog")));
   const view = {
     logarithmic: collapses,
@@ -345,7 +345,7 @@ function showPictures(section, scenario) {
   }
 }
 
-// Beside each bar what the table says, and also where there is no bar: "1 of 2 served".
+// Beside each bar what the table says, also where there is no bar: "1 of 2 served".
 const labels = {
   id: "labels",
   afterDatasetsDraw(chart) {
@@ -437,7 +437,7 @@ document.addEventListener("DOMContentLoaded", () => {
     return section;
   });
   document.getElementById("scenarios").append(...sections);
-  // Only now: should Chart.js fail, the tables are there.
+  // Last, so that the tables are there even if Chart.js fails.
   report.scenarios.forEach((scenario, i) => {
     showPictures(sections[i], scenario);
     showBars(sections[i].querySelector(".bars"), scenario);
@@ -455,6 +455,6 @@ function redraw(printing) {
 }
 window.addEventListener("beforeprint", () => redraw(true));
 window.addEventListener("afterprint", () => redraw(false));
-// When this is told, the charts have their sizes on paper already.
+// At this event, the charts have their sizes on paper already.
 window.matchMedia("print").addEventListener("change", (event) => redraw(event.matches));
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(false));
