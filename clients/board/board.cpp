@@ -91,7 +91,7 @@ void run(const BoardOptions& options)
         Session session(supervisor, stages, film);
         try {
             session.start(first, options.stage_options);
-            const Web web(options.port, stages, session, film);
+            const Web web(options.port, options.in_container, stages, session, film);
             fmt::print("board: {} is on {}  (Ctrl-C ends it)\n", first.name, web.address());
             std::fflush(stdout);
             show(supervisor, session, options);

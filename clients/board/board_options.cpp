@@ -22,6 +22,8 @@ for each client on the line at which it is. The page also shows what runs and
 what waits over time, and a button stops time: then you say which goes next.
 
       --port PORT       of the page                               [a free one]
+      --in-container    listen on all addresses of this container, so that its
+                        port can be published           [--port is then 8000]
       --record FILE     at the end, write the last minute as a page of its own
       --for SECONDS     end after this time                  [end with Ctrl-C]
       --with LIST       clients at the beginning, one second after the other:
@@ -30,7 +32,8 @@ what waits over time, and a button stops time: then you say which goes next.
 
 Open the address that it prints in a browser on this machine. The address works
 for as long as the board runs. To watch from another machine, forward the port
-to the same number: ssh -L PORT:127.0.0.1:PORT, with the same --port.
+to the same number: ssh -L PORT:127.0.0.1:PORT, with the same --port. In a
+code space it prints the address at which the space forwards the port.
 
 Examples:
   board 02b                        two clients, one lock: you say who has it
@@ -82,7 +85,8 @@ BoardOptions parse_board_options(int argc, char** argv)
     std::vector<std::string> with;
     app.allow_extras();  // to say more about them than CLI11 does
     app.add_option("stage", options.stage);
-    add_number<std::uint16_t>(app, "--port", options.port, 0, 65535);
+    const auto* const port = add_number<std::uint16_t>(app, "--port", options.port, 0, 65535);
+    app.add_flag("--in-container", options.in_container);
     app.add_option("--record", options.record);
     const auto* const duration = add_number(app, "--for", seconds, 0.1, 86'400.0);
     app.add_option("--with", with)->delimiter(',')->allow_extra_args(false);
@@ -101,6 +105,9 @@ BoardOptions parse_board_options(int argc, char** argv)
                               "board {} -- {}",
                               unknown.front(), options.stage, fmt::join(unknown, " "))
                 : fmt::format("one stage, not also '{}'", unknown.front()));
+    }
+    if (options.in_container && port->count() == 0) {
+        options.port = 8000;
     }
     if (duration->count() > 0) {
         options.duration = std::chrono::milliseconds(std::llround(seconds * 1000));

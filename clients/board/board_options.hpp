@@ -15,7 +15,8 @@ struct BoardOptions {
     std::string stage = "05";
     std::vector<std::string> stage_options;  // what is behind --
     std::uint16_t port = 0;                  // of the page; 0: a free one
-    std::string record;                      // a file for the last minute; empty: none
+    bool in_container = false;  // listen on all its addresses, for a port that is forwarded to it
+    std::string record;         // a file for the last minute; empty: none
     std::optional<std::chrono::milliseconds> duration;
     std::vector<std::pair<Role, std::size_t>> with;  // which clients come, one after the other
 };

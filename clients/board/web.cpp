@@ -12,7 +12,9 @@
 
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <chrono>
+#include <cstdlib>
 #include <future>
 #include <latch>
 #include <optional>
@@ -69,11 +71,20 @@ void set_options(int listener)
     ::setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
 }
 
+// "name-8000.app.github.dev", or nothing outside of a code space.
+std::string name_of_code_space(int port)
+{
+    const char* const name = std::getenv("CODESPACE_NAME");
+    const char* const domain = std::getenv("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN");
+    return name == nullptr || domain == nullptr ? "" : fmt::format("{}-{}.{}", name, port, domain);
+}
+
 }  // namespace
 
 class Web::Impl {
   public:
-    Impl(std::uint16_t port, const std::vector<StageEntry>& stages, Session& session, Film& film)
+    Impl(std::uint16_t port, bool in_container, const std::vector<StageEntry>& stages,
+         Session& session, Film& film)
         : stages_(stages), session_(session), film_(film), token_(random_text())
     {
         server_.new_task_queue = [this] {
@@ -98,15 +109,19 @@ class Web::Impl {
         server_.Post("/[0-9a-f]+/do", [this](const auto& request, auto& response) {
             this->obey(request, response);
         });
-        const bool bound = port == 0 ? (port_ = server_.bind_to_any_port("127.0.0.1")) > 0
-                                     : server_.bind_to_port("127.0.0.1", port_ = port);
+        const char* const host = in_container ? "0.0.0.0" : "127.0.0.1";
+        const bool bound = port == 0 ? (port_ = server_.bind_to_any_port(host)) > 0
+                                     : server_.bind_to_port(host, port_ = port);
         if (!bound) {
             throw ClientError(fmt::format(
                 "can't listen on port {}: it is in use, or not allowed; choose another --port",
                 port));
         }
         doorkeeper_.emplace(static_cast<std::uint16_t>(port_));
-        address_ = fmt::format("http://127.0.0.1:{}/{}/", port_, token_);
+        forwarded_ = name_of_code_space(port_);
+        const std::string origin = forwarded_.empty() ? fmt::format("http://127.0.0.1:{}", port_)
+                                                      : "https://" + forwarded_;
+        address_ = fmt::format("{}/{}/", origin, token_);
         thread_ = std::thread([this] { server_.listen_after_bind(); });
     }
 
@@ -132,12 +147,14 @@ class Web::Impl {
         doorkeeper_->has_asked(request.remote_port);
         const std::string host = request.get_header_value("Host");
         if (host != fmt::format("127.0.0.1:{}", port_) &&
-            host != fmt::format("localhost:{}", port_)) {
+            host != fmt::format("localhost:{}", port_) && !is_forwarded(host)) {
             answer(response, 403, "this is not the address that the board has printed");
             return Handled::Handled;
         }
+        // What forwards a port may put its own name for that of the host, and leave the origin.
         const std::string origin = request.get_header_value("Origin");
-        if (request.has_header("Origin") && origin != "http://" + host) {
+        if (request.has_header("Origin") && origin != "http://" + host &&
+            !(origin.starts_with("https://") && is_forwarded(origin.substr(8)))) {
             answer(response, 403, "only the board's own page may ask");
             return Handled::Handled;
         }
@@ -159,12 +176,19 @@ class Web::Impl {
             answer(response, 405, "this page does not take that method");
         } else if (what.empty()) {
             page(response);
+        } else if (what == "frames" && request.has_param("after")) {
+            frames_after(request, response);
         } else if (what == "frames") {
             frames(response);
         } else {
             return command(request, response);
         }
         return Handled::Handled;
+    }
+
+    [[nodiscard]] bool is_forwarded(const std::string& name) const
+    {
+        return !forwarded_.empty() && name == forwarded_;
     }
 
     void page(httplib::Response& response)
@@ -204,6 +228,27 @@ class Web::Impl {
                 return !film_.ended() && sink.write(text.data(), text.size());
             },
             [this](bool) { --viewers_; });
+    }
+
+    // The frames after this one, as soon as there are any: for a page that a proxy keeps the events
+    // of a stream from.
+    void frames_after(const httplib::Request& request, httplib::Response& response)
+    {
+        const std::string text = request.get_param_value("after");
+        std::uint64_t last = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), last);
+        if (error != std::errc() || end != text.data() + text.size()) {
+            answer(response, 400, "after is the number of a frame");
+            return;
+        }
+        std::string frames;
+        for (const FramePointer& frame : film_.after(last, 1s)) {
+            frames += (frames.empty() ? "" : ",") + frame->json;
+            last = frame->number;
+        }
+        response.status = film_.ended() ? 503 : 200;
+        response.set_content(fmt::format(R"({{"last":{},"frames":[{}]}})", last, frames),
+                             "application/json");
     }
 
     // The body has not been read yet: POST goes on to the handler below.
@@ -248,6 +293,7 @@ class Web::Impl {
     Film& film_;
     const std::string token_;
     int port_ = 0;
+    std::string forwarded_;  // the name under which a code space forwards the port
     std::string address_;
     std::atomic<int> viewers_{0};
     std::latch listens_{1};
@@ -256,8 +302,9 @@ class Web::Impl {
     std::thread thread_;
 };
 
-Web::Web(std::uint16_t port, const std::vector<StageEntry>& stages, Session& session, Film& film)
-    : impl_(std::make_unique<Impl>(port, stages, session, film))
+Web::Web(std::uint16_t port, bool in_container, const std::vector<StageEntry>& stages,
+         Session& session, Film& film)
+    : impl_(std::make_unique<Impl>(port, in_container, stages, session, film))
 {
 }
 Web::~Web() = default;

@@ -3,6 +3,10 @@
 // Its users can start programs. So it listens on the loopback alone, and its address contains a
 // token that can't be guessed. A request must say that it comes from this page itself (Host,
 // Origin). Another page that is open in the same browser gets nothing.
+//
+// In a container "this machine" is the one outside, whose port is forwarded: there it listens on
+// all addresses, and the rest holds. A code space forwards under a name of its own; that exact
+// name, which the environment gives, is accepted as well.
 #pragma once
 
 #include "clients/board/film.hpp"
@@ -18,7 +22,8 @@ class Web {
   public:
     // Listens on this port, or on a free one if it is 0, and serves from now on, in threads of its
     // own. Throws ClientError.
-    Web(std::uint16_t port, const std::vector<StageEntry>& stages, Session& session, Film& film);
+    Web(std::uint16_t port, bool in_container, const std::vector<StageEntry>& stages,
+        Session& session, Film& film);
     // Ends the film, and so the replies to the pages that watch.
     ~Web();
     Web(const Web&) = delete;

@@ -82,6 +82,46 @@ class Access(unittest.TestCase):
         self.assertNotIn(f"00000000:{self.board.port:04X}", local)
 
 
+class Forwarded(unittest.TestCase):
+    """A board behind a port that is forwarded: from a container, from a code space, by a proxy that holds events back."""
+
+    def test_a_code_space_reaches_it_by_its_exact_name(self):
+        space = {"CODESPACE_NAME": "fuzzy-spoon", "GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN": "app.example"}
+        with Board("02", environment=space) as board:
+            name = f"fuzzy-spoon-{board.port}.app.example"
+            self.assertEqual(board.host, name)
+            self.assertTrue(board.url.startswith(f"https://{name}/"), board.url)
+            command = '{"do":"pause"}'
+            for host in (name, f"localhost:{board.port}", f"127.0.0.1:{board.port}"):
+                self.assertEqual(board.request("GET", headers={"Host": host})[0], 200, host)
+                self.assertEqual(board.post(command, Host=host, Origin=f"https://{name}")[0], 200, host)
+            for other in (f"evil-{name}", f"{name}.evil", f"fuzzy-spoon-{board.port + 1}.app.example", "app.example"):
+                self.assertEqual(board.request("GET", headers={"Host": other})[0], 403, other)
+                self.assertEqual(board.post(command, Origin=f"https://{other}")[0], 403, other)
+            self.assertEqual(board.request("GET", "/")[0], 404, "the token is needed there, too")
+
+    def test_in_a_container_it_listens_for_the_port_that_is_published(self):
+        with Board("02", "--in-container", "--port", "0") as board:
+            with open("/proc/net/tcp", encoding="ascii") as file:
+                local = [line.split()[1] for line in file if line.split()[3] == "0A"]
+            self.assertIn(f"00000000:{board.port:04X}", local)
+            self.assertEqual(board.request("GET")[0], 200)
+            self.assertEqual(board.request("GET", headers={"Host": f"192.0.2.1:{board.port}"})[0], 403)
+
+    def test_frames_can_be_asked_for(self):
+        with Board("02") as board:
+            last = 0
+            for _ in range(3):
+                status, text = board.request("GET", f"{board.path}frames?after={last}")
+                self.assertEqual(status, 200)
+                answer = json.loads(text)
+                self.assertGreater(answer["last"], last)
+                self.assertGreaterEqual(len(answer["frames"]), 1)
+                last = answer["last"]
+            for after in ("x", "-1", "", "1e3"):
+                self.assertEqual(board.request("GET", f"{board.path}frames?after={after}")[0], 400, after)
+
+
 class Commands(unittest.TestCase):
     def test_nonsense_is_refused_in_one_line(self):
         with Board("02") as board:

@@ -432,6 +432,14 @@ class Page(unittest.TestCase):
             self.assertEqual(self.look("performance.getEntriesByType('resource').length"), 0)
             self.browser.open("about:blank")
 
+    def test_a_proxy_that_holds_events_back_does_not_blind_the_page(self):
+        held = self.browser.call("Page.addScriptToEvaluateOnNewDocument",
+                                 source="window.EventSource = class { close() {} };")
+        self.addCleanup(self.browser.call, "Page.removeScriptToEvaluateOnNewDocument", identifier=held["identifier"])
+        board = self.board("02")
+        board.do("client")
+        self.until("the client is seen", "document.querySelectorAll('#source .dot').length > 0")
+
 
 if __name__ == "__main__":
     if why := missing():

@@ -6,6 +6,7 @@ Everything that a test starts ends with it. All waiting is for events, with one 
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -35,21 +36,22 @@ def eventually(what, condition, patience=PATIENCE):
 class Board:
     """A board, in a session of its own, that has printed its address."""
 
-    def __init__(self, *arguments, program=BOARD):
+    def __init__(self, *arguments, program=BOARD, environment=()):
         self.program = subprocess.Popen([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        stdin=subprocess.DEVNULL, start_new_session=True, text=True)
+                                        stdin=subprocess.DEVNULL, start_new_session=True, text=True,
+                                        env={**os.environ, **dict(environment)})
         line = self.program.stdout.readline()
-        if "http://" not in line:
+        if "://" not in line:
             self.program.wait()
             why = self.program.stderr.read()
             self.program.stdout.close()
             self.program.stderr.close()
             raise AssertionError(f"no address: {line!r} {why!r}")
-        self.address = line.split("http://")[1].split()[0]
-        self.url = f"http://{self.address}"
+        self.url = re.search(r"https?://\S+", line)[0]
+        self.address = self.url.partition("://")[2]
         self.host = self.address.split("/")[0]
         self.path = self.address[len(self.host):]
-        self.port = int(self.host.split(":")[1])
+        self.port = int(re.search(r":(\d+)$|-(\d+)\.", self.host)[0].strip(":-."))
 
     def __enter__(self):
         return self

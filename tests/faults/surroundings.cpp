@@ -249,7 +249,7 @@ TEST_CASE("SIGKILL leaves nothing behind")
         CHECK(client.read_until_gone().empty());
         check_nothing_is_left(server);
         if (stage().is("07c_io_uring")) {
-            // What the kernel does for a process it ends a moment after it, and nobody was asked.
+            // The kernel ends its work for a killed process a moment after the process.
             eventually("the port is free", [&] {
                 try {
                     return Server({"--port", std::to_string(server.port())}).port() != 0;

@@ -346,13 +346,34 @@ function watch() {
       event.target.value = "";
     }
   });
+  watch();
+  enable({ ...live, ...looking });
+}
+
+// Frames come as server-sent events. If a proxy holds these back, the page asks for frames instead.
+function watch() {
+  const gone = () => complain("The board has ended, or does not answer.");
   const stream = new EventSource("frames");
+  const held = setTimeout(async () => {
+    stream.close();
+    for (let after = 0; ;) {
+      try {
+        const { last, frames } = await (await fetch(`frames?after=${after}`)).json();
+        after = last;
+        frames.forEach((frame) => model.apply(frame));
+        draw();
+      } catch {
+        gone();
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+      }
+    }
+  }, 3000);
   stream.onmessage = (event) => {
+    clearTimeout(held);
     model.apply(JSON.parse(event.data));
     draw();
   };
-  stream.onerror = () => complain("The board has ended, or does not answer.");
-  enable({ ...live, ...looking });
+  stream.onerror = gone;
 }
 
 // ---- Out of this file: played forwards and backwards
