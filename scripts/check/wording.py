@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Finds what docs/wording.md says we never write, in comments and prose. Run by scripts/check/lint.
 
     wording.py [FILE...]          all files of ours, or these
