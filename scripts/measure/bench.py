@@ -527,6 +527,8 @@ def parse_arguments():
         parser.error(f"--many is held against {FEW} clients; choose more than that, up to 100000")
     if (arguments.beside or arguments.watched) and arguments.record:
         parser.error("docs/figures.md speaks of one build, unwatched; leave out --beside and --watched, or --record")
+    if arguments.record:
+        recording.refuse_if_busy()
     arguments.rounds = arguments.rounds or (3 if arguments.quick else 7)
     arguments.seconds = arguments.seconds or (0.5 if arguments.quick else 1)
     cpus = sorted(os.sched_getaffinity(0))

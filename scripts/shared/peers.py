@@ -334,6 +334,8 @@ def parse_arguments():
         parser.error("--goals has its own contestants and no page; leave out --only and --html")
     if arguments.record and arguments.only:
         parser.error("docs/figures.md shows all peers; leave out --only, or --record")
+    if arguments.record:
+        recording.refuse_if_busy()
     if not 1 <= arguments.big <= 50:
         parser.error("--big is a number that the servers accept: 1 to 50")
     arguments.rounds = arguments.rounds or (7 if arguments.goals else 3)

@@ -43,5 +43,26 @@ class Verdict(unittest.TestCase):
         self.assertIn("perf on 02_threads, 64 clients (0.90, goal at least 0.95)", bench.verdict(bench.check_goals(checks))[0])
 
 
+
+class Recording(unittest.TestCase):
+    """A made-up /proc/stat says how busy the machine is."""
+
+    def machine(self, used, idle):
+        readings = iter(["cpu 100 0 0 100 0 0 0 0\n", f"cpu {100 + used} 0 0 {100 + idle} 0 0 0 0\n"])
+
+        class Stat:
+            def read_text(self):
+                return next(readings)
+
+        return {"proc_stat": Stat(), "seconds": 0}
+
+    def test_is_refused_beside_other_programs(self):
+        with self.assertRaisesRegex(SystemExit, r"^other programs use 25% of the CPUs: .*try again when nothing else runs$"):
+            bench.recording.refuse_if_busy(**self.machine(used=25, idle=75))
+
+    def test_goes_on_when_nothing_else_runs(self):
+        bench.recording.refuse_if_busy(**self.machine(used=2, idle=98))
+
+
 if __name__ == "__main__":
     unittest.main()
