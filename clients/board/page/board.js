@@ -346,12 +346,12 @@ function watch() {
       event.target.value = "";
     }
   });
-  watch();
+  receive();
   enable({ ...live, ...looking });
 }
 
 // Frames come as server-sent events. If a proxy holds these back, the page asks for frames instead.
-function watch() {
+function receive() {
   const gone = () => complain("The board has ended, or does not answer.");
   const stream = new EventSource("frames");
   const held = setTimeout(async () => {
