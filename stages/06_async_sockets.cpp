@@ -77,8 +77,8 @@ class Scheduler {
     }
 
   private:
-    // Stores the task with what it waits for. (A task that waits for nothing has ended or failed.
-    // run() destroys it, which closes its socket.)
+    // Stores the task with what it waits for. (A task that has ended or failed waits for nothing,
+    // so run() destroys it. That closes its socket.)
     void park(ReadReady wait, Task task) { recv_wait_.emplace(wait.fd, std::move(task)); }
     void park(WriteReady wait, Task task) { send_wait_.emplace(wait.fd, std::move(task)); }
     void park(FutureDone wait, Task task)

@@ -1,11 +1,11 @@
 // 07_coroutines.cpp -- one thread for all clients, and a library in place of our scheduler.
 //
-// Changed since 06_async_sockets: Asio's awaitable replaces Task, and its io_context, on epoll, the
-//         Scheduler. A future becomes one more thing that Asio can wait for.
+// Changed since 06_async_sockets: Asio's awaitable replaces Task, and its io_context replaces the
+//         Scheduler and waits with epoll. A future becomes one more thing that Asio can wait for.
 // Buys:   as many clients as there are descriptors, for a third of the lines.
 // Costs:  a library to learn, whose loop does not fit on one page.
-// Leaves: the talk ends here. But what a client has begun continues after it has left. In
-//         08_cancellation it ends.
+// Leaves: the talk ends here. But a request is computed even after its client has left.
+//         08_cancellation ends it.
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"
@@ -28,7 +28,7 @@ auto async_wait(const Future<Number>& future, Token&& token)
 {
     return asio::async_initiate<Token, void()>(
         [future](auto handler) {
-            auto work = asio::make_work_guard(handler);  // run() must not return before
+            auto work = asio::make_work_guard(handler);  // keeps run() from returning
             future.add_done_callback([work, handler = std::move(handler)](const auto&) mutable {
                 asio::post(work.get_executor(), std::move(handler));
             });

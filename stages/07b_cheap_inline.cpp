@@ -32,7 +32,7 @@ auto async_wait(const Future<Number>& future, Token&& token)
 {
     return asio::async_initiate<Token, void()>(
         [future](auto handler) {
-            auto work = asio::make_work_guard(handler);  // run() must not return before
+            auto work = asio::make_work_guard(handler);  // keeps run() from returning
             future.add_done_callback([work, handler = std::move(handler)](const auto&) mutable {
                 asio::post(work.get_executor(), std::move(handler));
             });

@@ -2,7 +2,8 @@
 //
 // Changed since 07_coroutines: a wait also ends when the client has left, when it takes too long,
 //         or when the server is told to stop.
-// Buys:   a client that has left costs nothing more; no wait is for ever; a shutdown that finishes.
+// Buys:   a waiting request whose client has left is not computed; no wait is for ever; a stop lets
+//         requests finish.
 // Costs:  every wait must say what else may end it. And a worker finishes a number that it has
 //         begun, though no client waits for it.
 // Leaves: one thread still runs all connections. 09_all_cores has a loop for every core.
@@ -30,7 +31,7 @@ auto async_wait(const Future<Number>& future, Token&& token)
 {
     return asio::async_initiate<Token, void()>(
         [future](auto handler) {
-            auto work = asio::make_work_guard(handler);  // run() must not return before
+            auto work = asio::make_work_guard(handler);  // keeps run() from returning
             future.add_done_callback([work, handler = std::move(handler)](const auto&) mutable {
                 asio::post(work.get_executor(), std::move(handler));
             });
@@ -47,9 +48,9 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     Requests requests(rules);
     bool stopped = false;
     while (!stopped && !requests.ended()) {
-        stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
+        stopped = co_await stopping();  // own line, because GCC 12 miscompiles an if that awaits
         if (stopped && client.available() == 0) {
-            break;  // what has arrived is still answered, as far as one read goes
+            break;  // but after a stop, one read of what has arrived is still answered
         }
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {
@@ -64,7 +65,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
             } else if (request->valid()) {
                 const Future<Number> future = pool.submit(request->n);
                 if (!future.done()) {
-                    // The result ends the wait, or one of these gives it up.
+                    // The wait ends with the result, or when one of these gives the future up.
                     const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
                     const After late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
@@ -93,15 +94,16 @@ awaitable<void> serve(tcp::acceptor acceptor, Rules rules, Pool& pool, Limits li
 int main(int argc, char** argv)
 {
     const Options options = parse_options(argc, argv, about, {.pool = true, .limits = true});
-    // It must outlive the pool, whose thread may still be inside its last asio::post().
+    // The context must outlive the pool, whose thread may still be inside its last asio::post().
     asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // other threads only post
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     warn_of_limit(options, 10'000);
     TaskGroup tasks(context.get_executor());
     tasks.spawn(serve(listen(context, options), options.rules, *pool, options.limits, tasks));
 
-    // Ends the waits for new clients and for requests, and no others: what is being computed and
-    // sent is finished. Then the group is empty, and run() has nothing left to wait for.
+    // Ends the waits for new clients and for requests, and no other wait. So requests that are
+    // being computed still get their replies. Then the group is empty, and run() has nothing left
+    // to wait for.
     stop_on_signals(context, [&] { tasks.stop(); });
     context.run();
 }

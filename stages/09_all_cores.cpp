@@ -37,7 +37,7 @@ auto async_wait(const Future<Number>& future, Token&& token)
 {
     return asio::async_initiate<Token, void()>(
         [future](auto handler) {
-            auto work = asio::make_work_guard(handler);  // run() must not return before
+            auto work = asio::make_work_guard(handler);  // keeps run() from returning
             future.add_done_callback([work, handler = std::move(handler)](const auto&) mutable {
                 asio::post(work.get_executor(), std::move(handler));
             });
@@ -54,9 +54,9 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     Requests requests(rules);
     bool stopped = false;
     while (!stopped && !requests.ended()) {
-        stopped = co_await stopping();  // apart: GCC 12 miscompiles an if that awaits
+        stopped = co_await stopping();  // own line, because GCC 12 miscompiles an if that awaits
         if (stopped && client.available() == 0) {
-            break;  // what has arrived is still answered, as far as one read goes
+            break;  // but after a stop, one read of what has arrived is still answered
         }
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {
@@ -73,14 +73,14 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
             } else {
                 const Future<Number> future = pool.submit(request->n);
                 if (!future.done()) {
-                    // The result ends the wait, or one of these gives it up.
+                    // The wait ends with the result, or when one of these gives the future up.
                     const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
                     const After late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
                     });
                     if (!replies.empty()) {
                         co_await async_send(client, replies, limits.idle);
-                        replies.clear();  // they need not wait for the next result
+                        replies.clear();  // so that they do not wait for the next result
                     }
                     co_await async_wait(future, use_awaitable);
                 }
@@ -135,7 +135,7 @@ int main(int argc, char** argv)
     if (options.processes > 0) {  // each child continues here, with a loop and a pool of its own
         sockets = fork_family(options, listen_together(options, options.processes));
     }
-    // They must outlive the pool, whose thread may still be inside its last asio::post().
+    // The loops must outlive the pool, whose thread may still be inside its last asio::post().
     std::deque<Loop> loops(options.processes > 0 ? 1 : options.threads);
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     if (options.processes == 0) {
@@ -148,8 +148,9 @@ int main(int argc, char** argv)
                                options.limits, loop));
     }
 
-    // Ends the waits for new clients and for requests, and no others: what is being computed and
-    // sent is finished. Then the groups are empty, and no run() has anything left to wait for.
+    // Ends the waits for new clients and for requests, and no other wait. So requests that are
+    // being computed still get their replies. Then the groups are empty, and no run() has anything
+    // left to wait for.
     stop_on_signals([&] {
         for (Loop& loop : loops) {
             asio::post(loop.context, [&] { loop.tasks.stop(); });

@@ -36,9 +36,9 @@ namespace {
 
 using Time = Clock::time_point;
 
-// Not all at once, because the server's backlog may be full: the kernel then tries again a second
-// later. A connection is there before the server has accepted it, so only time tells when the
-// server has.
+// We do not connect all at once, because the server's backlog may be full. The kernel would then
+// try again only a second later. A connection is established before the server accepts it. So we
+// cannot see whether the server has accepted, and pause instead.
 constexpr std::size_t connects_at_once = 64;
 constexpr auto connect_pause = std::chrono::milliseconds(2);
 // The longest time without a single new connection.
@@ -46,11 +46,11 @@ constexpr auto connect_patience = std::chrono::seconds(3);
 // How long we still wait at the end for the replies that are owed. They are checked, but are not
 // part of the figures.
 constexpr auto drain_patience = std::chrono::milliseconds(100);
-// No reply is nearly as long. A server that sends more does not speak our protocol.
+// Every reply is much shorter. A server that sends a longer line does not speak our protocol.
 constexpr std::size_t longest_reply = 1024;
 constexpr std::uint64_t unlimited = std::numeric_limits<std::uint64_t>::max();
 
-// A number as a request, and the reply that is right.
+// A request for a number, and its right reply.
 struct Question {
     std::string request;
     std::string reply;  // without its LF
@@ -69,14 +69,15 @@ std::vector<Question> questions_of(const PerfOptions& options)
 
 enum class Phase { connecting, warming_up, measuring, draining, over };
 
-// The course of a run, as far as one loop can't decide it alone. The loop calls these on its
-// thread, in this order. It calls end() whatever has happened.
+// The course of a run, as far as one loop can't decide it alone. The loop calls start(), measure()
+// and end() once each, in this order and on its thread. A loop that is stopped early skips
+// what it has not reached, except end(). From start() to end() it calls tick().
 class Course {
   public:
     virtual ~Course() = default;
-    // All connections of this loop are there. Returns when the run begins.
+    // All connections of this loop are there. Waits until the run begins, and returns that time.
     virtual Time start(Time now) = 0;
-    // The warm-up is over, or there was none. Returns when the measuring begins.
+    // The warm-up is over, or there was none. Returns the time from which the loop measures.
     virtual Time measure(Time now) = 0;
     virtual void tick(Time now) = 0;
     [[nodiscard]] virtual Time next_tick() const = 0;
@@ -87,8 +88,8 @@ class Course {
 // A loop with its connections: all of them, or the part of one thread.
 class Load {
   public:
-    // The options are those of the part, except the rate, which is that of the whole run. The first
-    // connection may be missing.
+    // The options are those of the part, except the rate, which is that of the whole run. `first`
+    // may be without a connection.
     Load(const PerfOptions& options, Part part, Connected first, std::vector<int> stop_fds,
          Tally& tally, Course& course);
 
@@ -153,8 +154,8 @@ class Load {
     std::vector<Connection> connections_;
     std::size_t opened_ = 0;            // how many were begun before the run
     std::size_t connecting_ = 0;        // how many are being made
-    std::size_t alive_;                 // how many of those that send requests are not over
-    std::deque<std::size_t> free_;      // those that have room, the longest-waiting first
+    std::size_t alive_;                 // how many connections still send requests
+    std::deque<std::size_t> free_;      // connections that have room, the longest-waiting first
     std::optional<Schedule> schedule_;  // of an open loop
     std::uint64_t issued_ = 0;          // in this phase
     std::uint64_t outstanding_ = 0;
@@ -164,7 +165,7 @@ class Load {
     Phase phase_ = Phase::connecting;
     Time now_;           // when epoll_wait returned: read once for all its events
     Time next_batch_{};  // when more connections may be begun
-    Time phase_end_;     // when the phase is over at the latest
+    Time phase_end_;     // the latest end of the phase
     Tally& tally_;
     Course& course_;
     LoadErrors errors_;
@@ -205,7 +206,7 @@ Load::Load(const PerfOptions& options, Part part, Connected first, std::vector<i
     for (std::size_t number = 0; works(number); ++number) {
         connections_[number].pending.resize(options.pipeline);
     }
-    if (options.reconnect) {  // then each request has its own; this was a trial
+    if (options.reconnect) {  // each request opens its own connection; `first` was only a trial
         first.socket.reset();
         for (; works(opened_); ++opened_) {
             make_free(opened_);
@@ -371,8 +372,7 @@ void Load::connect_failed(std::size_t number, int error)
     ++errors_.connect;
     tally_.failure();
     note(explain_connect(options_.target, error));
-    // With --reconnect, too. If the server has gone, a connection that tried again at once would
-    // only spin.
+    // Over even with --reconnect. If the server has gone, trying again at once would only spin.
     hang_up(number, Link::over);
 }
 
@@ -401,8 +401,8 @@ void Load::hang_up(std::size_t number, Link then)
     connection.link = then;
 }
 
-// Those that stay idle are looked at only at the end, because this client has not waited for their
-// events.
+// Looks at a connection that stays idle. This happens only at the end, because the loop does not
+// wait for events of idle connections.
 void Load::look_at_idle(Connection& connection)
 {
     if (is_established(connection.socket)) {
@@ -433,8 +433,8 @@ std::uint64_t Load::remaining() const noexcept
     return running() ? unlimited : 0;
 }
 
-// How many of these are to be sent now, if there is room. Requests that are due at the end of the
-// phase or later are not part of it.
+// How many of the remaining requests should be sent now, if connections have room. A request that
+// is due at the end of the phase or later does not belong to the phase.
 std::uint64_t Load::due(Time now) const noexcept
 {
     const std::uint64_t most = remaining();
@@ -456,7 +456,8 @@ void Load::make_free(std::size_t number)
     }
 }
 
-// Shares what is due among those that have room: in turn, but several at a time if much is due.
+// Shares the requests that are due among the connections that have room. They take turns, with
+// several requests at a time if many are due.
 void Load::send_due()
 {
     if (free_.empty()) {
@@ -475,14 +476,14 @@ void Load::send_due()
     }
 }
 
-// Gives a connection what is due, as far as it has room, with one send. Returns how many requests
-// that were. Room that is left waits for what will be due.
+// Sends requests that are due, at most as many as the connection has room for, in one send. Returns
+// how many. If room is left, the connection stays in the queue for requests that will be due.
 std::uint64_t Load::fill(std::size_t number, std::uint64_t most)
 {
     Connection& connection = connections_[number];
     requests_text_.clear();
-    // The clock is read for each send, because the batch may have been long and latency must not
-    // include it.
+    // The clock is read for each send. The batch of events may have taken long, and that time must
+    // not count as latency.
     const Time now = Clock::now();
     const std::uint64_t count = std::min({most, due(now), std::uint64_t{room(connection)}});
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -507,8 +508,8 @@ std::uint64_t Load::fill(std::size_t number, std::uint64_t most)
     return count;
 }
 
-// A failure shows again when the socket is read, and is dealt with there: the server may have said
-// why before it hung up.
+// Ignores a failure, because receive() sees it again and handles it. The server may have sent a
+// reason before it hung up, and that must be read first.
 void Load::send(std::size_t number, std::string_view text)
 {
     Connection& connection = connections_[number];
@@ -627,7 +628,7 @@ void Load::advance()
         if (phase_ == Phase::warming_up && now_ >= phase_end_) {
             start_measuring();
         }
-        send_due();  // before the end, too: what was due until then is only late
+        send_due();  // also at the end: a request that was due before it is late, but counts
         const bool all_answered = remaining() == 0 && outstanding_ == 0;
         const bool finished = phase_ == Phase::measuring && (now_ >= phase_end_ || all_answered);
         if (finished || stopped_ || alive_ == 0) {
@@ -639,7 +640,7 @@ void Load::advance()
     }
 }
 
-// Every connection that could be made is there. The others have failed.
+// Called when all connections are there or the patience is over. Those still missing fail here.
 void Load::start()
 {
     for (std::size_t number = 0; number < connections_.size(); ++number) {
@@ -666,7 +667,7 @@ void Load::start_measuring()
 {
     phase_ = Phase::measuring;
     issued_ = 0;
-    now_ = Clock::now();  // later than all requests that this batch of events has made us send
+    now_ = Clock::now();  // later than every request that was sent for this batch of events
     const Time begin = course_.measure(now_);
     phase_end_ = options_.duration ? begin + *options_.duration : Time::max();
     tally_.start_measuring(begin);
@@ -681,7 +682,7 @@ void Load::start_schedule(Time begin)
     }
 }
 
-// From now on nothing is sent. Replies that are owed may still come.
+// From now on no new request begins. Replies that are owed may still come.
 void Load::start_draining()
 {
     tally_.stop();
@@ -769,7 +770,7 @@ class Alone : public Course {
     Recorder& recorder_;
 };
 
-// Loops on threads of their own, and the thread that has started them, which keeps the time.
+// Several loops, each on a thread of its own. The thread that has started them keeps the time.
 class Team {
   public:
     Team(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer);
@@ -783,7 +784,7 @@ class Team {
         void operator()() const noexcept { *time = Clock::now(); }
     };
 
-    // One thread of them.
+    // One of these threads, with its loop.
     struct Member : Course {
         Member(Team& team, Part part) : team_(team), options_(team.options_)
         {
@@ -833,13 +834,13 @@ class Team {
     Recorder recorder_;
     Descriptor halt_{check(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd")};
     Time begin_{};                    // written before any thread leaves the barrier
-    std::barrier<NoteTime> started_;  // all connections are there
+    std::barrier<NoteTime> started_;  // passed when all loops have their connections
     std::mutex mutex_;
-    std::condition_variable changed_;  // running_
+    std::condition_variable changed_;  // notified when running_ or failed_ changes
     unsigned running_;                 // how many still measure; guarded by mutex_
-    Time end_{};                       // when the last of them stopped; guarded by mutex_
-    bool failed_ = false;              // one of them; guarded by mutex_
-    std::deque<Member> members_;       // they can't be moved
+    Time end_{};                       // when the last loop stopped; guarded by mutex_
+    bool failed_ = false;              // a thread has failed; guarded by mutex_
+    std::deque<Member> members_;       // a deque, because members can't be moved
 };
 
 Team::Team(const PerfOptions& options, Connected first, int stop_fd, LoadObserver& observer)
@@ -888,7 +889,7 @@ try {
     member.end(Clock::now());
 }
 
-// Until no thread measures.
+// Returns when no thread measures any more.
 void Team::keep_time()
 {
     started_.arrive_and_wait();
@@ -909,7 +910,7 @@ void Team::keep_time()
             const std::uint64_t one = 1;
             [[maybe_unused]] const auto written = ::write(halt_.get(), &one, sizeof one);
         }
-        lock.unlock();  // a thread that ends has its tally locked, and then wants the mutex
+        lock.unlock();  // tick() locks tallies, and a thread locks its tally before this mutex
         const Time now = Clock::now();
         if (over) {
             recorder_.stop(end);

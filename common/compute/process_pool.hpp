@@ -16,8 +16,8 @@
 // - When a worker dies, in whatever way, the one request that it was computing fails with
 //   WorkerDied, and the worker is replaced. No other request is lost, or computed twice.
 // - A worker that is stopped (SIGSTOP, Ctrl-Z, a debugger) delays the one request that it was
-//   computing, and no other. (If a debugger stops a worker that was just called to take a request,
-//   the forker notices within a second or two and calls another worker.)
+//   computing, and no other. (A worker may also be stopped when it was called and has not yet taken
+//   a request. Then the forker calls another worker within a second or two.)
 // - No worker outlives the server, in whatever way the server ends. The forker sees the end of its
 //   pipe and kills the workers. If the forker itself is killed, the kernel kills the workers
 //   (PR_SET_PDEATHSIG), and the collector starts everything anew.
@@ -62,7 +62,7 @@ class ProcessPool final : public Pool {
     ProcessPool(const ProcessPool&) = delete;
     ProcessPool& operator=(const ProcessPool&) = delete;
 
-    // Futures complete on the collector's thread.
+    // submit() is the base class's. Its futures complete on the collector's thread.
     std::size_t waiting() const override;
 
     // For the signal handler that ends the process. Kills the workers of the process's pool, if it
@@ -104,9 +104,9 @@ class ProcessPool final : public Pool {
     std::vector<std::uint32_t> free_slots_;
     std::vector<std::optional<Request>> requests_;  // by slot; empty if cancelled
     std::uint32_t cancelled_ = 0;                   // cancelled slots that a worker must still free
-    std::map<std::uint64_t, Request> waiting_;      // for a free slot, in the order of submit()
+    std::map<std::uint64_t, Request> waiting_;  // requests without a slot, in the order of submit()
 
-    bool said_ = false;  // the message is logged once, because it may come again and again
+    bool said_ = false;  // that no process is left: logged once, although it may recur
     std::thread collector_;
 };
 

@@ -1,6 +1,6 @@
 // presence.hpp -- what ends a wait before its time: the client has left, or it takes too long.
 //
-// Call all of it on the thread that runs the io_context of the socket.
+// Call all functions of this file on the thread that runs the io_context of the socket.
 #pragma once
 
 #include "common/server/net.hpp"
@@ -22,7 +22,8 @@ class Presence {
     Presence(const Presence&) = delete;
     Presence& operator=(const Presence&) = delete;
 
-    // Opens the descriptor that a loop needs for this. Otherwise the loop's first client does so.
+    // Opens the descriptor with which a loop notices losses. Without this call the loop's first
+    // client opens it.
     static void prepare(const Executor& executor);
 
   private:
@@ -37,8 +38,8 @@ class Presence {
     std::function<void()> tell_;
 };
 
-// Calls back once: when the client has left, or else when this goes out of scope. A client may have
-// at most one of these at a time.
+// Calls back once: when the client has left, or else when this object goes out of scope. A client
+// may have at most one OnLeaving at a time.
 class OnLeaving {
   public:
     OnLeaving(Presence& client, std::function<void()> call_back);
@@ -50,7 +51,8 @@ class OnLeaving {
     Presence& client_;
 };
 
-// Calls back after that time, unless it has gone out of scope by then. If the time is 0, never.
+// Calls back after that time, unless this object has gone out of scope by then. A time of 0 means
+// never.
 class After {
   public:
     After(const Executor& executor, std::chrono::microseconds time,
@@ -61,7 +63,7 @@ class After {
 
   private:
     struct Alarm;
-    std::shared_ptr<Alarm> alarm_;  // shared with the loop, where it may be ringing already
+    std::shared_ptr<Alarm> alarm_;  // shared with the loop, which may already be about to ring it
 };
 
 }  // namespace ground

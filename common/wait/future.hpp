@@ -51,8 +51,8 @@ class [[nodiscard]] Future {
         const observe::Seam seam(done() ? observe::runs : observe::awaits, state_->whose, here);
         if (!done()) {
             // A turnstile: each thread that has passed lets the next one pass. (A condition
-            // variable costs one more system call: glibc's locks its mutex again as if others
-            // waited for it.)
+            // variable costs one more system call. When a thread wakes, glibc locks its mutex as if
+            // other threads waited for it.)
             while (::sem_wait(&state_->completed) == -1) {
             }
             ::sem_post(&state_->completed);
@@ -87,9 +87,10 @@ class [[nodiscard]] Future {
         return std::get<T>(state_->outcome);
     }
 
-    // If no worker has begun to compute it, none will. The future is done, its callbacks run before
-    // this returns, and result() throws Cancelled. Returns whether it is cancelled, by this call or
-    // an earlier one. A computation that has begun can't be stopped: then this returns false.
+    // If no worker has begun to compute the result, none will. The future is done, its callbacks
+    // run before this returns, and result() throws Cancelled. Returns whether it is cancelled, by
+    // this call or an earlier one. A computation that has begun can't be stopped: then this returns
+    // false.
     bool cancel() const
     {
         std::unique_lock lock(state_->mutex);
@@ -127,9 +128,9 @@ class [[nodiscard]] Future {
 
     // Calls callback(future) exactly once: on the thread that completes the future, as soon as that
     // happens, or right here if it is done already. Callbacks run in the order in which they were
-    // added. One that is added after the completion does not wait for the others, as in Python. The
-    // callback may be movable only. It must be quick, because the completing thread has other work.
-    // It must not throw: that would end the program.
+    // added. A callback that is added after the completion runs even if earlier ones have not yet,
+    // as in Python. The callback may be movable only. It must be quick, because the completing
+    // thread has other work. It must not throw: that would end the program.
     template <typename Callback>
     void add_done_callback(Callback callback, Here here = Here::at()) const
     {
@@ -187,7 +188,7 @@ class [[nodiscard]] Future {
         sem_t completed;
         const observe::Who whose = observe::whose();
         std::function<std::optional<Promise<T>>()> take_back;  // see Promise
-        std::mutex mutex;  // guards what follows; done changes together with that
+        std::mutex mutex;  // guards the members below; held when `done` is set
         bool cancelled = false;
         std::unique_ptr<AnyCallback> callbacks;
     };
@@ -203,17 +204,17 @@ class [[nodiscard]] Future {
     std::shared_ptr<State> state_;
 };
 
-// The writer's side: completes the future, once. Movable only. A promise that is destroyed before
-// completes its future with std::future_errc::broken_promise.
+// The writer's side: completes the future, once. Movable only. If a promise is destroyed before it
+// has done so, its future fails with std::future_errc::broken_promise.
 template <typename T>
 class Promise {
   public:
     Promise() : state_(std::make_shared<typename Future<T>::State>()) {}
 
     // For a future that can be cancelled. take_back() returns this promise if no worker has begun
-    // to compute it, or nothing. It is called with the future locked, so it must neither complete a
-    // future nor ask one. It is not called after the promise has been kept or broken, so it may
-    // refer to the promise's owner.
+    // to compute its result, and nothing otherwise. It is called with the future locked, so it must
+    // not call a member of any future, nor complete one. It is not called after the promise has
+    // completed its future, so it may refer to the promise's owner.
     explicit Promise(std::function<std::optional<Promise>()> take_back) : Promise()
     {
         state_->take_back = std::move(take_back);
@@ -236,7 +237,7 @@ class Promise {
     [[nodiscard]] Future<T> future() const { return Future<T>(state_); }
 
     // Both run the future's callbacks before they return, and leave the promise empty. If the
-    // future has been given up, nothing else happens.
+    // future has been given up, they run no callbacks and only leave the promise empty.
     void set_result(T result) { complete(std::move(result)); }
     void set_exception(std::exception_ptr error) { complete(std::move(error)); }
 
@@ -256,7 +257,7 @@ class Promise {
     {
         const Future<T> future(std::exchange(state_, nullptr));
         if (future.done()) {
-            lock.unlock();  // before the mutex may be destroyed
+            lock.unlock();  // first, because the return may destroy the mutex
             return;
         }
         future.state_->outcome = std::move(outcome);
