@@ -2,8 +2,9 @@
 //
 // Changed since 01_blocking: serve() starts a thread per client and goes back to accept().
 // Buys:   a silent client no longer stalls the others; big requests use all cores.
-// Costs:  a stack and a kernel task per client, busy or idle; no upper bound on the computing.
-// Leaves: what limits the computing? In 03_process_pool, the size of a pool.
+// Costs:  a stack and a thread of the kernel per client, busy or idle. Nothing limits how many
+//         requests are computed at the same time.
+// Leaves: what can limit that? In 03_process_pool it is the size of a pool.
 
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"

@@ -2,9 +2,9 @@
 //
 // Changed since 02_threads: a thread holds CPython's global interpreter lock while it runs, and
 //         releases it around every call that may block.
-// Buys:   what Python gains by it: an interpreter whose objects need no locks of their own.
-// Costs:  one core for all threads. A thread that has released the lock, even for a call that does
-//         not block, waits 5 ms to get it back from a thread that is computing.
+// Buys:   a simpler interpreter for Python: its objects need no locks of their own.
+// Costs:  all threads together use one core. While one of them computes, another thread waits 5 ms
+//         for the lock after each call that blocks.
 // Leaves: how can Python use the other cores? With processes, as in 03_process_pool.
 
 #include "common/compute/gil.hpp"

@@ -2,7 +2,7 @@
 //
 // Changed since 02_threads: the server counts the requests that it has answered and remembers the
 //         last result, for all clients. `count` asks for the number; --guard says what protects it.
-// Buys:   a number that one client has waited for need not be computed again for the next.
+// Buys:   a number that one client has waited for need not be computed again for the next client.
 // Costs:  care with every shared number: without a guard, updates are lost and replies are wrong.
 // Leaves: can a server do without locks? With one thread for all clients, as in 04_generators.
 
@@ -23,8 +23,8 @@ namespace {
 
 // What all conversations share. Any thread may call these functions, at any time.
 //
-// Every number is atomic: a thread reads what some thread has written, never a mixture of two
-// values. No more is promised: between a read and the next write, another thread may write.
+// Every number is atomic: a thread reads a value that some thread has written, never a mixture of
+// two values. But between a thread's read and its next write, another thread may write.
 class Shared {
   public:
     Shared(Guard guard, FibFunction compute) : guard_(guard), compute_(compute) {}
@@ -83,7 +83,7 @@ try {
                 reply = format_reply(shared.answered());
             } else if (request->valid()) {
                 reply = format_reply(shared.fib(request->n));
-                shared.count();  // before the reply is sent: a client finds it counted
+                shared.count();  // before send(): `count` includes this request
             }
             send(client, reply);
         }

@@ -1,9 +1,10 @@
 // 04_generators.cpp -- one thread for all clients; a scheduler on select() resumes ready tasks.
 //
 // Changed since 03_process_pool: no threads, no pool. handle() and serve() are generators: they
-//         yield what they wait for, and a scheduler resumes them when select() reports it ready.
+//         yield a socket and wait for it. A scheduler resumes them when select() reports it ready.
 // Buys:   hundreds of clients on one thread, without a lock: tasks switch only where one yields.
-// Costs:  one big request stops all clients; select() checks every socket each time, at most 1024.
+// Costs:  one big request stops all clients. select() holds 1,024 sockets at most, and each call
+//         checks all of them.
 // Leaves: can a task wait for computing as it waits for a socket? In 05_futures it can.
 
 #include "common/server/log.hpp"

@@ -2,9 +2,10 @@
 //
 // Changed since 04_generators: no generators. A conversation is an object. A loop on epoll calls
 //         its functions; its members say where it stands and what it still has to send.
-// Buys:   no language feature is needed. (That it holds 10,000 clients is due to epoll.)
+// Buys:   no language feature is needed. (It also holds 10,000 clients, because it uses epoll.)
 // Costs:  the conversation is in pieces: no function shows what comes after what.
-// Leaves: 04's question. 05_futures answers it for generators, which read from top to bottom.
+// Leaves: can one thread wait for computing, too? 05_futures shows it with generators, because a
+//         reader can follow these from top to bottom.
 
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"

@@ -3,7 +3,7 @@
 // Changed since 06_async_sockets: greenlets replace coroutines, and a hub replaces the scheduler.
 //         The hub waits with the selector of 04b_callbacks. Any function can pause, at any depth.
 // Buys:   handle() waits as in 01_blocking, without co_await. So may any function that it calls.
-// Costs:  a stack for each client; nothing in the source shows where other clients may run.
+// Costs:  a stack for each client; nothing in the source shows where other greenlets may run.
 // Leaves: must a program be rewritten for this? 06c_monkey_patch takes one as it is.
 
 #include "common/compute/pool.hpp"
@@ -105,7 +105,7 @@ class Hub {
         }
     }
 
-    // The greenlet that is poked. Like any other, it waits for a socket.
+    // A greenlet that waits for the poke, as others wait for their client's socket.
     void future_monitor()
     {
         for (;;) {
@@ -208,8 +208,9 @@ try {
     log_lost(std::current_exception());
 }
 
-// Accepts as many clients as there are descriptors and stacks for. (The client is shared with its
-// greenlet for one reason: if there is no memory for the greenlet, it is still here to be refused.)
+// Accepts clients while there are descriptors and stacks for them. (The client is shared with its
+// greenlet for one reason: if there is no memory for the greenlet, serve() still has the client
+// and can refuse it.)
 void serve(Listener& listener, Rules rules, Pool& pool, Hub& hub)
 {
     for (;;) {

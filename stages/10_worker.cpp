@@ -24,14 +24,14 @@ namespace {
 
 struct Worker {
     Options options;
-    Bell bell;  // a number has been computed, or the worker must end
+    Bell bell;  // rings when a number has been computed, or when the worker must end
     std::atomic<bool> ending{false};
     Attempts attempts{options.stage, options.broker};
 };
 
 // Computes on the other thread, because this one must keep serving the connection. A worker that
 // computed here for a minute would send no heartbeats. The broker would take it for dead and give
-// its request to the next worker, which would fare no better.
+// its request to the next worker, and the same would happen there.
 Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned n)
 {
     const Future<Number> number = thread.submit(n);
@@ -41,7 +41,7 @@ Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned 
             broker.wait(worker.bell);
             static_cast<void>(broker.next());  // for the heartbeats; no request comes, see work()
             if (worker.ending) {
-                broker.stop_consuming();  // nor does one come after this one
+                broker.stop_consuming();  // no request comes after this one
             }
         }
     } catch (const BrokerError&) {
@@ -141,7 +141,8 @@ int main(int argc, char** argv)
 {
     // Never destroyed: the thread that waits for signals may still ring the bell when main() ends.
     static Worker& worker = *new Worker{parse_worker_options(argc, argv, about), {}};
-    // It finishes what it has begun. If that takes too long, it ends, and another worker does that.
+    // On a signal the worker first finishes its request. If that takes too long, the worker ends,
+    // and another worker gets the request.
     stop_on_signals([] {
         worker.ending = true;
         worker.bell.ring();

@@ -1,14 +1,15 @@
 // gil.hpp -- a global interpreter lock, as CPython has had it since 3.2 (Python/ceval_gil.h).
 //
 // One lock for all threads. A thread that wants the lock waits for one switch interval. If the lock
-// has not been released meanwhile, the thread sets the drop request. The holder checks for that at
-// every call of a function. It releases the lock and waits until another thread has taken it.
-// Without this wait, it would often have the lock back before the other thread has woken up.
+// has not been released meanwhile, the thread sets the drop request. The holder of the lock checks
+// for this request at every call of a function. It then releases the lock and waits until another
+// thread has taken it. Without this wait, the holder would often take the lock back before the
+// other thread has woken up.
 //
-// A thread that is about to block releases the lock first and takes it again afterwards. If another
-// thread wants to compute, that one has the lock by then, and taking it again costs a whole switch
-// interval. (Except if the call returns before the other thread has woken up, as a send() mostly
-// does.) This is the convoy effect.
+// A thread that is about to block releases the lock first and takes it again afterwards. Meanwhile
+// a thread that computes may have taken the lock. Then the first thread waits for a whole switch
+// interval. This is the convoy effect. (A send() mostly returns before the other thread has woken
+// up, and then costs no interval.)
 #pragma once
 
 #include "common/server/fib.hpp"
@@ -25,8 +26,8 @@ namespace ground {
 
 class Gil {
   public:
-    // A thread as the lock knows it, like CPython's PyThreadState. Every thread that wants the lock
-    // has one of its own, and only that thread calls its members.
+    // What the lock stores about a thread, like CPython's PyThreadState. Every thread that wants
+    // the lock has such an object of its own, and no other thread calls its members.
     class Thread {
       public:
         explicit Thread(Gil& gil) noexcept : gil_(gil), id_(++gil.last_id_) {}
@@ -36,7 +37,7 @@ class Gil {
         // Waits for the lock. Returns false, without the lock, if a stop is requested first.
         bool take(const std::stop_token& stop = {});
 
-        // Releases the lock. If it was requested, waits until another thread has taken it.
+        // Releases the lock. If the drop request was set, waits until another thread has the lock.
         void drop();
 
         // Call it now and then while computing, with the lock held.
@@ -77,7 +78,7 @@ class Gil {
         Number evaluate(FibFunction::Plain f, unsigned n);
 
         Gil& gil_;
-        const std::uint64_t id_;  // not an address: addresses are reused, and fibres share them
+        const std::uint64_t id_;  // not an address: those are reused, and greenlets share one
     };
 
     // Holds the lock for as long as it lives, like a std::lock_guard.
@@ -109,7 +110,7 @@ class Gil {
     bool locked_ = false;
     std::uint64_t switch_number_ = 0;  // how often the lock has gone from one thread to another
 
-    std::mutex switch_mutex_;           // guards the next two; lock it after mutex_, if both
+    std::mutex switch_mutex_;           // guards the next two; after mutex_, if both are locked
     std::condition_variable switched_;  // notified when the lock has been taken
     std::uint64_t last_holder_ = 0;
 };

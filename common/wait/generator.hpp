@@ -28,7 +28,7 @@ class Pause {
     std::optional<Sent>& sent_;
 };
 
-// Where the sent value lies meanwhile.
+// Holds the sent value until the body resumes.
 template <typename Sent>
 struct Inbox {
     Pause<Sent> pause() noexcept { return Pause<Sent>(sent); }
@@ -113,7 +113,7 @@ class [[nodiscard]] Generator {
     }
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
-    // Runs to the next co_yield and returns its value, or nothing if the body has ended instead.
+    // Runs to the next co_yield and returns its value. Returns nothing if the body ends first.
     // Do not call it after the end.
     std::optional<T> next()
     {
@@ -122,8 +122,8 @@ class [[nodiscard]] Generator {
     }
 
     // As next(), but the co_yield at which the body is paused returns this value. Call next()
-    // first, because only a body at a co_yield can receive a value. (If a co_yield that needs a
-    // value is resumed by next(), it throws std::bad_optional_access.)
+    // first, because only a body at a co_yield can receive a value. (If next() resumes a co_yield
+    // that needs a value, the co_yield throws std::bad_optional_access.)
     template <std::convertible_to<Sent> U>
     std::optional<T> send(U&& value)
     {
