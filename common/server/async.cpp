@@ -3,9 +3,13 @@
 #include "common/server/presence.hpp"
 
 #include <asio/basic_waitable_timer.hpp>
-#include <asio/experimental/deferred.hpp>
 #include <asio/experimental/parallel_group.hpp>
 #include <asio/redirect_error.hpp>
+#if __has_include(<asio/deferred.hpp>)  // it was experimental until Asio 1.24
+#include <asio/deferred.hpp>
+#else
+#include <asio/experimental/deferred.hpp>
+#endif
 
 #include <sys/socket.h>
 
@@ -73,7 +77,8 @@ awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket, std::span<
                         }));
                 return;
             }
-            using asio::experimental::deferred;
+            using namespace asio;
+            using namespace asio::experimental;
             auto timer = std::make_unique<Timer>(socket.get_executor(), limit);
             auto both = asio::experimental::make_parallel_group(
                 socket.async_receive(as_buffer(buffer), deferred), timer->async_wait(deferred));
