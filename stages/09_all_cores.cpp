@@ -74,7 +74,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                 const Future<Number> future = pool.submit(request->n);
                 if (!future.done()) {
                     // The wait ends with the result, or when one of these gives the future up.
-                    const OnLeaving left(presence, [&] { future.give_up("nobody waits for it"); });
+                    const OnLeaving left(presence, [&] { future.give_up("its client has left"); });
                     const After late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
                     });
