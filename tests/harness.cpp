@@ -1,6 +1,7 @@
 #include "harness.hpp"
 
 #include "common/base/pipe.hpp"
+#include "common/base/tcp_sockets.hpp"
 #include "stage.hpp"
 #include "watchdog.hpp"
 
@@ -28,7 +29,6 @@
 #include <linux/close_range.h>
 #include <linux/tcp.h>
 #include <memory>
-#include <set>
 #include <sstream>
 #include <stdexcept>
 
@@ -536,49 +536,12 @@ Start with_command(const Server::Arguments& arguments, Start start)
 
 }  // namespace
 
-namespace {
-
-// Columns of /proc/net/tcp: number, local and remote address, state, tx_queue:rx_queue, and after
-// four more the inode. Addresses and queues are hexadecimal.
-struct TcpRow {
-    std::uint16_t local_port = 0;
-    std::uint16_t remote_port = 0;
-    bool listens = false;
-    std::size_t unread = 0;
-    std::uint64_t inode = 0;
-};
-
-std::vector<TcpRow> tcp_rows()
-{
-    std::vector<TcpRow> rows;
-    std::ifstream file("/proc/net/tcp");
-    std::string line;
-    std::getline(file, line);
-    const auto port = [](const std::string& address) {
-        return static_cast<std::uint16_t>(
-            std::stoul(address.substr(address.find(':') + 1), nullptr, 16));
-    };
-    while (std::getline(file, line)) {
-        std::istringstream fields(line);
-        std::string number, local, remote, state, queues, timer, retransmits, user, timeout;
-        std::uint64_t inode = 0;
-        if (fields >> number >> local >> remote >> state >> queues >> timer >> retransmits >>
-            user >> timeout >> inode) {
-            rows.push_back({port(local), port(remote), state == "0A",
-                            std::stoul(queues.substr(queues.find(':') + 1), nullptr, 16), inode});
-        }
-    }
-    return rows;
-}
-
-}  // namespace
-
 std::uint16_t Program::listening_port() const
 {
     const auto inodes = socket_inodes(pid_);
-    for (const TcpRow& row : tcp_rows()) {
-        if (row.listens && std::find(inodes.begin(), inodes.end(), row.inode) != inodes.end()) {
-            return row.local_port;
+    for (const TcpSocket& socket : tcp_sockets(0, in_state(TcpState::listen))) {
+        if (std::find(inodes.begin(), inodes.end(), socket.inode) != inodes.end()) {
+            return socket.local_port;
         }
     }
     return 0;
@@ -819,9 +782,11 @@ unsigned Client::segments_received() const
 
 std::optional<ServerEnd> server_end(const Server& server, const Client& client)
 {
-    for (const TcpRow& row : tcp_rows()) {
-        if (row.local_port == server.port() && row.remote_port == client.local_port()) {
-            return ServerEnd{row.inode, row.unread};
+    constexpr unsigned not_listening =
+        ~(in_state(TcpState::listen) | in_state(TcpState::time_wait));
+    for (const TcpSocket& socket : tcp_sockets(server.port(), not_listening)) {
+        if (socket.remote_port == client.local_port()) {
+            return ServerEnd{socket.inode, socket.unread};
         }
     }
     return std::nullopt;

@@ -1,12 +1,13 @@
 #include "clients/board/outside.hpp"
 
+#include "common/base/tcp_sockets.hpp"
+
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 #include <string>
 #include <system_error>
 
@@ -73,34 +74,17 @@ Body body_of(pid_t server)
     return body;
 }
 
-// The kernel's table of connections. Of ours, only the server's ends have its port as the local
-// one. Until a connection is accepted it belongs to no descriptor, and its inode is 0.
+// Until a connection is accepted it belongs to no descriptor, and its inode is 0.
 Door door_of(std::uint16_t port)
 {
-    constexpr unsigned established = 1;
-    constexpr unsigned close_wait = 8;
     Door door;
-    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen("/proc/net/tcp", "re"),
-                                                               &std::fclose);
-    char line[512];
-    while (file && std::fgets(line, sizeof line, file.get()) != nullptr) {
-        unsigned local = 0;
-        unsigned remote = 0;
-        unsigned state = 0;
-        unsigned received = 0;
-        unsigned long inode = 0;
-        const int fields =
-            std::sscanf(line, " %*d: %*8x:%4x %*8x:%4x %2x %*8x:%8x %*s %*s %*s %*s %lu", &local,
-                        &remote, &state, &received, &inode);
-        if (fields != 5 || local != port || (state != established && state != close_wait)) {
-            continue;
+    for (const TcpSocket& socket :
+         tcp_sockets(port, in_state(TcpState::established) | in_state(TcpState::close_wait))) {
+        if (socket.inode == 0) {
+            door.waiting.push_back(socket.remote_port);
         }
-        const auto client = static_cast<std::uint16_t>(remote);
-        if (inode == 0) {
-            door.waiting.push_back(client);
-        }
-        if (received > 0) {
-            door.unread[client] = received;
+        if (socket.unread > 0) {
+            door.unread[socket.remote_port] = socket.unread;
         }
     }
     return door;

@@ -1,12 +1,12 @@
 #include "common/server/who_listens.hpp"
 
+#include "common/base/tcp_sockets.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 #include <string_view>
 #include <system_error>
 
@@ -16,24 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The sockets that listen on the port, as the links in /proc/PID/fd name them: "socket:[4711]".
-// A line of the table is, for example,
-//    0: 0100007F:61A8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000  0  4711 ...
+// The sockets that listen on the port, as the links in /proc/PID/fd name them.
 std::set<std::string> listening_sockets(std::uint16_t port)
 {
     std::set<std::string> sockets;
-    const std::string ending = fmt::format(":{:04X}", port);
-    for (const char* const file : {"/proc/self/net/tcp", "/proc/self/net/tcp6"}) {
-        std::ifstream table(file);
-        for (std::string line; std::getline(table, line);) {
-            std::istringstream fields(line);
-            std::string number, local, remote, state, queues, timer, retries, user, timeout, inode;
-            fields >> number >> local >> remote >> state >> queues >> timer >> retries >> user >>
-                timeout >> inode;
-            if (state == "0A" && local.ends_with(ending)) {
-                sockets.insert(fmt::format("socket:[{}]", inode));
-            }
-        }
+    for (const TcpSocket& socket : tcp_sockets(port, in_state(TcpState::listen))) {
+        sockets.insert(fmt::format("socket:[{}]", socket.inode));
     }
     return sockets;
 }

@@ -60,8 +60,11 @@ TEST_CASE("observe: the kernel still takes connections and bytes while the serve
     first.send("10\n");
     second.send("20\n");
     wait_until_held(watched);
-    CHECK(server_end(watched.server(), first)->unread == 3);
-    CHECK(server_end(watched.server(), second)->unread == 3);
+    eventually("the kernel has taken both requests", [&] {
+        const auto one = server_end(watched.server(), first);
+        const auto other = server_end(watched.server(), second);
+        return one && one->unread == 3 && other && other->unread == 3;
+    });
     watched.watcher().go();
     CHECK(first.read_line() == "55");
     first.close();
