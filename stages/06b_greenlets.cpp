@@ -2,7 +2,7 @@
 //
 // Changed since 06_async_sockets: greenlets replace coroutines, and a hub replaces the scheduler.
 //         The hub waits with the selector of 04b_callbacks. Any function can pause, at any depth.
-// Buys:   handle() waits as in 01_blocking, without co_await. So may any function that it calls.
+// Buys:   handle() waits as in 01_blocking, without co_await. Any function that it calls may wait.
 // Costs:  a stack for each client; nothing in the source shows where other greenlets may run.
 // Leaves: must a program be rewritten for this? 06c_monkey_patch takes one as it is.
 

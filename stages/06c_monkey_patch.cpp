@@ -7,7 +7,7 @@
 // Costs:  one core; a blocking function that is not replaced stops all threads, without a message.
 // Leaves: other programs call other functions. common/monkey replaces over a hundred and can run
 //         CPython. And the source does not show where it waits; in 07_coroutines every co_await
-//         does.
+//         shows it.
 
 #include "common/wait/greenlet.hpp"
 
