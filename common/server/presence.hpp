@@ -28,14 +28,14 @@ class Presence {
 
   private:
     friend class OnLeaving;
-    friend class Register;
+    friend class DisconnectWatches;
 
-    void ends() noexcept;
+    void notify() noexcept;
 
     int fd_;
-    class Register& register_;
+    class DisconnectWatches& watches_;
     bool lost_ = false;
-    std::function<void()> tell_;
+    std::function<void()> callback_;
 };
 
 // Calls back once: when the client has left, or else when this object goes out of scope. A client
@@ -43,7 +43,7 @@ class Presence {
 class OnLeaving {
   public:
     OnLeaving(Presence& client, std::function<void()> call_back);
-    ~OnLeaving() { client_.ends(); }
+    ~OnLeaving() { client_.notify(); }
     OnLeaving(const OnLeaving&) = delete;
     OnLeaving& operator=(const OnLeaving&) = delete;
 
