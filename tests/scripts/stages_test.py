@@ -77,13 +77,13 @@ class Tree(unittest.TestCase):
         self.write("docs/99_new.md", PAGE)
         self.write("docs/diagrams/99_new.dot", "digraph {}\n")
         readme = (self.root / "README.md").read_text(encoding="utf-8")
-        head, found, rest = readme.partition("### Beyond it\n")
+        head, found, rest = readme.partition("### Beyond the talk\n")
         if found:
             lines = rest.splitlines(keepends=True)
             last = max(i for i, line in enumerate(lines[:40]) if line.startswith("| [`"))
             self.write("README.md", head + found + "".join(lines[:last + 1]) + ROW + "".join(lines[last + 1:]))
         else:
-            self.append("README.md", "\n### Beyond it\n\n| stage | the idea | what to watch |\n|---|---|---|\n" + ROW)
+            self.append("README.md", "\n### Beyond the talk\n\n| stage | the idea | what to watch |\n|---|---|---|\n" + ROW)
         self.append("docs/instructors-guide.md", "\n`99_new` is for those who stay.\n")
         self.append("docs/robustness.md", "\n| fault | 99 |\n|---|---|\n")
 
