@@ -74,12 +74,13 @@ def places():
 
 
 def divide(header, rows, stages):
-    """The table divided into one for each place with stages in it: (place, header, rows)."""
+    """The table divided into one for each place with stages in it: (heading, header, rows)."""
     tables = []
     for place, names in places().items():
         columns = [i + 1 for i, stage in enumerate(stages) if stage in names]
         if columns:
-            tables.append((place, [header[0]] + [header[i] for i in columns],
+            heading = place[0].upper() + place[1:].replace(" it", " the talk")
+            tables.append((heading, [header[0]] + [header[i] for i in columns],
                            [[row[0]] + [row[i] for i in columns] for row in rows]))
     return tables
 
@@ -131,9 +132,9 @@ def build(runs):
 
 def as_text(tables, notes):
     lines = []
-    for place, header, rows in tables:
+    for heading, header, rows in tables:
         widths = [max(len(row[i]) for row in [header] + rows) for i in range(len(header))]
-        lines += [f"{place[0].upper()}{place[1:]}", ""]
+        lines += [heading, ""]
         cells = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [header] + rows]
         lines += [cells[0], "  ".join("-" * width for width in widths), *cells[1:], ""]
     for fault, said in notes:
@@ -144,8 +145,8 @@ def as_text(tables, notes):
 
 def as_markdown(tables, notes):
     lines = []
-    for place, header, rows in tables:
-        lines += [f"**{place[0].upper()}{place[1:]}**", ""]
+    for heading, header, rows in tables:
+        lines += [f"**{heading}**", ""]
         lines += ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         lines.append("")

@@ -390,7 +390,7 @@ TEST_CASE("a client that never reads its replies is forgotten when its time limi
     for (int i = 0; i < 10'000; ++i) {
         requests += "x\n";
     }
-    eventually("the server has had enough", [&] {
+    eventually("the server gives the client up", [&] {
         pollfd state{flood.native_handle(), POLLOUT, 0};
         if (::poll(&state, 1, 10) == 1 && (state.revents & (POLLERR | POLLHUP)) == 0) {
             flood.send_some(requests);
@@ -506,9 +506,10 @@ TEST_CASE("10,000 clients that come and go leave nothing behind")
         if (unseen) {
             server.resume();
         }
-        check_serves(server);  // and so it has accepted all that came before
+        check_serves(server);  // and so the server has accepted all that came before
         if (round == rounds / 5) {
-            // By now it has everything that it keeps for reuse: heap, and stacks of threads.
+            // By now the server has everything that it keeps for reuse: heap, and stacks of
+            // threads.
             check_descriptors_return_to(before, server);
             threads_before = server.info().threads;
             memory_before = server.memory();
