@@ -314,7 +314,7 @@ TEST_CASE("it serves newcomers when the pipe of its log is full")
 {
     constexpr int room = 64 << 10;  // Linux gives a pipe this much; a line has more than 32 bytes
     Server server({}, {.command = {}, .limits = {}, .err = Stream::unread});
-    // Two lines for each: when it comes, and when it goes.
+    // Two lines for each client: when it comes, and when it goes.
     for (int i = 0; i < room / 64 + 500; ++i) {
         Client client(server);
         REQUIRE(client.ask("10\n") == "55");
@@ -409,7 +409,7 @@ TEST_CASE("being stopped and continued does not cut short what it finishes" *
                 server.resume();
             }
         } catch (const std::runtime_error&) {
-            // It was faster, and has ended.
+            // The server was faster, and has ended.
         }
     });
     held();
@@ -430,7 +430,8 @@ TEST_CASE("a clock that jumps back and forth by years changes nothing" * only_if
     std::ifstream maps(fmt::format("/proc/{}/maps", server.pid()));
     const std::string loaded(std::istreambuf_iterator<char>(maps), {});
     REQUIRE(loaded.find("wild_clock") != std::string::npos);
-    // 02b: its lock changes hands in time. A thread that computes goes on when its client has left.
+    // The lock of 02b changes hands in time. A thread that computes goes on when its client has
+    // left.
     const int computing = stage().computes_aside() && !stage().has_pool() ? 1 : 0;
     if (computing > 0) {
         Client big(server);
