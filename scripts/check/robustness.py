@@ -66,7 +66,7 @@ def names(runs, of_interest):
 def places():
     """{"the talk": [stage...], ...} of all stages; empty if they are unknown."""
     program = Path(__file__).resolve().parents[1] / "stages"
-    found = {"the talk": [], "around the talk": [], "beyond it": []}
+    found = {"the talk": [], "around the talk": [], "beyond the talk": []}
     for line in subprocess.run([program, "--tsv"], capture_output=True, text=True, check=True).stdout.splitlines():
         name, place = line.split("\t")[:2]
         found.setdefault(place, []).append(name)
@@ -74,13 +74,12 @@ def places():
 
 
 def divide(header, rows, stages):
-    """The table divided into one for each place with stages in it: (heading, header, rows)."""
+    """The table divided into one for each place with stages in it: (place, header, rows)."""
     tables = []
     for place, names in places().items():
         columns = [i + 1 for i, stage in enumerate(stages) if stage in names]
         if columns:
-            heading = place[0].upper() + place[1:].replace(" it", " the talk")
-            tables.append((heading, [header[0]] + [header[i] for i in columns],
+            tables.append((place, [header[0]] + [header[i] for i in columns],
                            [[row[0]] + [row[i] for i in columns] for row in rows]))
     return tables
 
@@ -132,9 +131,9 @@ def build(runs):
 
 def as_text(tables, notes):
     lines = []
-    for heading, header, rows in tables:
+    for place, header, rows in tables:
         widths = [max(len(row[i]) for row in [header] + rows) for i in range(len(header))]
-        lines += [heading, ""]
+        lines += [f"{place[0].upper()}{place[1:]}", ""]
         cells = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [header] + rows]
         lines += [cells[0], "  ".join("-" * width for width in widths), *cells[1:], ""]
     for fault, said in notes:
@@ -145,8 +144,8 @@ def as_text(tables, notes):
 
 def as_markdown(tables, notes):
     lines = []
-    for heading, header, rows in tables:
-        lines += [f"**{heading}**", ""]
+    for place, header, rows in tables:
+        lines += [f"**{place[0].upper()}{place[1:]}**", ""]
         lines += ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         lines.append("")
