@@ -1,4 +1,4 @@
-// presence.hpp -- what ends a wait before its time: the client has left, or it takes too long.
+// presence.hpp -- what ends a wait early: the client has left, or the time is over.
 //
 // Call all functions of this file on the thread that runs the io_context of the socket.
 #pragma once
@@ -38,7 +38,8 @@ class Presence {
     std::function<void()> callback_;
 };
 
-// Calls back once: when the client has left, or else when this object goes out of scope. A client
+// Calls back exactly once: when the client has left, or at the latest when this object goes out of
+// scope. (The latter is a safeguard. If the future is done, its give_up() does nothing.) A client
 // may have at most one OnLeaving at a time.
 class OnLeaving {
   public:

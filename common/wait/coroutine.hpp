@@ -53,7 +53,7 @@ class PromiseBase {
     // meanwhile.
     std::suspend_always await_transform(const Wait& wait, Here here = Here::at()) noexcept
     {
-        observe::says_what_it_waits_for(wait, here);
+        observe::reports_wait(wait, here);
         chain_->wait = &wait;
         return {};
     }

@@ -470,8 +470,8 @@ class Stages {
                "02_b\tthe talk\ta thread per client\t-\t-\t-\n"
                "02b_c\tthe talk\ta thread per client\t-\t-\t-\n"
                "02c_d\taround the talk\ta process per client\t-\t-\t-\n"
-               "08_e\tbeyond it\ta thread per core\t-\t-\t-\n"
-               "10_f\tbeyond it\tno server\t-\t-\t-\n";
+               "08_e\tbeyond the talk\ta thread per core\t-\t-\t-\n"
+               "10_f\tbeyond the talk\tno server\t-\t-\t-\n";
     }
     ~Stages() { fs::remove_all(path_); }
     Stages(const Stages&) = delete;
