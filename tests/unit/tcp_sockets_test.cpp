@@ -64,7 +64,7 @@ TEST_CASE("tcp sockets: they are found by port and state, with the bytes that we
 TEST_CASE("tcp sockets: those in TIME_WAIT are listed only if they are asked for")
 {
     Sockets sockets;
-    sockets.server.close();  // who closes first has to wait
+    sockets.server.close();  // the end that closes first has to wait
     sockets.client.close();
     CHECK(in(sockets, TcpState::time_wait).size() == 1);
     CHECK(tcp_sockets(sockets.port, ~in_state(TcpState::time_wait)).size() == 1);  // the listener
