@@ -811,7 +811,7 @@ Calm Soak::calm() const
     eventually("its processes are there",
                [&] { return server_.descendants().size() == processes_; });
     if (stage().has_event_loops()) {
-        // Until each loop has answered somebody, a thread may still be about to start. The kernel
+        // Until each loop has answered a client, a thread may still be about to start. The kernel
         // distributes these clients among the loops.
         std::deque<Client> clients;
         for (int i = 0; i < 32; ++i) {
