@@ -863,7 +863,8 @@ void Server::end_foreign() noexcept
     try {
         Ending ending;
         // A connection ends a little before its process.
-        const std::chrono::milliseconds a_little(an_end_was_seen.exchange(false) ? 30 : 0);
+        ending.noticed = an_end_was_seen.exchange(false);
+        const std::chrono::milliseconds a_little(ending.noticed ? 50 : 0);
         ending.by_itself = has_ended(a_little) && !was_told_to_end();
         if (!has_ended()) {
             ::kill(-pid(), SIGTERM);

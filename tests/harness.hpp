@@ -268,7 +268,8 @@ struct Talk {
 
 struct Ending {
     bool by_itself = false;
-    std::string how;  // "signal 11 (Segmentation fault)"; empty if it had to be ended
+    bool noticed = false;  // by a client, whose connection ended
+    std::string how;       // "signal 11 (Segmentation fault)"; empty if it had to be ended
     std::string out;
     std::string err;
 };

@@ -136,9 +136,12 @@ std::string to_details(const Judgement& judgement, const Case& the_case)
         }
     };
     line("cause", cause(run));
-    line("sent", run.sent.empty() ? "" : in_quotes(run.sent));
-    const bool replied = !run.received.empty();
-    line("seen", replied ? in_quotes(run.received) : run.sent.empty() ? run.seen : "nothing");
+    // What was said last tells something only if it is about that.
+    if (!run.promised.empty() || run.seen.starts_with("waited in vain for the server's repl") ||
+        run.seen.starts_with("the server has closed")) {
+        line("sent", run.sent.empty() ? "" : in_quotes(run.sent));
+        line("seen", run.received.empty() ? "nothing" : in_quotes(run.received));
+    }
     line("promised", run.promised.empty() ? judgement.promise.text : in_quotes(run.promised));
     line("page", judgement.promise.page);
     line("hint", judgement.promise.help);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -177,9 +178,12 @@ class Judge {
         if (!promise.why_not.empty()) {
             return not_run(promise, Verdict::not_applicable, promise.why_not);
         }
+        // Without the first two there is hardly a promise that is kept.
+        constexpr std::string_view replies = "start/replies";
+        constexpr std::string_view one_reply = "protocol/reply-per-line";
         for (const std::string_view before :
-             {std::string_view("start/replies"), std::string_view(promise.after)}) {
-            if (!before.empty() && is_broken(before)) {
+             {replies, one_reply, std::string_view(promise.after)}) {
+            if (before != promise.id && is_broken(before)) {
                 return not_run(promise, Verdict::unknown,
                                fmt::format("not judged, because {} is broken", before));
             }
@@ -205,9 +209,15 @@ class Judge {
         }
         // A server that runs already is asked one thing at a time.
         const unsigned at_once = case_.options.connect.empty() ? runs_to_fail - 1 : 1;
-        while (broken && runs.size() < runs_to_fail) {
+        while (broken && runs.size() < 2 * runs_to_fail) {
             const auto more = suite_.run(promise, at_once);
             runs.insert(runs.end(), more.begin(), more.end());
+            const auto counts = [](const Run& run) {
+                return run.outcome != Outcome::not_applicable;
+            };
+            if (std::count_if(runs.begin(), runs.end(), counts) >= std::ptrdiff_t{runs_to_fail}) {
+                break;
+            }
         }
         return decide(promise, runs);
     }

@@ -40,6 +40,14 @@ const Run* find(const std::vector<Run>& runs, Outcome outcome)
     return found == runs.end() ? nullptr : &*found;
 }
 
+// Those that tell something.
+std::size_t counted(const std::vector<Run>& runs)
+{
+    return static_cast<std::size_t>(std::count_if(runs.begin(), runs.end(), [](const Run& run) {
+        return run.outcome != Outcome::not_applicable;
+    }));
+}
+
 void keep(Judgement& judgement)
 {
     const std::string& flaw = judgement.promise.by_design;
@@ -70,7 +78,7 @@ Judgement decide(const Promise& promise, const std::vector<Run>& runs)
         judgement.reason = "it was not run";
     } else if (judgement.failed_runs == 0) {
         keep(judgement);
-    } else if (judgement.failed_runs == judgement.runs && judgement.runs >= runs_to_fail) {
+    } else if (judgement.failed_runs == counted(runs) && counted(runs) >= runs_to_fail) {
         judgement.verdict = Verdict::fail;
     } else {
         judgement.verdict = Verdict::unknown;

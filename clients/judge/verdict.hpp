@@ -61,7 +61,7 @@ struct Judgement {
 inline constexpr unsigned runs_to_fail = 3;
 
 // A promise is kept if the first run keeps it. It is broken if all of runs_to_fail runs break it.
-// If they disagree nothing is known.
+// If they disagree nothing is known. A run that was not applicable does not count.
 [[nodiscard]] Judgement decide(const Promise& promise, const std::vector<Run>& runs);
 
 // With --until-fail one broken run is enough: that is what was looked for.

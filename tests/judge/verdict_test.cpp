@@ -59,6 +59,7 @@ TEST_CASE("judge: one run that keeps a promise is enough, and three must break i
     CHECK(verdict_of({broken, failed_suite, broken}) == Verdict::error);
     CHECK(verdict_of({inapplicable}) == Verdict::not_applicable);
     CHECK(verdict_of({broken, inapplicable, broken}) == Verdict::unknown);
+    CHECK(verdict_of({broken, inapplicable, broken, broken}) == Verdict::fail);
 }
 
 TEST_CASE("judge: a flaw that a model has and shows is by design")

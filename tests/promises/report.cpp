@@ -13,6 +13,13 @@ namespace ground::test {
 
 namespace {
 
+// doctest may put them around the text of an exception.
+std::string without_quotes(std::string text)
+{
+    const bool quoted = text.size() >= 2 && text.front() == '"' && text.back() == '"';
+    return quoted ? text.substr(1, text.size() - 2) : text;
+}
+
 class Report : public SilentReporter {
   public:
     explicit Report(const doctest::ContextOptions& /*unused*/) {}
@@ -29,7 +36,7 @@ class Report : public SilentReporter {
         failed_->where = data.m_file + (":" + std::to_string(data.m_line));
         failed_->talk = last_talk();
         if (data.m_threw) {
-            failed_->what = {data.m_exception.c_str(), promised_text(data.m_expr)};
+            failed_->what = {without_quotes(data.m_exception.c_str()), promised_text(data.m_expr)};
         } else {
             failed_->what = from_assertion(data.m_expr, data.m_decomp.c_str());
         }
@@ -48,7 +55,7 @@ class Report : public SilentReporter {
     {
         if (!failed_) {
             failed_.emplace();
-            failed_->what.seen = exception.error_string.c_str();
+            failed_->what.seen = without_quotes(exception.error_string.c_str());
             failed_->talk = last_talk();
         }
     }
@@ -57,10 +64,12 @@ class Report : public SilentReporter {
     {
         const auto reason = reason_why_not();
         const auto& ending = last_ending();
-        // A server that ends after its last reply is noticed by test cases that ask it once more.
-        const bool died = !stats.testCaseSuccess && ending && ending->by_itself;
+        // A server that ends when its client has left is noticed by test cases that ask once more.
+        const bool died =
+            ending && ending->by_itself && (!stats.testCaseSuccess || ending->noticed);
+        const bool kept = stats.testCaseSuccess && !died;
         nlohmann::ordered_json line;
-        line["outcome"] = reason ? "not applicable" : stats.testCaseSuccess ? "kept" : "broken";
+        line["outcome"] = reason ? "not applicable" : kept ? "kept" : "broken";
         line["reason"] = reason.value_or("");
         line["seconds"] = stats.seconds;
         if (!failed_) {

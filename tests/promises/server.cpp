@@ -6,8 +6,11 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <deque>
+#include <functional>
 #include <future>
 #include <stdexcept>
 #include <string>
@@ -36,9 +39,13 @@ TEST_CASE("a number that does not fit 32 bits is right" *
     constexpr milliseconds acceptable{5};
     const Server server({"--algorithm", "fast"});
     Client client(server);
-    const auto start = std::chrono::steady_clock::now();
-    CHECK(client.ask("32\n") == "2178309");
-    if (stage().foreign() != nullptr && std::chrono::steady_clock::now() - start > acceptable) {
+    auto time = std::chrono::nanoseconds::max();
+    for (int i = 0; i < 5; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        REQUIRE(client.ask("32\n") == "2178309");
+        time = std::min<std::chrono::nanoseconds>(time, std::chrono::steady_clock::now() - start);
+    }
+    if (stage().foreign() != nullptr && time > acceptable) {
         throw DoesNotApply("fib(47) would take it too long");
     }
     client.send("47\n");
@@ -52,40 +59,60 @@ TEST_CASE("when several clients ask at the same time, none of their replies is l
                    .after = "protocol/half-close",
                    .help = "what do two conversations share? Do two workers wait for each other?"}))
 {
+    // All are connected before the first has its replies. One after the other is served, or all at
+    // once: both are right. Each asks for a few numbers at a time, so that conversations take
+    // turns.
     constexpr int clients = 8;
-    constexpr int requests = 200;
+    constexpr int batches = 10;
+    constexpr int requests = 20;
     const Server server;
-    const auto talk = [&](int number) -> std::string {
+    const auto number_of = [](int client, int batch, int i) {
+        return static_cast<unsigned>(1 + (client * 5 + batch * 3 + i * 7) % 17);
+    };
+    const auto send = [&](Client& client, int number, int batch) {
         std::string text;
-        std::vector<std::string> expected;
         for (int i = 0; i < requests; ++i) {
-            const auto n = static_cast<unsigned>((i * 7 + number) % 18);
-            text += fmt::format("{}\n", n);
-            expected.push_back(fmt::format("{}", n == 0 ? 1 : ground::fib_fast(n)));
+            text += fmt::format("{}\n", number_of(number, batch, i));
         }
-        Client client(server);
+        client.send(text);
+    };
+    const auto talk = [&](Client& client, int number) -> std::string {
+        const std::string who = fmt::format("client {} of {}", number, clients);
+        int replies = 0;
         try {
-            client.send(text);
-            client.shutdown_send();
-            for (int i = 0; i < requests; ++i) {
-                client.wait_readable(Deadline(2 * patience));  // it may not be this client's turn
-                const std::string reply = client.read_line();
-                if (reply != expected[static_cast<std::size_t>(i)]) {
-                    return fmt::format("client {} of {}: reply {} of {} was '{}' instead of '{}'",
-                                       number, clients, i + 1, requests, reply,
-                                       expected[static_cast<std::size_t>(i)]);
+            client.wait_readable(Deadline(2 * patience));  // it may not be this client's turn
+            for (int batch = 0; batch < batches; ++batch) {
+                if (batch > 0) {
+                    send(client, number, batch);
+                }
+                for (int i = 0; i < requests; ++i, ++replies) {
+                    const std::string reply = client.read_line();
+                    const auto right = ground::fib_fast(number_of(number, batch, i));
+                    if (reply != fmt::format("{}", right)) {
+                        return fmt::format("{}: reply {} was '{}' instead of '{}'", who,
+                                           replies + 1, reply, right);
+                    }
                 }
             }
+            client.shutdown_send();
             const std::string rest = client.read_all();
-            return rest.empty() ? "" : fmt::format("client {}: '{}' more", number, rest);
+            client.close();
+            return rest.empty() ? "" : fmt::format("{}: '{}' after all replies", who, rest);
         } catch (const std::exception& problem) {
-            return fmt::format("client {} of {}: {}", number, clients, problem.what());
+            client.close();
+            return fmt::format("{}, after {} of {} replies: {}", who, replies, batches * requests,
+                               problem.what());
         }
     };
-    for (int round = 0; round < 3; ++round) {
+    for (int round = 0; round < 2; ++round) {
+        std::deque<Client> all;
+        for (int i = 1; i <= clients; ++i) {
+            send(all.emplace_back(server), i, 0);
+        }
         std::vector<std::future<std::string>> talks;
         for (int i = 1; i <= clients; ++i) {
-            talks.push_back(std::async(std::launch::async, talk, i));
+            talks.push_back(std::async(std::launch::async, talk,
+                                       std::ref(all[static_cast<std::size_t>(i - 1)]), i));
         }
         std::string problems;
         for (auto& each : talks) {
@@ -138,17 +165,20 @@ TEST_CASE("a server that no client asks for anything uses hardly any CPU time" *
     // At the beginning it may have something to do: a pool to start, a rate to measure.
     std::string seen;
     try {
-        eventually("it is idle", [&] {
-            constexpr milliseconds window{300};
-            const auto before = cpu_time_with_descendants(server);
-            const std::uint64_t written = server.written();
-            std::this_thread::sleep_for(window);
-            const auto used = cpu_time_with_descendants(server) - before;
-            const std::uint64_t more = server.written() - written;
-            seen = fmt::format("it used {} ms of CPU time in {} ms, and wrote {} bytes",
-                               used.count(), window.count(), more);
-            return used <= window / 10 && more < 10'000;
-        });
+        eventually(
+            "it is idle",
+            [&] {
+                constexpr milliseconds window{300};
+                const auto before = cpu_time_with_descendants(server);
+                const std::uint64_t written = server.written();
+                std::this_thread::sleep_for(window);
+                const auto used = cpu_time_with_descendants(server) - before;
+                const std::uint64_t more = server.written() - written;
+                seen = fmt::format("it used {} ms of CPU time in {} ms, and wrote {} bytes",
+                                   used.count(), window.count(), more);
+                return used <= window / 10 && more < 10'000;
+            },
+            Deadline(stage().foreign() != nullptr ? patience / 2 : patience));
     } catch (const std::exception&) {
         throw std::runtime_error(seen);
     }

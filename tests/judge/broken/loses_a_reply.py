@@ -19,7 +19,7 @@ class Broken(Server):
 
     def answer(self, client, requests):
         for number, request in enumerate(requests):
-            if talking < 4 or number % 100 != 99:
+            if talking < 3 or number != 19:
                 client.sendall(self.reply(request))
 
 
