@@ -53,8 +53,8 @@ class RequestCounter {
         return false;
     }
 
-    // A server that guesses may take the beginning of a line for a request. It owes no second reply
-    // for that part.
+    // A server may answer the beginning of a line before the line ends (docs/protocol.md, framing).
+    // What follows on that line counts as a request only if it is not blank.
     void answered_early() { begun_ = false; }
 
     // The end of input also completes a request.
@@ -64,8 +64,8 @@ class RequestCounter {
     bool begun_ = false;
 };
 
-// Both directions at once, in one thread, because poll() says which of them is ready. So a server
-// that hangs up is noticed at the prompt. You can also type while a reply is owed.
+// Both directions at once, in one thread, because poll() says which of them is ready. So nc
+// notices at the prompt that the server has closed. You can also type while a reply is owed.
 class Conversation {
   public:
     Conversation(const Options& options, Descriptor socket)
@@ -80,10 +80,10 @@ class Conversation {
     void run();
 
   private:
-    // No more is read from standard input until this much is sent, so that memory stays bounded.
-    static constexpr std::size_t enough = 65536;
+    // While this many bytes are unsent, standard input is not read, so that memory stays bounded.
+    static constexpr std::size_t max_unsent = 65536;
 
-    void choose_farewell();
+    void choose_close();
     void wait();
     [[nodiscard]] std::optional<Nanoseconds> time_left() const;
     void read_input();
@@ -98,7 +98,7 @@ class Conversation {
     const Options& options_;
     Descriptor socket_;
     const bool interactive_;
-    std::array<char, enough> buffer_;
+    std::array<char, max_unsent> buffer_;
     std::string unsent_;
     bool input_ended_ = false;
     bool half_closed_ = false;
@@ -106,9 +106,9 @@ class Conversation {
     bool done_ = false;
     bool at_prompt_ = false;
     bool leaves_by_reset_ = false;
-    bool after_cr_ = false;  // the last byte typed was a CR: a LF after it adds no line end
+    bool after_cr_ = false;  // the last byte read was a CR: with -C, a LF then gets no second one
     RequestCounter counter_;
-    std::deque<Time> owed_;  // when each request was sent that has no reply yet
+    std::deque<Time> owed_;  // for each request without a reply: when it was sent
     std::string line_;       // the beginning of a reply that is not complete yet
     Time now_ = Clock::now();
     Time last_activity_ = now_;
@@ -118,15 +118,15 @@ class Conversation {
 void Conversation::run()
 {
     while (!done_) {
-        choose_farewell();
+        choose_close();
         show_prompt();  // Ctrl-C may come as soon as the prompt is there
         wait();
     }
 }
 
-// After Ctrl-C while a reply is owed, a reset tells the server. Otherwise we close in the usual
-// way.
-void Conversation::choose_farewell()
+// If Ctrl-C ends nc while a reply is owed, a reset tells the server that the client has left.
+// Otherwise nc closes in the usual way.
+void Conversation::choose_close()
 {
     if (const bool owed = !owed_.empty(); owed != leaves_by_reset_) {
         reset_on_close(socket_, owed);
@@ -137,7 +137,7 @@ void Conversation::choose_farewell()
 // Waits until there is something to do, and does it.
 void Conversation::wait()
 {
-    const bool may_read = !input_ended_ && !send_failed_ && unsent_.size() < enough;
+    const bool may_read = !input_ended_ && !send_failed_ && unsent_.size() < max_unsent;
     const bool may_send = !unsent_.empty() && now_ >= next_send_;
     // poll() ignores a negative descriptor.
     std::array<pollfd, 2> watched{
@@ -350,7 +350,7 @@ Examples:
 
   seq 1 40 | nc                    forty requests at once, replies in order
   printf 30 | nc                   a request without a line end
-  printf 30 | nc --trickle 500     the same in two halves: where does it end?
+  printf 30 | nc --trickle 500     the same, byte by byte: one request or two?
 
 Exit status: 0 if every request had its reply, 1 if the connection failed or
 broke, 2 after a mistake in the options.

@@ -1,8 +1,8 @@
 // 02d_shared_state.cpp -- one thread per client, and numbers that all of them share.
 //
 // Changed since 02_threads: the server counts the requests that it has answered and remembers the
-//         last result, for all clients. `count` asks for the number; --guard says what protects it.
-// Buys:   a number that one client has waited for need not be computed again for the next client.
+//         last result, for all clients. `count` asks how many; --guard says what protects them.
+// Buys:   the last result is not computed again if the next client asks for the same number.
 // Costs:  care with every shared number: without a guard, updates are lost and replies are wrong.
 // Leaves: can a server do without locks? With one thread for all clients, as in 04_generators.
 
@@ -35,20 +35,21 @@ class Shared {
             ++answered_;  // one step: no other thread can come between
             return;
         }
-        const auto lock = lock_if_asked();
+        const auto lock = lock_if_mutex();
         answered_ = answered_ + 1;  // two steps: a read and a write
     }
 
     std::uint64_t answered() const { return answered_; }
 
-    // Two numbers that belong together. Even if each is atomic, only the lock keeps the pair.
+    // last_n_ and last_result_ belong together. Each is atomic, but only the lock keeps them
+    // consistent.
     Number fib(unsigned n)
     {
-        if (auto lock = lock_if_asked(); n == last_n_) {
+        if (auto lock = lock_if_mutex(); n == last_n_) {
             return last_result_;
         }
-        const Number result = compute_(n);  // unlocked: a big request must not stop others
-        const auto lock = lock_if_asked();
+        const Number result = compute_(n);  // unlocked: a big request must not delay others
+        const auto lock = lock_if_mutex();
         last_n_ = n;
         last_result_ = result;
         return result;
@@ -56,7 +57,7 @@ class Shared {
 
   private:
     // The lock is released when the returned object goes out of scope.
-    std::unique_lock<std::mutex> lock_if_asked()
+    std::unique_lock<std::mutex> lock_if_mutex()
     {
         return guard_ == Guard::mutex ? std::unique_lock(mutex_) : std::unique_lock<std::mutex>();
     }

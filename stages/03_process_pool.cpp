@@ -1,7 +1,7 @@
 // 03_process_pool.cpp -- one thread per client, a pool of processes for the computing.
 //
 // Changed since 02_threads: handle() hands the number to a pool and waits for its future.
-// Buys:   never more computing at a time than there are workers; a crash stays in a worker.
+// Buys:   never more computations at a time than workers; a crash stays in a worker.
 // Costs:  every request, even a small one, pays for the trip to a worker and back.
 // Leaves: a thread per client, which mostly waits. In 04_generators one thread waits for all.
 

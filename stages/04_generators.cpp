@@ -33,8 +33,8 @@ struct WriteReady {
 using Wait = std::variant<ReadReady, WriteReady>;
 using Task = Generator<Wait>;
 
-// Runs tasks one at a time, each until it waits. A task is always in one place: in the ready
-// queue, or with the socket that it waits for. One thread owns all of this.
+// Runs tasks one at a time, each until it waits. A task that is not running is in one place: in the
+// ready queue, or with the socket that it waits for. One thread owns all of this.
 class Scheduler {
   public:
     void spawn(Task task) { ready_.push_back(std::move(task)); }
@@ -58,7 +58,7 @@ class Scheduler {
                     std::visit([&](auto what) { park(what, std::move(task)); }, *wait);
                 }
             } catch (...) {
-                log_lost(std::current_exception());  // the boundary: no other task notices
+                log_lost(std::current_exception());  // ends only this task; the others go on
             }
         }
     }
@@ -81,7 +81,8 @@ Task handle(tcp::socket client, Rules rules)
     Requests requests(rules);
     while (!requests.ended()) {
         co_yield ReadReady{client.native_handle()};
-        if (const auto size = try_recv(client, requests.buffer())) {  // select() can be mistaken
+        // select() can be wrong: then there is nothing to read, and the task waits again.
+        if (const auto size = try_recv(client, requests.buffer())) {
             requests.received(*size);
         }
         while (auto request = requests.next()) {

@@ -32,7 +32,7 @@ class Callbacks {
     virtual void on_writable() {}
 };
 
-// Owns all registered callbacks. A callback may unregister itself while it is being called: it
+// Owns all registered objects. An object may unregister itself while one of its functions runs: it
 // survives until the next select(). One thread owns all of this.
 using Loop = Selector<std::unique_ptr<Callbacks>>;
 
@@ -47,7 +47,7 @@ void run(Loop& loop)
                     key.data->on_writable();
                 }
             } catch (...) {
-                log_lost(std::current_exception());  // the boundary: no other client notices
+                log_lost(std::current_exception());  // ends only this conversation
                 loop.unregister(key.fd);
             }
         }
@@ -78,7 +78,7 @@ class Conversation final : public Callbacks {
         wait_for_more();
     }
 
-    // Called when the client takes replies again, after it had stopped.
+    // Called when there is room for replies again, after a time without room.
     void on_writable() override
     {
         while (!replies_.empty()) {
@@ -93,7 +93,7 @@ class Conversation final : public Callbacks {
     }
 
   private:
-    // Sends what the client takes and keeps the rest, because a callback cannot wait.
+    // Sends what the client takes. Keeps the rest, because a callback cannot wait.
     void send(std::string reply)
     {
         if (replies_.empty()) {
@@ -104,8 +104,9 @@ class Conversation final : public Callbacks {
         }
     }
 
-    // Decides which function is called next. Both of them must call this last. A client that does
-    // not take its replies is not read from: else its queue would grow for as long as it sends.
+    // Decides which function is called next: on_readable() and on_writable() must call this last.
+    // While replies wait, the client is not read from. Otherwise the queue would grow for as long
+    // as the client sends.
     void wait_for_more()
     {
         const int fd = client_.native_handle();

@@ -40,9 +40,9 @@ struct FutureDone {
 using Wait = std::variant<ReadReady, WriteReady, FutureDone>;
 using Task = Generator<Wait>;
 
-// Runs tasks one at a time, each until it waits. A task is always in one place: in the ready
-// queue, or with what it waits for. One thread owns all of this, except the list of tasks whose
-// futures are done.
+// Runs tasks one at a time, each until it waits. A task that is not running is in one place: in the
+// ready queue, or with what it waits for. One thread owns all of this, except the list of tasks
+// whose futures are done.
 class Scheduler {
   public:
     Scheduler()
@@ -72,7 +72,7 @@ class Scheduler {
                     std::visit([&](auto what) { park(what, std::move(task)); }, *wait);
                 }
             } catch (...) {
-                log_lost(std::current_exception());  // the boundary: no other task notices
+                log_lost(std::current_exception());  // ends only this task; the others go on
             }
         }
     }
@@ -92,18 +92,18 @@ class Scheduler {
             [this, task = std::move(task)](const auto&) mutable { future_done(std::move(task)); });
     }
 
-    // Usually called on the pool's thread. Queues and pokes, nothing more, because the ready queue
-    // and the tasks belong to the scheduler's thread.
+    // Usually called on the pool's thread. Only queues the task and wakes the scheduler, because
+    // the ready queue and the tasks belong to the scheduler's thread.
     void future_done(Task task)
     {
         const std::lock_guard lock(mutex_);
         done_.push_back(std::move(task));
-        if (done_.size() == 1) {  // of many results at once only the first needs to wake us
+        if (done_.size() == 1) {  // if several results come together, only the first has to wake us
             ::send(poke_.get(), "x", 1, 0);
         }
     }
 
-    // The task that is poked. Like any other, it waits for a socket.
+    // The task that a poke wakes. Like any other task, it waits for a socket.
     Task future_monitor()
     {
         for (;;) {
@@ -133,7 +133,8 @@ Task handle(tcp::socket client, Rules rules, Pool& pool)
     Requests requests(rules);
     while (!requests.ended()) {
         co_yield ReadReady{client.native_handle()};
-        if (const auto size = try_recv(client, requests.buffer())) {  // select() can be mistaken
+        // select() can be wrong: then there is nothing to read, and the task waits again.
+        if (const auto size = try_recv(client, requests.buffer())) {
             requests.received(*size);
         }
         while (auto request = requests.next()) {

@@ -2,7 +2,7 @@
 //
 // Changed since 06_async_sockets: greenlets replace coroutines, and a hub replaces the scheduler.
 //         The hub waits with the selector of 04b_callbacks. Any function can pause, at any depth.
-// Buys:   handle() waits as in 01_blocking, without co_await. So may any function that it calls.
+// Buys:   handle() waits as in 01_blocking, without co_await. Any function that it calls may wait.
 // Costs:  a stack for each client; nothing in the source shows where other greenlets may run.
 // Leaves: must a program be rewritten for this? 06c_monkey_patch takes one as it is.
 
@@ -27,7 +27,7 @@ namespace {
 
 // Runs greenlets one at a time, each until it waits. The hub itself runs in the main greenlet of
 // its thread. A greenlet that must wait stores itself with what it waits for and switches to the
-// hub. A greenlet is always in one place: it is running, in the ready queue, or with what it waits
+// hub. A greenlet that is not running is in one place: in the ready queue, or with what it waits
 // for. One thread owns all of this, except the list of greenlets whose futures are done.
 class Hub {
   public:
@@ -57,9 +57,9 @@ class Hub {
             try {
                 running_->switch_to();
             } catch (...) {
-                log_lost(std::current_exception());  // the boundary: no other greenlet notices
+                log_lost(std::current_exception());  // only this greenlet ends; others go on
             }
-            running_.reset();  // if it has ended; else it has been moved to where it waits
+            running_.reset();  // destroys one that has ended; one that waits has been moved away
         }
     }
 
@@ -94,18 +94,18 @@ class Hub {
     }
 
   private:
-    // Usually called on the pool's thread. Queues and pokes, nothing more, because the ready queue
-    // and the greenlets belong to the hub's thread.
+    // Usually called on the pool's thread. Only queues the greenlet and wakes the hub, because the
+    // ready queue and the greenlets belong to the hub's thread.
     void future_done(std::unique_ptr<Greenlet> who)
     {
         const std::lock_guard lock(mutex_);
         done_.push_back(std::move(who));
-        if (done_.size() == 1) {  // of many results at once only the first needs to wake us
+        if (done_.size() == 1) {  // if several results come together, only the first has to wake us
             ::send(poke_.get(), "x", 1, 0);
         }
     }
 
-    // A greenlet that waits for the poke, as others wait for their client's socket.
+    // The greenlet that a poke wakes. Like any other greenlet, it waits for a socket.
     void future_monitor()
     {
         for (;;) {
@@ -146,7 +146,8 @@ class GreenSocket {
     {
         for (;;) {
             hub_->wait_for(socket_.native_handle(), Events::read);
-            if (const auto size = try_recv(socket_, buffer)) {  // epoll can be mistaken
+            // epoll can be wrong: then there is nothing to read, and the greenlet waits again.
+            if (const auto size = try_recv(socket_, buffer)) {
                 return *size;
             }
         }

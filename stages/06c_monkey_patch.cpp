@@ -7,7 +7,7 @@
 // Costs:  one core; a blocking function that is not replaced stops all threads, without a message.
 // Leaves: other programs call other functions. common/monkey replaces over a hundred and can run
 //         CPython. And the source does not show where it waits; in 07_coroutines every co_await
-//         does.
+//         shows it.
 
 #include "common/wait/greenlet.hpp"
 
@@ -73,7 +73,7 @@ class Hub {
     Greenlet greenlet_{[this] { run(); }};
 };
 
-// Made when it is first needed, and never destroyed: it is needed until the program ends.
+// Made at the first call, and never destroyed, because the program needs it until it ends.
 Hub& hub()
 {
     static Hub& the_hub = *new Hub;
@@ -111,7 +111,8 @@ try {
     return EAGAIN;
 }
 
-// libc frees a detached thread when it ends. Here every thread is freed then: 02 joins none.
+// libc frees a detached thread when the thread ends. Here every thread is freed when it ends: 02
+// joins none.
 int pthread_detach(pthread_t) noexcept { return 0; }
 
 int accept(int fd, sockaddr* address, socklen_t* size)

@@ -4,8 +4,7 @@
 //         Scheduler and waits with epoll. A future becomes one more thing that Asio can wait for.
 // Buys:   as many clients as there are descriptors, for a third of the lines.
 // Costs:  a library to learn, whose loop does not fit on one page.
-// Leaves: the talk ends here. But a request is computed even after its client has left.
-//         08_cancellation ends it.
+// Leaves: a request is computed even after its client has left. 08_cancellation ends it.
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"
@@ -22,7 +21,8 @@ using namespace ground;
 namespace {
 
 // Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
-// token. The future's callback runs on the pool's thread and posts the handler to its loop.
+// token. The future's callback runs on the pool's thread and posts the handler to the handler's
+// event loop.
 template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)
 {

@@ -26,7 +26,8 @@ using namespace ground;
 namespace {
 
 // Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
-// token. The future's callback runs on the pool's thread and posts the handler to its loop.
+// token. The future's callback runs on the pool's thread and posts the handler to the handler's
+// event loop.
 template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)
 {

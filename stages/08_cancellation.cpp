@@ -2,10 +2,10 @@
 //
 // Changed since 07_coroutines: a wait also ends when the client has left, when it takes too long,
 //         or when the server is told to stop.
-// Buys:   a waiting request whose client has left is not computed; no wait is for ever; a stop lets
-//         requests finish.
+// Buys:   a waiting request whose client has left is not computed; every wait of a conversation can
+//         have a time limit; a stop lets requests finish.
 // Costs:  every wait must say what else may end it. And a worker finishes a number that it has
-//         begun, though no client waits for it.
+//         begun, even if no client waits for it.
 // Leaves: one thread still runs all connections. 09_all_cores has a loop for every core.
 
 #include "common/compute/pool.hpp"
@@ -25,7 +25,8 @@ using namespace ground;
 namespace {
 
 // Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
-// token. The future's callback runs on the pool's thread and posts the handler to its loop.
+// token. The future's callback runs on the pool's thread and posts the handler to the handler's
+// event loop.
 template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)
 {
@@ -49,8 +50,9 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     bool stopped = false;
     while (!stopped && !requests.ended()) {
         stopped = co_await stopping();  // own line, because GCC 12 miscompiles an if that awaits
+        // After a stop, what has already arrived is read once more and answered.
         if (stopped && client.available() == 0) {
-            break;  // but after a stop, one read of what has arrived is still answered
+            break;
         }
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {

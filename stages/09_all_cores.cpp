@@ -31,7 +31,8 @@ using namespace ground;
 namespace {
 
 // Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
-// token. The future's callback runs on the pool's thread and posts the handler to its loop.
+// token. The future's callback runs on the pool's thread and posts the handler to the handler's
+// event loop.
 template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)
 {
@@ -55,8 +56,9 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     bool stopped = false;
     while (!stopped && !requests.ended()) {
         stopped = co_await stopping();  // own line, because GCC 12 miscompiles an if that awaits
+        // After a stop, what has already arrived is read once more and answered.
         if (stopped && client.available() == 0) {
-            break;  // but after a stop, one read of what has arrived is still answered
+            break;
         }
         const auto size = co_await async_recv(client, requests.buffer(), limits.idle);
         if (!size) {

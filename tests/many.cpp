@@ -23,7 +23,7 @@ constexpr bool optimised = true;
 constexpr bool optimised = false;
 #endif
 
-// As many as are promised, or as fit. (Under a sanitizer each costs ten times as much.)
+// As many clients as are promised, or as fit. (Under a sanitizer each costs ten times as much.)
 std::size_t many()
 {
     constexpr std::size_t own = 64;  // what the test itself has open
@@ -56,8 +56,9 @@ std::deque<Client> connect(const Server& server, std::size_t number)
     return clients;
 }
 
-// Until the server's end has everything that they have sent. On a busy machine the kernel may delay
-// that, even on loopback. A server that is told to stop need not answer what has not arrived.
+// Waits until the server's sockets have everything that the clients have sent. On a busy machine
+// the kernel may delay that, even on loopback. A server that is told to stop need not answer what
+// has not arrived.
 void wait_until_delivered(const std::deque<Client>& clients)
 {
     eventually("all is delivered", [&] {
@@ -85,8 +86,8 @@ TEST_CASE("10,000 clients are held, all are answered, and all are forgotten when
         MESSAGE(each << " bytes for each of " << number << " clients");
         CHECK((sanitized || !optimised || each <= limit));
     };
-    // A stack is made of pages, and those of 06b need two, beside what is on the heap. A wait that
-    // can be ended costs more.
+    // A stack consists of pages. Each stack of 06b needs two, beside what is on the heap. A wait
+    // that can be ended costs more.
     const std::size_t more = stage().is("06b_greenlets")  ? 8192
                              : stage().has_limits()       ? 900
                              : stage().is("07c_io_uring") ? 300
@@ -122,8 +123,8 @@ TEST_CASE(
     CHECK(server.wait(Deadline(time_to_end)) == 0);
     const auto taken = std::chrono::steady_clock::now() - start;
     CHECK(server.descendants().empty());
-    // On a machine that is too busy the server is cut off, and so are the replies. But if it has
-    // ended before that by itself, nothing may be missing.
+    // On a machine that is too busy the server is cut off, and so are the replies. But if the
+    // server has ended by itself before that, nothing may be missing.
     const bool all = taken < time_until_cut_off;
     MESSAGE(fmt::format("{} ms to the end{}", taken / std::chrono::milliseconds(1),
                         all ? "" : ": cut off"));
@@ -152,7 +153,7 @@ TEST_CASE("SIGTERM while 10,000 ask, some for endless requests: it still ends in
     CHECK(server.wait(Deadline(time_to_end)) == 0);
     CHECK(server.descendants().empty());
     CHECK(clients.front().read_until_gone().empty());
-    // It is cut off, so the number of answers depends on the machine.
+    // The server is cut off, so the number of replies depends on the machine.
     for (auto client = clients.begin() + 1; client != clients.end(); ++client) {
         CAPTURE(client - clients.begin());
         const std::string replies = client->read_until_gone();

@@ -23,7 +23,7 @@ namespace ground::test {
 // that waited for endless_request would need far more.
 inline constexpr std::chrono::seconds time_to_end{2 + 3 * slowdown};
 
-// How long 07 may take to finish what it has begun, before it ends anyway (signals.cpp).
+// How long 08 and 09 may take to finish what they have begun, before they end anyway (signals.cpp).
 inline constexpr std::chrono::milliseconds time_until_cut_off{1500};
 
 // The processes of a pool with that many workers: these, and the forker that starts them.

@@ -131,7 +131,7 @@ class Crowd::Impl {
         return true;
     }
 
-    void everybody_leaves()
+    void all_leave()
     {
         while (leave(std::nullopt)) {
         }
@@ -413,7 +413,7 @@ void Crowd::aim(std::uint16_t port) { impl_->aim(port); }
 std::size_t Crowd::come(Role role, std::size_t count) { return impl_->come(role, count); }
 bool Crowd::ask(const std::string& text) { return impl_->ask(text); }
 bool Crowd::leave(std::optional<unsigned> number) { return impl_->leave(number); }
-void Crowd::everybody_leaves() { impl_->everybody_leaves(); }
+void Crowd::all_leave() { impl_->all_leave(); }
 Tally Crowd::take() { return impl_->take(); }
 std::vector<ClientSeen> Crowd::all() const { return impl_->all(); }
 

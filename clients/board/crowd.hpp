@@ -39,7 +39,7 @@ struct Line {
     double milliseconds = 0;  // how long a reply took
 };
 
-// What has happened since this was last asked for, and how things stand.
+// What has happened since the last take(), and how things stand.
 struct Tally {
     std::vector<ClientSeen> changed;
     std::vector<unsigned> gone;
@@ -47,10 +47,10 @@ struct Tally {
     std::vector<double> latencies;   // of the replies, in milliseconds
     std::size_t clients = 0;         // now, with and without a connection
     std::size_t waiting = 0;         // for a reply
-    double longest_wait_so_far = 0;  // of those, in milliseconds
+    double longest_wait_so_far = 0;  // of those that wait, in milliseconds
 };
 
-// All of them run in one thread. Any other thread may call the functions.
+// All clients run in one thread. Any other thread may call the functions.
 class Crowd {
   public:
     Crowd();
@@ -67,7 +67,7 @@ class Crowd {
     bool ask(const std::string& text);
     // This client leaves, or the one that came last. False if there is none.
     bool leave(std::optional<unsigned> number);
-    void everybody_leaves();
+    void all_leave();
 
     [[nodiscard]] Tally take();
     // All clients, for a viewer that has not seen the changes.

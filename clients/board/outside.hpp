@@ -26,8 +26,8 @@ struct Door {
 };
 [[nodiscard]] Door door_of(std::uint16_t port);
 
-// Whether the first process descends from the second. (The memory is shared, so what it says of
-// processes is not trusted.)
+// Whether the first process descends from the second. (A stage can write any number of a process
+// into the shared memory. So the board checks it.)
 [[nodiscard]] bool is_below(pid_t pid, pid_t ancestor);
 
 }  // namespace ground::board

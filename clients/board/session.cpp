@@ -297,7 +297,7 @@ std::string Session::ask(const Json& command)
 std::string Session::leave(const Json& command)
 {
     if (command.contains("all")) {
-        crowd_.everybody_leaves();
+        crowd_.all_leave();
         return "";
     }
     const auto number = number_in(command, "client");

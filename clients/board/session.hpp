@@ -32,15 +32,17 @@ class Session {
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    // Ends the running stage, if there is one, and starts this one. The clients move to it. It gets
-    // these options whenever it is chosen again. Throws ClientError if it does not begin to listen.
+    // Ends the running stage, if there is one, and starts `stage`. The clients move to it. Whenever
+    // this stage is chosen again, it gets these options. Throws ClientError if the stage does not
+    // begin to listen.
     void start(const StageEntry& stage, const std::vector<std::string>& options);
 
     // Does what a button asks for: {"do": "pause"}. The result is empty, or one line that says why
     // not.
     [[nodiscard]] std::future<std::string> submit(nlohmann::json command);
 
-    // Does what was submitted, renews the lease, looks, and films. Call it about every 50 ms.
+    // Does what was submitted, renews the lease, looks at the stage, and adds a frame to the film.
+    // Call it about every 50 ms.
     void tick();
 
     // Like submit(), but from our own thread.

@@ -1,12 +1,12 @@
 // web.hpp -- the board's page, served only to the browsers of this machine.
 //
-// Its users can start programs. So it listens on the loopback alone, and its address contains a
-// token that can't be guessed. A request must say that it comes from this page itself (Host,
-// Origin). Another page that is open in the same browser gets nothing.
+// The page can start programs. So the board listens on the loopback alone, and the page's address
+// contains a token that can't be guessed. A request must say that it comes from this page itself
+// (Host, Origin). Another page that is open in the same browser gets nothing.
 //
-// In a container "this machine" is the one outside, whose port is forwarded: there it listens on
-// all addresses, and the rest holds. A code space forwards under a name of its own; that exact
-// name, which the environment gives, is accepted as well.
+// In a container "this machine" is the one outside, whose port is forwarded. There the board
+// listens on all addresses, and everything else stays as it is. A code space forwards under a name
+// of its own. The environment gives this name, and requests to exactly this name are accepted, too.
 #pragma once
 
 #include "clients/board/film.hpp"

@@ -178,8 +178,10 @@ std::optional<std::vector<std::string>> group_of(const std::vector<std::string>&
                                                  const std::map<std::string, Place>& places,
                                                  const std::string& word)
 {
-    static const std::map<std::string, std::string> groups{
-        {"talk", "the talk"}, {"around", "around the talk"}, {"beyond", "beyond it"}, {"all", ""}};
+    static const std::map<std::string, std::string> groups{{"talk", "the talk"},
+                                                           {"around", "around the talk"},
+                                                           {"beyond", "beyond the talk"},
+                                                           {"all", ""}};
     const auto group = groups.find(word);
     if (group == groups.end()) {
         return std::nullopt;

@@ -7,8 +7,8 @@
 // An open loop (--rate): requests are due at fixed times, and latency counts from then. A request
 // that finds every connection's pipeline full waits in a queue. So a server that stalls is charged
 // for all requests that were due meanwhile. A loop that starts its clock when it sends leaves them
-// out; Gil Tene named that coordinated omission. That second latency is measured, too, for
-// comparison.
+// out; Gil Tene named that coordinated omission. The latency counted from the send is measured,
+// too, for comparison.
 //
 // --reconnect: a new connection for each request. Sending then begins with connecting.
 //
@@ -40,7 +40,7 @@ struct LoadErrors {
     std::uint64_t reply = 0;       // "[Error] ..."
     std::uint64_t wrong = 0;       // replies that are neither an error nor the right number
     std::uint64_t unanswered = 0;  // requests without a reply, at the end or because of `read`
-    std::string example;           // the first of them, in words
+    std::string example;           // the first error, in words
 };
 
 // One interval of the run: what a line of the live view shows.
@@ -73,9 +73,9 @@ struct LoadResult {
     std::uint64_t connects = 0;     // connections made meanwhile
     std::uint64_t connections = 0;  // begun since the start, without those that are to stay idle
     std::uint64_t idle_open = 0;    // idle connections that were still open at the end
-    std::uint64_t idle_closed = 0;  // and those that the server had closed
+    std::uint64_t idle_closed = 0;  // idle connections that the server had closed by then
     std::uint64_t unsent = 0;       // due in an open loop, but still in the queue at the end
-    double longest_wait_s = 0;      // of those, and of the unanswered, at the end
+    double longest_wait_s = 0;      // of the unsent and the unanswered requests, at the end
     std::uint64_t starved = 0;      // connections that sent a request and never had a reply
     double client_cpu_s = 0;        // user and system time of this process
     unsigned client_cpus = 1;       // how many CPUs it could have used at the same time

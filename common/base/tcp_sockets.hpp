@@ -16,7 +16,7 @@ constexpr unsigned in_state(TcpState state) { return 1U << static_cast<unsigned>
 struct TcpSocket {
     std::uint16_t local_port = 0;
     std::uint16_t remote_port = 0;
-    std::uint32_t unread = 0;  // bytes that have arrived and were not read
+    std::uint32_t unread = 0;  // bytes that have arrived and were not read; an end of file is one
     std::uint32_t inode = 0;   // as in "socket:[4711]" of /proc/PID/fd; 0 if it has no descriptor
 };
 

@@ -1,7 +1,8 @@
 // broker_connection.hpp -- a connection to RabbitMQ, for the pool and for the worker.
 //
-// librabbitmq knows the protocol, AMQP 0-9-1. This wraps what the pool and the worker need of it. A
-// connection belongs to one thread. Other threads wake that thread by ringing a Bell.
+// librabbitmq knows the protocol, AMQP 0-9-1. BrokerConnection wraps what the pool and the worker
+// need of the library. A connection belongs to one thread. Other threads wake that thread by
+// ringing a Bell.
 //
 // Both sides of a connection must send something every few seconds, if only a heartbeat. A side
 // that is silent for twice that time is taken for dead. So the thread of a connection must call
@@ -23,7 +24,7 @@
 
 namespace ground {
 
-// Wakes a thread that waits for a connection. It stays rung until a thread has waited for it.
+// Wakes a thread that waits for a connection. A bell stays rung until a thread has waited for it.
 class Bell {
   public:
     Bell();  // throws std::system_error
@@ -34,14 +35,14 @@ class Bell {
     [[nodiscard]] int fd() const noexcept { return eventfd_.get(); }
     void silence() const noexcept;
 
-    // Waits until it is rung, but no longer than this. Silences it.
+    // Waits until the bell is rung, but no longer than `longest`. Silences the bell.
     void wait(std::chrono::milliseconds longest) const noexcept;
 
   private:
     Descriptor eventfd_;
 };
 
-// There is no connection, or it is lost. what() is one line without the password.
+// There is no connection, or the connection is lost. what() is one line without the password.
 class BrokerError : public std::runtime_error {
   public:
     using std::runtime_error::runtime_error;
@@ -65,7 +66,7 @@ struct Message {
     std::string type;            // what the body is
     std::string body;
     int attempt = 1;                          // a header of ours, 1 or more: see 10_worker.cpp
-    std::chrono::milliseconds expiration{0};  // the queue drops it after this time; 0: never
+    std::chrono::milliseconds expiration{0};  // then the queue drops the message; 0: never
     bool persistent = false;                  // survives a restart in a durable queue
 
     // Only in a received message:
@@ -91,18 +92,18 @@ class BrokerConnection {
     [[nodiscard]] static std::string address(const BrokerOptions& options);
 
     // From now on next() returns messages from this queue. No more than prefetch of them may be
-    // unacknowledged at a time. If that is 0, they need no acknowledgement.
+    // unacknowledged at a time. If prefetch is 0, messages need no acknowledgement.
     void consume(std::string_view queue, std::uint16_t prefetch);
 
-    // Asks for no more messages. Those that have arrived already still come.
+    // Asks for no more messages. next() still returns those that have arrived already.
     void stop_consuming();
 
-    // Sends it to the queue that it names. If there is no such queue, the message is dropped or, if
-    // it must arrive, the connection is given up.
+    // Sends the message to the queue that it names. If there is no such queue, the message is
+    // dropped or, with must_arrive, the connection is given up.
     void publish(const Message& message, bool must_arrive = false);
     void acknowledge(const Message& message);
 
-    // While it is on, several published messages are sent together.
+    // From cork(true) to cork(false) published messages are collected. Then they are sent together.
     void cork(bool on) const noexcept;
 
     // Returns the next message that has arrived, or nothing. Never waits. Throws BrokerError if the

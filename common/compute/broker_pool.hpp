@@ -12,7 +12,8 @@
 // - Each future completes, --broker-timeout after submit() at the latest: with the number, or with
 //   an error that says what is wrong.
 // - A request may be computed more than once. If a worker dies after computing and before its
-//   acknowledgement, another worker gets the request. fib() does not mind. The first reply counts.
+//   acknowledgement, another worker gets the request. fib() has no effects, so that does no harm.
+//   The first reply counts.
 // - When the connection is lost, all requests that have been sent fail at once: the server can't
 //   know whether they arrived, or whether their replies are lost. Requests that have not been sent
 //   yet wait for the next connection.
@@ -29,8 +30,8 @@
 
 namespace ground {
 
-// Throws nothing. If there is no broker, or it refuses us, it says so in one line and exits with 1.
-// Starts threads.
+// Throws nothing. If there is no broker, or the broker refuses us, the program says so in one line
+// and exits with 1. Starts threads.
 [[nodiscard]] std::unique_ptr<Pool> make_broker_pool(const Options& options);
 
 }  // namespace ground

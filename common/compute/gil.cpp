@@ -40,7 +40,7 @@ bool Gil::Thread::take(const std::stop_token& stop)
     }
     gil_.drop_request_ = false;
     gil_.switched_.notify_one();
-    observe::holds_what_others_need(1);
+    observe::holds_lock(1);
     return true;
 }
 
@@ -55,7 +55,7 @@ Number Gil::Thread::evaluate(FibFunction::Plain f, unsigned n)
 
 void Gil::Thread::drop()
 {
-    observe::holds_what_others_need(-1);
+    observe::holds_lock(-1);
     {
         const std::lock_guard lock(gil_.mutex_);
         gil_.locked_ = false;

@@ -22,7 +22,7 @@ class Pool {
     }
 
     // How many requests no worker has begun to compute, without the cancelled ones. Any thread may
-    // call it. Meanwhile workers take requests.
+    // call it. Workers go on taking requests, so the number may be out of date at once.
     [[nodiscard]] virtual std::size_t waiting() const = 0;
 
   private:
@@ -34,7 +34,8 @@ class Pool {
 [[nodiscard]] std::string format_reply(const Future<Number>& future, Here here = Here::at());
 
 // The pool that the options ask for. Call it before the first thread is started: see ProcessPool.
-// If it can't start processes or threads, it says so in one line on stderr and exits with 1.
+// If processes or threads can't be started, the program says so in one line on stderr and exits
+// with 1.
 [[nodiscard]] std::unique_ptr<Pool> make_pool(const Options& options);
 
 }  // namespace ground

@@ -26,10 +26,10 @@ namespace ground {
 namespace {
 
 // What end_workers() needs, where a signal handler can read it.
-std::atomic<int> current_life{-1};
+std::atomic<int> current_shutdown_pipe{-1};
 std::atomic<pid_t> current_forker{-1};
-pid_t server = -1;                 // the process that owns the pool, for its workers
-std::atomic<bool> leaving{false};  // set by end_workers(): no worker is replaced from now on
+pid_t server = -1;                 // the process that owns the pool; its workers read it
+std::atomic<bool> exiting{false};  // set by end_workers(): no worker is replaced from now on
 
 // Closes all descriptors from 3 on, except these two.
 void close_all_but(int one, int other) noexcept
@@ -67,10 +67,10 @@ void ring(int bell) noexcept
         const auto request = shared.take(worker);
         if (!request) {
             const observe::Seam seam(observe::idles, observe::whoever_runs, {});
-            shared.wait_for_a_call();
+            shared.wait_for_work();
             continue;
         }
-        shared.call_another_worker();
+        shared.wake_next_worker();
         const observe::WorksFor working(request->whose);
         const Number result = request->wanted ? fib(request->n) : 0;
         shared.complete(request->slot, worker, result, [bell] { ring(bell); });
@@ -94,8 +94,8 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
         char name[16];
         std::snprintf(name, sizeof name, "worker %u", worker);
         ::prctl(PR_SET_NAME, name);
-        // A worker that wakes up must not preempt the thread that woke it: that may have more to
-        // do.
+        // A worker that wakes up must not preempt the thread that woke it, because that thread may
+        // have more to do.
         const sched_param no_priority{};
         ::sched_setscheduler(0, SCHED_BATCH, &no_priority);
         close_all_but(bell, bell);
@@ -104,19 +104,20 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
     return pid;
 }
 
-// Keeps `count` workers running until the server closes its end of `life` or is gone.
-[[noreturn]] void run_forker(SharedQueue& shared, unsigned count, FibFunction fib, int life,
-                             int bell) noexcept
+// Keeps `count` workers running until the server closes its end of `shutdown_pipe` or is gone.
+[[noreturn]] void run_forker(SharedQueue& shared, unsigned count, FibFunction fib,
+                             int shutdown_pipe, int bell) noexcept
 {
-    // The end of the pipe also tells that the server is gone, but not to a stopped process. (The
-    // thread that has forked us, the server's first or the collector's, lives as long as the pool.)
+    // The end of file of `shutdown_pipe` also says that the server is gone, but a stopped process
+    // does not read it. (The kernel sends this signal when the *thread* that has forked us ends.
+    // That is the main thread or the collector. Both live as long as the pool.)
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     // Ctrl-C in a terminal reaches all processes. The server decides what it means.
     ::signal(SIGINT, SIG_IGN);
     ::signal(SIGTERM, SIG_IGN);
     ::signal(SIGCHLD, SIG_DFL);  // it may be ignored, which is inherited
     ::prctl(PR_SET_NAME, "forker");
-    close_all_but(life, bell);
+    close_all_but(shutdown_pipe, bell);
 
     sigset_t child_died;
     ::sigemptyset(&child_died);
@@ -127,7 +128,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
     std::array<pid_t, ProcessPool::max_workers> workers;
     workers.fill(-1);
     std::uint64_t head_before = 0;
-    bool said = false;  // the message is written once, because it may come again and again
+    bool warned = false;  // the message is written once, because it may come again and again
     for (;;) {
         bool complete = true;
         for (unsigned i = 0; i < count; ++i) {
@@ -137,23 +138,23 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
             }
         }
 
-        if (!complete && !said) {
+        if (!complete && !warned) {
             constexpr std::string_view line =
                 "No process left for a worker: requests may have to wait (see ulimit -u)\n";
             log_detail::write_if_there_is_room(line);
-            said = true;
+            warned = true;
         }
         // If a process could not be started, try again a little later. Once a second, check whether
         // a worker takes the waiting requests. A debugger may have stopped the worker that was
-        // called, and its parent is not told of that.
-        std::array<pollfd, 2> events{pollfd{life, POLLIN, 0}, pollfd{deaths, POLLIN, 0}};
+        // woken, and this process, its parent, is not told.
+        std::array<pollfd, 2> events{pollfd{shutdown_pipe, POLLIN, 0}, pollfd{deaths, POLLIN, 0}};
         ::poll(events.data(), events.size(), complete ? 1000 : 100);
         if (events[0].revents != 0) {
             break;
         }
         const std::uint64_t head = shared.head();
         if (head == head_before && shared.waiting() != 0) {
-            shared.call_once_more();
+            shared.wake_again();
         }
         head_before = head;
         signalfd_siginfo ignored;
@@ -166,12 +167,12 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
                 break;
             }
             if (WIFSTOPPED(status)) {
-                shared.call_once_more();
+                shared.wake_again();
             } else {
                 const auto dead = std::find(workers.begin(), workers.end(), pid);
                 *dead = -1;
                 observe::has_died(pid);
-                shared.give_up_what_it_had(static_cast<unsigned>(dead - workers.begin()));
+                shared.fail_requests_of(static_cast<unsigned>(dead - workers.begin()));
             }
             ring(bell);  // the worker may have been about to ring
         }
@@ -194,7 +195,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 
 namespace {
 
-// The forker sees the end of its pipe as soon as it runs. But it may be stopped.
+// The end of file of its pipe ends the forker, but only if it runs. It may have been stopped.
 void wake(pid_t forker) noexcept
 {
     if (forker != -1) {
@@ -236,16 +237,16 @@ ProcessPool::~ProcessPool()
     {
         const std::lock_guard lock(mutex_);
         ending_ = true;
-        current_life = -1;
+        current_shutdown_pipe = -1;
         current_forker = -1;
-        life_.reset();
+        shutdown_pipe_.reset();
         wake(forker_);
     }
     collector_.join();
     wait_for_end(forker_);
 
-    // The remaining promises break while the pool still exists, because a callback may cancel
-    // others. They break outside the lock, because that calls callbacks.
+    // `lock` is destroyed before these two, so their promises break without the lock. A broken
+    // promise calls callbacks, which may cancel other requests: the pool still exists then.
     std::vector<std::optional<Request>> under_way;
     std::map<std::uint64_t, Request> waiting;
     const std::lock_guard lock(mutex_);
@@ -255,11 +256,11 @@ ProcessPool::~ProcessPool()
 
 void ProcessPool::end_workers() noexcept
 {
-    leaving = true;
-    const int life = current_life.exchange(-1);
+    exiting = true;
+    const int shutdown_pipe = current_shutdown_pipe.exchange(-1);
     const pid_t forker = current_forker.exchange(-1);
-    if (life != -1) {
-        ::close(life);
+    if (shutdown_pipe != -1) {
+        ::close(shutdown_pipe);
         wake(forker);
         wait_for_end(forker);
     }
@@ -267,18 +268,18 @@ void ProcessPool::end_workers() noexcept
 
 void ProcessPool::start_forker()
 {
-    Pipe life;
+    Pipe shutdown_pipe;
     Pipe bell;
     check(::fcntl(bell.write_end.get(), F_SETFL, O_NONBLOCK), "fcntl");
     server = ::getpid();
     forker_ = check(::fork(), "fork");
     if (forker_ == 0) {
-        run_forker(*shared_, workers_, fib_, life.read_end.get(), bell.write_end.get());
+        run_forker(*shared_, workers_, fib_, shutdown_pipe.read_end.get(), bell.write_end.get());
     }
-    life_ = std::move(life.write_end);
+    shutdown_pipe_ = std::move(shutdown_pipe.write_end);
     bell_ = std::move(bell.read_end);
     current_forker = forker_;
-    current_life = life_.get();
+    current_shutdown_pipe = shutdown_pipe_.get();
 }
 
 Future<Number> ProcessPool::begin(unsigned n, Here here)
@@ -295,11 +296,11 @@ Future<Number> ProcessPool::begin(unsigned n, Here here)
         }
         enqueue({id, n, observe::whose(), std::move(promise)});
     }
-    shared_->call_a_worker();
+    shared_->wake_worker();
     return future;
 }
 
-// Call it with the mutex held and a slot free, and call a worker afterwards.
+// Needs the mutex and a free slot. Wake a worker afterwards.
 void ProcessPool::enqueue(Request request)
 {
     const std::uint32_t index = free_slots_.back();
@@ -378,7 +379,7 @@ void ProcessPool::collect_finished()
         }
     }
     if (enqueued) {
-        shared_->call_a_worker();
+        shared_->wake_worker();
     }
     for (Finished& finished : done) {
         if (finished.result) {
@@ -389,11 +390,11 @@ void ProcessPool::collect_finished()
     }
 }
 
-// Called by the collector when all processes of the pool are gone, because the bell's pipe has
-// ended. Returns false if the pool ends. Requests that come meanwhile wait; submit() does not.
+// Called by the collector at an end of file of the bell: then all processes of the pool are gone.
+// Returns false if the pool ends. Requests that come meanwhile wait; submit() does not.
 bool ProcessPool::start_again()
 {
-    while (leaving) {
+    while (exiting) {
         ::pause();  // until the process is gone
     }
     {
@@ -401,16 +402,16 @@ bool ProcessPool::start_again()
         if (ending_) {
             return false;
         }
-        current_life = -1;
+        current_shutdown_pipe = -1;
         current_forker = -1;
         wait_for_end(std::exchange(forker_, -1));
     }
     observe::workers_have_died(server);
     for (unsigned worker = 0; worker < workers_; ++worker) {
-        shared_->give_up_what_it_had(worker);
+        shared_->fail_requests_of(worker);
     }
     for (;;) {
-        collect_finished();  // requests that workers had taken fail
+        collect_finished();  // fails the requests that workers had taken
         {
             const std::lock_guard lock(mutex_);
             if (ending_) {
@@ -423,7 +424,7 @@ bool ProcessPool::start_again()
                 // No process or descriptor is left: try again a little later.
             }
         }
-        if (!std::exchange(said_, true)) {
+        if (!std::exchange(warned_, true)) {
             log("No process left for the pool: requests have to wait (see ulimit -u and -n)");
         }
         ::poll(nullptr, 0, 100);

@@ -16,8 +16,8 @@
 // - When a worker dies, in whatever way, the one request that it was computing fails with
 //   WorkerDied, and the worker is replaced. No other request is lost, or computed twice.
 // - A worker that is stopped (SIGSTOP, Ctrl-Z, a debugger) delays the one request that it was
-//   computing, and no other. (A worker may also be stopped when it was called and has not yet taken
-//   a request. Then the forker calls another worker within a second or two.)
+//   computing, and no other. (A worker may also be stopped when it was woken and has not yet taken
+//   a request. Then the forker wakes another worker within a second or two.)
 // - No worker outlives the server, in whatever way the server ends. The forker sees the end of its
 //   pipe and kills the workers. If the forker itself is killed, the kernel kills the workers
 //   (PR_SET_PDEATHSIG), and the collector starts everything anew.
@@ -93,8 +93,8 @@ class ProcessPool final : public Pool {
     const FibFunction fib_;
     std::unique_ptr<SharedQueue, Unmap> shared_;
 
-    Descriptor life_;  // a pipe's writing end: the forker lives until it is closed
-    Descriptor bell_;  // a pipe's reading end: workers write to it when there are results
+    Descriptor shutdown_pipe_;  // its writing end: the forker ends when this is closed
+    Descriptor bell_;           // a pipe's reading end: workers write when there are results
     pid_t forker_ = -1;
 
     std::atomic<std::uint64_t> next_id_{0};
@@ -106,7 +106,7 @@ class ProcessPool final : public Pool {
     std::uint32_t cancelled_ = 0;                   // cancelled slots that a worker must still free
     std::map<std::uint64_t, Request> waiting_;  // requests without a slot, in the order of submit()
 
-    bool said_ = false;  // that no process is left: logged once, although it may recur
+    bool warned_ = false;  // that no process is left: logged once, although it may recur
     std::thread collector_;
 };
 

@@ -6,7 +6,7 @@
 
 namespace ground {
 
-SharedQueue::SharedQueue() { check(::sem_init(&calls_, 1, 0), "sem_init"); }
+SharedQueue::SharedQueue() { check(::sem_init(&wakes_, 1, 0), "sem_init"); }
 
 void SharedQueue::put(std::uint32_t slot, unsigned n, observe::Who whose) noexcept
 {
@@ -51,34 +51,34 @@ bool SharedQueue::cancel(std::uint32_t slot) noexcept
            slots_[slot].state.compare_exchange_strong(state, word(Phase::cancelled, state >> 8U));
 }
 
-void SharedQueue::wait_for_a_call() noexcept
+void SharedQueue::wait_for_work() noexcept
 {
-    ::sem_wait(&calls_);
+    ::sem_wait(&wakes_);
     std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
-// One call at a time is enough, however many requests there are. A worker continues until the queue
-// is empty, and calls another one if it is not. So a burst of small requests costs one or two
-// system calls. (The fences: the server writes the queue and reads the semaphore, a worker does it
-// the other way round, and one of the two must see what the other did.)
+// To wake one worker at a time is enough, however many requests there are. A worker continues until
+// the queue is empty, and wakes the next one if it is not. So a burst of small requests costs one
+// or two system calls. (The fences: the server writes the queue and reads the semaphore, a worker
+// does it the other way round, and one of the two must see what the other did.)
 //
-// But a worker may be killed or stopped after it was called and before it has called another one.
-// Then this call is lost, and the forker calls.
-void SharedQueue::call_a_worker() noexcept
+// But a worker may be killed or stopped after it was woken and before it has woken the next one.
+// Then this wake-up is lost, and the forker wakes another worker.
+void SharedQueue::wake_worker() noexcept
 {
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    int called = 0;
-    ::sem_getvalue(&calls_, &called);
-    if (called == 0) {
-        ::sem_post(&calls_);
+    int pending = 0;
+    ::sem_getvalue(&wakes_, &pending);
+    if (pending == 0) {
+        ::sem_post(&wakes_);
     }
 }
 
-void SharedQueue::call_another_worker() noexcept
+void SharedQueue::wake_next_worker() noexcept
 {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (head_.load() != tail_.load()) {
-        call_a_worker();
+        wake_worker();
     }
 }
 
@@ -106,7 +106,7 @@ void SharedQueue::wake_up(std::uint64_t nap) noexcept
     naps_.compare_exchange_strong(nap, nap + 1);
 }
 
-void SharedQueue::give_up_what_it_had(unsigned worker) noexcept
+void SharedQueue::fail_requests_of(unsigned worker) noexcept
 {
     for (std::uint32_t i = 0; i < slot_count; ++i) {
         std::uint64_t state = taken(worker);
@@ -115,7 +115,7 @@ void SharedQueue::give_up_what_it_had(unsigned worker) noexcept
             finish(i);
         }
     }
-    call_once_more();  // it may have been called without taking a request
+    wake_again();  // it may have been woken without taking a request
 }
 
 }  // namespace ground

@@ -2,16 +2,15 @@
 // that these processes share.
 //
 // A worker can be killed or stopped between any two instructions. So there is no lock that it could
-// keep. No fact depends on two stores. And no process depends on what another one was
-// about to do.
+// keep. No fact depends on two stores. And no process depends on what another one was about to do.
 //
 //     slots       each: its state (one word), n, result
 //     queue       numbers of slots, from head to tail, first come, first served
-//     calls       a semaphore: a worker sleeps here when the queue is empty
+//     wakes       a semaphore: a worker sleeps here when the queue is empty
 //     finished    one bit for each slot that the server's collector should look at
 //     naps        whether the collector sleeps and must be woken
 //
-// One server uses it, with one thread at a time.
+// One server uses a queue, with one thread at a time.
 #pragma once
 
 #include "common/server/fib.hpp"
@@ -53,11 +52,11 @@ class SharedQueue {
 
     // --- The server. One thread at a time, except where it says otherwise.
 
-    // Puts a request into an idle slot. Afterwards, call_a_worker().
+    // Puts a request into an idle slot. Afterwards, wake_worker().
     void put(std::uint32_t slot, unsigned n, observe::Who whose = observe::whoever_runs) noexcept;
 
     // Any thread.
-    void call_a_worker() noexcept;
+    void wake_worker() noexcept;
 
     // Returns true if no worker has taken the slot's request. Then none will compute it.
     [[nodiscard]] bool cancel(std::uint32_t slot) noexcept;
@@ -109,10 +108,11 @@ class SharedQueue {
     [[nodiscard]] std::optional<Taken> take(unsigned worker) noexcept;
 
     // For a worker that has found the queue empty. Look again when it returns.
-    void wait_for_a_call() noexcept;
+    void wait_for_work() noexcept;
 
-    // For a worker that has taken a request, before it starts to compute.
-    void call_another_worker() noexcept;
+    // For a worker that has taken a request, before it starts to compute. Wakes another one if
+    // there are more requests.
+    void wake_next_worker() noexcept;
 
     // For the worker that has taken the slot's request. If the collector sleeps, wakes it by
     // ring().
@@ -131,13 +131,15 @@ class SharedQueue {
         }
     }
 
-    // --- The forker, and the thread that starts another one. This finishes the work of a worker
-    // that has died, whatever part of it the worker has done.
-    void give_up_what_it_had(unsigned worker) noexcept;
+    // --- The forker, and the thread that starts another one.
 
-    // For the forker, because a worker that was called may be stopped. A call too many does no
+    // For a worker that has died, at whatever instruction. What it had taken and not computed
+    // fails.
+    void fail_requests_of(unsigned worker) noexcept;
+
+    // For the forker, because a worker that was woken may be stopped. To wake one too many does no
     // harm.
-    void call_once_more() noexcept { ::sem_post(&calls_); }
+    void wake_again() noexcept { ::sem_post(&wakes_); }
     [[nodiscard]] std::uint64_t head() const noexcept { return head_.load(); }
 
     // Makes the collector look at the slot. Once too often does no harm.
@@ -170,7 +172,7 @@ class SharedQueue {
     // Tickets count the requests. The slot of ticket t stands at queue_[t % queue_size]. Only the
     // server writes tail and queue. Any worker that sees that the first request is taken moves
     // head.
-    sem_t calls_;
+    sem_t wakes_;
     std::atomic<std::uint64_t> head_{0};
     std::atomic<std::uint64_t> tail_{0};
     std::array<std::atomic<std::uint32_t>, queue_size> queue_{};

@@ -321,7 +321,7 @@ Place& own() noexcept
 }
 
 // The conversation that this thread runs has ended.
-void run_nobody_more() noexcept
+void run_no_longer() noexcept
 {
     self.current = nullptr;
     if (self.mine != nullptr) {
@@ -572,7 +572,7 @@ void detail::close(int fd) noexcept
         return;
     }
     if (self.current == place) {
-        run_nobody_more();
+        run_no_longer();
     }
     if (place != &nowhere) {
         leave_place(*place);  // from here on another one may take it
@@ -588,7 +588,7 @@ void detail::answer(Who who, std::string_view text) noexcept
 
 void detail::run(Who who) noexcept { find(who); }
 
-void detail::want_room(int fd) noexcept
+void detail::wait_is_for_send(int fd) noexcept
 {
     Place* const place = conversation(client(fd));
     if (place != nullptr && state_of(*place) == receives) {
@@ -596,7 +596,7 @@ void detail::want_room(int fd) noexcept
     }
 }
 
-void detail::run_nobody() noexcept { switch_to(nullptr); }
+void detail::run_none() noexcept { switch_to(nullptr); }
 
 Who detail::last() noexcept
 {

@@ -1,12 +1,12 @@
 // seams.hpp -- how a server says where it is.
 //
-// The functions of common/ that every stage calls anyway begin with one of these calls: a seam. So
-// a watcher sees, line by line, where each conversation is, and no stage needs a line for that. At
-// a seam the watcher can also hold a conversation, a thread or a worker (the gate).
+// The functions of common/ that every stage calls anyway begin with one of the calls below: a seam.
+// So a watcher sees, line by line, where each conversation is, and no stage needs a line for that.
+// At a seam the watcher can also hold a conversation, a thread or a worker (the gate).
 //
 // A server that was started without a watcher pays a load and a branch for each seam.
 //
-// Which conversation is at a seam? That of a socket is known by the descriptor. A future and a
+// Which conversation is at a seam? The descriptor of a socket says whose it is. A future and a
 // Requests remember the conversation that made them. Seams that know less (fib, submit, a lock)
 // take the last conversation that this thread was known to run.
 #pragma once
@@ -48,15 +48,17 @@ inline constinit std::atomic<Memory*> memory{nullptr};
     return memory.load(std::memory_order_relaxed) != nullptr;
 }
 
-// A conversation, thread or worker, by what a seam knows of it. You may keep it: once that has
-// gone, it refers to nothing.
+// A conversation, thread or worker, by what a seam knows of it. You may keep a Who: when its
+// conversation has ended, it refers to nothing.
 struct Who {
     std::int32_t key = -1;  // a client's descriptor; below -2: an entry in the table
     std::uint32_t id = 0;   // of that entry
 };
-inline constexpr Who whoever_runs{-1};  // the last conversation that this thread ran, or itself
+// The last conversation that this thread ran or, if there is none, this thread.
+inline constexpr Who whoever_runs{-1};
 inline constexpr Who this_thread{-2};
-[[nodiscard]] constexpr Who client(int fd) noexcept { return {fd}; }  // or what waits for it
+// The conversation of this descriptor or, if it has none (a listener, a poke), this thread.
+[[nodiscard]] constexpr Who client(int fd) noexcept { return {fd}; }
 [[nodiscard]] constexpr Who client(auto& socket) noexcept { return client(socket.descriptor()); }
 
 namespace detail {
@@ -72,8 +74,8 @@ void open(int fd, Here here) noexcept;
 void close(int fd) noexcept;
 void answer(Who who, std::string_view text) noexcept;
 void run(Who who) noexcept;
-void run_nobody() noexcept;
-void want_room(int fd) noexcept;
+void run_none() noexcept;
+void wait_is_for_send(int fd) noexcept;
 Who last() noexcept;
 Place* pin(Here here) noexcept;
 void unpin(Place& place) noexcept;
@@ -133,7 +135,7 @@ class Meanwhile {
     State before_ = State::runs;
 };
 
-// It runs and has come to this line.
+// `who` runs and has come to this line.
 inline void passes(Who who, Here here) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -157,8 +159,8 @@ inline void may_stop() noexcept
     }
 }
 
-// It waits from now on, but not on a stack: the code that resumes it will report that. If it is in
-// this state already, it stays at the line that reported it first.
+// `who` waits from now on: it is parked, and not inside a call. The code that resumes it reports
+// that. If `who` is in this state already, it stays at the line that reported the state first.
 inline void waits(State state, Who who, Here here) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -166,7 +168,7 @@ inline void waits(State state, Who who, Here here) noexcept
     }
 }
 
-// From now on this thread runs this conversation.
+// From now on this thread runs the conversation `who`.
 inline void runs_now(Who who) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -176,16 +178,16 @@ inline void runs_now(Who who) noexcept
 
 // A scheduler waits for room to send at these sockets. The keys are descriptors.
 template <typename Map>
-void want_room(const Map& sockets) noexcept
+void waits_are_for_send(const Map& sockets) noexcept
 {
     if (watched()) [[unlikely]] {
         for (const auto& [fd, value] : sockets) {
-            detail::want_room(fd);
+            detail::wait_is_for_send(fd);
         }
     }
 }
 
-// What it has waited for is there. Now it waits for its turn.
+// What `who` has waited for is there. From now on it waits for its turn.
 inline void is_ready(Who who) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -207,7 +209,7 @@ inline void closes(int fd) noexcept
     }
 }
 
-// These lines are on their way to the client.
+// These replies are on their way to the client.
 inline void answers(Who who, std::string_view replies) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -223,21 +225,22 @@ inline void submits(unsigned n, Here here) noexcept
     }
 }
 
-// The conversation that this thread runs, or none. You may keep it.
+// The conversation that this thread runs, or none. You may keep the result.
 [[nodiscard]] inline Who whose() noexcept { return watched() ? detail::last() : whoever_runs; }
 
-// The conversation that this thread runs pauses.
+// The current conversation of this thread pauses. Then the thread runs none.
 inline void pauses() noexcept
 {
     if (watched()) [[unlikely]] {
-        detail::run_nobody();
+        detail::run_none();
     }
 }
 
 // A task tells its scheduler what it waits for: something with a descriptor, or with a future, or a
-// variant of these. (Whether it will read or write, only select() is told.)
+// variant of these. (Only select() is told whether the task will read or write. Until then the task
+// counts as `receives`.)
 template <typename Wait>
-void says_what_it_waits_for(const Wait& wait, Here here) noexcept;
+void reports_wait(const Wait& wait, Here here) noexcept;
 
 namespace detail {
 
@@ -260,15 +263,15 @@ void say(const std::variant<Whats...>& what, Here here) noexcept
 }  // namespace detail
 
 template <typename Wait>
-void says_what_it_waits_for(const Wait& wait, Here here) noexcept
+void reports_wait(const Wait& wait, Here here) noexcept
 {
     if (watched()) [[unlikely]] {
         detail::say(wait, here);
     }
 }
 
-// A coroutine awaits another one. Until that returns, the conversation is shown at this line,
-// whatever lines the other one comes to.
+// A coroutine awaits another one. Until the other one returns, the conversation is shown at this
+// line, whatever lines the other one comes to.
 class Calls {
   public:
     explicit Calls(Here here) noexcept : place_(watched() ? detail::pin(here) : nullptr) {}
@@ -283,14 +286,14 @@ class Calls {
     Place* place_;
 };
 
-// This process or thread is a worker of the pool that `process` owns; and the conversation that it
-// works for.
+// This process or thread is a worker of the pool that `process` owns.
 inline void becomes_worker(int process) noexcept
 {
     if (watched()) [[unlikely]] {
         detail::become_worker(static_cast<std::uint32_t>(process));
     }
 }
+// The conversation that this worker computes for, while the object lives.
 class WorksFor {
   public:
     explicit WorksFor(Who who) noexcept
@@ -309,8 +312,8 @@ class WorksFor {
     WorksFor& operator=(const WorksFor&) = delete;
 };
 
-// A process has died, or all workers of this process's pool, perhaps in the middle of something.
-// Async-signal-safe.
+// The process `pid` has died, or all workers of the pool that `process` owns, perhaps in the middle
+// of something. Async-signal-safe.
 inline void has_died(int pid) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -332,9 +335,9 @@ inline void stops() noexcept
     }
 }
 
-// This thread takes (1) or releases (-1) something that others need. Meanwhile the gate does not
-// hold it.
-inline void holds_what_others_need(int change) noexcept
+// This thread takes (1) or releases (-1) a lock that other threads need. Between the two the gate
+// does not hold this thread.
+inline void holds_lock(int change) noexcept
 {
     if (watched()) [[unlikely]] {
         detail::hold(change);

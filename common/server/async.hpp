@@ -23,13 +23,13 @@ namespace ground {
 using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
                                          asio::wait_traits<std::chrono::steady_clock>, Executor>;
 
-// Returns the next client. When there is no descriptor for one, it waits, as a Listener does.
-// Throws asio::system_error if the wait is cancelled.
+// Returns the next client. If no descriptor is left for it, waits until there is one, as a Listener
+// does. Throws asio::system_error if the wait is cancelled.
 [[nodiscard]] awaitable<tcp::socket> async_accept(tcp::acceptor& acceptor, Here here = Here::at());
 
-// As recv(), but a lost connection also counts as ended: then it returns 0 bytes. (This and
-// async_send() are no coroutines, because each connection would then need a coroutine frame for as
-// long as it waits.)
+// As recv(), but a lost connection also counts as ended: then async_recv() returns 0. (async_recv()
+// and async_send() are no coroutines, because each connection would then need a coroutine frame for
+// as long as it waits.)
 [[nodiscard]] inline awaitable<std::size_t> async_recv(tcp::socket& socket, std::span<char> buffer,
                                                        Here here = Here::at())
 {
@@ -47,7 +47,7 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
         use_awaitable);
 }
 
-// As above, but it waits no longer than limit, unless that is 0. Returns nothing if time is up.
+// As above, but waits no longer than `limit` (0: for ever). Returns nothing if time is up.
 [[nodiscard]] awaitable<std::optional<std::size_t>> async_recv(tcp::socket& socket,
                                                                std::span<char> buffer,
                                                                std::chrono::microseconds limit,
@@ -56,7 +56,7 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
 // Waits for that long.
 [[nodiscard]] awaitable<void> async_sleep(std::chrono::microseconds time);
 
-// Sends all of the text, which must live until then. (It is built like async_recv(), so that Asio
+// Sends all of the text, which must live until the end. (Built like async_recv(), so that Asio
 // needs the same amount of memory for both. A connection that has received then sends with the
 // memory that it has just given back, and ten thousand connections leave no holes in the heap.)
 [[nodiscard]] inline awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text,
@@ -72,8 +72,8 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
         use_awaitable);
 }
 
-// As above, but it waits no longer than limit, unless that is 0. Throws asio::error::timed_out if
-// time is up.
+// As above, but waits no longer than `limit` (0: for ever). Throws asio::error::timed_out if time
+// is up.
 [[nodiscard]] awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text,
                                                 std::chrono::microseconds limit,
                                                 Here here = Here::at());

@@ -15,7 +15,7 @@ namespace ground {
 void reap_children();
 
 // What a child is for. A child that serves a single client ends with it. So it may block to let the
-// last reply arrive (see linger.hpp). A child that serves many clients must not.
+// last reply arrive (see linger.hpp). A child that serves many clients must not block.
 enum class ChildServes { one_client, many_clients };
 
 // As fork(2): returns twice, with 0 in the child and the child's number in the parent. Returns

@@ -8,8 +8,8 @@
 
 namespace ground {
 
-// Forks a child for each of these sockets. It returns in each child, with the child's own socket,
-// after closing the others. It does not return in the parent, which closes all of them. The parent
+// Forks a child for each of these sockets. Returns in each child, with the child's own socket, and
+// closes the others there. Does not return in the parent, which closes all of them. The parent
 // passes SIGINT and SIGTERM on to the children, as SIGTERM. It waits until the last child has
 // ended, and ends with 0.
 //

@@ -34,7 +34,7 @@ class FibFunction {
         return f_(n);
     }
 
-    // For a caller that calls it again and again for one n.
+    // The function without the seam, for a caller that calls it many times to compute one number.
     [[nodiscard]] constexpr Plain plain() const noexcept { return f_; }
 
     friend constexpr bool operator==(FibFunction, FibFunction) noexcept = default;

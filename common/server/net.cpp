@@ -228,21 +228,22 @@ int Listener::native_handle() { return paused_ ? timer_.get() : acceptor_.native
 
 int Listener::lasting_handle()
 {
-    if (either_.get() == -1) {
-        either_ = Descriptor(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
-        tell_either(EPOLL_CTL_ADD);
+    if (both_set_.get() == -1) {
+        both_set_ = Descriptor(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
+        update_both_set(EPOLL_CTL_ADD);
     }
-    return either_.get();
+    return both_set_.get();
 }
 
 // Chooses which of the two to wait for now. The other one stays in the set, because changing an
 // entry takes no memory. So it can't fail when there is none.
-void Listener::tell_either(int operation)
+void Listener::update_both_set(int operation)
 {
     epoll_event newcomer{paused_ ? 0U : EPOLLIN, {}};
     epoll_event pause_over{paused_ ? EPOLLIN : 0U, {}};
-    check(::epoll_ctl(either_.get(), operation, acceptor_.native_handle(), &newcomer), "epoll_ctl");
-    check(::epoll_ctl(either_.get(), operation, timer_.get(), &pause_over), "epoll_ctl");
+    check(::epoll_ctl(both_set_.get(), operation, acceptor_.native_handle(), &newcomer),
+          "epoll_ctl");
+    check(::epoll_ctl(both_set_.get(), operation, timer_.get(), &pause_over), "epoll_ctl");
 }
 
 void Listener::close() noexcept
@@ -250,7 +251,7 @@ void Listener::close() noexcept
     asio::error_code ignored;
     acceptor_.close(ignored);
     timer_.reset();
-    either_.reset();
+    both_set_.reset();
 }
 
 std::optional<tcp::socket> Listener::accept_one()
@@ -262,8 +263,8 @@ std::optional<tcp::socket> Listener::accept_one()
     if (paused_) {
         pause();
     }
-    if (paused_ != was_paused && either_.get() != -1) {
-        tell_either(EPOLL_CTL_MOD);
+    if (paused_ != was_paused && both_set_.get() != -1) {
+        update_both_set(EPOLL_CTL_MOD);
     }
     if (error) {
         return std::nullopt;  // it would block, or the client has gone again

@@ -1,7 +1,7 @@
 // net.hpp -- listening, accepting, receiving and sending, on Asio's sockets.
 //
-// The stages differ in how they wait. These functions either do not wait or block. They throw
-// asio::system_error unless they name another error.
+// The stages differ in how they wait. Each of these functions either blocks or returns at once.
+// They throw asio::system_error unless they name another error.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -31,7 +31,7 @@ struct tcp : asio::ip::tcp {
     using acceptor = asio::basic_socket_acceptor<asio::ip::tcp, Executor>;
 };
 
-// Asio's socket, but its destructor makes a lingering close, so that the last reply arrives.
+// Asio's socket, but its destructor closes it so that the last reply arrives (see linger.hpp).
 // (close() is still Asio's. It sends nothing to the client if another process also has the socket.)
 class tcp::socket : public asio::basic_stream_socket<asio::ip::tcp, Executor> {
   public:
@@ -53,26 +53,27 @@ template <typename T>
 using awaitable = asio::awaitable<T, Executor>;
 inline constexpr asio::use_awaitable_t<Executor> use_awaitable;
 
-// Opens, binds and listens. Then it says "02_threads listening on 127.0.0.1:25000" on stdout. If
-// any of that fails, it says so in one line on stderr and exits with 1.
+// Opens, binds and listens. Then it prints "02_threads listening on 127.0.0.1:25000" on stdout. If
+// any of that fails, it says so in one line on stderr, and the program exits with status 1.
 [[nodiscard]] tcp::acceptor listen(asio::io_context& context, const Options& options);
 
-// The same for several loops that share the port (SO_REUSEPORT). It returns that many sockets and
-// says only once that all of them listen. The kernel distributes new clients among them. Pass each
-// socket to adopt() in the thread or process that will use it.
+// The same for several loops that share the port (SO_REUSEPORT). It returns that many sockets, and
+// prints the line once, when all of them listen. The kernel distributes new clients among them.
+// Pass each socket to adopt() in the thread or process that will use it.
 [[nodiscard]] std::vector<Descriptor> listen_together(const Options& options, unsigned count);
 [[nodiscard]] tcp::acceptor adopt(asio::io_context& context, Descriptor listening);
 
-// For a stage that shall hold that many clients with that many loops. If the limit on descriptors
-// leaves room for fewer, it says so in one line on stderr, and what to type. Call it after the pool
-// has been made.
+// For a stage that should hold that many clients with that many loops. If the limit on descriptors
+// leaves room for fewer, it says so in one line on stderr, and says what to type. Call it after the
+// pool has been made.
 void warn_of_limit(const Options& options, std::size_t clients, unsigned loops = 1);
 
 // Whether accept() failed for lack of descriptors or memory. Then try again a little later.
 [[nodiscard]] bool is_exhausted(const asio::error_code& error) noexcept;
 inline constexpr std::chrono::milliseconds retry_interval{100};
 
-// Says so only once in the life of the process, because it may happen again and again.
+// Logs that no descriptor is left: once in the life of the process, because it may happen again and
+// again.
 void say_no_descriptors_left();
 
 // The listening socket.
@@ -86,13 +87,14 @@ class Listener {
     // Blocks until there is a client. The socket that it returns also blocks.
     [[nodiscard]] tcp::socket accept(Here here = Here::at());
 
-    // Does not block: returns nothing if there is no client. Nor does the returned socket block.
+    // Does not block: returns nothing if there is no client. The returned socket does not block
+    // either.
     [[nodiscard]] std::optional<tcp::socket> try_accept(Here here = Here::at());
 
     // Wait until this is readable before you call try_accept(). Not always the same descriptor.
     [[nodiscard]] int native_handle();
 
-    // The same, but always the same descriptor, so that it can be registered once and for all. (It
+    // As native_handle(), but always the same descriptor, which need be registered only once. (It
     // is an epoll set that contains both descriptors which native_handle() may return. An epoll set
     // is itself readable when a descriptor in it is.)
     [[nodiscard]] int lasting_handle();
@@ -103,13 +105,13 @@ class Listener {
   private:
     [[nodiscard]] std::optional<tcp::socket> accept_one();
     void pause();
-    void tell_either(int operation);
+    void update_both_set(int operation);
 
     asio::io_context context_;
     tcp::acceptor acceptor_;
     Descriptor timer_;     // a timerfd: the pause as something that select can wait for
     bool paused_ = false;  // wait for timer_ instead of acceptor_
-    Descriptor either_;    // the epoll set, if lasting_handle() has been called
+    Descriptor both_set_;  // the epoll set, if lasting_handle() has been called
 };
 
 // The same bytes, as Asio's functions take them.
@@ -135,8 +137,8 @@ void send(tcp::socket& socket, std::string_view text, Here here = Here::at());
 // Tells a client why it is not served, if it takes the message. Never blocks, never throws.
 void refuse(tcp::socket& socket, std::string_view reason, Here here = Here::at()) noexcept;
 
-// The address of the client, or an empty one if it has gone again. (It also tells the observer that
-// from now on this thread works for this client.)
+// The address of the client, or an empty one if the client has left. (It also tells
+// the watcher, see common/observe, that this thread now works for this client.)
 [[nodiscard]] tcp::endpoint remote_endpoint(const tcp::socket& socket) noexcept;
 
 // Logs "Connection 127.0.0.1:40000" when it is made and "Closed 127.0.0.1:40000" when it is

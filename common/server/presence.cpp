@@ -16,12 +16,12 @@ namespace ground {
 // The clients of one io_context, in an epoll set of their own that reports lost connections and
 // nothing else. Asio's own set can also report them (wait_error), but that takes a system call for
 // each wait. This takes one for each client.
-class Register : public asio::execution_context::service {
+class DisconnectWatches : public asio::execution_context::service {
   public:
-    using key_type = Register;
+    using key_type = DisconnectWatches;
     static inline asio::execution_context::id id;
 
-    explicit Register(asio::execution_context& context)
+    explicit DisconnectWatches(asio::execution_context& context)
         : service(context),
           set_(static_cast<asio::io_context&>(context),
                check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"))
@@ -59,7 +59,7 @@ class Register : public asio::execution_context::service {
             while (::epoll_wait(set_.native_handle(), &lost, 1, 0) == 1) {
                 auto& client = *static_cast<Presence*>(lost.data.ptr);
                 client.lost_ = true;
-                client.ends();
+                client.notify();
             }
             waits_ = false;
             if (clients_ != 0) {
@@ -75,30 +75,30 @@ class Register : public asio::execution_context::service {
 
 Presence::Presence(tcp::socket& client)
     : fd_(client.descriptor()),
-      register_(asio::use_service<Register>(client.get_executor().context()))
+      watches_(asio::use_service<DisconnectWatches>(client.get_executor().context()))
 {
-    register_.add(*this);
+    watches_.add(*this);
 }
 
 void Presence::prepare(const Executor& executor)
 {
-    asio::use_service<Register>(executor.context());
+    asio::use_service<DisconnectWatches>(executor.context());
 }
 
-Presence::~Presence() { register_.remove(*this); }
+Presence::~Presence() { watches_.remove(*this); }
 
-void Presence::ends() noexcept
+void Presence::notify() noexcept
 {
-    if (const auto tell = std::exchange(tell_, nullptr)) {
-        tell();
+    if (const auto callback = std::exchange(callback_, nullptr)) {
+        callback();
     }
 }
 
 OnLeaving::OnLeaving(Presence& client, std::function<void()> call_back) : client_(client)
 {
-    client.tell_ = std::move(call_back);
+    client.callback_ = std::move(call_back);
     if (client.lost_) {
-        client.ends();
+        client.notify();
     }
 }
 

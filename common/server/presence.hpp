@@ -1,4 +1,4 @@
-// presence.hpp -- what ends a wait before its time: the client has left, or it takes too long.
+// presence.hpp -- what ends a wait early: the client has left, or the time is over.
 //
 // Call all functions of this file on the thread that runs the io_context of the socket.
 #pragma once
@@ -28,22 +28,23 @@ class Presence {
 
   private:
     friend class OnLeaving;
-    friend class Register;
+    friend class DisconnectWatches;
 
-    void ends() noexcept;
+    void notify() noexcept;
 
     int fd_;
-    class Register& register_;
+    class DisconnectWatches& watches_;
     bool lost_ = false;
-    std::function<void()> tell_;
+    std::function<void()> callback_;
 };
 
-// Calls back once: when the client has left, or else when this object goes out of scope. A client
+// Calls back exactly once: when the client has left, or at the latest when this object goes out of
+// scope. (The latter is a safeguard. If the future is done, its give_up() does nothing.) A client
 // may have at most one OnLeaving at a time.
 class OnLeaving {
   public:
     OnLeaving(Presence& client, std::function<void()> call_back);
-    ~OnLeaving() { client_.ends(); }
+    ~OnLeaving() { client_.notify(); }
     OnLeaving(const OnLeaving&) = delete;
     OnLeaving& operator=(const OnLeaving&) = delete;
 

@@ -1,8 +1,9 @@
 // signals.hpp -- how a server ends: on SIGINT (Ctrl-C) and SIGTERM, with status 0 and within 2 s.
 //
-// Call one of these once, after the pool has been made and before other threads are started. Both
-// also handle a lack of memory: the server says so in one line and ends with 1, and so do its
-// workers. A server that still runs but can't accept clients, for example, would be worse.
+// Call exit_on_signals() or stop_on_signals() once, after the pool has been made and before other
+// threads are started. Both also handle a lack of memory: the server says so in one line and ends
+// with 1, and so do its workers. A server that still runs but can't accept clients, for example,
+// would be worse.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -19,19 +20,19 @@ namespace ground {
 using CleanUp = void (*)() noexcept;
 void clean_up_before_exit(CleanUp f) noexcept;
 
-// Makes signals end the process at once, whatever it is doing. The kernel closes what it held. The
-// workers of a process pool end before it does.
+// Makes signals end the process at once, whatever it is doing. The kernel closes its descriptors.
+// The workers of a process pool end before the server does.
 void exit_on_signals();
 
 // Makes a signal call stop() on a thread that runs the context, so that run() can return. If the
-// process is still there after 1.5 s, or at a second signal, it is ended as above.
+// process is still there after 1.5 s, or at a second signal, it ends as with exit_on_signals().
 void stop_on_signals(asio::io_context& context, std::function<void()> stop);
 
 // The same for several loops, or for none. stop() is called on the thread that waits for signals,
 // so it may only post to a loop or ring a bell.
 void stop_on_signals(std::function<void()> stop);
 
-// For a server that is about to fork. Its parent waits for its children and passes SIGINT and
+// For a server that is about to fork. The parent then waits for the children and passes SIGINT and
 // SIGTERM on to them, as SIGTERM (see family.hpp). From here on these signals and SIGCHLD are
 // blocked, so that none is lost before the parent waits.
 class ParentSignals {
@@ -51,8 +52,8 @@ class ParentSignals {
     sigset_t before_;
 };
 
-// Threads that are started while this lives take no signals. Those are for the main thread, or for
-// a thread that it has started to wait for them.
+// Threads that are started while this object lives take no signals. Signals are for the main
+// thread, or for a thread that only waits for them.
 class SignalsBlocked {
   public:
     SignalsBlocked() noexcept

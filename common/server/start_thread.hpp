@@ -17,12 +17,11 @@ namespace ground {
 
 // Runs handle(client, arguments...) on a thread of its own, which is never joined. As with
 // std::thread, the arguments are copied: std::ref(x) passes x itself. If no thread can be started,
-// the client is told so and closed.
+// the client gets an error, and its connection is closed.
 template <typename Handle, typename... Arguments>
 void start_thread(Handle handle, tcp::socket client, Arguments... arguments)
 {
-    // Shared with the new thread for one reason: without a new thread it is still here to be
-    // refused.
+    // Shared, because if no thread starts, the socket is still needed: the client has to be told.
     const auto shared = std::make_shared<tcp::socket>(std::move(client));
     try {
         std::thread([handle, shared, arguments...] {
@@ -34,8 +33,8 @@ void start_thread(Handle handle, tcp::socket client, Arguments... arguments)
     }
 }
 
-// Starts a thread that the server needs. If that fails, it says so in one line on stderr and ends
-// the program with 1.
+// Starts a thread that the server needs. If that fails, it says so in one line on stderr, and
+// the program exits with status 1.
 template <typename Run>
 [[nodiscard]] std::thread start_own_thread(const Options& options, Run run)
 try {

@@ -1,4 +1,4 @@
-// who_listens.hpp -- which program has taken a port, for the message that it is in use.
+// who_listens.hpp -- which program has taken a port, for the message that the port is in use.
 #pragma once
 
 #include <cstdint>

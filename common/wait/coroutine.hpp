@@ -17,7 +17,7 @@ class Coroutine;
 
 namespace coroutine_detail {
 
-// What the coroutines of a chain, each of which awaits the next, have in common. The outermost one
+// What the coroutines of a chain share. (Each of them awaits the next one.) The outermost coroutine
 // contains it.
 template <typename Wait>
 struct Chain {
@@ -30,8 +30,9 @@ class PromiseBase {
   public:
     std::suspend_always initial_suspend() noexcept { return {}; }
 
-    // At the end the caller resumes or, if there is none, next() returns. Returning the caller's
-    // handle makes it a jump (symmetric transfer), so a loop of calls needs no stack.
+    // When a coroutine ends, its caller resumes. If it has no caller, next() returns. Because the
+    // handle of the caller is returned, the caller resumes by a jump (symmetric transfer), and a
+    // loop of calls needs no stack.
     struct Return {
         bool await_ready() noexcept { return false; }
         template <typename Promise>
@@ -52,7 +53,7 @@ class PromiseBase {
     // meanwhile.
     std::suspend_always await_transform(const Wait& wait, Here here = Here::at()) noexcept
     {
-        observe::says_what_it_waits_for(wait, here);
+        observe::reports_wait(wait, here);
         chain_->wait = &wait;
         return {};
     }

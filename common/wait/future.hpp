@@ -149,7 +149,8 @@ class [[nodiscard]] Future {
         call(callback, *this);
     }
 
-    // For the observer (common/observe): tells it that the conversation waits, if it has to.
+    // For the watcher (common/observe): tells it that the conversation waits, if the future is not
+    // done.
     void waits(Here here) const noexcept
     {
         if (!done()) {

@@ -58,7 +58,7 @@ class [[nodiscard]] Generator {
         // The value lives in the coroutine frame for as long as the body is paused at its co_yield.
         auto yield_value(const T& value, Here here = Here::at()) noexcept
         {
-            observe::says_what_it_waits_for(value, here);
+            observe::reports_wait(value, here);
             value_ = std::addressof(value);
             return this->pause();
         }

@@ -40,7 +40,7 @@ class Greenlet {
     // The body does not run before the first switch_to(). If it takes an argument, that is the
     // value of this switch_to(). When the body returns, the parent resumes with what it returned
     // (or nothing). When it throws, the call in which the parent waits throws the exception. A body
-    // that ends by GreenletExit has returned nothing. Throws what Stack::make() throws.
+    // that GreenletExit ends has returned nothing. This constructor throws what Stack::make() does.
     template <typename Body>
     requires(!std::same_as<std::remove_cvref_t<Body>, Greenlet>) explicit Greenlet(
         Body body, Greenlet& parent = current());
@@ -59,8 +59,8 @@ class Greenlet {
     // thread.
     [[gnu::always_inline]] Value switch_to(Value value = {});
 
-    // As switch_to(), but the call in which this greenlet waits throws. If it has not begun, it is
-    // dead then, and its parent gets the exception.
+    // As switch_to(), but the call in which this greenlet waits throws. A greenlet that
+    // has not begun is dead afterwards, and its parent gets the exception.
     Value throw_into(std::exception_ptr error);
 
     [[nodiscard]] static Greenlet& current() noexcept
@@ -108,9 +108,9 @@ class Greenlet {
         unsigned uncaught;
     };
 
-    // What a switch needs to know of its thread. Each address costs a function call and does not
-    // change while the thread lives, so they are asked for once. (Greenlets do not change threads,
-    // so the compiler may keep the address of this across a switch.)
+    // What a switch needs to know of its thread. To get an address costs a function call, and no
+    // address changes while the thread lives. So each is asked for once. (Greenlets do not change
+    // threads, so the compiler may keep the address of this across a switch.)
     struct OfThread {
         Greenlet* running;  // nullptr: there are no greenlets yet
         ExceptionsInFlight* in_flight;
@@ -186,8 +186,8 @@ Greenlet::Value Greenlet::BodyOf<Body>::run(Value first)
 }
 
 // The switch. jump_fcontext() saves the floating point mode and the registers that a called
-// function must preserve, and changes the stack. What stands before it runs on the one stack, what
-// stands behind it on the other.
+// function must preserve, and changes the stack. The code before this call runs on one stack, the
+// code after it on the other.
 //
 // It is compiled into its callers. If a function is called on one stack and returns on another, the
 // processor predicts that return wrongly. That costs twice as much as jump_fcontext().

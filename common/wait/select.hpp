@@ -27,7 +27,7 @@ struct Selected {
 template <typename Map>
 [[nodiscard]] Selected select(const Map& to_recv, const Map& to_send, Here here = Here::at())
 {
-    observe::want_room(to_send);
+    observe::waits_are_for_send(to_send);
     const observe::Seam seam(observe::selects, observe::this_thread, here);
     int highest = -1;
     const auto set_of = [&highest](const Map& map) {

@@ -1,9 +1,9 @@
 // selector.hpp -- epoll(7) as Python's selectors module has it: register, modify, unregister,
 // select.
 //
-// select(2) is told of all descriptors at every call and looks at each of them. epoll is told once,
-// and the kernel keeps the list. The cost of a call depends on how many descriptors are ready, not
-// on how many are registered.
+// Every call of select(2) passes all descriptors to the kernel, which looks at each of them. epoll
+// gets a descriptor once, and the kernel keeps the list. What a call costs depends on how many
+// descriptors are ready, not on how many are registered.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -25,7 +25,7 @@
 
 namespace ground {
 
-// What a descriptor is waited for, or what it is ready for.
+// The events that we wait for on a descriptor, or that it is ready for.
 enum class Events : std::uint32_t { none = 0, read = EPOLLIN, write = EPOLLOUT };
 
 [[nodiscard]] constexpr Events operator|(Events one, Events other) noexcept
@@ -60,12 +60,12 @@ class Selector {
   public:
     struct Key {
         const int fd;
-        Events events;  // what it waits for; change it with modify()
+        Events events;  // what we wait for; change it with modify()
         Data data;
     };
     struct Ready {
         Key& key;
-        Events events;  // at least one of those that the key waits for
+        Events events;  // at least one of key.events
     };
     class ReadyList;
 
@@ -74,8 +74,8 @@ class Selector {
     Selector& operator=(const Selector&) = delete;
 
     // Unregister a descriptor before you close it. The kernel forgets a file only when its last
-    // descriptor is closed, and a child process may hold another one. The key stays where it is
-    // until the select() after unregister().
+    // descriptor is closed, and a child process may hold another one. The returned reference stays
+    // valid until the select() after unregister().
     Key& register_fd(int fd, Events events, Data data)
     {
         const auto [place, is_new] = keys_.try_emplace(fd, fd, events, std::move(data));
@@ -91,10 +91,10 @@ class Selector {
         return place->second.key;
     }
 
-    // Says for which events the descriptor is waited from now on; Events::none is allowed. The
-    // kernel is told at once of new events. It is told that an event is no longer wanted only when
-    // it reports that event. Mostly the event is wanted again by then, which saves a system call.
-    // If this throws, nothing has changed.
+    // Sets the events to wait for from now on; Events::none is allowed. New events are passed to
+    // the kernel at once. An event that is no longer wanted is removed later: when the kernel next
+    // reports it. Mostly the event is wanted again by then, which saves system calls. If this
+    // throws, nothing has changed.
     void modify(int fd, Events events, Here here = Here::at())
     {
         if (contains(events, Events::read)) {
@@ -103,7 +103,7 @@ class Selector {
             observe::waits(observe::sends, observe::client(fd), here);
         }
         Entry& entry = find(fd)->second;
-        if ((events & entry.applied) != events) {
+        if ((events & entry.in_kernel) != events) {
             apply(entry, events);
         }
         entry.key.events = events;
@@ -117,29 +117,29 @@ class Selector {
     }
 
     // The key and its data survive until the next select(), so a callback may unregister itself. If
-    // the descriptor is still to come in the current list, it is skipped.
+    // the descriptor comes later in the list that select() has returned, it is skipped there.
     void unregister(int fd)
     {
         const auto place = find(fd);
         unregistered_.push_back(typename Entries::node_type());
         Entry& entry = place->second;
-        if (entry.applied != Events::none) {
+        if (entry.in_kernel != Events::none) {
             // Fails if the descriptor has been closed too early, and then there is nothing to do.
             ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
         }
-        entry.key.events = entry.applied = Events::none;
+        entry.key.events = entry.in_kernel = Events::none;
         unregistered_.back() = keys_.extract(place);
     }
 
-    // Throws std::out_of_range if it is not registered.
+    // Throws std::out_of_range if the descriptor is not registered.
     [[nodiscard]] Key& get_key(int fd) { return find(fd)->second.key; }
 
     [[nodiscard]] bool is_registered(int fd) const { return keys_.contains(fd); }
 
     // Sleeps until something is ready or the timeout is over. Without a timeout it sleeps for as
     // long as it takes, with zero not at all. (The longest timeout is twenty days.) Go through the
-    // list before the next select(). What you change meanwhile also counts for the rest of the
-    // list.
+    // list before the next select(). A modify() or unregister() meanwhile also counts for the rest
+    // of the list.
     [[nodiscard]] ReadyList select(std::optional<std::chrono::nanoseconds> timeout = std::nullopt,
                                    Here here = Here::at())
     {
@@ -160,7 +160,7 @@ class Selector {
             }
             if (count != -1) {
                 const auto reported = std::span(events_).first(static_cast<std::size_t>(count));
-                tell_what_is_not_waited_for(reported);
+                remove_unwanted_events(reported);
                 const ReadyList ready(reported);
                 if (!ready.empty() || reported.empty()) {
                     for (const auto& [key, what] : ready) {
@@ -179,7 +179,7 @@ class Selector {
     struct Entry {
         Entry(int fd, Events events, Data data) : key{fd, events, std::move(data)} {}
         Key key;
-        Events applied = Events::none;  // what the kernel waits for: key.events and perhaps more
+        Events in_kernel = Events::none;  // what the kernel waits for: key.events, perhaps more
     };
     using Entries = std::unordered_map<int, Entry>;  // its entries stay where they are
 
@@ -203,21 +203,21 @@ class Selector {
 
     void apply(Entry& entry, Events events)
     {
-        if (entry.applied == events) {
+        if (entry.in_kernel == events) {
             return;
         }
-        const int operation = entry.applied == Events::none ? EPOLL_CTL_ADD
-                              : events == Events::none      ? EPOLL_CTL_DEL
-                                                            : EPOLL_CTL_MOD;
+        const int operation = entry.in_kernel == Events::none ? EPOLL_CTL_ADD
+                              : events == Events::none        ? EPOLL_CTL_DEL
+                                                              : EPOLL_CTL_MOD;
         epoll_event event{static_cast<std::uint32_t>(events), {.ptr = &entry}};
         check(::epoll_ctl(epoll_.get(), operation, entry.key.fd, &event), "epoll_ctl");
-        entry.applied = events;
+        entry.in_kernel = events;
     }
 
-    // Without this the kernel would report the unwanted event again at once. A descriptor that
-    // waits for nothing is removed from the kernel's list, because a broken connection on the list
-    // is always reported. (This does not fail: only adding takes memory.)
-    void tell_what_is_not_waited_for(std::span<const epoll_event> reported)
+    // Otherwise the kernel would report the unwanted event again at once. A descriptor on which we
+    // wait for nothing is removed from the kernel's list, because the kernel always reports a
+    // broken connection on its list. (This does not fail: only adding takes memory.)
+    void remove_unwanted_events(std::span<const epoll_event> reported)
     {
         for (const epoll_event& event : reported) {
             Entry& entry = *static_cast<Entry*>(event.data.ptr);
@@ -227,7 +227,7 @@ class Selector {
         }
     }
 
-    void forget_unregistered() { const auto ends_here = std::exchange(unregistered_, {}); }
+    void forget_unregistered() { const auto destroyed_here = std::exchange(unregistered_, {}); }
 
     Descriptor epoll_;
     Entries keys_;

@@ -66,7 +66,7 @@ def names(runs, of_interest):
 def places():
     """{"the talk": [stage...], ...} of all stages; empty if they are unknown."""
     program = Path(__file__).resolve().parents[1] / "stages"
-    found = {"the talk": [], "around the talk": [], "beyond it": []}
+    found = {"the talk": [], "around the talk": [], "beyond the talk": []}
     for line in subprocess.run([program, "--tsv"], capture_output=True, text=True, check=True).stdout.splitlines():
         name, place = line.split("\t")[:2]
         found.setdefault(place, []).append(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parents[2])
 # The heading in README.md above the rows of a place's stages.
-HEADINGS = {"the talk": "## The stages", "around the talk": "### Around the talk", "beyond it": "### Beyond it"}
+HEADINGS = {"the talk": "## The stages", "around the talk": "### Around the talk", "beyond the talk": "### Beyond the talk"}
 MODELS = ("one client at a time", "a thread per client", "a process per client", "one thread for all clients",
           "a thread per core", "no server")
 KEYS = ("Changed since", "Buys:", "Costs:", "Leaves:")

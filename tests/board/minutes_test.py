@@ -78,7 +78,7 @@ PROMISES = {
     "It computes for another stage: the board has nothing to show, and says so.": "",
     "A hundred clients are a few numbers.": "clients().length === 100 && document.querySelectorAll('#source .dot').length < 15 && "
                                             "dots('many').some((dot) => Number(dot.dataset.count) > 20)",
-    "The line with `submit` says where those wait that have asked a worker.":
+    "The line with `submit` says where the clients wait whose request went to the pool.":
         "[...document.querySelectorAll('#source li')].some((row) => /submit\\(/.test(row.textContent) && "
         "/wait for this at line/.test(row.querySelector('.note').textContent))",
     "The small number is answered, although no worker is free.":

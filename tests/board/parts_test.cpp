@@ -265,7 +265,7 @@ TEST_CASE("crowd: the time of a reply by hand begins when its request is sent")
         CHECK(lines.back().milliseconds <= longest.count());
         std::this_thread::sleep_for(300ms);  // a person thinks about what to type next
     }
-    crowd.everybody_leaves();
+    crowd.all_leave();
 }
 
 // A client that has come thinks before it asks. If it were not disturbed while it thinks, clients

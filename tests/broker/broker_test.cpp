@@ -690,6 +690,7 @@ TEST_CASE("worker: the text of a request is one short line in its log")
     }
     const Worker worker(queue);
     CHECK(asker.reply().body == "the worker does not know this request");
+    worker.err().wait_for("one more\n");
     CHECK(worker.err().text() ==
           "10_worker: fib(1??[31mred??????????...) has been with a worker that is gone; it gets "
           "one more\n");

@@ -286,6 +286,7 @@ TEST_CASE("compare: a server that hangs has a word in its own cells, and the run
     CHECK(result.json.at("complete") == true);
     for (const std::size_t scenario : {0U, 1U, 2U, 3U, 4U}) {
         CHECK(result.run("fake_hangs", scenario).at("verdict") == "no reply");
+        INFO(result.run("02_threads", scenario).dump());
         CHECK(result.run("02_threads", scenario).at("verdict") == "");
     }
 }
@@ -300,12 +301,14 @@ TEST_CASE("compare: if a server stalls it says so, beside the figures from befor
 
 TEST_CASE("compare: a server that crashes has a word in its own cells, and the run goes on")
 {
-    const Report result = report(
-        {fake("dies"), "02", "--scenario", "solo,hog,parallel,idle,pipeline", "--idle", "50"});
+    const Report result =
+        report({fake("dies"), "02", "--scenario", "solo,hog,parallel,idle,pipeline", "--idle", "50",
+                "--duration", "600ms"});
     CHECK(result.status == 1);
     for (const std::size_t scenario : {0U, 1U, 2U, 3U, 4U}) {
         CHECK(result.run("fake_dies", scenario).at("verdict") == "died");
         CHECK(result.run("fake_dies", scenario).at("detail") == "exit status 3: fake: out of luck");
+        INFO(result.run("02_threads", scenario).dump());
         CHECK(result.run("02_threads", scenario).at("verdict") == "");
     }
 }

@@ -1,17 +1,21 @@
 #include "clients/compare/judge/comparison.hpp"
 
 #include "clients/compare/compare_options.hpp"
+#include "clients/compare/measure/usage.hpp"
 #include "clients/shared/target.hpp"
 
 #include <doctest/doctest.h>
 
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <sstream>
+#include <thread>
 
 using namespace ground;
 
@@ -68,6 +72,27 @@ bool contains(const std::string& text, std::string_view part)
 }
 
 }  // namespace
+
+TEST_CASE("compare: a process may end while it is looked at")
+{
+    const pid_t parent = ::getpid();
+    std::atomic<bool> enough = false;
+    std::atomic<int> children = 0;
+    std::jthread coming_and_going([&] {
+        while (!enough) {
+            const pid_t child = ::fork();
+            if (child == 0) {
+                ::_exit(0);
+            }
+            ::waitpid(child, nullptr, 0);
+            ++children;
+        }
+    });
+    for (int looks = 0; looks < 1000 || children < 1000; ++looks) {
+        CHECK(usage_of(parent).processes >= 1);
+    }
+    enough = true;
+}
 
 TEST_CASE("comparison: a summary is the median and the extremes")
 {
@@ -445,8 +470,8 @@ class Stages {
                "02_b\tthe talk\ta thread per client\t-\t-\t-\n"
                "02b_c\tthe talk\ta thread per client\t-\t-\t-\n"
                "02c_d\taround the talk\ta process per client\t-\t-\t-\n"
-               "08_e\tbeyond it\ta thread per core\t-\t-\t-\n"
-               "10_f\tbeyond it\tno server\t-\t-\t-\n";
+               "08_e\tbeyond the talk\ta thread per core\t-\t-\t-\n"
+               "10_f\tbeyond the talk\tno server\t-\t-\t-\n";
     }
     ~Stages() { fs::remove_all(path_); }
     Stages(const Stages&) = delete;

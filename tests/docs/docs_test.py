@@ -382,6 +382,17 @@ class Runs(DocsTest):
         self.break_page("\nRequests", "\n  Note: perf itself was busy for 97% of the time: ...\nRequests")
         self.assert_current()
 
+    def test_figures_that_were_measured_beside_other_programs_are_refused(self):
+        page = self.run_page("$ printf 'one run. Other\\n    programs kept the CPUs up to 25%% busy\\n'", options="figures")
+        self.write("docs/page.md", page)
+        status, output = self.docs("--record")
+        self.assertEqual(1, status, output)
+        self.assertRegex(output, "page.md:1: .*measured beside other programs")
+        self.assertEqual(self.read(), page)
+        self.break_page("\n```\n", "\none run. Other programs kept the CPUs up to 25% busy\n```\n")
+        status, output = self.docs("--check")
+        self.assertRegex(output, "page.md:1: .*measured beside other programs")
+
     def test_the_ranking_may_change(self):
         printed = "01  3 \\n02  4  *\\nBest first: 02 > 01\\n* The client was busy more than 95%%\\nend\\n"
         self.record(self.run_page(f"$ printf '{printed}'", options="figures"))

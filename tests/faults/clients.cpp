@@ -225,7 +225,7 @@ TEST_CASE("the last reply arrives although the client is still sending" *
     const std::size_t before = own_descriptors(server);
     Client endless(server);
     endless.send("3\n" + std::string(256 << 10, '1'));  // the server reads hardly any of it
-    // It has not read a byte yet, and other clients need not wait for that.
+    // This client has read no byte yet. Other clients are still served.
     if (stage().serves_others()) {
         check_serves(server);
     }
@@ -238,7 +238,7 @@ TEST_CASE("the last reply arrives although the client is still sending" *
     held("the last reply arrives");
 }
 
-TEST_CASE("the last reply arrives, however many clients are refused like this")
+TEST_CASE("each of 50 clients whose line is too long gets its last reply")
 {
     const Server server;
     const std::size_t before = own_descriptors(server);
@@ -247,7 +247,7 @@ TEST_CASE("the last reply arrives, however many clients are refused like this")
         Client endless(server);
         endless.send(std::string(150, '1'));
         REQUIRE(endless.read_all().starts_with("[Error] line longer than"));
-        // It still listens: a reset would come at once.
+        // The server still reads from this client. If it did not, a reset would come at once.
         endless.send("2");
         pollfd reset{endless.native_handle(), 0, 0};
         REQUIRE(::poll(&reset, 1, 0) == 0);
@@ -283,7 +283,7 @@ TEST_SUITE_END();
 
 TEST_SUITE_BEGIN("garbage");
 
-TEST_CASE("binary garbage gets errors or the end, and does not affect other clients" *
+TEST_CASE("binary garbage gets error replies, and does not affect other clients" *
           promise({.id = "faults/garbage",
                    .page = "docs/robustness.md",
                    .needs = Needs::process,
@@ -351,13 +351,13 @@ TEST_CASE("a client that reads its replies byte by byte gets all of them, and ot
             others.check_now();
         }
     }
-    // By now it is stuck: there are requests that it does not read, because there is no room for
-    // replies.
+    // By now the server is stuck: there are requests that it does not read, because there is no
+    // room for replies.
     const auto end = server_end(server, slow);
     CHECK((end && end->unread > 0));
-    // It waits for room and does not spin: at last it uses hardly any CPU time while this process
-    // uses some. (A slow server has to read until it is stuck first.)
-    eventually("it waits for room", [&] {
+    // The server waits for room and does not spin: in the end it uses hardly any CPU time while
+    // this process uses 100 ms. (A slow server has to read until it is stuck first.)
+    eventually("the server waits for room", [&] {
         const auto used_before = cpu_time_with_descendants(server);
         burn(milliseconds(100));
         return sanitized || cpu_time_with_descendants(server) - used_before < milliseconds(30);
@@ -398,7 +398,7 @@ TEST_CASE("a client that sends and never reads costs bounded memory" *
     for (int i = 0; i < 10'000; ++i) {
         requests += "x\n";
     }
-    // Until there has been no room for more for a while (the server reads no further), or until it
+    // Sends until there is no room for 200 ms (the server reads no further), or until the server
     // has read far too much.
     std::size_t sent = 0;
     std::size_t memory = memory_before;
@@ -432,7 +432,7 @@ TEST_CASE("a client that never reads its replies is forgotten when its time limi
     for (int i = 0; i < 10'000; ++i) {
         requests += "x\n";
     }
-    eventually("the server has had enough", [&] {
+    eventually("the server gives the client up", [&] {
         pollfd state{flood.native_handle(), POLLOUT, 0};
         if (::poll(&state, 1, 10) == 1 && (state.revents & (POLLERR | POLLHUP)) == 0) {
             flood.send_some(requests);
@@ -482,25 +482,25 @@ TEST_CASE(
     for (std::size_t i = 0; i < crowd_size; ++i) {
         crowd.emplace_back(server);
     }
-    const auto everybody_asks = [&] {
+    const auto all_ask = [&] {
         for (Client& client : crowd) {
             client.send("20\n");
         }
     };
-    const auto everybody_is_answered = [&] {
+    const auto all_are_answered = [&] {
         for (Client& client : crowd) {
             REQUIRE(client.read_line() == "6765");
         }
     };
     if (!stage().serves_others()) {
-        everybody_asks();
+        all_ask();
     }
     for (const char byte : std::string_view("  30  \r\nhello\n+7\n00010\n")) {
         slow.send({&byte, 1});
         wait_until_read(server, slow);
         if (stage().serves_others()) {
-            everybody_asks();
-            everybody_is_answered();
+            all_ask();
+            all_are_answered();
         } else {
             REQUIRE(std::none_of(crowd.begin(), crowd.end(), std::mem_fn(&Client::readable)));
         }
@@ -555,9 +555,10 @@ TEST_CASE("1,000 clients and more that come and go leave nothing behind" *
         if (unseen) {
             server.resume();
         }
-        check_serves(server);  // and so it has accepted all that came before
+        check_serves(server);  // and so the server has accepted all that came before
         if (round == rounds / 5) {
-            // By now it has everything that it keeps for reuse: heap, and stacks of threads.
+            // By now the server has everything that it keeps for reuse: heap, and stacks of
+            // threads.
             check_descriptors_return_to(before, server);
             threads_before = server.info().threads;
             memory_before = server.memory();

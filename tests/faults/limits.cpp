@@ -104,8 +104,8 @@ TEST_CASE("without descriptors newcomers wait, and are served when others leave"
     const auto waits = [](const Client& client) { return !client.readable(); };
     CHECK((in_order ? waits(clients.back()) : std::any_of(clients.begin(), clients.end(), waits)));
 
-    // It waits without spinning: while this process uses a fifth of a second of CPU time, it uses
-    // hardly any.
+    // The server waits without spinning: while this process uses a fifth of a second of CPU time,
+    // the server uses hardly any.
     const auto used_before = cpu_time_with_descendants(server);
     burn(milliseconds(200));
     CHECK(cpu_time_with_descendants(server) - used_before < milliseconds(60));
@@ -315,7 +315,8 @@ TEST_CASE("without memory it refuses or loses clients, or ends with one line, an
         told = told || reply.starts_with("[Error] server full");
         REQUIRE((reply.empty() || reply == "55\n" || reply.starts_with("[Error] server full")));
     }
-    // If it has ended, that must not be before it had answered all that had come.
+    // The server may also have ended after it had answered all that had come. Only still_serves()
+    // notices that.
     set_limit(server.pid(), RLIMIT_AS, RLIM_INFINITY);
     if ((without_reply > 0 && !told) || !still_serves(server)) {
         CHECK(server.wait() == 1);

@@ -16,21 +16,21 @@ namespace ground::test {
 
 void check_serves(const Server& server);
 
-// How many descriptors it needs for itself: as many as with one client, minus that one. (A server
+// How many descriptors a server needs for itself: as many as with one client, minus one. (A server
 // without clients may have just begun to listen, and not have opened all of them yet.)
 [[nodiscard]] std::size_t own_descriptors(const Server& server);
 
-// Waits until everything that it has opened for its clients is closed.
+// Waits until everything that the server has opened for its clients is closed.
 void check_descriptors_return_to(std::size_t before, const Server& server);
 
 // After a sudden death other processes clean up, which may take a moment.
 void check_nothing_is_left(const Server& server);
 
-// Right after its end: it has ended its workers, and not left that to others.
+// Call it right after the server's end: the server itself has ended its workers.
 void check_nothing_was_left(const Server& server);
 
-// Of clients that have asked one after the other, the one whose reply comes next. As a rule the
-// first. If each of several loops has its own queue of newcomers, any that has one.
+// Of clients that have asked one after the other, the one whose reply comes next. As a rule that is
+// the first client. If each of several loops has its own queue of newcomers, it may be any client.
 [[nodiscard]] std::deque<Client>::iterator next_served(std::deque<Client>& clients);
 
 void check_port_is_free(const Server& server);
@@ -38,7 +38,7 @@ void check_port_is_free(const Server& server);
 // The other clients, beside a client that is connected and causes a fault.
 class Others {
   public:
-    // They connect after that client: if only one is served, it shall be that one.
+    // They connect after the client at fault: a stage that serves one client serves that one.
     explicit Others(const Server& server) : client_(server) {}
 
     // They are served meanwhile. If the stage serves one client at a time, they are not.

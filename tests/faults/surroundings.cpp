@@ -27,16 +27,16 @@ using std::chrono::milliseconds;
 
 namespace {
 
-// A request for a server that is told to end. If it finishes what it computes, the request must
-// have an end; otherwise it would compute until it is cut off.
+// A request for a server that is told to end. A server that finishes what it computes needs a
+// request that has an end. Otherwise the server would compute until it is cut off.
 std::string last_request()
 {
     return stage().finishes_when_stopped() ? LongRequest(milliseconds(200)).text()
                                            : std::string(endless_request);
 }
 
-// Does it to the server and its workers, one after the other and again and again, until it is
-// destroyed.
+// Stops and continues the server and its workers, one after the other and again and again, until
+// this object is destroyed.
 class Storm {
   public:
     explicit Storm(const Server& server)
@@ -126,7 +126,7 @@ bool finishes(const std::function<void(const Server&)>& happens)
 
 void check_finishes(const std::function<void(const Server&)>& happens)
 {
-    eventually("a server comes to its end in time", [&] { return finishes(happens); });
+    eventually("a server ends in time", [&] { return finishes(happens); });
 }
 
 }  // namespace
@@ -194,7 +194,7 @@ TEST_SUITE_BEGIN("SIGTERM while a client never stops sending");
 
 TEST_CASE("a client that never stops sending does not keep it from ending")
 {
-    // On a busy machine it may still be cut off, but not always.
+    // On a busy machine a server may still be cut off, but not always.
     eventually("a server ends before it is cut off", [&] {
         Server server({"--quiet"});
         Client client(server);
@@ -314,7 +314,7 @@ TEST_CASE("it serves newcomers when the pipe of its log is full")
 {
     constexpr int room = 64 << 10;  // Linux gives a pipe this much; a line has more than 32 bytes
     Server server({}, {.command = {}, .limits = {}, .err = Stream::unread});
-    // Two lines for each: when it comes, and when it goes.
+    // Two lines for each client: when it comes, and when it goes.
     for (int i = 0; i < room / 64 + 500; ++i) {
         Client client(server);
         REQUIRE(client.ask("10\n") == "55");
@@ -409,7 +409,7 @@ TEST_CASE("being stopped and continued does not cut short what it finishes" *
                 server.resume();
             }
         } catch (const std::runtime_error&) {
-            // It was faster, and has ended.
+            // The server was faster, and has ended.
         }
     });
     held();
@@ -430,7 +430,8 @@ TEST_CASE("a clock that jumps back and forth by years changes nothing" * only_if
     std::ifstream maps(fmt::format("/proc/{}/maps", server.pid()));
     const std::string loaded(std::istreambuf_iterator<char>(maps), {});
     REQUIRE(loaded.find("wild_clock") != std::string::npos);
-    // 02b: its lock changes hands in time. A thread that computes goes on when its client has left.
+    // The lock of 02b changes hands in time. A thread that computes goes on when its client has
+    // left.
     const int computing = stage().computes_aside() && !stage().has_pool() ? 1 : 0;
     if (computing > 0) {
         Client big(server);
@@ -452,8 +453,8 @@ TEST_CASE("a clock that jumps back and forth by years changes nothing" * only_if
             clients.erase(client);
         }
     }
-    // It is told to end with a client that reads no replies. If it finishes what it has begun, a
-    // clock has to cut it off.
+    // The server is told to end while a client reads no replies. A server that finishes what it has
+    // begun must be cut off by a clock.
     Client client(server.port(), 4096);
     CHECK(client.ask("10\n") == "55");
     std::string requests;

@@ -132,7 +132,7 @@ TEST_CASE("a helper process that is killed while idle costs no request" *
     Client client(server);
     CHECK(client.ask("10\n") == "55");
     for (std::size_t i = 0; i < 2 * processes_of_pool(2); ++i) {
-        // Each in its turn: first the original ones, and then their replacements.
+        // Each process in its turn: first the original ones, and then their replacements.
         const auto now = server.descendants();
         REQUIRE(now.size() == processes_of_pool(2));
         const ProcessInfo& victim = now[i % now.size()];

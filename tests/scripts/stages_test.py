@@ -26,7 +26,7 @@ int main()
     exit_on_signals();
 }
 """
-PAGE = """<!-- stage: beyond it; a thread per core -->
+PAGE = """<!-- stage: beyond the talk; a thread per core -->
 # 99: something new
 
 ![The picture.](diagrams/99_new.svg)
@@ -77,13 +77,13 @@ class Tree(unittest.TestCase):
         self.write("docs/99_new.md", PAGE)
         self.write("docs/diagrams/99_new.dot", "digraph {}\n")
         readme = (self.root / "README.md").read_text(encoding="utf-8")
-        head, found, rest = readme.partition("### Beyond it\n")
+        head, found, rest = readme.partition("### Beyond the talk\n")
         if found:
             lines = rest.splitlines(keepends=True)
             last = max(i for i, line in enumerate(lines[:40]) if line.startswith("| [`"))
             self.write("README.md", head + found + "".join(lines[:last + 1]) + ROW + "".join(lines[last + 1:]))
         else:
-            self.append("README.md", "\n### Beyond it\n\n| stage | the idea | what to watch |\n|---|---|---|\n" + ROW)
+            self.append("README.md", "\n### Beyond the talk\n\n| stage | the idea | what to watch |\n|---|---|---|\n" + ROW)
         self.append("docs/instructors-guide.md", "\n`99_new` is for those who stay.\n")
         self.append("docs/robustness.md", "\n| fault | 99 |\n|---|---|\n")
 
@@ -109,7 +109,7 @@ class Check(Tree):
 
     def test_notices_unknown_words(self):
         self.add_stage()
-        self.replace("docs/99_new.md", "beyond it", "behind it")
+        self.replace("docs/99_new.md", "beyond the talk", "behind it")
         self.assert_finding("docs/99_new.md", "place")
         self.replace("docs/99_new.md", "a thread per core", "a thread per moon")
         self.assert_finding("docs/99_new.md", "who talks to a client")
@@ -136,7 +136,7 @@ class Check(Tree):
         self.replace("README.md", "(docs/99_new.md)", "(docs/98_new.md)")
         self.assert_finding("README.md", "does not lead to")
         self.replace("README.md", "(docs/98_new.md)", "(docs/99_new.md)")
-        self.replace("docs/99_new.md", "beyond it", "the talk")
+        self.replace("docs/99_new.md", "beyond the talk", "the talk")
         self.assert_finding("README.md", "no row below '## The stages'")
 
     def test_notices_a_guide_and_a_table_of_faults_without_it(self):
@@ -156,7 +156,7 @@ class Check(Tree):
 class Table(Tree):
     def test_takes_place_and_model_from_the_page_and_the_rest_from_the_source(self):
         self.add_stage()
-        self.assertEqual(self.fact("99"), ["99_new", "beyond it", "a thread per core", "07_coroutines", "-",
+        self.assertEqual(self.fact("99"), ["99_new", "beyond the talk", "a thread per core", "07_coroutines", "-",
                                            "stages/99_new.cpp"])
         self.replace("stages/99_new.cpp", "    exit_on_signals();\n",
                      "    const auto pool = make_pool(options);\n    warn_of_limit(options, 10'000);\n")
@@ -164,7 +164,7 @@ class Table(Tree):
 
     def test_knows_a_second_program_made_of_the_same_source(self):
         self.write("docs/07z_other.md", PAGE.replace("a thread per core", "one thread for all clients; built from 07_coroutines"))
-        self.assertEqual(self.fact("07z"), ["07z_other", "beyond it", "one thread for all clients", "07_coroutines",
+        self.assertEqual(self.fact("07z"), ["07z_other", "beyond the talk", "one thread for all clients", "07_coroutines",
                                             self.fact("07_coroutines")[4], "stages/07_coroutines.cpp"])
 
     def test_says_what_it_does_not_know(self):

@@ -408,7 +408,7 @@ TEST_CASE("coroutine: moving a paused chain does not disturb it")
     CHECK(token.use_count() == 1);
 }
 
-TEST_CASE("coroutine: a million awaited one after the other need no more stack than one")
+TEST_CASE("coroutine: a million calls, one after the other, need no more stack than one call")
 {
     CHECK(run(sum_in_a_loop(1'000'000)) == 1'000'000);
 }

@@ -192,7 +192,7 @@ TEST_CASE("selector: a descriptor without events does not end a select(), not ev
     CHECK(trace(selector.select()) == "other:r");
 }
 
-TEST_CASE("selector: an entry that an earlier one in the list unregisters is not called")
+TEST_CASE("selector: an entry is not called after an earlier callback has unregistered it")
 {
     std::vector<Pair> pairs(3);
     Selector<std::string> selector;

@@ -122,7 +122,7 @@ TEST_CASE("shared queue: wherever a worker is killed, each request is answered o
         REQUIRE(shared->queue.cancel(1));
         Stepped(*shared, steps).kill();
         ended = shared->ended;
-        shared->queue.give_up_what_it_had(0);
+        shared->queue.fail_requests_of(0);
         work_off(*shared, 1);
         auto done = collect(shared->queue);
         REQUIRE(done.size() == 3);

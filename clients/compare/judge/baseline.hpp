@@ -22,8 +22,9 @@ struct Summary {
     {
         return median > 0 ? (high - low) / 2 / median : 0;
     }
-    // Whether it is impossible to tell which is larger: they are no further apart than the runs of
-    // each are among themselves. (That two or three runs do not overlap is too often chance.)
+    // Whether it is impossible to tell which is larger. Then the runs of the two overlap, or the
+    // gap between them is smaller than the wider of the two ranges from low to high. (That two or
+    // three runs do not overlap is too often chance.)
     [[nodiscard]] bool close_to(const Summary& other) const noexcept
     {
         const double distance = std::max(low - other.high, other.low - high);

@@ -23,7 +23,7 @@ struct Comparison {
     std::string placement;
     std::vector<Contestant> contestants;
     std::vector<Scenario> scenarios;
-    // By the numbers of a scenario and a contestant: a measurement for each run that was made.
+    // By index of scenario and of contestant: a measurement for each run that was made.
     std::map<std::pair<std::size_t, std::size_t>, std::vector<Measurement>> runs;
     bool complete = false;
     std::vector<std::string> left_out;  // scenarios of which nothing was measured before the end
@@ -40,9 +40,9 @@ struct Comparison {
 [[nodiscard]] std::string format_figure(double value, Unit unit);
 
 // "fast > also fast ~ the next > slow", best first. A '~' between neighbours means that it is
-// impossible to tell which is better: their runs are no further apart than those of each, or the
-// client limited both. If there is no such order, the text says why. Empty if there is nothing to
-// order.
+// impossible to tell which is better. Either the gap between their runs, if there is one, is
+// smaller than the wider spread of the two, or the client limited both. If there is no such order,
+// the text says why. Empty if there is nothing to order.
 [[nodiscard]] std::string ranking(const Comparison& comparison, std::size_t scenario);
 
 // The measurements of a scenario against a contestant, one for each run that was made; maybe none.
@@ -59,16 +59,16 @@ using Table = std::vector<std::vector<std::string>>;
 [[nodiscard]] std::vector<std::string> notes_below(const Comparison& comparison,
                                                    std::size_t scenario);
 
-// What this run has shown of each contestant, a sentence each, from its figures alone.
+// What this comparison has shown of each contestant, a sentence each, from its figures alone.
 [[nodiscard]] std::vector<std::string> conclusions(const Comparison& comparison);
 
-// Removes the scenarios that were not begun: they are left_out.
+// Moves the names of scenarios that were not begun to left_out.
 void leave_out_unmeasured(Comparison& comparison);
 
 // Of a comparison that was stopped: how far it got, and what is missing. Otherwise empty.
 [[nodiscard]] std::string how_far(const Comparison& comparison);
 
-// How all of it was measured, and how far it can be trusted, in sentences.
+// How the figures were measured, and how far you can trust them, in sentences.
 [[nodiscard]] std::string method(const Comparison& comparison);
 
 enum class TableForm { plain, plain_utf8, markdown };

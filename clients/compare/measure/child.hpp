@@ -1,9 +1,9 @@
 // child.hpp -- the programs that compare starts, and waiting for them.
 //
 // A child is the leader of a process group of its own. So Ctrl-C reaches compare alone, which then
-// ends its children in the right order. However compare ends, they end, too. A destructor kills the
-// whole group. If compare is killed, the kernel kills the child (PR_SET_PDEATHSIG). That does not
-// reach the child's own children, but a stage ends its pool's workers.
+// ends its children in the right order. However compare ends, its children end, too. A destructor
+// kills the whole group. If compare is killed, the kernel kills the child (PR_SET_PDEATHSIG). The
+// kernel does not kill the child's own children, but a stage ends its pool's workers.
 //
 // All of it belongs to one thread. (Other threads do no harm, because between fork and exec there
 // are only system calls.)
@@ -23,7 +23,7 @@ namespace ground {
 
 class Child;
 
-// The user wants to stop. Every wait may throw it.
+// The user wants to stop. Every wait may throw this.
 struct Interrupted {};
 
 // Waits for all children at once, and for the user. Outlives its children.
@@ -60,7 +60,8 @@ struct Command {
 
 class Child {
   public:
-    // Its standard input is empty. If it cannot be executed, it says so and ends with status 127.
+    // Its standard input is empty. If the program cannot be executed, the child says so and ends
+    // with status 127.
     Child(Supervisor& supervisor, const Command& command);
     // Kills its group and waits for it.
     ~Child();
@@ -77,7 +78,8 @@ class Child {
     [[nodiscard]] const std::string& out() const noexcept { return out_.text; }
     [[nodiscard]] const std::string& err() const noexcept { return err_.text; }
 
-    // Asks it to end (SIGTERM) and waits for that, but not for long. The user can't interrupt that.
+    // Asks the child to end (SIGTERM) and waits for its end, but not for long. The user can't
+    // interrupt this wait.
     void terminate() noexcept;
 
   private:

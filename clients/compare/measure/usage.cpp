@@ -9,7 +9,6 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <string>
 #include <system_error>
@@ -69,7 +68,8 @@ unsigned sockets_of(pid_t pid)
 double cpu_s_of_ended_children(pid_t pid)
 {
     std::ifstream file(fmt::format("/proc/{}/stat", pid));
-    std::string stat(std::istreambuf_iterator<char>(file), {});
+    std::string stat;
+    std::getline(file, stat, '\0');  // all of it; empty if the process has just ended
     std::istringstream fields(stat.substr(std::min(stat.rfind(')'), stat.size() - 1) + 1));
     std::string skipped;
     for (int i = 3; i < 16; ++i) {

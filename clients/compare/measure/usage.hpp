@@ -13,11 +13,12 @@ struct Usage {
     double cpu_s = 0;
     std::uint64_t memory = 0;  // bytes; memory that processes share counts once
     // The heaps and stacks among the memory. The other pages come from files, and a page of a
-    // library counts less the more programs use it. So it does not measure what a connection costs.
+    // library counts less the more programs use it. So `memory` does not say what a connection
+    // costs.
     std::uint64_t anonymous = 0;
     unsigned processes = 0;
     unsigned threads = 0;
-    unsigned sockets = 0;  // memory that two processes share counts twice
+    unsigned sockets = 0;  // a socket that two processes share counts twice
 };
 
 // Of the process and all of its descendants that are alive. CPU time comes from the clock that the

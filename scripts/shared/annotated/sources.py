@@ -24,7 +24,7 @@ class Failed(Exception):
 def stages_by_place():
     """Where the stages' sources are, in the order in which they are read: {"the talk": [path...], ...}."""
     table = subprocess.run([ROOT / "scripts" / "stages", "--tsv"], capture_output=True, text=True, check=True).stdout
-    places = {"the talk": [], "around the talk": [], "beyond it": []}
+    places = {"the talk": [], "around the talk": [], "beyond the talk": []}
     for line in table.splitlines():
         name, place, *_, source = line.split("\t")
         if Path(source).stem == name:  # not a second program made of the same source
