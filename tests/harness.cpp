@@ -104,7 +104,7 @@ std::vector<int> numbers_in(const std::string& directory)
 std::chrono::seconds patience_of_this_run()
 {
     const char* const given = std::getenv("JUDGE_PATIENCE");
-    return std::chrono::seconds(given == nullptr ? 20 * slowdown : std::atoi(given));
+    return std::chrono::seconds((given == nullptr ? 20 : std::atoi(given)) * slowdown);
 }
 
 namespace {
@@ -826,12 +826,14 @@ void Server::wait_until_foreign_listens()
         if (has_ended(pause)) {
             fail("it ended before it listened");
         }
+        // In this order: a socket that is there when the processes are looked at belongs to one of
+        // them, or to a process that we have not started. A container's port does.
+        const bool listens = !tcp_sockets(port_, in_state(TcpState::listen)).empty();
         const auto ports = ports_of(*this);
         if (ports.contains(port_)) {
             return;
         }
-        // A container's port belongs to a process that we have not started.
-        if (!tcp_sockets(port_, in_state(TcpState::listen)).empty() && replies(port_)) {
+        if (listens && replies(port_)) {
             process_known_ = false;
             return;
         }

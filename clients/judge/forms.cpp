@@ -137,8 +137,11 @@ std::string to_details(const Judgement& judgement, const Case& the_case)
     };
     line("cause", cause(run));
     // What was said last tells something only if it is about that.
-    if (!run.promised.empty() || run.seen.starts_with("waited in vain for the server's repl") ||
-        run.seen.starts_with("the server has closed")) {
+    const auto is_about = [&](std::string_view words) {
+        return run.seen.find(words) != std::string::npos;
+    };
+    if (!run.promised.empty() || is_about("waited in vain for the server's repl") ||
+        is_about("the server has closed") || is_about("Connection reset by peer")) {
         line("sent", run.sent.empty() ? "" : in_quotes(run.sent));
         line("seen", run.received.empty() ? "nothing" : in_quotes(run.received));
     }

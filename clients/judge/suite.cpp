@@ -117,13 +117,11 @@ Command Suite::command(std::vector<std::string> words) const
     const auto in_milliseconds = [](const char* name, milliseconds time) {
         return fmt::format("{}={}", name, time.count());
     };
-    const auto hangs = 3 * patience_ + std::chrono::ceil<std::chrono::seconds>(options_.start);
     return {.arguments = std::move(words),
             .cpus = {},
             .environment = {in_milliseconds("JUDGE_START", options_.start),
                             in_milliseconds("JUDGE_GRACE", grace_),
-                            fmt::format("JUDGE_PATIENCE={}", patience_.count()),
-                            fmt::format("WATCHDOG_SECONDS={}", hangs.count())}};
+                            fmt::format("JUDGE_PATIENCE={}", patience_.count())}};
 }
 
 std::vector<Promise> Suite::list()

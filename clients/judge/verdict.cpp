@@ -126,6 +126,9 @@ std::string cause(const Run& run)
     if (run.seen.starts_with("the server has closed instead of replying")) {
         return "it closed the connection instead of replying";
     }
+    if (run.seen.find("Connection reset by peer") != std::string::npos) {
+        return "it reset the connection";
+    }
     if (run.promised.empty()) {
         return run.seen.empty() ? "something else than promised" : run.seen;
     }

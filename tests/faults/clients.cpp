@@ -352,9 +352,9 @@ TEST_CASE("a client that reads its replies byte by byte gets all of them, and ot
         }
     }
     // By now the server is stuck: there are requests that it does not read, because there is no
-    // room for replies.
+    // room for replies. (A server in another language may have read all of them into its memory.)
     const auto end = server_end(server, slow);
-    CHECK((end && end->unread > 0));
+    CHECK((stage().foreign() != nullptr || (end && end->unread > 0)));
     // The server waits for room and does not spin: in the end it uses hardly any CPU time while
     // this process uses 100 ms. (A slow server has to read until it is stuck first.)
     eventually("the server waits for room", [&] {

@@ -47,7 +47,7 @@ std::string promised_text(std::string_view source)
 SeenAndPromised from_assertion(std::string_view source, std::string_view values)
 {
     if (source.find(equals) == std::string_view::npos) {
-        return {std::string(values), ""};
+        return {"it is not so that " + std::string(source), ""};
     }
     if (const std::string promised = promised_text(source); !promised.empty()) {
         const std::string end = std::string(equals) + promised;

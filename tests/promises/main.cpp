@@ -7,6 +7,7 @@
 // none if the test case did not end.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include "promise.hpp"
+#include "tests/harness.hpp"
 #include "tests/stage.hpp"
 #include "tests/watchdog.hpp"
 
@@ -17,6 +18,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <ostream>
 #include <stdexcept>
@@ -39,8 +41,10 @@ void list()
     }
 }
 
+// A test case has time for a start and for two waits in vain, and a while more.
 int run_one(const Registered& chosen)
 {
+    ::setenv("WATCHDOG_SECONDS", std::to_string(10 + 3 * patience.count()).c_str(), 0);
     return watched([&] {
         // The watchdog's child starts the server, so orphans of that become its children.
         ::prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -56,7 +60,7 @@ int run_one(const Registered& chosen)
     });
 }
 
-int run(const std::string& program)
+int list_or_run(const std::string& program)
 {
     if (stage().foreign() == nullptr) {
         std::cerr << program << ": the judge runs this program: judge --help\n";
@@ -89,7 +93,7 @@ int main(int /*argc*/, char** argv)
 {
     std::signal(SIGPIPE, SIG_IGN);
     try {
-        return ground::test::run(argv[0]);
+        return ground::test::list_or_run(argv[0]);
     } catch (const std::exception& problem) {
         std::cerr << problem.what() << '\n';
         return 2;
