@@ -10,10 +10,12 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -23,12 +25,16 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <linux/close_range.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 
@@ -66,7 +72,7 @@ bool wait_for_event(int fd, short events, const Deadline& deadline)
     pollfd entry{fd, events, 0};
     for (;;) {
         const int ready = ::poll(&entry, 1, deadline.milliseconds());
-        if (ready == -1 && errno == EINTR) {
+        if ((ready == -1 && errno == EINTR) || (ready == 0 && deadline.milliseconds() > 0)) {
             continue;
         }
         return check(ready, "poll") == 1;
@@ -95,8 +101,48 @@ std::vector<int> numbers_in(const std::string& directory)
 
 }  // namespace
 
+std::chrono::seconds patience_of_this_run()
+{
+    const char* const given = std::getenv("JUDGE_PATIENCE");
+    return std::chrono::seconds((given == nullptr ? 20 : std::atoi(given)) * slowdown);
+}
+
+namespace {
+
+// How many times longer than on an idle machine this process and all below it have taken so far,
+// at most 9 times. /proc/PID/schedstat has the time on a CPU and the time of waiting for one.
+int starvation()
+{
+    std::uint64_t ran = 1;
+    std::uint64_t waited = 0;
+    std::vector<ProcessInfo> all = descendants_of(::getpid());
+    all.push_back({.pid = ::getpid()});
+    for (const ProcessInfo& process : all) {
+        for (const int thread : numbers_in(fmt::format("/proc/{}/task", process.pid))) {
+            std::ifstream file(fmt::format("/proc/{}/task/{}/schedstat", process.pid, thread));
+            std::uint64_t on_cpu = 0;
+            std::uint64_t before = 0;
+            file >> on_cpu >> before;
+            ran += on_cpu;
+            waited += before;
+        }
+    }
+    return 1 + static_cast<int>(std::min<std::uint64_t>(waited / ran, 8));
+}
+
+}  // namespace
+
 int Deadline::milliseconds() const
 {
+    using std::chrono::steady_clock;
+    if (!final_ && steady_clock::now() >= end_) {
+        final_ = true;
+        if (stage().foreign() != nullptr && length_ >= std::chrono::seconds(1)) {
+            const auto more = (starvation() - 1) * length_;
+            end_ += more;
+            allow_time(more);
+        }
+    }
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         end_ - std::chrono::steady_clock::now());
     return static_cast<int>(std::max<std::int64_t>(0, left.count()));
@@ -219,8 +265,8 @@ std::vector<std::uint64_t> socket_inodes(pid_t pid)
     return inodes;
 }
 
-Output::Output(Descriptor pipe)
-    : pipe_(std::move(pipe)), stop_(check(::eventfd(0, EFD_CLOEXEC), "eventfd"))
+Output::Output(Descriptor pipe, std::size_t keep)
+    : pipe_(std::move(pipe)), stop_(check(::eventfd(0, EFD_CLOEXEC), "eventfd")), keep_(keep)
 {
     thread_ = std::thread([this] { drain(); });
 }
@@ -236,6 +282,12 @@ std::string Output::text() const
 {
     const std::lock_guard lock(mutex_);
     return text_;
+}
+
+std::uint64_t Output::size() const
+{
+    const std::lock_guard lock(mutex_);
+    return size_;
 }
 
 // Call with the mutex not held; the condition is evaluated with it held.
@@ -278,6 +330,10 @@ void Output::drain()
         const std::lock_guard lock(mutex_);
         if (size > 0) {
             text_.append(buffer.data(), static_cast<std::size_t>(size));
+            size_ += static_cast<std::uint64_t>(size);
+            if (text_.size() > 4 * keep_) {
+                text_ = text_.substr(0, keep_) + "\n[...]\n" + text_.substr(text_.size() - keep_);
+            }
         } else {
             ended_ = true;
         }
@@ -312,6 +368,18 @@ Descriptor open_stream(Stream stream, Pipe& pipe)
 bool become(int target, const Descriptor& stream) noexcept
 {
     return stream.get() == -1 ? ::close(target) == 0 : ::dup2(stream.get(), target) != -1;
+}
+
+}  // namespace
+
+namespace {
+
+// The programs that this process has started and not yet waited for. Its other children are those
+// of programs that have died (see PR_SET_CHILD_SUBREAPER).
+std::set<pid_t>& started_here()
+{
+    static std::set<pid_t> pids;
+    return pids;
 }
 
 }  // namespace
@@ -370,19 +438,25 @@ Program::Program(const Start& start)
         }
         ::_exit(127);
     }
+    started_here().insert(pid_);
     pidfd_ = Descriptor(check(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0U)), "pidfd_open"));
     stdin_ = std::move(in.write_end);
     // The drains start after the fork. So if a program fails to start, its output ends.
     child_out.reset();
     child_err.reset();
     if (start.out == Stream::pipe) {
-        stdout_.emplace(std::move(out.read_end));
+        stdout_.emplace(std::move(out.read_end), start.keep_output);
     }
     if (start.err == Stream::pipe) {
-        stderr_.emplace(std::move(err.read_end));
+        stderr_.emplace(std::move(err.read_end), start.keep_output);
     } else if (start.err == Stream::unread) {
         unread_ = std::move(err.read_end);
     }
+}
+
+bool Program::has_ended(std::chrono::milliseconds within) const
+{
+    return status_ || wait_for_event(pidfd_.get(), POLLIN, Deadline(within));
 }
 
 Program::~Program()
@@ -400,6 +474,7 @@ Program::~Program()
             int status = 0;
             ::waitpid(pid_, &status, 0);
             status_ = status;
+            started_here().erase(pid_);
         }
         if (others.empty()) {
             return;
@@ -416,7 +491,13 @@ void Program::write(std::string_view text)
     }
 }
 
-void Program::signal(int number) const { check(::kill(pid_, number), "kill"); }
+void Program::signal(int number) const
+{
+    told_to_end_ = told_to_end_ || (number != SIGSTOP && number != SIGCONT);
+    // A server that is not ours may be a shell that has started the server.
+    const bool all = stage().foreign() != nullptr && (number == SIGSTOP || number == SIGCONT);
+    check(::kill(all ? -pid_ : pid_, number), "kill");
+}
 
 void Program::stop() const
 {
@@ -431,7 +512,11 @@ void Program::stop() const
 
 void Program::resume() const { signal(SIGCONT); }
 
-void Program::signal_group(int number) const { check(::kill(-pid_, number), "kill"); }
+void Program::signal_group(int number) const
+{
+    told_to_end_ = true;
+    check(::kill(-pid_, number), "kill");
+}
 
 int Program::wait(Deadline deadline)
 {
@@ -444,6 +529,7 @@ int Program::wait(Deadline deadline)
         int status = 0;
         check(::waitpid(pid_, &status, 0), "waitpid");
         status_ = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+        started_here().erase(pid_);
     }
     return *status_;
 }
@@ -459,11 +545,24 @@ ProcessInfo Program::info() const
 
 std::vector<ProcessInfo> Program::descendants() const
 {
+    const std::vector<ProcessInfo> all = processes();
+    std::set<pid_t> ours{pid_};
     std::vector<ProcessInfo> found;
-    for (const int pid : numbers_in("/proc")) {
-        const auto info = process_info(pid);
-        if (info && info->session == pid_ && pid != pid_ && info->state != 'Z') {
-            found.push_back(*info);
+    const pid_t self = ::getpid();
+    const bool adopted_too = stage().foreign() != nullptr;
+    const auto belongs = [&](const ProcessInfo& process) {
+        return process.session == pid_ ||
+               (adopted_too && (ours.contains(process.parent) ||
+                                (process.parent == self && !started_here().contains(process.pid))));
+    };
+    for (bool more = true; more;) {  // a child may come before its parent
+        more = false;
+        for (const ProcessInfo& process : all) {
+            if (!ours.contains(process.pid) && belongs(process)) {
+                ours.insert(process.pid);
+                found.push_back(process);
+                more = adopted_too;
+            }
         }
     }
     return found;
@@ -471,16 +570,37 @@ std::vector<ProcessInfo> Program::descendants() const
 
 std::size_t Program::descriptors() const
 {
-    return numbers_in(fmt::format("/proc/{}/fd", pid_)).size();
+    std::size_t open = numbers_in(fmt::format("/proc/{}/fd", pid_)).size();
+    if (stage().foreign() != nullptr) {
+        for (const ProcessInfo& process : descendants()) {
+            open += numbers_in(fmt::format("/proc/{}/fd", process.pid)).size();
+        }
+    }
+    return open;
 }
 
-std::size_t Program::memory() const
+namespace {
+
+std::size_t resident_memory(pid_t pid)
 {
-    std::ifstream file(fmt::format("/proc/{}/statm", pid_));
+    std::ifstream file(fmt::format("/proc/{}/statm", pid));
     std::size_t total = 0;
     std::size_t resident = 0;
     file >> total >> resident;
     return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+std::size_t Program::memory() const
+{
+    std::size_t sum = resident_memory(pid_);
+    if (stage().foreign() != nullptr) {
+        for (const ProcessInfo& process : descendants()) {
+            sum += resident_memory(process.pid);
+        }
+    }
+    return sum;
 }
 
 std::size_t Program::address_space() const
@@ -504,6 +624,15 @@ Outcome run(const Start& start, Deadline deadline)
 
 namespace {
 
+// By a client of a server that is not ours.
+std::atomic<bool> an_end_was_seen{false};
+
+std::optional<Ending>& the_ending()
+{
+    static std::optional<Ending> ending;
+    return ending;
+}
+
 std::optional<std::string> value_of(std::string_view option, const Server::Arguments& arguments)
 {
     const auto found = std::find(arguments.begin(), arguments.end(), option);
@@ -520,8 +649,57 @@ Server::Arguments with_queue(Server::Arguments arguments)
     return arguments;
 }
 
-Start with_command(const Server::Arguments& arguments, Start start)
+// A port that was free a moment ago.
+std::uint16_t free_port()
 {
+    const Descriptor probe(check(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    check(::bind(probe.get(), generic, size), "bind");
+    check(::getsockname(probe.get(), generic, &size), "getsockname");
+    return ntohs(address.sin_port);
+}
+
+std::uint16_t port_for(const Foreign* foreign)
+{
+    return foreign == nullptr ? std::uint16_t{0} : foreign->port.value_or(free_port());
+}
+
+Start with_foreign_command(const Foreign& foreign, std::uint16_t port, Start start)
+{
+    const std::string number = std::to_string(port);
+    start.keep_output = 16U << 10U;
+    if (foreign.port) {
+        start.command = {"cat"};  // runs until it is ended, and does nothing
+        return start;
+    }
+    start.command = foreign.command;
+    bool placed = false;
+    for (std::string& word : start.command) {
+        constexpr std::string_view place = "{port}";
+        for (auto at = word.find(place); at != std::string::npos; at = word.find(place, at)) {
+            word.replace(at, place.size(), number);
+            placed = true;
+        }
+    }
+    if (!placed) {
+        start.command.insert(start.command.end(), {"--port", number});
+    }
+    start.environment.push_back("PORT=" + number);
+    constexpr rlim_t largest_file = 1U << 30U;
+    start.limits.push_back({RLIMIT_FSIZE, {largest_file, largest_file}});
+    start.limits.push_back({RLIMIT_CORE, {0, 0}});
+    return start;
+}
+
+Start with_command(const Server::Arguments& arguments, Start start, std::uint16_t port)
+{
+    if (const Foreign* const foreign = stage().foreign()) {
+        return with_foreign_command(*foreign, port, std::move(start));
+    }
     start.command = stage().command();
     const bool port_given =
         std::find(arguments.begin(), arguments.end(), "--port") != arguments.end();
@@ -548,13 +726,21 @@ std::uint16_t Program::listening_port() const
 }
 
 Server::Server(const Arguments& arguments, Start start)
-    : Server(with_queue(arguments), std::move(start), value_of("--queue", arguments).has_value())
+    : Server(with_queue(arguments), std::move(start), value_of("--queue", arguments).has_value(),
+             port_for(stage().foreign()))
 {
+    if (stage().foreign() != nullptr) {
+        wait_until_foreign_listens();  // if it throws, the destructor runs
+    }
 }
 
-Server::Server(const Arguments& arguments, Start start, bool queue_given)
-    : Program(with_command(arguments, start))
+Server::Server(const Arguments& arguments, Start start, bool queue_given, std::uint16_t port)
+    : Program(with_command(arguments, start, port)), port_(port)
 {
+    if (stage().foreign() != nullptr) {
+        the_ending().reset();
+        return;
+    }
     if (stage().pool_is_broker() && !queue_given) {
         const std::string executable = stage().executable();
         const std::string worker =
@@ -576,6 +762,134 @@ Server::Server(const Arguments& arguments, Start start, bool queue_given)
         fail(fmt::format("not the line that says where it listens: {}", line));
     }
     std::from_chars(line.data() + expected.size(), line.data() + line.size(), port_);
+}
+
+namespace {
+
+// How long a server that is not ours may take to listen.
+std::chrono::milliseconds time_to_listen()
+{
+    const char* const given = std::getenv("JUDGE_START");
+    return std::chrono::milliseconds(given == nullptr ? 10'000 : std::atoi(given));
+}
+
+// How long it may take to end by itself.
+std::chrono::milliseconds time_to_end_by_itself()
+{
+    const char* const given = std::getenv("JUDGE_GRACE");
+    return std::chrono::milliseconds(given == nullptr ? 1000 : std::atoi(given));
+}
+
+std::string describe(int status)
+{
+    return status >= 0 ? fmt::format("exit status {}", status)
+                       : fmt::format("signal {} ({})", -status, ::strsignal(-status));
+}
+
+// Where a process that the program has started listens; the ports in ascending order.
+std::set<std::uint16_t> ports_of(const Program& program)
+{
+    std::vector<std::uint64_t> inodes = socket_inodes(program.pid());
+    for (const ProcessInfo& process : program.descendants()) {
+        const auto more = socket_inodes(process.pid);
+        inodes.insert(inodes.end(), more.begin(), more.end());
+    }
+    std::set<std::uint16_t> ports;
+    for (const TcpSocket& socket : tcp_sockets(0, in_state(TcpState::listen))) {
+        if (std::find(inodes.begin(), inodes.end(), socket.inode) != inodes.end()) {
+            ports.insert(socket.local_port);
+        }
+    }
+    return ports;
+}
+
+bool replies(std::uint16_t port)
+{
+    try {
+        return Client(port).ask("1\n") == "1";
+    } catch (const std::runtime_error&) {
+        return false;
+    }
+}
+
+}  // namespace
+
+void Server::wait_until_foreign_listens()
+{
+    if (stage().foreign()->port) {
+        return;
+    }
+    const Waiting waiting("the server listens");
+    const Deadline deadline(time_to_listen());
+    announce(deadline);
+    for (std::chrono::milliseconds pause(1);; pause = std::min(2 * pause, longest_pause)) {
+        if (has_ended(pause)) {
+            fail("it ended before it listened");
+        }
+        // In this order: a socket that is there when the processes are looked at belongs to one of
+        // them, or to a process that we have not started. A container's port does.
+        const bool listens = !tcp_sockets(port_, in_state(TcpState::listen)).empty();
+        const auto ports = ports_of(*this);
+        if (ports.contains(port_)) {
+            return;
+        }
+        if (listens && replies(port_)) {
+            process_known_ = false;
+            return;
+        }
+        if (deadline.milliseconds() == 0) {
+            fail(fmt::format("it does not listen on port {} after {} s{}", port_,
+                             std::chrono::duration<double>(time_to_listen()).count(),
+                             ports.empty() ? "" : fmt::format(", but on port {}", *ports.begin())));
+        }
+    }
+}
+
+void Server::require_process() const
+{
+    if (!process_known_) {
+        throw DoesNotApply("the process that listens is not one that the command has started");
+    }
+}
+
+Server::~Server()
+{
+    if (stage().foreign() != nullptr) {
+        end_foreign();
+    }
+}
+
+// The end of its session's processes is the base class' task, as of any program.
+void Server::end_foreign() noexcept
+{
+    try {
+        Ending ending;
+        // A connection ends a little before its process.
+        ending.noticed = an_end_was_seen.exchange(false);
+        const std::chrono::milliseconds a_little(ending.noticed ? 50 : 0);
+        ending.by_itself = has_ended(a_little) && !was_told_to_end();
+        if (!has_ended()) {
+            ::kill(-pid(), SIGTERM);
+            ::kill(-pid(), SIGCONT);
+            static_cast<void>(has_ended(time_to_end_by_itself()));
+        } else {
+            ending.how = describe(wait());
+        }
+        for (auto others = descendants(); !others.empty(); others = descendants()) {
+            for (const ProcessInfo& process : others) {
+                ::kill(process.pid, SIGKILL);
+                if (process.parent == ::getpid()) {
+                    ::waitpid(process.pid, nullptr, 0);
+                }
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        ending.out = out().text();
+        ending.err = err().text();
+        the_ending() = ending;
+    } catch (const std::exception&) {
+        // It can't be ended better than by the base class.
+    }
 }
 
 std::vector<ProcessInfo> Server::helpers() const
@@ -603,23 +917,100 @@ std::optional<uid_t> user_of_our_own()
     return status == 0 ? std::optional(user) : std::nullopt;
 }
 
-Client::Client(std::uint16_t port, int receive_buffer)
-    : socket_(check(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"))
+const std::optional<Ending>& last_ending() { return the_ending(); }
+
+Talk& last_talk()
 {
+    thread_local Talk talk;
+    return talk;
+}
+
+namespace {
+
+constexpr std::size_t much_talk = 400;
+
+void note_sent(std::string_view text)
+{
+    Talk& talk = last_talk();
+    if (!talk.received.empty()) {
+        talk = {};
+    }
+    if (talk.sent.size() < much_talk) {
+        talk.sent += text.substr(0, much_talk);
+    }
+}
+
+void note_received(std::string_view text)
+{
+    Talk& talk = last_talk();
+    talk.received += text.substr(text.size() - std::min(text.size(), much_talk));
+    if (talk.received.size() > 2 * much_talk) {
+        talk.received.erase(0, talk.received.size() - much_talk);
+    }
+}
+
+// The address of the server of this run, with this port.
+struct ServerAddress {
+    sockaddr_storage storage{};
+    socklen_t size = sizeof(sockaddr_in);
+};
+
+ServerAddress find_host(const std::string& host)
+{
+    addrinfo* found = nullptr;
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    const std::string port = std::to_string(stage().foreign()->port.value());
+    if (const int problem = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found)) {
+        fail(fmt::format("no address for {}: {}", host, ::gai_strerror(problem)));
+    }
+    const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
+    ServerAddress address;
+    // localhost is often two addresses, and the server may listen on one.
+    for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+        std::memcpy(&address.storage, one->ai_addr, one->ai_addrlen);
+        address.size = one->ai_addrlen;
+        const Descriptor probe(::socket(one->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        if (::connect(probe.get(), one->ai_addr, one->ai_addrlen) == 0) {
+            break;
+        }
+    }
+    return address;
+}
+
+ServerAddress address_of(std::uint16_t port)
+{
+    if (const Foreign* const foreign = stage().foreign(); foreign != nullptr && foreign->port) {
+        static const ServerAddress found = find_host(foreign->host);
+        return found;
+    }
+    ServerAddress address;
+    auto* const loopback = reinterpret_cast<sockaddr_in*>(&address.storage);
+    loopback->sin_family = AF_INET;
+    loopback->sin_port = htons(port);
+    loopback->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+}
+
+}  // namespace
+
+Client::Client(std::uint16_t port, int receive_buffer)
+{
+    const ServerAddress to = address_of(port);
+    socket_ =
+        Descriptor(check(::socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket"));
     if (receive_buffer != 0) {
         ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     }
     const int on = 1;
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    auto* const generic = reinterpret_cast<sockaddr*>(&address);
-    check(::connect(socket_.get(), generic, size), "connect");
-    check(::getsockname(socket_.get(), generic, &size), "getsockname");
-    local_port_ = ntohs(address.sin_port);
+    check(::connect(socket_.get(), reinterpret_cast<const sockaddr*>(&to.storage), to.size),
+          "connect");
+    sockaddr_storage own{};
+    socklen_t size = sizeof own;
+    check(::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&own), &size), "getsockname");
+    // The port is at the same place in an address of IPv6.
+    local_port_ = ntohs(reinterpret_cast<const sockaddr_in*>(&own)->sin_port);
 }
 
 void Client::grow_receive_buffer()
@@ -635,7 +1026,9 @@ std::size_t Client::send_some(std::string_view text)
     if (size == -1 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         return 0;
     }
-    return static_cast<std::size_t>(check(static_cast<int>(size), "send"));
+    const auto sent = static_cast<std::size_t>(check(static_cast<int>(size), "send"));
+    note_sent(text.substr(0, sent));
+    return sent;
 }
 
 void Client::send(std::string_view text)
@@ -662,9 +1055,11 @@ bool Client::receive(const Deadline& deadline)
                                                   std::min<std::size_t>(received_.size(), 500))));
     }
     std::array<char, 65536> buffer{};
-    const auto size = static_cast<std::size_t>(
-        check(static_cast<int>(::recv(socket_.get(), buffer.data(), buffer.size(), 0)), "recv"));
+    const ssize_t result = ::recv(socket_.get(), buffer.data(), buffer.size(), 0);
+    an_end_was_seen = an_end_was_seen || result <= 0;
+    const auto size = static_cast<std::size_t>(check(static_cast<int>(result), "recv"));
     received_.append(buffer.data(), size);
+    note_received({buffer.data(), size});
     return size != 0;
 }
 
@@ -722,9 +1117,10 @@ std::string Client::read_until_gone()
     return std::exchange(received_, {});
 }
 
+// As long as something comes or goes, the other side is not stuck.
 std::string Client::converse(std::string_view text)
 {
-    const Deadline deadline;
+    Deadline deadline;
     if (text.empty()) {
         shutdown_send();
     }
@@ -734,16 +1130,21 @@ std::string Client::converse(std::string_view text)
             entry.events |= POLLOUT;
         }
         if (check(::poll(&entry, 1, deadline.milliseconds()), "poll") == 0) {
+            if (deadline.milliseconds() > 0) {
+                continue;
+            }
             fail_in_vain("the server's replies");
         }
         if ((entry.revents & POLLOUT) != 0) {
             text.remove_prefix(send_some(text));
+            deadline = Deadline();
             if (text.empty()) {
                 shutdown_send();
             }
         }
         if ((entry.revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
             open = receive(deadline);
+            deadline = Deadline();
         }
     }
     return std::exchange(received_, {});
@@ -794,6 +1195,14 @@ std::optional<ServerEnd> server_end(const Server& server, const Client& client)
 
 void wait_until_read(const Server& server, const Client& client)
 {
+    // The server may run on another machine. What has arrived there is as much as can be known.
+    if (const Foreign* const foreign = stage().foreign(); foreign != nullptr && foreign->port) {
+        eventually("what was sent arrives", [&] {
+            int under_way = 0;
+            return ::ioctl(client.native_handle(), SIOCOUTQ, &under_way) == 0 && under_way == 0;
+        });
+        return;
+    }
     eventually("the server reads what was sent", [&] {
         const auto end = server_end(server, client);
         return !end || (end->inode != 0 && end->unread == 0);

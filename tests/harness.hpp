@@ -20,8 +20,10 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -59,22 +61,30 @@ inline constexpr bool handlers_are_held_back = false;
 // How much longer things may take than in a plain build. This is the only place that knows.
 inline constexpr int slowdown = sanitized ? 4 : 1;
 
-// How long to wait for what must happen. Only a failing test waits that long.
-inline constexpr std::chrono::seconds patience{20 * slowdown};
+// How long to wait for what must happen. Only a failing test waits that long. The judge waits for
+// programs that do fail: it says in JUDGE_PATIENCE for how many seconds.
+[[nodiscard]] std::chrono::seconds patience_of_this_run();
+inline const std::chrono::seconds patience = patience_of_this_run();
 
 // A point in time, for poll().
+//
+// The judge waits less patiently than the suites, and must not call a server broken that merely got
+// no CPU. So for a server that is not ours, a deadline of a second or more is put off once: by as
+// much as the server and the test have waited for a CPU, compared with what they have computed.
 class Deadline {
   public:
     explicit Deadline(std::chrono::milliseconds from_now = patience)
-        : end_(std::chrono::steady_clock::now() + from_now)
+        : length_(from_now), end_(std::chrono::steady_clock::now() + from_now)
     {
     }
 
-    // The time that is left, at least 0.
+    // The time that is left, at least 0. If it is 0 it stays so.
     [[nodiscard]] int milliseconds() const;
 
   private:
-    std::chrono::steady_clock::time_point end_;
+    std::chrono::milliseconds length_;
+    mutable bool final_ = false;
+    mutable std::chrono::steady_clock::time_point end_;
 };
 
 // Returns once the condition holds. Throws if it does not before the deadline. It looks again and
@@ -114,13 +124,17 @@ struct ProcessInfo {
 // What a process writes into a pipe. A thread of its own reads it, so that no writer ever blocks.
 class Output {
   public:
-    explicit Output(Descriptor pipe);
+    // Of a longer text it keeps the beginning and the end, each with that many bytes.
+    explicit Output(Descriptor pipe,
+                    std::size_t keep = std::numeric_limits<std::size_t>::max() / 4);
     ~Output();
     Output(const Output&) = delete;
     Output& operator=(const Output&) = delete;
 
     // All that has come so far.
     [[nodiscard]] std::string text() const;
+    // How many bytes have come so far.
+    [[nodiscard]] std::uint64_t size() const;
 
     // Waits until this text has come; throws at the deadline or if the pipe ends before.
     void wait_for(std::string_view text) const;
@@ -136,7 +150,9 @@ class Output {
     Descriptor stop_;  // an eventfd
     mutable std::mutex mutex_;
     mutable std::condition_variable changed_;
+    const std::size_t keep_;
     std::string text_;
+    std::uint64_t size_ = 0;
     bool ended_ = false;
     std::thread thread_;  // last: it uses all of the above
 };
@@ -159,6 +175,8 @@ struct Start {
     std::vector<std::string> environment = {};  // "NAME=value", beside that of the test
     std::optional<uid_t> user = {};             // for root only: run as this user
     std::optional<int> keep = {};               // a descriptor that it inherits, beside 0 to 2
+    // Of its output; see Output.
+    std::size_t keep_output = std::numeric_limits<std::size_t>::max() / 4;
 };
 
 // A program that runs in a session of its own. The destructor kills the whole session.
@@ -195,6 +213,7 @@ class Program {
     [[nodiscard]] ProcessInfo info() const;
 
     // All other processes of its session, except zombies. So also those whose parents have died.
+    // Of a program that is not ours, also those that have left the session.
     [[nodiscard]] std::vector<ProcessInfo> descendants() const;
 
     // The processes that compute for it: its descendants, and the workers behind a broker.
@@ -211,7 +230,14 @@ class Program {
     // All that it has mapped, in bytes.
     [[nodiscard]] std::size_t address_space() const;
 
+  protected:
+    // Whether it has ended by now.
+    [[nodiscard]] bool has_ended(std::chrono::milliseconds within = {}) const;
+    // Its end was asked for, by a signal from the test.
+    [[nodiscard]] bool was_told_to_end() const noexcept { return told_to_end_; }
+
   private:
+    mutable bool told_to_end_ = false;
     pid_t pid_ = -1;
     Descriptor pidfd_;
     Descriptor stdin_;
@@ -232,7 +258,44 @@ struct Outcome {
 // later deadline.
 [[nodiscard]] Outcome run(const Start& start, Deadline deadline = Deadline(3 * patience));
 
+// What was last said between a client of this thread and the server, and how a server that is not
+// ours has ended. The judge tells it.
+struct Talk {
+    std::string sent;      // since the last reply, or the beginning of it
+    std::string received;  // since then, or the end of it
+};
+[[nodiscard]] Talk& last_talk();
+
+struct Ending {
+    bool by_itself = false;
+    bool noticed = false;  // by a client, whose connection ended
+    std::string how;       // "signal 11 (Segmentation fault)"; empty if it had to be ended
+    std::string out;
+    std::string err;
+};
+// Of the last server that is not ours. Nothing while it runs.
+[[nodiscard]] const std::optional<Ending>& last_ending();
+
+// Ends the test case: this server can't be asked for that, and why. (Of a stage nothing is asked
+// that it can't be asked for.)
+class DoesNotApply : public std::runtime_error {
+  public:
+    explicit DoesNotApply(const std::string& why) : std::runtime_error(why) { last_ = why; }
+
+    // Why the last one was thrown.
+    [[nodiscard]] static const std::string& last() noexcept { return last_; }
+
+  private:
+    inline static std::string last_;
+};
+
 // A stage's executable that listens. Which stage: see stage.hpp.
+//
+// Or a server that is not ours, which the judge is asked about: a command that is started on a free
+// port, with PORT in its environment, or the address of a server that runs already. It listens when
+// a process that it has started has the port, or else when it replies. It gets none of the
+// arguments, because they are our stages' options. It ends by SIGTERM. If that takes too long, it
+// is killed, with all that it has started.
 //
 // The workers behind a broker are no children of the server, and do not notice its end. So with
 // --pool broker each server here has a queue of its own, and workers that end with it. A test that
@@ -244,12 +307,21 @@ class Server : public Program {
     // Starts it on a free port (unless the arguments give another) and waits until it listens:
     // until it says so. If its stdout is not a pipe, /proc says it.
     explicit Server(const Arguments& arguments = {}, Start start = {});
+    ~Server() override;
 
     [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
     [[nodiscard]] std::vector<ProcessInfo> helpers() const override;
+    // All that it has written.
+    [[nodiscard]] std::uint64_t written() const { return out().size() + err().size(); }
+    // Throws DoesNotApply if the process that listens is not one that we have started.
+    void require_process() const;
 
   private:
-    Server(const Arguments& arguments, Start start, bool queue_given);
+    Server(const Arguments& arguments, Start start, bool queue_given, std::uint16_t port);
+    void wait_until_foreign_listens();
+    void end_foreign() noexcept;
+
+    bool process_known_ = true;
 
     std::uint16_t port_ = 0;
     std::deque<Program> workers_;  // at the broker

@@ -1,12 +1,16 @@
 #include "stage.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 namespace ground::test {
@@ -31,10 +35,19 @@ std::optional<Model> model_of(std::string_view words)
     return std::nullopt;
 }
 
+// An installed suite has it beside its own folder.
+std::ifstream table_of_stages()
+{
+    std::error_code problem;
+    const auto own = std::filesystem::read_symlink("/proc/self/exe", problem).parent_path();
+    std::ifstream table(own.parent_path() / "stages" / "stages.tsv");
+    return table ? std::move(table) : std::ifstream(STAGES_TABLE);
+}
+
 // A line of the table that scripts/stages has made: name, place, model, since, traits, source.
 Traits traits_of(const std::string& name)
 {
-    std::ifstream table(STAGES_TABLE);
+    std::ifstream table = table_of_stages();
     for (std::string line; std::getline(table, line);) {
         std::istringstream stream(line);
         std::array<std::string, 6> fields;
@@ -61,6 +74,35 @@ Traits traits_of(const std::string& name)
 // Options of the suites themselves, each with a value. The others are the stage's.
 constexpr std::array<std::string_view, 3> suite_options{"--seconds", "--seed", "--under"};
 
+// The stages that serve, whose names begin with this: 02 means 02_threads, and not 02b_threads_gil.
+std::vector<std::string> stages_called(std::string_view beginning)
+{
+    std::vector<std::string> found;
+    std::ifstream table = table_of_stages();
+    for (std::string line; std::getline(table, line);) {
+        const std::string name = line.substr(0, line.find('\t'));
+        if (line.find("\tno server\t") != std::string::npos) {
+            continue;
+        }
+        if (name == beginning) {
+            return {name};
+        }
+        if (name.starts_with(fmt::format("{}_", beginning)) || beginning.empty()) {
+            found.push_back(name);
+        }
+    }
+    return found;
+}
+
+std::optional<std::uint16_t> to_port(std::string_view text)
+{
+    std::uint16_t port = 0;
+    const auto [stop, problem] = std::from_chars(text.data(), text.data() + text.size(), port);
+    return problem == std::errc() && stop == text.data() + text.size() && port != 0
+               ? std::optional(port)
+               : std::nullopt;
+}
+
 std::vector<std::string> command_line()
 {
     std::ifstream file("/proc/self/cmdline");
@@ -73,9 +115,20 @@ std::vector<std::string> command_line()
 
 Stage stage_of_command_line()
 {
+    const std::vector<std::string> words = command_line();
+    if (const auto dashes = std::find(words.begin(), words.end(), "--"); dashes != words.end()) {
+        Foreign foreign{.command = {dashes + 1, words.end()}, .port = {}};
+        if (const auto address = suite_option("--connect")) {
+            const auto colon = address->find_last_of(':');
+            const bool bracketed = address->starts_with('[') && colon >= 2;
+            foreign.host = bracketed ? address->substr(1, colon - 2) : address->substr(0, colon);
+            foreign.port = to_port(address->substr(std::min(colon + 1, address->size())));
+        }
+        return {foreign, suite_option("--as").value_or("")};
+    }
     std::vector<std::string> arguments;
     bool is_value = false;
-    for (const std::string& word : command_line()) {
+    for (const std::string& word : words) {
         const bool is_suite_option =
             std::find(suite_options.begin(), suite_options.end(), word) != suite_options.end();
         if (!is_value && !is_suite_option && !word.starts_with("--dt-") &&
@@ -106,6 +159,24 @@ Stage::Stage(std::string executable, std::vector<std::string> arguments)
             : pool == "inline" ? PoolKind::inline_
             : pool == "broker" ? PoolKind::broker
                                : PoolKind::processes;
+}
+
+Stage::Stage(Foreign foreign, std::string_view as) : foreign_(std::move(foreign))
+{
+    if (as.empty()) {
+        return;
+    }
+    const auto names = stages_called(as);
+    if (names.empty()) {
+        problem_ = fmt::format("there is no stage '{}' that serves; there are {}", as,
+                               fmt::join(stages_called(""), ", "));
+        return;
+    }
+    traits_ = traits_of(names.front());
+    // These are about options that only our stages have.
+    traits_.has_guard = false;
+    traits_.has_limits = false;
+    traits_.finishes_when_stopped = false;
 }
 
 std::optional<std::string> Stage::option(std::string_view name) const
@@ -140,7 +211,8 @@ const Stage& stage()
 
 std::optional<std::string> suite_option(std::string_view name)
 {
-    const auto words = command_line();
+    auto words = command_line();
+    words.erase(std::find(words.begin(), words.end(), "--"), words.end());
     const auto option = std::find(words.begin(), words.end(), name);
     if (option == words.end()) {
         return std::nullopt;

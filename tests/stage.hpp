@@ -3,10 +3,14 @@
 // A suite's command line is `conformance STAGE_EXECUTABLE [options of the stage]`. doctest's own
 // options may stand anywhere in their long form (--dt-test-case=...). With `--under LAUNCHER` that
 // program starts the stage: 06c_monkey_patch, which makes its threads green.
+//
+// The judge runs `promises --as 02 ... -- COMMAND...`, or `--connect HOST:PORT` instead of a
+// command.
 #pragma once
 
 #include "common/server/options.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,10 +39,29 @@ struct Traits {
     bool finishes_when_stopped = false;  // SIGTERM lets it finish what it is computing
 };
 
+// A server that is not one of our stages: the judge is asked about it. It has the model of the
+// stage that --as names.
+struct Foreign {
+    std::vector<std::string> command;   // how to start it
+    std::string host = {};              // or where it runs already,
+    std::optional<std::uint16_t> port;  // and listens
+};
+
 // The stage of this run.
 class Stage {
   public:
     Stage(std::string executable, std::vector<std::string> arguments);
+    Stage(Foreign foreign, std::string_view as);
+
+    // What is wrong with the command line; empty if nothing is. (An exception before main() would
+    // end the program.)
+    [[nodiscard]] const std::string& problem() const noexcept { return problem_; }
+
+    // Nothing if it is one of ours.
+    [[nodiscard]] const Foreign* foreign() const noexcept
+    {
+        return foreign_ ? &*foreign_ : nullptr;
+    }
 
     [[nodiscard]] const std::string& executable() const noexcept { return executable_; }
     // How to start it: the executable, after the launcher if there is one (--under).
@@ -56,7 +79,7 @@ class Stage {
     [[nodiscard]] bool unknown() const noexcept { return !traits_.model.has_value(); }
     [[nodiscard]] bool is(std::string_view name) const noexcept
     {
-        return traits_.name == name && !green();
+        return traits_.name == name && !green() && !foreign_;
     }
     // Its threads are green, so what it is built for is not what it does.
     [[nodiscard]] bool green() const noexcept { return !launcher_.empty(); }
@@ -84,11 +107,14 @@ class Stage {
         return traits_.model == Model::event_loops;
     }
     // Serves a client while another one is connected.
-    [[nodiscard]] bool serves_others() const noexcept { return traits_.model != Model::sequential; }
-    // Other processes compute.
+    [[nodiscard]] bool serves_others() const noexcept
+    {
+        return !unknown() && traits_.model != Model::sequential;
+    }
+    // Other processes compute, and they are ours.
     [[nodiscard]] bool has_processes() const noexcept
     {
-        return traits_.has_pool && pool_ == PoolKind::processes;
+        return traits_.has_pool && pool_ == PoolKind::processes && !foreign_;
     }
     [[nodiscard]] bool pool_is_threads() const noexcept
     {
@@ -127,6 +153,8 @@ class Stage {
     std::string executable_;
     std::string launcher_;
     std::vector<std::string> arguments_;
+    std::optional<Foreign> foreign_;
+    std::string problem_;
     Traits traits_;
     PoolKind pool_ = PoolKind::processes;
 };

@@ -8,7 +8,9 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -40,6 +42,11 @@ inline void wait_for_workers(const Server& server, std::size_t workers)
     }
 }
 
+[[nodiscard]] inline std::size_t count_lines(std::string_view text)
+{
+    return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
 // A number that takes a while to compute, but not for ever.
 class LongRequest {
   public:
@@ -55,5 +62,12 @@ class LongRequest {
 
 // A number that is still being computed when the test is over.
 inline constexpr std::string_view endless_request = "50\n";
+
+// Throws DoesNotApply if no number is big for this server. (For our stages some are.)
+void require_that_some_are_big();
+
+// From now on the beginning of a line waits for its end, also if the server guesses (--framing
+// auto): the client has sent a line end.
+void begin_with_a_line(Client& client);
 
 }  // namespace ground::test

@@ -22,6 +22,7 @@ MAY_INCLUDE = {
     "clients/compare/judge": ["clients/compare/measure", "clients/compare/compare_options.hpp", "clients/shared", *LAYERS],
     "clients/compare/show": ["clients/compare/judge", "clients/compare/measure", "clients/compare/compare_options.hpp",
                              "clients/perf", "clients/shared", *LAYERS],
+    "clients/judge": ["clients/compare/measure", "clients/shared", *LAYERS],
     "clients/board": ["clients/compare/measure", "clients/shared", *LAYERS],
     "clients": LAYERS,
     "stages": LAYERS,

@@ -1,0 +1,6 @@
+"""It sleeps instead."""
+
+import time
+
+while True:
+    time.sleep(1)

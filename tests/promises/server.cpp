@@ -1,0 +1,220 @@
+// server.cpp -- what any server promises as a process, and under load.
+#include "promise.hpp"
+#include "tests/suite.hpp"
+
+#include <fmt/format.h>
+
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <future>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace ground::test;
+using std::chrono::milliseconds;
+
+TEST_CASE("it starts, listens and replies" *
+          promise({.id = "start/replies",
+                   .page = "docs/protocol.md",
+                   .help = "print what it does to stderr: the judge shows that"}))
+{
+    const Server server;
+    Client client(server);
+    CHECK(client.ask("10\n") == "55");
+}
+
+TEST_CASE("a number that does not fit 32 bits is right" *
+          promise({.id = "protocol/large-numbers",
+                   .page = "docs/protocol.md#requests-and-replies",
+                   .help = "fib(47) is the first that does not fit a signed int"}))
+{
+    // fib(47) takes 11 * 11 * 11 times as long as fib(32).
+    constexpr milliseconds acceptable{5};
+    const Server server({"--algorithm", "fast"});
+    Client client(server);
+    auto time = std::chrono::nanoseconds::max();
+    for (int i = 0; i < 5; ++i) {
+        const auto start = std::chrono::steady_clock::now();
+        REQUIRE(client.ask("32\n") == "2178309");
+        time = std::min<std::chrono::nanoseconds>(time, std::chrono::steady_clock::now() - start);
+    }
+    if (stage().foreign() != nullptr && time > acceptable) {
+        throw DoesNotApply("fib(47) would take it too long");
+    }
+    client.send("47\n");
+    client.wait_readable(Deadline(std::chrono::seconds(30 * slowdown)));
+    CHECK(client.read_line() == "2971215073");
+}
+
+TEST_CASE("when several clients ask at the same time, none of their replies is lost or wrong" *
+          promise({.id = "load/every-reply",
+                   .page = "docs/01_blocking.md",
+                   .after = "protocol/half-close",
+                   .help = "what do two conversations share? Do two workers wait for each other?"}))
+{
+    // All are connected before the first has its replies. One after the other is served, or all at
+    // once: both are right. Each asks for a few numbers at a time, so that conversations take
+    // turns.
+    constexpr int clients = 8;
+    constexpr int batches = 10;
+    constexpr int requests = 20;
+    const Server server;
+    const auto number_of = [](int client, int batch, int i) {
+        return static_cast<unsigned>(1 + (client * 5 + batch * 3 + i * 7) % 17);
+    };
+    const auto send = [&](Client& client, int number, int batch) {
+        std::string text;
+        for (int i = 0; i < requests; ++i) {
+            text += fmt::format("{}\n", number_of(number, batch, i));
+        }
+        client.send(text);
+    };
+    const auto talk = [&](Client& client, int number) -> std::string {
+        const std::string who = fmt::format("client {} of {}", number, clients);
+        int replies = 0;
+        try {
+            client.wait_readable(Deadline(2 * patience));  // it may not be this client's turn
+            for (int batch = 0; batch < batches; ++batch) {
+                if (batch > 0) {
+                    send(client, number, batch);
+                }
+                for (int i = 0; i < requests; ++i, ++replies) {
+                    const std::string reply = client.read_line();
+                    const auto right = ground::fib_fast(number_of(number, batch, i));
+                    if (reply != fmt::format("{}", right)) {
+                        return fmt::format("{}: reply {} was '{}' instead of '{}'", who,
+                                           replies + 1, reply, right);
+                    }
+                }
+            }
+            client.shutdown_send();
+            const std::string rest = client.read_all();
+            client.close();
+            return rest.empty() ? "" : fmt::format("{}: '{}' after all replies", who, rest);
+        } catch (const std::exception& problem) {
+            client.close();
+            return fmt::format("{}, after {} of {} replies: {}", who, replies, batches * requests,
+                               problem.what());
+        }
+    };
+    for (int round = 0; round < 2; ++round) {
+        std::deque<Client> all;
+        for (int i = 1; i <= clients; ++i) {
+            send(all.emplace_back(server), i, 0);
+        }
+        std::vector<std::future<std::string>> talks;
+        for (int i = 1; i <= clients; ++i) {
+            talks.push_back(std::async(std::launch::async, talk,
+                                       std::ref(all[static_cast<std::size_t>(i - 1)]), i));
+        }
+        std::string problems;
+        for (auto& each : talks) {
+            const std::string problem = each.get();
+            problems = problems.empty() ? problem : problems;
+        }
+        REQUIRE(problems == "");
+    }
+}
+
+TEST_CASE("a client that has left costs no descriptor" *
+          promise({.id = "process/descriptors",
+                   .page = "docs/robustness.md",
+                   .needs = Needs::process,
+                   .help = "close a client's socket on every way out of its conversation"}))
+{
+    const Server server;
+    server.require_process();
+    const auto come_and_go = [&] {
+        for (int i = 0; i < 20; ++i) {
+            Client client(server);
+            REQUIRE(client.ask("10\n") == "55");
+        }
+    };
+    come_and_go();  // by now it has everything that it keeps
+    const std::size_t before = server.descriptors();
+    for (int i = 0; i < 3; ++i) {
+        come_and_go();
+    }
+    try {
+        eventually("all descriptors are closed", [&] { return server.descriptors() <= before; });
+    } catch (const std::exception&) {
+        throw std::runtime_error(
+            fmt::format("it has {} descriptors open, 60 clients before it had {}",
+                        server.descriptors(), before));
+    }
+}
+
+TEST_CASE("a server that no client asks for anything uses hardly any CPU time" *
+          promise({.id = "process/idle",
+                   .page = "docs/04_generators.md",
+                   .needs = Needs::process,
+                   .help = "wait in the kernel (recv, select, epoll) instead of asking again and "
+                           "again"}))
+{
+    const Server server;
+    server.require_process();
+    Client idle(server);
+    CHECK(idle.ask("10\n") == "55");
+    // At the beginning it may have something to do: a pool to start, a rate to measure.
+    std::string seen;
+    try {
+        eventually(
+            "it is idle",
+            [&] {
+                constexpr milliseconds window{300};
+                const auto before = cpu_time_with_descendants(server);
+                const std::uint64_t written = server.written();
+                std::this_thread::sleep_for(window);
+                const auto used = cpu_time_with_descendants(server) - before;
+                const std::uint64_t more = server.written() - written;
+                seen = fmt::format("it used {} ms of CPU time in {} ms, and wrote {} bytes",
+                                   used.count(), window.count(), more);
+                return used <= window / 10 && more < 10'000;
+            },
+            Deadline(stage().foreign() != nullptr ? patience / 2 : patience));
+    } catch (const std::exception&) {
+        throw std::runtime_error(seen);
+    }
+}
+
+TEST_CASE("what it writes does not grow without bounds" *
+          promise({.id = "process/log",
+                   .page = "docs/robustness.md",
+                   .needs = Needs::process,
+                   .after = "process/idle",
+                   .help = "a line for a conversation, and none for a request"}))
+{
+    constexpr std::size_t requests = 2000;
+    const Server server;
+    Client client(server);
+    std::string text;
+    for (std::size_t i = 0; i < requests; ++i) {
+        text += "10\n";
+    }
+    CHECK(count_lines(client.converse(text)) == requests);
+    CHECK(server.written() < 200 * requests);
+}
+
+TEST_CASE("SIGTERM ends it, also while a client is connected, and leaves no process behind" *
+          promise({.id = "process/sigterm",
+                   .page = "docs/robustness.md",
+                   .needs = Needs::process,
+                   .help = "a handler that only sets a variable does not end accept()"}))
+{
+    Server server;
+    server.require_process();
+    Client client(server);
+    CHECK(client.ask("10\n") == "55");
+    server.signal(SIGTERM);
+    const int status = server.wait(Deadline(time_to_end));
+    CHECK((status == 0 || status == -SIGTERM || status == 128 + SIGTERM));
+    eventually(
+        "no process is left", [&] { return server.descendants().empty(); }, Deadline(time_to_end));
+}
