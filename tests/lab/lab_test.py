@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts" / "shared"))
 import labs  # noqa: E402
 
-BUILD = Path(sys.argv.pop() if len(sys.argv) > 1 else ROOT / "build" / "release").resolve()
+BUILD = Path(sys.argv.pop() if Path(sys.argv[-1]).is_dir() else ROOT / "build" / "release").resolve()
 LABS = labs.all_labs(ROOT)
 
 CMAKE = """#!/usr/bin/env python3
