@@ -223,7 +223,7 @@ class Finding:
 
     def say(self):
         """As the judge says what it has found itself."""
-        print(f"{'FAIL' if self.verdict == 'fail' else self.verdict:14} {'step':28} {self.promise}")
+        print(f"{'FAIL' if self.verdict == 'fail' else self.verdict:14} {self.get('id') or 'step':28} {self.promise}")
         for key, label in (("cause", "cause"), ("seen", "seen"), ("page", "page"), ("again", "again")):
             if self.get(key):
                 print(f"    {label:9} " + self.get(key).replace("\n", f"\n{'':14}"), flush=True)
@@ -317,7 +317,7 @@ def ask_judge(work, groups, every):
         try:
             told = json.loads(report.read_text(encoding="utf-8"))["promises"]
         except (OSError, ValueError, KeyError):
-            broken = Finding("the judge ends with a report", "judge's error", seen="".join(words)[-2000:].strip())
+            broken = Finding("the judge ends with a report", "judge's error", id="judge", seen="".join(words)[-2000:].strip())
             broken.say()
             return [broken]
     return [Finding(**one) for one in told]
@@ -520,7 +520,7 @@ def hint(work):
         raise labs.Problem(f"a hint is about what was seen, so check first: scripts/lab check {work.name}")
     symptom = state["symptom"]
     if symptom is None:
-        print("Nothing was broken at the last check.")
+        print(f"There is no hint for what the last check has said: {state['said']}")
         return
     now = work.digest()
     given = state.get("hints", {})  # symptom -> how many
