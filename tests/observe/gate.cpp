@@ -2,6 +2,9 @@
 #include "watched.hpp"
 
 #include <csignal>
+#include <cstdint>
+#include <utility>
+#include <vector>
 
 namespace ground::test {
 
@@ -209,16 +212,27 @@ TEST_CASE("observe: if all conversations share one thread, only one can move" *
     watched.watcher().pause();
     first.send("10\n");
     second.send("20\n");
-    // Steps until one of them has its turn. A step for the other one is then in vain.
+    // Steps until one of them has its turn. A step for the other one is then in vain. (The next
+    // step is given when the one before has been taken, so that none is left over.)
     std::optional<observe::Seen> running;
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> stepped;
     eventually("one of them is held", [&] {
-        running = watched.find([](const observe::Seen& seen) {
-            return is_held(seen) && seen.kind == Kind::conversation;
-        });
-        if (!running) {
-            watched.watcher().step();
+        std::vector<std::pair<std::uint32_t, std::uint64_t>> held;
+        for (const observe::Seen& seen : watched.watcher().look()) {
+            if (!is_held(seen)) {
+                continue;
+            }
+            if (seen.kind == Kind::conversation) {
+                running = seen;
+                return true;
+            }
+            held.emplace_back(seen.id, seen.where.since);
         }
-        return running.has_value();
+        if (!held.empty() && held != stepped) {
+            watched.watcher().step();
+            stepped = held;
+        }
+        return false;
     });
     const std::uint32_t waiting = running->id == one.id ? other.id : one.id;
     const auto before = watched.find([&](const auto& seen) { return seen.id == waiting; });
