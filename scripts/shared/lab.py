@@ -27,6 +27,7 @@ STATE = ".state.json"
 LANGUAGES = ("c++", "python")
 SUITES = {}  # the name of a test -> the suite that has it
 PATIENCE = "5"  # seconds that a suite waits for what must happen, as the judge does
+TIME_LIMIT = "300"  # seconds that the judge has for a few groups, on a machine that is busy
 WATCH_SECONDS = 0.3  # between two looks at the file
 
 
@@ -296,7 +297,8 @@ def ask_judge(work, groups, every):
     is wanted, it is interrupted, and reports what it has judged so far."""
     with tempfile.TemporaryDirectory(prefix="lab.") as scratch:
         report = Path(scratch) / "judge.json"
-        command = [BUILD / "clients" / "judge", "--as", work.lab.stage, "--only", groups, "--json", report, "--", *work.command()]
+        command = [BUILD / "clients" / "judge", "--as", work.lab.stage, "--only", groups,
+                   "--time-limit", TIME_LIMIT, "--json", report, "--", *work.command()]
         judge = subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT)
         words, quiet = [], True

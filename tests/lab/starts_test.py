@@ -7,6 +7,7 @@ of the suites that ask every stage, conformance and lessons; of the others, thos
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -34,7 +35,8 @@ def is_broken(program, name):
     hangs ends its suite."""
     escaped = name.replace(",", "\\,")
     command = (BUILD / "tests" / SUITES[name], program, f"--dt-test-case={escaped}")
-    return all(run(*command, timeout=300).returncode != 0 for _ in range(2))
+    environment = {**os.environ, "JUDGE_PATIENCE": "5"}  # as scripts/lab
+    return all(run(*command, timeout=300, env=environment).returncode != 0 for _ in range(2))
 
 
 def broken_by(program, suites):
@@ -48,8 +50,8 @@ class Starts(unittest.TestCase):
         if not JUDGE.exists():
             return
         with tempfile.NamedTemporaryFile(suffix=".json") as report:
-            ran = run(JUDGE, "--as", lab.stage, "--only", "start,protocol,model,process", "--json", report.name, "--", program,
-                      timeout=300)
+            ran = run(JUDGE, "--as", lab.stage, "--only", "start,protocol,model,process", "--time-limit", "900",
+                      "--json", report.name, "--", program, timeout=1000)
             told = json.loads(Path(report.name).read_text(encoding="utf-8"))["promises"]
         self.assertEqual(expected, {one["id"] for one in told if one["verdict"] in ("fail", "unknown", "judge's error")}, ran.stdout)
 
