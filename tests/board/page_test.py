@@ -368,6 +368,9 @@ class Page(unittest.TestCase):
         # It can still be used.
         self.browser.press(" ")
         self.until("it is paused", "document.body.dataset.pace === 'paused'")
+        # A click on a dot that is still moving would miss it.
+        self.until("the dot stands still", "(() => { const { x, y } = document.querySelector('#source .many').getBoundingClientRect();"
+                   " const before = window.before; window.before = `${x} ${y}`; return window.before === before; })()")
         self.browser.click("#source .many")
         self.until("a dot is chosen", "!document.getElementById('story').hidden")
         self.browser.press("L")
