@@ -38,6 +38,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts" / "shared"))
+import labs  # noqa: E402
+
 PORT = 25000
 DEADLINE = 60.0  # seconds for one command, and for one that is marked slow:
 SLOW_DEADLINE = 900.0
@@ -388,6 +391,14 @@ def check_slow(page):
         last = commands[-1]
         if block.options and block.options.slow and last.startswith("$ ") and not re.search(r"[>&]", last):
             page.finding(block.line, f"'{last[2:]}' shows nothing; run: scripts/check/docs --record {page.name}")
+
+
+def check_lab(page):
+    """What scripts/lab takes from a page: the task, and every symptom with all of its hints."""
+    read = labs.general_section if page.name == labs.GENERAL else labs.section_of
+    section = read("\n".join(page.lines))
+    for line, text in section.problems if section else ():
+        page.finding(line, text)
 
 
 def check_links(page):
@@ -1343,6 +1354,7 @@ def main():
         for page in pages:
             check_assertions(page)
             check_links(page)
+            check_lab(page)
             if options.check:
                 check_slow(page)
             for block in page.blocks:

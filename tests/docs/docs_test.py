@@ -197,7 +197,7 @@ class DocsTest(unittest.TestCase):
     def setUp(self):
         self.root = Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()
         self.build = self.root / "elsewhere"
-        for name in ("check/docs.py", "stage-diff", "shared/lib.sh", "stages"):
+        for name in ("check/docs.py", "stage-diff", "shared/lib.sh", "shared/labs.py", "stages"):
             self.write(f"scripts/{name}", (SCRIPTS / name).read_text(), 0o755)
         self.write("scripts/measure", "#!/bin/sh\n", 0o755)
         self.write("stages/01_a.cpp", STAGE_1)
@@ -600,6 +600,22 @@ class Markers(DocsTest):
 
 
 class Claims(DocsTest):
+    def test_a_lab_without_all_of_its_hints_is_found(self):
+        hints = "".join(f"<details><summary>{grade}</summary>\n\nLook.\n\n</details>\n\n"
+                        for grade in ("A question", "The place", "The mechanism", "The lines"))
+        page = ("# A\n\n## Build it yourself\n\nBuild it.\n\n*Done when these hold, asserted by:* `it greets`.\n\n"
+                f"**It still does what the start does.**\n\n{hints}## Next\n")
+        self.record(page)
+        self.assert_current()
+        self.break_page("The mechanism", "The lines")
+        self.assert_finding("page.md:23: 'The lines' is no hint here", "page.md:9: .* lacks a hint: The lines", count=2)
+        self.record(page)
+        self.break_page("**It still does what the start does.**", "**It is slow.**")
+        self.assert_finding("page.md:9: 'It is slow.' is no symptom", "page.md:3: hints are missing", count=2)
+        self.record(page)
+        self.break_page("*Done when", "Done when")
+        self.assert_finding("page.md:3: how does a student see that it is done", count=1)
+
     def test_a_test_that_does_not_exist_is_found(self):
         self.assert_page_finding(
             "It greets. *Asserted by:* `it greets`, `it is polite\nto nobody`.\n",
