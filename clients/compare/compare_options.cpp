@@ -240,7 +240,7 @@ CompareOptions parse_compare_options(int argc, char** argv)
     std::string csv;
     std::string markdown;
     CLI::App app;
-    let_the_last_count(app);
+    last_option_wins(app);
     app.add_option("stages", options.stages);
     app.add_option("--scenario", options.scenarios)
         ->delimiter(',')

@@ -48,7 +48,7 @@ class WaitingList {
     }
 
     // Tells the first one; returns false if there is none.
-    bool tell_one()
+    bool notify_one()
     {
         if (list_.empty()) {
             return false;
@@ -60,9 +60,9 @@ class WaitingList {
         return true;
     }
 
-    void tell_all()
+    void notify_all()
     {
-        while (tell_one()) {
+        while (notify_one()) {
         }
     }
 
@@ -83,7 +83,7 @@ class Event {
     void set()
     {
         set_ = true;
-        waiting_.tell_all();
+        waiting_.notify_all();
     }
     void clear() noexcept { set_ = false; }
 
@@ -123,7 +123,7 @@ class Semaphore {
     // If threads wait, the first of them gets what is released.
     void release()
     {
-        if (!waiting_.tell_one()) {
+        if (!waiting_.notify_one()) {
             ++free_;
         }
     }
@@ -250,7 +250,7 @@ class Pool {
             if (pool_ != nullptr) {
                 --pool_->running_;
                 pool_->free_.release();
-                pool_->ended_.tell_all();
+                pool_->ended_.notify_all();
             }
         }
 
