@@ -18,14 +18,16 @@
 
 namespace ground::green {
 
-// The threads that wait for something. A thread that is told need not check again: it has it.
+// The threads that wait for something. A thread that is notified need not check again, because it
+// then has what it waited for.
 class WaitingList {
   public:
     WaitingList() = default;
     WaitingList(const WaitingList&) = delete;
     WaitingList& operator=(const WaitingList&) = delete;
 
-    // Waits until this thread is told. Calls give_back() if it is told but killed before it runs.
+    // Waits until this thread is notified. Calls give_back() if it is notified but killed before it
+    // runs.
     template <typename GiveBack>
     void wait(GiveBack give_back)
     {
@@ -47,7 +49,7 @@ class WaitingList {
         wait([] {});
     }
 
-    // Tells the first one; returns false if there is none.
+    // Notifies the first one; returns false if there is none.
     bool notify_one()
     {
         if (list_.empty()) {

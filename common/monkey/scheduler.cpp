@@ -244,7 +244,7 @@ Woken Patience::rest(Nanoseconds deadline, Interruptible interruptible) noexcept
     const Nanoseconds end = after(pause_);
     pause_ = pause_ < longest ? 2 * pause_ : longest;
     const Woken how = park(end < deadline ? end : deadline, interruptible);
-    return how == Woken::by_the_clock && end < deadline ? Woken::by_somebody : how;
+    return how == Woken::by_the_clock && end < deadline ? Woken::by_a_thread : how;
 }
 
 void Waiter::enter(List& where) noexcept
