@@ -591,14 +591,14 @@ class Comparisons(DocsTest):
 
     def test_a_comparison_that_no_longer_holds_is_found_with_its_figures(self):
         self.write("table", self.TABLE)
-        self.assert_page_finding(self.page('"02_a"[2] > 100 * "02_b"[2]'), r"page.md:8: 'holds': this is not so: .*200, 4")
+        self.assert_page_finding(self.page('"02_a"[2] > 100 * "02_b"[2]'), r"page.md:9: 'holds': this is not so: .*200, 4")
 
     def test_recording_figures_that_contradict_the_prose_is_refused(self):
         self.write("table", self.TABLE.replace("200", "20"))
         self.write("docs/page.md", self.page('"02_a"[2] > 10 * "02_b"[2]'))
         status, output = self.docs("--record")
         self.assertEqual(1, status, output)
-        self.assertRegex(output, "page.md:8: 'holds': this is not so")
+        self.assertRegex(output, "page.md:9: 'holds': this is not so")
 
     def test_the_line_before_the_last_can_be_named(self):
         self.write("table", "Requests/sec: 300\nRequests/sec: 100\n")
