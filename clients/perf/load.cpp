@@ -157,7 +157,7 @@ class Load {
     std::size_t connecting_ = 0;        // how many are being made
     std::size_t alive_;                 // how many connections still send requests
     std::deque<std::size_t> free_;      // connections that have room, the longest-waiting first
-    std::optional<Schedule> schedule_;  // of an open loop
+    std::optional<Schedule> schedule_;  // only in an open loop
     std::uint64_t issued_ = 0;          // in this phase
     std::uint64_t outstanding_ = 0;
     std::uint64_t lost_ = 0;   // unanswered because their connection broke
@@ -299,7 +299,7 @@ void Load::dispatch(const epoll_event& event)
     if (event.data.u64 == stop_event) {
         stopped_ = true;
         for (const int fd : std::exchange(stop_fds_, {})) {
-            watch(EPOLL_CTL_DEL, fd, 0, stop_event);  // it stays readable: once is enough
+            watch(EPOLL_CTL_DEL, fd, 0, stop_event);  // it would be reported at every wait
         }
         return;
     }

@@ -37,7 +37,7 @@ class Tally {
     void read(std::size_t bytes) noexcept;
     void reply(unsigned n, Time since, Time sent, Time now);  // a right one
     void error(Time now) noexcept;                            // any other
-    void failure() noexcept;  // of a connection that broke, or could not be made
+    void failure() noexcept;  // a connection broke, or could not be made
     void connected() noexcept;
 
     [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
@@ -48,7 +48,7 @@ class Tally {
     enum State : std::size_t { warming_up, measuring, idle };
     struct Counts {
         Histogram latency_ns;
-        Histogram latency_from_send_ns;  // of an open loop
+        Histogram latency_from_send_ns;  // only in an open loop
         std::uint64_t errors = 0;
         std::uint64_t bytes_read = 0;
         std::uint64_t connects = 0;

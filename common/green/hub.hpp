@@ -44,7 +44,7 @@ class Hub {
 
     // A green thread, or main().
     struct Waiter {
-        Greenlet* where = nullptr;  // it resumes there
+        Greenlet* where = nullptr;  // where it resumes
         bool queued = false;        // is in the ready queue
         // What is still to be thrown where it waits, and on whose behalf.
         std::deque<std::pair<const void*, std::exception_ptr>> raised;

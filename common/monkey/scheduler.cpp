@@ -270,7 +270,7 @@ Waiter* wake_first(List& list) noexcept
 {
     while (Waiter* const waiter = list.first) {
         waiter->leave();
-        if (waiter->thread->waits) {  // else for example the clock woke it before
+        if (waiter->thread->waits) {  // otherwise the clock, for example, has woken it
             wake(waiter->thread);
             return waiter;
         }

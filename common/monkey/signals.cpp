@@ -23,7 +23,7 @@ struct sigaction actions[NSIG];
 Thread* volatile named;           // by pthread_kill()
 volatile bool others_struck;      // beside the first thread
 volatile Signals for_any_thread;  // handled, but the first thread blocks them
-volatile Signals ending_waits;    // of these: those without SA_RESTART
+volatile Signals ending_waits;    // those of for_any_thread without SA_RESTART
 char* volatile handler_frame;
 
 constexpr unsigned room = 64;

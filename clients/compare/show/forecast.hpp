@@ -76,7 +76,7 @@ class Forecast {
     std::vector<double> planned_;
     std::size_t contestants_;
     unsigned runs_;
-    std::map<std::pair<std::size_t, std::size_t>, double> seconds_;  // as long as the last time
+    std::map<std::pair<std::size_t, std::size_t>, double> seconds_;  // of the last measurement
     std::map<std::pair<std::size_t, std::size_t>, unsigned> done_;
     std::vector<double> slowness_;
 };

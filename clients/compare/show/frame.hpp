@@ -23,11 +23,11 @@ struct StageLine {
 struct Frame {
     std::string title;
     std::vector<StageLine> stages;
-    std::size_t running = 0;  // which of the stages
+    std::size_t running = 0;  // the index of the stage that runs
     std::size_t slices = 0;   // about how many a measurement has
-    std::size_t done = 0;     // measurements
-    std::size_t total = 0;    // of them
-    double share = 0;         // of the time that the whole run takes, from 0 to 1
+    std::size_t done = 0;     // measurements that were made
+    std::size_t total = 0;    // all measurements
+    double share = 0;         // the part of the whole time that is over, from 0 to 1
     double seconds_left = 0;
 };
 
