@@ -65,10 +65,9 @@ struct Message {
     std::string correlation_id;  // the same in a request and its reply
     std::string type;            // what the body is
     std::string body;
-    int attempt = 1;  // a header of ours, 1 or more: see 10_worker.cpp
-    std::chrono::milliseconds expiration{
-        0};                   // when it is over, the queue drops the message; 0: never
-    bool persistent = false;  // survives a restart in a durable queue
+    int attempt = 1;                          // a header of ours, 1 or more: see 10_worker.cpp
+    std::chrono::milliseconds expiration{0};  // the queue drops the message then; 0: never
+    bool persistent = false;                  // survives a restart in a durable queue
 
     // Only in a received message:
     std::uint64_t delivery_tag = 0;  // names the message in its acknowledgement
