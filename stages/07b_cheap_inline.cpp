@@ -1,11 +1,12 @@
 // 07b_cheap_inline.cpp -- one thread for all clients, which computes small numbers itself.
 //
 // Changed since 07_coroutines: a number that takes less time than a trip to the pool is computed
-//         here. The others go to the pool. Which ones, is measured when the server starts.
+//         here. The others go to the pool. The server measures at its start where the limit is.
 // Buys:   small requests no longer pay for the trip, and big ones still stop no other client.
 // Costs:  an estimate, which can be wrong: then all clients wait. While the machine is as idle as
 //         it was when the server started, they wait no longer than a trip takes.
-// Leaves: the cost of a request must be known in advance. For fib(n) it is; for an SQL query?
+// Leaves: the cost of a request must be known in advance. For fib(n) it is, but hardly ever for an
+//         SQL query.
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"
