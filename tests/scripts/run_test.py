@@ -28,6 +28,7 @@ RUNS = [
     ("demo", "01 --duration 200ms --big 20", (), r"01_blocking"),
     ("gil-and-python", "1 0.2", ("jq",), r"\| CPython threads \| \d"),
     ("hog-chart", "{scratch}/hog.json", (), r"Written: docs/img/hog\.svg"),
+    ("judge-runs", "--runs 1 --load 0 --only start 01", (), r"01_blocking +1 judgements.* 1 pass"),
     ("lint", "--quick scripts/{stages}", ("clang-format", "shellcheck"), r"Nothing found"),
     ("memcheck", "01 -- --dt-test-case=right*", ("valgrind",), r"Nothing found"),
     ("monkey-figures", "--rounds 1 --seconds 0.2 --clients 4 --many 50", ("stages/06c_monkey_patch",), r"02_threads"),
