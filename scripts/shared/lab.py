@@ -257,11 +257,8 @@ class Result:
 
 def build(work):
     """Builds what judges, and the student's program. Returns what the compiler says if that fails."""
-    if not (BUILD / "build.ninja").exists():
-        run_quietly(["cmake", "--preset", "release"])
     suites = {SUITES[promise] for promise in work.lab.section.promises} if work.language == "c++" else set()
-    if not os.environ.get("GROUND_BUILT"):
-        run_quietly(["cmake", "--build", BUILD, "--target", "judge", *sorted(suites)])
+    prepare(["judge", *sorted(suites)])
     if work.language != "c++":
         return None
     ran = subprocess.run(["cmake", "--build", BUILD, "--target", f"lab_{work.name}"], cwd=ROOT, text=True,
@@ -269,6 +266,14 @@ def build(work):
     if ran.returncode == 0 and "warning:" in ran.stdout:
         print(first_of("warning:", ran.stdout), flush=True)
     return ran.stdout if ran.returncode != 0 else None
+
+
+def prepare(targets):
+    """Builds what is ours."""
+    if not (BUILD / "build.ninja").exists():
+        run_quietly(["cmake", "--preset", "release"])
+    if not os.environ.get("GROUND_BUILT"):
+        run_quietly(["cmake", "--build", BUILD, "--target", *targets])
 
 
 def run_quietly(command):
