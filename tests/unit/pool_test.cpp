@@ -410,9 +410,8 @@ TEST_CASE("process pool: workers of a server that runs only when a CPU is idle d
     REQUIRE(::sched_setscheduler(0, SCHED_IDLE, &no_priority) == 0);
     ProcessPool pool(2, fib);
     CHECK(pool.submit(10).result() == 55);
-    const auto workers = workers_of_this_process();
-    CHECK(workers.size() == 2);
-    for (const pid_t worker : workers) {
+    eventually("both are there", [] { return workers_of_this_process().size() == 2; });
+    for (const pid_t worker : workers_of_this_process()) {
         CHECK(::sched_getscheduler(worker) == SCHED_IDLE);
     }
     static_cast<void>(::sched_setscheduler(0, SCHED_OTHER, &no_priority));  // as far as allowed
