@@ -90,11 +90,14 @@ class EveryScript(unittest.TestCase):
 
 
 class ShortRun(unittest.TestCase):
-    """In a folder that looks like the root: its build/release is the build, and what is written into docs/ stays there."""
+    """In a folder that looks like the root: its build/release is the build, and what is written into docs/ stays there.
+
+    There are spaces in its path.
+    """
 
     @classmethod
     def setUpClass(cls):
-        cls.root = Path(tempfile.mkdtemp(prefix="scripts-test-"))
+        cls.root = Path(tempfile.mkdtemp(prefix="scripts test "))
         cls.addClassCleanup(shutil.rmtree, cls.root)
         for entry in ROOT.iterdir():
             if entry.name not in ("build", "docs", ".git"):
@@ -117,7 +120,7 @@ def short_run(name, options, needs, says):
             if not is_there(need):
                 self.skipTest(f"without {need}")
         script = self.root / SCRIPTS[name].relative_to(ROOT)
-        words = options.format(scratch=self.scratch, stages=SCRIPTS["stages"].relative_to(ROOT / "scripts")).split()
+        words = [word.format(scratch=self.scratch, stages=SCRIPTS["stages"].relative_to(ROOT / "scripts")) for word in options.split()]
         begin = time.monotonic()
         ran = subprocess.run([script, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=self.scratch,
                              timeout=100, check=False, env={**os.environ, "GROUND_BUILT": "yes"})
