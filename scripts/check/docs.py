@@ -758,8 +758,9 @@ class Terminal:
 class Session:
     """Plays the run blocks of one page, top to bottom, each in its terminal."""
 
-    def __init__(self, folder, environment, deadline):
+    def __init__(self, folder, environment, deadline, brief=False):
         self.folder, self.environment, self.deadline = folder, environment, deadline
+        self.brief = brief  # whether measurements may be shorter than shown
         self.terminals = {}
 
     # Waiting
@@ -840,7 +841,8 @@ class Session:
             terminal.shown = terminal.mark = prompt.start()
         return self.terminals[name]
 
-    def type_command(self, terminal, command, deadline):
+    def type_command(self, terminal, command, deadline, typed=None):
+        """Types the command, or another one in its place. The terminal then shows this one."""
         if not terminal.idle:
             self.wait(
                 f"the command in terminal '{terminal.name}' to end (does it need ^C?)",
@@ -850,12 +852,15 @@ class Session:
         # Everything before this prompt belongs to commands that have ended.
         terminal.mark = list(terminal.PROMPT.finditer(terminal.text))[-1].end()
         terminal.idle = False
-        terminal.type(command.encode() + b"\n")
-        echo = command + "\n"
+        typed = typed or command
+        terminal.type(typed.encode() + b"\n")
+        echo = typed + "\n"
         self.wait("the echo of a command", lambda: len(terminal.text) >= terminal.mark + len(echo), DEADLINE)
         if not terminal.text.startswith(echo, terminal.mark):
-            raise Problem(f"typed '{command}', and the terminal showed something else")
-        terminal.mark += len(echo)
+            raise Problem(f"typed '{typed}', and the terminal showed something else")
+        rest = terminal.text[terminal.mark + len(echo):]
+        terminal.text = terminal.text[: terminal.mark] + command + "\n" + rest
+        terminal.mark += len(command) + 1
 
     def type_line(self, terminal, line):
         begin = terminal.program_prompt()
@@ -920,7 +925,8 @@ class Session:
                 end, fresh = self.wait_for_rest(terminal, deadline), False
                 continue
             if key.startswith("$ "):
-                self.type_command(terminal, key[2:], deadline)
+                brief = self.brief and options.figures
+                self.type_command(terminal, key[2:], deadline, shortened(key[2:]) if brief else None)
                 search_from = terminal.mark
             else:
                 search_from = self.type_line(terminal, key)
@@ -954,6 +960,24 @@ class Session:
             os.close(terminal.fd)  # which sends a SIGHUP to what is left
             terminal.closed = True
         return stubborn
+
+
+MEASURES = re.compile(r"(?<=build/release/clients/perf )[^|;&>]*")
+
+
+def shortened(command):
+    """The same command with shorter measurements by perf, because a check compares no figures.
+
+    Without -q, perf prints a line for each interval. There the length of the run decides what the page shows, so only
+    the intervals are shorter."""
+
+    def shorter(perf):
+        quiet = re.search(r"(^| )-q\b", perf[0])
+        length = r"(?<=-d )(\d+)s\b" if quiet else r"(?<=-i )(\d+)s\b"
+        options = re.sub(length, lambda seconds: f"{250 * int(seconds[1])}ms", perf[0])
+        return re.sub(r"(?<=-n )(\d{6,})\b", lambda count: f"{int(count[1]) // 10}", options) if quiet else options
+
+    return MEASURES.sub(shorter, command)
 
 
 def is_input(line):
@@ -1191,7 +1215,7 @@ def with_usual_paths(unit, line):
     return line.replace(os.path.relpath(real, unit.folder), "build/release").replace(real, "build/release")
 
 
-def play_unit(unit, slow, deadline):
+def play_unit(unit, slow, deadline, brief):
     """Plays a unit's blocks in this process. Returns what each block shows, and what went wrong."""
     kept = {name: os.environ[name] for name in ("PATH", "USER", "LOGNAME", "TMPDIR") if name in os.environ}
     environment = {
@@ -1204,7 +1228,7 @@ def play_unit(unit, slow, deadline):
         "PYTHONDONTWRITEBYTECODE": "1",
         "GROUND_BUILT": "yes",  # the scripts then take build/release as it is
     }
-    session = Session(unit.folder, environment, deadline)
+    session = Session(unit.folder, environment, deadline, brief)
     shown, problems = {}, []
     skipped = set()  # terminals in which a block that was left out has left something running
     block = None
@@ -1245,7 +1269,7 @@ def interrupt(_number, _frame):
     raise KeyboardInterrupt
 
 
-def start_unit(unit, slow, deadline, enter, scratch):
+def start_unit(unit, slow, deadline, brief, enter, scratch):
     """Plays a unit in a child process. Returns the child and the file in which it leaves its result."""
     result = Path(tempfile.mkstemp(prefix="result.", dir=scratch)[1])
     child = os.fork()
@@ -1258,7 +1282,7 @@ def start_unit(unit, slow, deadline, enter, scratch):
         # go.
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGCHLD, lambda number, frame: reap())
-        shown, problems = play_unit(unit, slow, deadline)
+        shown, problems = play_unit(unit, slow, deadline, brief)
         result.write_text(json.dumps({"shown": list(shown.items()), "problems": problems}), encoding="utf-8")
         os._exit(0)
     except KeyboardInterrupt:
@@ -1270,8 +1294,8 @@ def start_unit(unit, slow, deadline, enter, scratch):
         os._exit(1)
 
 
-def play_units(units, slow, deadline, jobs, scratch):
-    """Returns per unit what its blocks show, and what went wrong: (line, text, ...) each."""
+def play_units(units, slow, deadline, jobs, scratch, brief=False):
+    """Returns per unit what its blocks show, and what went wrong: (line, text, ...) each. See shortened() for brief."""
     enter = namespaces()
     if not enter:
         jobs = 1
@@ -1283,7 +1307,7 @@ def play_units(units, slow, deadline, jobs, scratch):
             while waiting and len(running) < jobs:
                 unit = waiting.pop(0)
                 make_folder(unit, scratch)
-                child, result = start_unit(unit, slow, deadline, enter, scratch)
+                child, result = start_unit(unit, slow, deadline, brief, enter, scratch)
                 running[child] = (unit, result)
             child, status = os.wait()
             if child not in running:
@@ -1481,7 +1505,8 @@ def main():
             unit.build = options.build.resolve()
         # Two pages must not be measured at the same time.
         jobs = 1 if options.record else options.jobs
-        results = play_units([unit for unit in units if not unit.patch], slow, options.deadline, jobs, scratch)
+        brief = options.check and not slow
+        results = play_units([unit for unit in units if not unit.patch], slow, options.deadline, jobs, scratch, brief)
         if slow:
             results.update(play_answers([unit for unit in units if unit.patch], options.deadline, scratch))
         if options.check:
