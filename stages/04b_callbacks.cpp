@@ -47,7 +47,7 @@ void run(Loop& loop)
                     key.data->on_writable();
                 }
             } catch (...) {
-                log_lost_client(std::current_exception());  // ends only this conversation
+                log_error(std::current_exception());  // ends only this conversation
                 loop.unregister(key.fd);
             }
         }

@@ -101,7 +101,7 @@ awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool, unsigned
     for (;;) {
         tcp::socket client = co_await async_accept(acceptor);
         asio::co_spawn(acceptor.get_executor(),
-                       handle(std::move(client), rules, pool, inline_below), log_lost_client);
+                       handle(std::move(client), rules, pool, inline_below), log_error);
     }
 }
 
@@ -117,6 +117,6 @@ int main(int argc, char** argv)
     tcp::acceptor acceptor = listen(context, options);
     const unsigned inline_below =
         options.inline_below ? *options.inline_below : measure_inline_below(*pool, options);
-    asio::co_spawn(context, serve(acceptor, options.rules, *pool, inline_below), log_lost_client);
+    asio::co_spawn(context, serve(acceptor, options.rules, *pool, inline_below), log_error);
     context.run();
 }

@@ -29,7 +29,7 @@ void TaskGroup::spawn(awaitable<void> task)
         executor_, run(std::move(task)),
         asio::bind_cancellation_slot(member->slot(), [this, member](std::exception_ptr lost) {
             if (!stopped_) {
-                log_lost_client(lost);
+                log_error(lost);
             }
             // The signal must outlive what it may cancel: the caller of this handler.
             asio::post(executor_, [this, member] { members_.erase(member); });
