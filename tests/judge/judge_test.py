@@ -18,7 +18,7 @@ ROOT = HERE.parents[1]
 BUILD = Path(sys.argv.pop(1)).resolve()
 JUDGE = BUILD / "clients" / "judge"
 PYTHON = [sys.executable, "-B"]
-PATIENCE = 500  # seconds; only a failure waits so long
+PATIENCE = 1100  # seconds; only a failure waits so long
 
 
 def broken(name):
@@ -30,7 +30,7 @@ def stage(name):
 
 
 def judge(*options, of=(), status=None):
-    command = [str(JUDGE), "--time-limit", "300", *options, *(["--", *of] if of else [])]
+    command = [str(JUDGE), "--time-limit", "1000", *options, *(["--", *of] if of else [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if status is not None and done.returncode != status:
         raise AssertionError(f"{command}: status {done.returncode} instead of {status}\n{done.stdout}{done.stderr}")
