@@ -582,7 +582,9 @@ TEST_CASE("the request of a client that has left IS computed, before those of ot
 TEST_CASE("on SIGTERM requests that have arrived are answered, and no client counts as lost" *
           only_if(stage().finishes_when_stopped()))
 {
-    for (int round = 0; round < 10; ++round) {
+    int in_time =
+        0;  // rounds in which the server ended by itself; a busy machine gets more of them
+    for (int round = 0; round < 10 || (in_time == 0 && round < 20); ++round) {
         Server server;
         std::deque<Client> clients;
         for (int i = 0; i < 20; ++i) {
@@ -608,9 +610,11 @@ TEST_CASE("on SIGTERM requests that have arrived are answered, and no client cou
         }
         CHECK(server.wait(Deadline(time_to_end)) == 0);
         const bool cut_off = std::chrono::steady_clock::now() - start >= time_until_cut_off;
+        in_time += cut_off ? 0 : 1;
         CHECK((cut_off || answered == clients.size()));
         CHECK(server.err().read_all().find("Lost a client") == std::string::npos);
     }
+    CHECK(in_time > 0);
 }
 
 TEST_CASE("a request that takes too long is an error, and the conversation goes on" *

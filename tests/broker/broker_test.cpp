@@ -947,7 +947,8 @@ TEST_CASE("broker: requests that were lost with a connection leave room for othe
     // The pool sends 1,024 at a time. More than that are lost, and then a worker comes.
     const std::string queue = new_queue();
     Proxy proxy;
-    const Server server({"--quiet", "--queue", queue, "--broker", proxy.url()});
+    const Server server(
+        {"--quiet", "--queue", queue, "--broker", proxy.url(), "--broker-timeout", "600s"});
     constexpr int clients = 420;
     std::deque<Client> waiting;
     for (int i = 0; i < clients; ++i) {

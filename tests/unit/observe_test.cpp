@@ -612,12 +612,18 @@ TEST_CASE("trace: it contains what happened after an unfinished event")
 
 TEST_CASE("trace: SIGTERM reaches the server although its trace is behind")
 {
+    const auto report_without_end = [] {
+        for (;;) {
+            const Seam seam(computes, this_thread, Here::at(), 1);
+        }
+    };
     Traced traced(
-        [] {
-            Traced::says();
-            for (;;) {
-                const Seam seam(computes, this_thread, Here::at(), 1);
+        [&] {
+            for (int i = 0; i < 3; ++i) {  // so that one of them runs while the trace is written
+                std::thread(report_without_end).detach();
             }
+            Traced::says();
+            report_without_end();
         },
         Traced::nobody_reads);
     traced.wait_until_said();
