@@ -88,7 +88,8 @@ need_packages() {
     fi
     local missing=() package
     for package; do
-        if [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then
+        if [[ " ${missing[*]} " != *" $package "* &&
+            $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then
             missing+=("$package")
         fi
     done

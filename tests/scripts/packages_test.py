@@ -67,7 +67,7 @@ class Packages(unittest.TestCase):
 
     def test_with_sudo_it_installs_what_is_missing_and_no_more(self):
         self.program("sudo", f'[[ $1 == -n ]] || echo "sudo ${{*: -1}} $*" >>"{self.called}"')
-        ended, called = self.need("there", "missing", "another")
+        ended, called = self.need("there", "missing", "another", "missing")
         self.assertEqual(ended.returncode, 0, ended.stderr)
         self.assertIn("==> Installing: missing another\n", ended.stdout)
         self.assertTrue(called[0].startswith("sudo update env DEBIAN_FRONTEND=noninteractive apt-get"), called)
