@@ -188,7 +188,7 @@ struct Start {
     std::vector<std::string> environment = {};  // "NAME=value", beside that of the test
     std::optional<uid_t> user = {};             // for root only: run as this user
     std::optional<int> keep = {};               // a descriptor that it inherits, beside 0 to 2
-    // Of its output; see Output.
+    // How much of the beginning and of the end of its output is kept; see Output.
     std::size_t keep_output = std::numeric_limits<std::size_t>::max() / 4;
 };
 
@@ -206,10 +206,10 @@ class Program {
     void write(std::string_view text);
     void close_stdin() { stdin_.reset(); }
 
-    // Only of a Stream::pipe.
+    // Only for a Stream::pipe.
     [[nodiscard]] const Output& out() const noexcept { return *stdout_; }
     [[nodiscard]] const Output& err() const noexcept { return *stderr_; }
-    // Only of a Stream::unread, which is a Stream::pipe from now on.
+    // Only for a Stream::unread, which is a Stream::pipe from now on.
     void start_reading_err() { stderr_.emplace(std::move(unread_)); }
 
     void signal(int number) const;
@@ -222,11 +222,11 @@ class Program {
     // Waits for its end. Returns its status, or minus the number of the signal that killed it.
     int wait(Deadline deadline = Deadline());
 
-    // Itself. Throws if it has ended.
+    // The program's own process. Throws if it has ended.
     [[nodiscard]] ProcessInfo info() const;
 
-    // All other processes of its session, except zombies. So also those whose parents have died.
-    // Of a program that is not ours, also those that have left the session.
+    // All other processes of its session, except zombies: also those whose parents have ended. For
+    // a program that is not ours, also those that have left the session.
     [[nodiscard]] std::vector<ProcessInfo> descendants() const;
 
     // The processes that compute for it: its descendants, and the workers behind a broker.
@@ -286,11 +286,11 @@ struct Ending {
     std::string out;
     std::string err;
 };
-// Of the last server that is not ours. Nothing while it runs.
+// How the last server that is not ours has ended. Nothing while it runs.
 [[nodiscard]] const std::optional<Ending>& last_ending();
 
-// Ends the test case: this server can't be asked for that, and why. (Of a stage nothing is asked
-// that it can't be asked for.)
+// Ends the test case, because this server can't be asked for what the case needs, and says why.
+// (For our stages, such cases are skipped before they start.)
 class DoesNotApply : public std::runtime_error {
   public:
     explicit DoesNotApply(const std::string& why) : std::runtime_error(why) { last_ = why; }

@@ -256,7 +256,7 @@ void end(pid_t child, bool too_busy)
     tell(fmt::format("\nwatchdog: the test case \"{}\" has not ended in {} s{}{}\n{}",
                      shared->test_case.data(), taken / seconds(1),
                      waits_for.empty() ? "" : "; it waits for: " + waits_for,
-                     too_busy ? "; the machine was too busy" : "", where_everybody_stands(child)));
+                     too_busy ? "; the machine was too busy" : "", describe_processes(child)));
     const auto family = family_of(child);
     ::kill(child, SIGKILL);
     for (const ProcessInfo& process : family) {
@@ -398,12 +398,11 @@ Waiting::~Waiting()
 void waited_in_vain(std::string_view for_what)
 {
     if (++times_in_vain <= enough_in_vain) {
-        tell(fmt::format("\nwaited in vain for: {}\n{}", for_what,
-                         where_everybody_stands(::getpid())));
+        tell(fmt::format("\nwaited in vain for: {}\n{}", for_what, describe_processes(::getpid())));
     }
 }
 
-std::string where_everybody_stands(pid_t root)
+std::string describe_processes(pid_t root)
 {
     std::vector<ProcessInfo> all = family_of(root);
     if (const auto info = process_info(root)) {

@@ -67,7 +67,7 @@ JudgeOptions parse_judge_options(int argc, char** argv)
         options.command.assign(dashes + 1, end);
     }
     CLI::App app;
-    let_the_last_count(app);
+    last_option_wins(app);
     double start = 10;
     double time_limit = 60;
     app.add_option("--as", options.as);
