@@ -39,9 +39,14 @@ class Contestant:
         with tempfile.NamedTemporaryFile() as result:
             command = [JUDGE, "--time-limit", "600", "--json", result.name, *only, *self.options, "--", *self.command]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-                process.stdout.readline()
-                self.first.append(time.monotonic() - start)
-                process.stdout.read()
+                try:
+                    process.stdout.readline()
+                    first = time.monotonic() - start
+                    process.stdout.read()
+                except BaseException:
+                    process.terminate()
+                    raise
+            self.first.append(first)
             self.seconds.append(time.monotonic() - start)
             if process.returncode == 130:
                 raise KeyboardInterrupt
@@ -49,7 +54,9 @@ class Contestant:
         for promise in judgement["promises"]:
             verdict = promise["verdict"]
             self.verdicts[promise["id"]][verdict] += 1
-            if verdict not in ("pass", "by design", "not applicable") and (not self.peer or verdict != "fail"):
+            follows = promise["cause"].startswith("not judged, because")
+            told = verdict not in ("pass", "by design", "not applicable", *(["fail"] if self.peer else []))
+            if told and not follows:
                 print(f"{self.name}: {promise['id']}: {verdict}: {promise['cause']} (slowdown {judgement['slowdown']:.1f})",
                       flush=True)
 
