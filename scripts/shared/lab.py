@@ -350,7 +350,7 @@ def suite_command(promise, program):
 def ask_suite(work, promise):
     """What the suite of our own stages says about one promise of the step."""
     command = suite_command(promise, work.command()[0])
-    again = shlex.join(map(str, command)).replace(f"{ROOT}/", "")
+    again = shlex.join(str(word).replace(f"{ROOT}/", "") for word in command)
     facts = {"page": f"docs/{work.lab.stage}.md#build-it-yourself", "again": again}
     seen = []
     for patience in PATIENCE:  # a second run, because a machine may be busy once

@@ -164,7 +164,7 @@ class Showing(Tree):
     def test_the_answer_of_the_page_stands_beside_yours(self):
         self.exercise("02", "1")
         said = self.exercise("show")
-        self.assertIn("01, with a detour", said)
+        self.assertIn("You have built 01", said)
         self.assertIn("\n-        }).join();\n+        }).detach();", said)
         self.answer()
         said = self.exercise("show")

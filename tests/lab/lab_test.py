@@ -114,7 +114,7 @@ report()
 
 class Tree(unittest.TestCase):
     def setUp(self):
-        self.root = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="lab-test-"))).resolve()
+        self.root = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="lab test "))).resolve()
         for name in ("scripts", "stages", "docs"):
             shutil.copytree(ROOT / name, self.root / name)
         (self.root / "tests").symlink_to(ROOT / "tests")
