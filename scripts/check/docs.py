@@ -11,6 +11,7 @@ only end what would never end.
 """
 
 import argparse
+import ast
 import codecs
 import ctypes
 import difflib
@@ -18,6 +19,7 @@ import fcntl
 import functools
 import html
 import json
+import operator
 import os
 import pty
 import re
@@ -89,6 +91,7 @@ class Block:
 
 MARKER = re.compile(r"\s*<!-- (source|diff|run|patch)\b(?: (.*?))? ?-->\s*$")
 RECORDING = re.compile(r"\s*<!-- ([a-z][\w-]*) -->\s*$")
+CLAIM = re.compile(r"\s*<!-- holds: ?(.*?) ?-->\s*$")
 FENCE = re.compile(r"( *)(```+|~~~+) *([^`\s]*)[^`]*$")
 LIST_ITEM = re.compile(r" *(?:[-*+]|\d+[.)]) +")
 
@@ -100,6 +103,8 @@ class Page:
         self.lines = path.read_text(encoding="utf-8").split("\n")
         self.findings = []
         self.blocks = []
+        self.claims = []  # comparisons of recorded figures: (line, expression)
+        self.recorded = []  # lines of other scripts' recordings: (line, text)
         self.prose = []  # the lines as they are, but empty if they are code or comments
         self.parse()
 
@@ -129,6 +134,10 @@ class Page:
                 marker = None
             found = MARKER.match(line)
             recording = None if found else RECORDING.match(line)
+            claim = CLAIM.match(line)
+            if claim:
+                self.claims.append((at + 1, claim[1]))
+                self.prose[at] = ""
             if found:
                 marker = (at + 1, found[1], found[2] or "")
                 self.prose[at] = ""
@@ -197,6 +206,7 @@ class Page:
             self.finding(at + 2, f"the first line of the recording '{name}' must name its command in `backticks`")
         elif not exists_as_program(command[1]):
             self.finding(at + 2, f"'{name}' was recorded by {command[1]}, which does not exist")
+        self.recorded += [(line + 1, self.lines[line]) for line in range(at, end)]
         self.prose[at : end + 1] = [""] * (end + 1 - at)
         return end + 1
 
@@ -321,7 +331,7 @@ def first_line(text):
 
 
 # ---------------------------------------------------------------------------------------------------
-# What is said about tests, and where links lead
+# What is said about tests
 
 
 @functools.lru_cache(maxsize=None)
@@ -355,6 +365,109 @@ def check_assertions(page):
                 hint = f"; is it '{near[0]}'?" if near else ""
                 line_number = at + 1 + claim[: name.start()].count("\n")
                 page.finding(line_number, f"there is no test '{wanted}'{hint}")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Prose that compares figures
+
+
+UNITS = {
+    **{"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0},
+    **{"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
+    **{"k": 1e3, "M": 1e6},
+}
+# A number with its unit. Not one in a name (02_threads, p50), and not a spread (±6%).
+FIGURE = re.compile(
+    r"(?<![A-Za-z_#\d.,±/-])(\d[\d,]*(?:\.\d+)?)(?![\d,]*(?:\.\d+)?[a-z]*_)"
+    rf"(?: ?({'|'.join(sorted(UNITS, key=len, reverse=True))})(?![\w/]))?"
+)
+
+
+def figures_of(line):
+    """The figures of a recorded line, in seconds, bytes or as they are."""
+    return [float(number.replace(",", "")) * UNITS.get(unit, 1.0) for number, unit in FIGURE.findall(line)]
+
+
+class Claim:
+    """An expression such as "02_threads"[2] > 10 * "02b_threads_gil"[2], and the recorded lines above it."""
+
+    ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+    COMPARISONS = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
+    HINT = (
+        'write a comparison: "TEXT"[N] is the N-th figure of the last line above with TEXT, "TEXT"[N, 2] that of the line '
+        "with TEXT before it"
+    )
+
+    def __init__(self, lines):
+        self.lines = lines
+        self.used = []  # what was looked up, for the finding
+
+    def check(self, expression):
+        try:
+            tree = ast.parse(expression, mode="eval").body
+        except SyntaxError:
+            raise Problem(self.HINT) from None
+        if not self.holds(tree):
+            raise Problem(f"this is not so: {expression} (recorded: {', '.join(self.used)})")
+
+    def holds(self, node):
+        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
+            return all([self.holds(part) for part in node.values])
+        if not isinstance(node, ast.Compare):
+            raise Problem(self.HINT)
+        values = [self.value(part) for part in (node.left, *node.comparators)]
+        tests = [self.COMPARISONS.get(type(sign)) for sign in node.ops]
+        if None in tests:
+            raise Problem(self.HINT)
+        return all(test(left, right) for test, left, right in zip(tests, values, values[1:]))
+
+    def value(self, node):
+        if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+            return node.value
+        if isinstance(node, ast.BinOp) and type(node.op) in self.ARITHMETIC:
+            try:
+                return self.ARITHMETIC[type(node.op)](self.value(node.left), self.value(node.right))
+            except ZeroDivisionError:
+                raise Problem("a figure is 0, and is divided by") from None
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Constant):
+            index = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            numbers = [part.value for part in index if isinstance(part, ast.Constant) and isinstance(part.value, int)]
+            if isinstance(node.value.value, str) and len(numbers) == len(index) <= 2 and min(numbers) >= 1:
+                return self.figure(node.value.value, *numbers)
+        raise Problem(self.HINT)
+
+    def figure(self, text, number, last=1):
+        word = re.compile(rf"(?:^|[\s|]){re.escape(text)}(?=[\s|]|$)")
+        found = [figures_of(line) for line in self.lines if word.search(line)]
+        found = [figures for figures in found if figures]
+        if len(found) < last:
+            raise Problem(f"of the recorded lines above, {len(found)} have '{text}' and a figure")
+        if len(found[-last]) < number:
+            raise Problem(f"the line with '{text}' has only {len(found[-last])} figures")
+        self.used.append(f"{found[-last][number - 1]:g}")
+        return found[-last][number - 1]
+
+
+def output_of(block):
+    """The lines of a run block that no reader types: (line, text)."""
+    typed = False
+    for at, text in enumerate(block.contents):
+        typed = text.startswith("$ ") or (typed and block.contents[at - 1].endswith("\\"))
+        if not typed:
+            yield block.first + 1 + at, text
+
+
+def check_claims(page):
+    recorded = sorted([*page.recorded, *(line for block in page.blocks if block.kind == "run" for line in output_of(block))])
+    for line, expression in page.claims:
+        try:
+            Claim([text for at, text in recorded if at < line]).check(expression)
+        except Problem as problem:
+            page.finding(line, f"'holds': {problem}")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Links
 
 
 def slug(heading):
@@ -1380,6 +1493,7 @@ def main():
             check_links(page)
             check_lab(page)
             if options.check:
+                check_claims(page)
                 check_slow(page)
             for block in page.blocks:
                 fill(page, block, contents[page])
@@ -1417,8 +1531,13 @@ def main():
         if options.check:
             found = [stale(page, block, lines) for block, lines in contents[page].items()]
             page.findings += [finding for finding in found if finding]
-        elif page.refill(contents[page]):
-            print(f"{page.name}: recorded")
+        else:
+            if page.refill(contents[page]):
+                print(f"{page.name}: recorded")
+            now = Page(page.path)
+            now.findings.clear()  # those of page are reported
+            check_claims(now)
+            page.findings += now.findings
         findings += sorted(page.findings, key=lambda finding: finding.line)
     for finding in findings:
         print(finding)

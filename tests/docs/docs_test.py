@@ -608,6 +608,71 @@ class Runs(DocsTest):
                 ours.kill()
 
 
+class Comparisons(DocsTest):
+    """Prose that compares figures, under a `holds` marker."""
+
+    TABLE = "stage  alone  hog ±3%   p50\n02_a   8,490  200 ±6%  73 us\n02_b   9,000  4       1.2 ms\n"
+
+    def page(self, claim, table=TABLE):
+        return f"<!-- run figures -->\n```console\n$ cat table\n{table}```\n\n<!-- holds: {claim} -->\nIt falls.\n"
+
+    def assert_holds(self, claim):
+        self.write("table", self.TABLE)
+        self.write("docs/page.md", self.page(claim))
+        self.assert_current()
+
+    def test_a_comparison_that_holds_is_no_finding(self):
+        self.assert_holds('"02_a"[2] > 10 * "02_b"[2] and "02_a"[1] < "02_b"[1]')
+
+    def test_times_with_different_units_are_compared_in_seconds(self):
+        self.assert_holds('10 < "02_b"[3] / "02_a"[3] < 20')
+
+    def test_numbers_in_names_and_spreads_are_no_figures(self):
+        self.assert_holds('8490 <= "02_a"[1] <= 8490 and 200 <= "02_a"[2] <= 200')
+
+    def test_a_comparison_that_no_longer_holds_is_found_with_its_figures(self):
+        self.write("table", self.TABLE)
+        self.assert_page_finding(self.page('"02_a"[2] > 100 * "02_b"[2]'), r"page.md:9: 'holds': this is not so: .*200, 4")
+
+    def test_recording_figures_that_contradict_the_prose_is_refused(self):
+        self.write("table", self.TABLE.replace("200", "20"))
+        self.write("docs/page.md", self.page('"02_a"[2] > 10 * "02_b"[2]'))
+        status, output = self.docs("--record")
+        self.assertEqual(1, status, output)
+        self.assertRegex(output, "page.md:9: 'holds': this is not so")
+
+    def test_the_line_before_the_last_can_be_named(self):
+        self.write("table", "Requests/sec: 300\nRequests/sec: 100\n")
+        claim = '"Requests/sec:"[1, 2] > 2 * "Requests/sec:"[1]'
+        self.write("docs/page.md", self.page(claim, "Requests/sec: 300\nRequests/sec: 100\n"))
+        self.assert_current()
+
+    def test_the_recordings_of_other_scripts_count(self):
+        recording = "<!-- figures -->\n`scripts/measure`:\n\n| a | b |\n|---|--:|\n| x_1 | 7 |\n<!-- /figures -->\n"
+        self.write("docs/page.md", f'{recording}\n<!-- holds: "x_1"[1] > 6 -->\nIt is more.\n')
+        self.assert_current()
+
+    def test_only_lines_above_count(self):
+        self.write("table", self.TABLE)
+        page = '<!-- holds: "02_a"[1] > 1 -->\nIt is more.\n\n' + self.page("1 > 0")
+        self.assert_page_finding(page, "page.md:1: 'holds': of the recorded lines above, 0 have '02_a'")
+
+    def test_figures_in_commands_do_not_count(self):
+        page = "<!-- run -->\n```console\n$ echo x_1 4 | \\\n    sed 's/4/9/'\nx_1 9\n$ : x_1 5\n```\n\n<!-- holds: \"x_1\"[1] > 8 -->\nMore.\n"
+        self.write("docs/page.md", page)
+        self.assert_current()
+
+    def test_a_figure_that_is_not_there_is_found(self):
+        self.write("table", self.TABLE)
+        self.assert_page_finding(self.page('"02_a"[9] > 1'), "'holds': the line with '02_a' has only 3 figures")
+
+    def test_what_is_no_comparison_is_found(self):
+        self.write("table", self.TABLE)
+        for claim in ('"02_a"[1]', '"02_a"[1] >', '"02_a"[0] > 1', 'open("x") > 1', '"02_a" > 1', '"02_a"[1] == 1'):
+            with self.subTest(claim):
+                self.assert_page_finding(self.page(claim), "'holds': write a comparison")
+
+
 class Markers(DocsTest):
     def test_blocks_without_a_marker_are_found(self):
         for page in (

@@ -29,6 +29,7 @@ RUNS = [
     ("demo", "01 --duration 200ms --big 20", (), r"01_blocking"),
     ("gil-and-python", "1 0.2", ("jq",), r"\| CPython threads \| \d"),
     ("hog-chart", "{scratch}/hog.json", (), r"Written: docs/img/hog\.svg"),
+    ("judge-runs", "--runs 1 --load 0 --only start 01", (), r"01_blocking +1 judgements.* 1 pass"),
     ("lint", "--quick scripts/{stages}", ("clang-format", "shellcheck"), r"Nothing found"),
     ("memcheck", "01 -- --dt-test-case=right*", ("valgrind",), r"Nothing found"),
     ("monkey-figures", "--rounds 1 --seconds 0.2 --clients 4 --many 50", ("stages/06c_monkey_patch",), r"02_threads"),
@@ -92,11 +93,14 @@ class EveryScript(unittest.TestCase):
 
 
 class ShortRun(unittest.TestCase):
-    """In a folder that looks like the root: its build/release is the build, and what is written into docs/ stays there."""
+    """In a folder that looks like the root: its build/release is the build, and what is written into docs/ stays there.
+
+    There are spaces in its path.
+    """
 
     @classmethod
     def setUpClass(cls):
-        cls.root = Path(tempfile.mkdtemp(prefix="scripts-test-"))
+        cls.root = Path(tempfile.mkdtemp(prefix="scripts test "))
         cls.addClassCleanup(shutil.rmtree, cls.root)
         for entry in ROOT.iterdir():
             if entry.name not in ("build", "docs", ".git"):
@@ -119,7 +123,7 @@ def short_run(name, options, needs, says):
             if not is_there(need):
                 self.skipTest(f"without {need}")
         script = self.root / SCRIPTS[name].relative_to(ROOT)
-        words = options.format(scratch=self.scratch, stages=SCRIPTS["stages"].relative_to(ROOT / "scripts")).split()
+        words = [word.format(scratch=self.scratch, stages=SCRIPTS["stages"].relative_to(ROOT / "scripts")) for word in options.split()]
         begin = time.monotonic()
         ran = subprocess.run([script, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=self.scratch,
                              timeout=100, check=False, env={**os.environ, "GROUND_BUILT": "yes"})
