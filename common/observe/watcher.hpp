@@ -32,6 +32,10 @@ struct Seen {
     std::uint32_t n = 0;
     std::uint32_t for_id = 0;
     std::uint32_t requests = 0;
+    Deed next = Deed::passes;
+    std::uint32_t object = 0;
+    std::uint32_t value = 0;
+    std::uint32_t found = 0;
 };
 
 struct Happened {
@@ -57,6 +61,8 @@ class Watcher {
     [[nodiscard]] std::uint32_t server() const noexcept;  // its process; 0: not started yet
     [[nodiscard]] std::string file(std::uint8_t index) const;
     [[nodiscard]] std::vector<Seen> look() const;  // all entries, in the order of the table
+    // The same, but only the first `most` places for conversations, and as many of the others.
+    [[nodiscard]] std::vector<Seen> look(std::size_t most) const;
 
     // What has happened since the last call, at most this many events. Events that were overwritten
     // before are counted in lost().
@@ -74,10 +80,12 @@ class Watcher {
     void pause();
     void step();                  // the first entry that comes takes a step
     bool step(std::uint32_t id);  // this entry takes a step; false if it has gone
+    bool step(const Seen& seen);  // the same, without a search
     void renew() noexcept;
 
   private:
     void set(Pace pace) noexcept;
+    void look(std::size_t begin, std::size_t end, std::vector<Seen>& all) const;
 
     Descriptor memory_file_;
     Memory* memory_ = nullptr;

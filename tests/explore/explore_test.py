@@ -1,0 +1,158 @@
+"""explore on the stages and on the wrong turns. Called with the build folder."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "scripts" / "shared"))
+import wrong_turns  # noqa: E402
+
+BUILD = Path(sys.argv.pop(1)).resolve()
+EXPLORE = BUILD / "clients" / "explore"
+PATIENCE = 580  # seconds; only a failure waits so long
+
+
+def explore(*options, status=None):
+    done = subprocess.run([str(EXPLORE), *options], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if status is not None and done.returncode != status:
+        raise AssertionError(f"explore {' '.join(options)}: status {done.returncode} instead of {status}\n"
+                             f"{done.stdout}{done.stderr}")
+    return done
+
+
+def results(*options, status=None):
+    return json.loads(explore(*options, "--json", "-", status=status).stdout)["stories"]
+
+
+class Finds(unittest.TestCase):
+    """The mistakes of 02d, and nothing where there is none."""
+
+    def test_an_update_that_is_lost(self):
+        story = results("--story", "two", "02d", "--guard", "none", status=1)[0]
+        found = story["found"]
+        self.assertEqual(found["promise"], "every request that was answered is counted")
+        self.assertEqual(found["broken_again"], 3)
+        self.assertEqual(sum(step["preempts"] for step in found["steps"]), 1)
+        self.assertFalse(any(step["preempts"] for step in found["beside"]["steps"][: found["differs_at"]]))
+
+    def test_a_pair_that_does_not_belong_together(self):
+        story = results("--story", "same", "02d", "--guard", "atomic", status=1)[0]
+        self.assertEqual(story["found"]["promise"], "every reply is right")
+        self.assertEqual(story["found"]["broken_again"], 3)
+
+    def test_with_the_lock_there_is_nothing(self):
+        report = explore("--budget", "5", "--story", "two", "02d", status=0).stdout
+        self.assertIn("every promise was kept", report)
+        self.assertIn("all that there are", report)
+        self.assertIn("an error of depth 2 would have shown", report)
+
+    def test_the_report_says_what_to_know(self):
+        report = explore("--story", "two", "02d", "--guard", "none", status=1).stdout
+        for text in ("Promised: every request that was answered is counted.", "count was answered with", "Played again",
+                     "The two steps that matter", "writes answered_: 1", "The schedule beside it", "02d_shared_state:"):
+            self.assertIn(text, report.replace("client 3 got", "count was answered with"))
+
+    def test_a_stage_with_a_pool_and_one_with_one_thread(self):
+        for stage in ("03", "04"):
+            explore("--budget", "2", "--story", "two", stage, status=0)
+
+
+class Files(unittest.TestCase):
+    """A schedule is saved, played, and refused if it no longer fits."""
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.file = Path(self.folder.name) / "lost.schedule"
+        explore("--story", "two", "--save", str(self.file), "02d", "--guard", "none", status=1)
+
+    def test_it_breaks_again_when_it_is_played(self):
+        report = explore("--play", str(self.file), status=1).stdout
+        self.assertIn("A promise is broken.", report)
+
+    def test_a_source_that_has_changed_is_refused(self):
+        text = self.file.read_text(encoding="utf-8")
+        lines = [line + "x" if line.startswith("source:") else line for line in text.splitlines()]
+        self.file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        problem = explore("--play", str(self.file), status=3).stderr
+        self.assertIn("stages/02d_shared_state.cpp has changed since", problem)
+        self.assertEqual(problem.count("\n"), 1)
+
+    def test_a_step_that_comes_to_another_line_is_refused(self):
+        text = self.file.read_text(encoding="utf-8")
+        self.file.write_text(text.replace("reads answered_: 0", "reads answered_: 9", 1), encoding="utf-8")
+        self.assertIn("should come to 'reads answered_: 9", explore("--play", str(self.file), status=3).stderr)
+
+    def test_edited_so_that_the_threads_take_turns_it_keeps_the_promise(self):
+        head = self.file.read_text(encoding="utf-8").split("\n\n")[0]
+        self.file.write_text(head + "\n\nclient 1\nthread 1\n", encoding="utf-8")
+        self.assertIn("Every promise was kept.", explore("--play", str(self.file), status=0).stdout)
+
+
+class CommandLine(unittest.TestCase):
+    """Mistakes are answered in one line."""
+
+    def test_mistakes(self):
+        for options, text in ((["77"], "no stage has the name '77'"), ([], "which stage?"),
+                              (["--story", "nine", "02"], "there is no story 'nine'"),
+                              (["--wrong", "none"], "there is no wrong turn 'none'"),
+                              (["--play", "/nowhere"], "can't read /nowhere"),
+                              (["02", "--no-such-option"], "does not start")):
+            problem = explore(*options, status=3).stderr
+            self.assertIn(text, problem)
+            self.assertEqual(problem.count("\n"), 1, problem)
+
+    def test_stories_are_listed(self):
+        self.assertIn("two clients ask for one number each", explore("--list", "02", status=0).stdout)
+
+
+class Applies(unittest.TestCase):
+    """Each wrong turn has a head and fits its stage as it is now."""
+
+    def test_each_one(self):
+        turns = wrong_turns.all_of_them()
+        self.assertGreaterEqual(len(turns), 12)
+        for turn in turns:
+            with self.subTest(turn.name):
+                self.assertNotEqual(turn.applied(), turn.stage_source().read_text(encoding="utf-8"))
+                self.assertTrue(turn.name.startswith(turn.stage.split("_")[0] + "_"), turn.stage)
+                self.assertTrue(turn.story or turn.head.get("try"), "neither a story nor something to try")
+
+
+class WrongTurns(unittest.TestCase):
+    """With it the symptom, without it not."""
+
+    @classmethod
+    def setUpClass(cls):
+        subprocess.run(["cmake", "--build", str(BUILD), "--target", "wrong_turns"], check=True, capture_output=True)
+
+    def test_explore_finds_those_that_are_a_matter_of_order(self):
+        names = [turn.name for turn in wrong_turns.all_of_them() if turn.story]
+        for name in filter(os.environ.get("ONLY", "").__eq__, names) if os.environ.get("ONLY") else names:
+            with self.subTest(name):
+                found = results("--wrong", name, status=1)[0]["found"]
+                self.assertEqual(found["broken_again"], 3)
+                self.assertLess(found["after_seconds"], 60)
+
+
+class Stages(unittest.TestCase):
+    """On the stages as they are it finds nothing."""
+
+    def test_each_one(self):
+        for line in (BUILD / "stages" / "stages.tsv").read_text(encoding="utf-8").splitlines():
+            stage, _, model, *_ = line.split("\t")
+            if model == "no server":
+                continue
+            with self.subTest(stage):
+                explore("--budget", os.environ.get("BUDGET", "20"), stage, status=0)
+
+
+if __name__ == "__main__":
+    unittest.main()
