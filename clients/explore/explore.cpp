@@ -5,6 +5,7 @@
 // started for it.
 
 #include "clients/explore/explore_options.hpp"
+#include "clients/explore/puzzle.hpp"
 #include "clients/explore/report.hpp"
 #include "clients/shared/catalogue.hpp"
 #include "clients/shared/target.hpp"
@@ -180,6 +181,23 @@ class Progress {
     double shown_ = 0;
 };
 
+int solve(const std::string& directory, ExploreOptions options)
+{
+    if (options.puzzles) {
+        for (const Puzzle& puzzle : puzzles()) {
+            fmt::print("{:<13} {} ({})\n", puzzle.name, puzzle.goal, puzzle.stage);
+        }
+        return 0;
+    }
+    const Puzzle& puzzle = find_puzzle(options.puzzle);
+    (puzzle.wrong ? options.wrong : options.stage) = puzzle.stage;
+    options.stage_options = puzzle.options;
+    Subject subject = find_subject(directory, options);
+    choose_pool(subject);
+    const Story story = choose_stories(subject, puzzle.story).front();
+    return play_puzzle(puzzle, subject.server, story, subject.source) ? 0 : 1;
+}
+
 int search_all(const std::string& directory, const ExploreOptions& options)
 {
     Subject subject = find_subject(directory, options);
@@ -233,6 +251,9 @@ int main(int argc, char** argv)
     try {
         const auto here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
         const std::string stages = here.parent_path() / "stages";
+        if (options.puzzles || !options.puzzle.empty()) {
+            return solve(stages, options);
+        }
         return options.play.empty() ? search_all(stages, options) : play(stages, options);
     } catch (const std::exception& problem) {
         fmt::print(stderr, "explore: {}\n", problem.what());

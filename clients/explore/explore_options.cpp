@@ -26,6 +26,8 @@ shows it, and shows the order beside it that keeps the promise.
       --seed N          of what is random                                    [1]
       --save FILE       write the schedule that was found
       --play FILE       play such a schedule, once
+      --puzzles         which puzzles there are
+      --puzzle NAME     you are the scheduler: make the server break its promise
       --json FILE       all results; - is stdout
   -q, --quiet           no progress
   -h, --help            this help
@@ -37,10 +39,11 @@ Examples:
   explore 02d --guard none
   explore --wrong 05_poked_too_late --save lost.schedule
   explore --play lost.schedule
+  explore --puzzle lost-update
 
-Exit status: 0 nothing was found, 1 a promise is broken, 2 unknown (the same
-schedule does not always break it, or runs could not be judged), 3 a mistake in
-the options or an error of explore's.
+Exit status: 0 nothing was found, or the puzzle is solved; 1 a promise is broken;
+2 unknown (the same schedule does not always break it, or runs could not be
+judged); 3 a mistake in the options or an error of explore's.
 )";
 
 [[noreturn]] void refuse(const std::string& why)
@@ -64,6 +67,8 @@ ExploreOptions parse_explore_options(int argc, char** argv)
     app.add_option("--play", options.play);
     app.add_option("--save", options.save);
     app.add_option("--json", options.json);
+    app.add_flag("--puzzles", options.puzzles);
+    app.add_option("--puzzle", options.puzzle);
     app.add_flag("-q,--quiet", options.quiet);
     add_number(app, "--budget", budget, 0.1, 86'400.0);
     add_number<std::uint64_t>(app, "--seed", options.limits.seed, 0, ~std::uint64_t{0});
@@ -85,7 +90,11 @@ ExploreOptions parse_explore_options(int argc, char** argv)
     if (!rest.empty() && rest.front() == "--") {
         rest.erase(rest.begin());
     }
-    if (options.wrong.empty() && options.play.empty()) {
+    if (options.puzzles || !options.puzzle.empty()) {
+        if (!rest.empty()) {
+            refuse(fmt::format("the puzzle says which stage; leave out {}", rest.front()));
+        }
+    } else if (options.wrong.empty() && options.play.empty()) {
         if (rest.empty()) {
             refuse("which stage? explore 02d --guard none");
         }

@@ -14,7 +14,9 @@ struct ExploreOptions {
     std::string wrong;  // the name of a wrong turn
     std::string story;  // empty: the usual ones
     std::string play;   // a file with a schedule
-    std::string save;   // where to put the schedule that was found
+    std::string puzzle;
+    bool puzzles = false;  // which puzzles there are
+    std::string save;      // where to put the schedule that was found
     std::string json;
     bool list = false;   // which stories there are
     bool quiet = false;  // no progress

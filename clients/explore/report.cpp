@@ -56,21 +56,37 @@ std::string thing(const Act& act, const std::map<std::uint32_t, std::string>& na
 
 using Names = std::map<std::uint32_t, std::string>;
 
-// The actors in the order of their columns: clients, then the server's.
-std::vector<std::string> actors_of(const Run& run)
+// A client and the thread that serves only this client share a column.
+std::string column_of(const std::string& actor, const std::set<std::string>& actors)
 {
-    std::vector<std::string> clients;
-    std::vector<std::string> others;
-    for (const Step& step : run.steps) {
-        auto& where = step.act().outside ? clients : others;
-        if (std::find(where.begin(), where.end(), step.act().actor) == where.end()) {
-            where.push_back(step.act().actor);
+    if (actor.starts_with("client ")) {
+        for (const char* const kind : {"thread ", "process "}) {
+            if (const std::string server = kind + actor.substr(7); actors.contains(server)) {
+                return actor + ", " + server;
+            }
         }
     }
-    std::sort(clients.begin(), clients.end());
-    std::sort(others.begin(), others.end());
-    clients.insert(clients.end(), others.begin(), others.end());
-    return clients;
+    for (const std::string_view kind : {"thread ", "process "}) {
+        if (actor.starts_with(kind)) {
+            const std::string client = "client " + actor.substr(kind.size());
+            return actors.contains(client) ? client + ", " + actor : actor;
+        }
+    }
+    return actor;
+}
+
+// The columns: those of clients first.
+std::map<std::string, std::string> columns_of(const Run& run)
+{
+    std::set<std::string> actors;
+    for (const Step& step : run.steps) {
+        actors.insert(step.act().actor);
+    }
+    std::map<std::string, std::string> columns;
+    for (const std::string& actor : actors) {
+        columns[actor] = column_of(actor, actors);
+    }
+    return columns;
 }
 
 // Why the one that goes in this step is another one than before.
@@ -91,45 +107,49 @@ std::string why_switched(const Run& run, std::size_t i)
                                 : fmt::format("{} {}", actor, before.waits);
 }
 
-// A line for each step, a column for each actor.
+// A row for each step, a column for each thread and client.
 std::string to_table(const Run& run, const Source& source, const Names& names, std::size_t from = 0,
                      const std::set<std::size_t>& marked = {})
 {
-    const std::vector<std::string> actors = actors_of(run);
+    std::map<std::string, std::string> column = columns_of(run);
     std::map<std::string, std::size_t> width;
-    for (const std::string& actor : actors) {
-        width[actor] = actor.size();
+    for (const auto& [actor, title] : column) {
+        width[title] = title.size();
     }
     std::vector<std::string> cells;
-    std::size_t widest_place = 0;
     for (const Step& step : run.steps) {
         const Act& act = step.act();
         std::string cell = describe(act, source, names);
         if (!act.on_behalf_of.empty()) {
             cell = act.on_behalf_of + ": " + cell;
+        } else if (act.outside && column[act.actor] != act.actor) {
+            cell = act.actor + " " + cell;
         }
-        cells.push_back(shortened(cell, 36));
-        width[act.actor] = std::max(width[act.actor], cells.back().size());
-        widest_place = std::max(widest_place, place(act).size());
+        cells.push_back(shortened(cell, 34));
+        std::size_t& its = width[column[act.actor]];
+        its = std::max(its, cells.back().size());
     }
-    std::string text = "  step";
-    for (const std::string& actor : actors) {
-        text += fmt::format("  {:<{}}", actor, width[actor]);
+    std::string text = "  step  line";
+    for (const auto& [title, size] : width) {
+        text += fmt::format("  {:<{}}", title, size);
     }
     while (text.ends_with(' ')) {
         text.pop_back();
     }
     text += '\n';
     if (from > 0) {
-        text += fmt::format("   ...  (as above until step {})\n", from);
+        text += fmt::format("   ...  as above until step {}\n", from);
     }
     for (std::size_t i = from; i < run.steps.size(); ++i) {
         const Act& act = run.steps[i].act();
-        std::string row = fmt::format("{} {:>4}", marked.contains(i) ? '>' : ' ', i + 1);
-        for (const std::string& actor : actors) {
-            row += fmt::format("  {:<{}}", actor == act.actor ? cells[i] : "", width[actor]);
+        const std::string line = act.line == 0         ? ""
+                                 : source.is(act.file) ? std::to_string(act.line)
+                                                       : "...";
+        std::string row =
+            fmt::format("{} {:>4}  {:>4}", marked.contains(i) ? '>' : ' ', i + 1, line);
+        for (const auto& [title, size] : width) {
+            row += fmt::format("  {:<{}}", title == column[act.actor] ? cells[i] : "", size);
         }
-        row += fmt::format("  {:<{}}", place(act), widest_place);
         if (const std::string why = why_switched(run, i); !why.empty()) {
             row += fmt::format("  ({})", why);
         }
@@ -293,9 +313,10 @@ std::string to_report(const Explored& explored, const Found& found, const Source
         "{}, story '{}' ({}): a promise is broken.\n\n"
         "  Promised: {}.\n"
         "  Seen:     {}.\n"
+        "  Source:   {}.\n"
         "  Found {}, in run {}, after {:.1f} s. Played again, it breaks {} times of {}.\n\n",
         command(explored), explored.story.name, explored.story.about, run.promise, run.seen,
-        found.how, grouped(found.after), found.seconds, found.broken_again, replays);
+        source.file(), found.how, grouped(found.after), found.seconds, found.broken_again, replays);
     text += to_table(run, source, names, 0, marked);
     text += to_stuck(run);
     if (pair) {
@@ -424,8 +445,16 @@ std::string describe(const Act& act, const Source& source, const Names& names)
         case Deed::passes:
             break;
     }
+    // The call that the line makes: "requests.next()" of "while (auto request = requests.next())
+    // {".
     const std::string line = source.is(act.file) ? source.line(act.line) : "";
-    return line.empty() ? "goes on" : line;
+    static const std::regex call(R"([\w.:]+\([^()]*\))");
+    std::string last = line.empty() ? "goes on" : line;
+    for (auto at = std::sregex_iterator(line.begin(), line.end(), call);
+         at != std::sregex_iterator(); ++at) {
+        last = at->str();
+    }
+    return last;
 }
 
 std::string to_report(const Explored& explored, const Source& source)

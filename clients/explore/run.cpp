@@ -414,7 +414,7 @@ std::vector<Act> Stage::enabled()
         }
         const Doing& doing = doings[done_[i]];
         std::string text = doing.kind == Doing::Kind::leaves ? "leaves" : "sends " + doing.text;
-        text = clients_[i].has_come() ? text : "comes and " + text;
+        text = clients_[i].has_come() ? text : "comes, " + text;
         std::replace(text.begin(), text.end(), '\n', ' ');
         acts.push_back({.actor = fmt::format("client {}", i + 1),
                         .on_behalf_of = "",
@@ -566,7 +566,8 @@ bool Stage::judge(Run& run)
             if (k >= promised.size() || got[k] != promised[k]) {
                 return broken(
                     story_.guests[i].is_last() ? story_.guests[i].promise : "every reply is right",
-                    fmt::format("client {} got {} in place of {}", i + 1, got[k],
+                    fmt::format("client {} asked {} and got {} in place of {}", i + 1,
+                                story_.guests[i].doings[std::min(k, done_[i] - 1)].text, got[k],
                                 k < promised.size() ? promised[k] : "nothing"));
             }
         }

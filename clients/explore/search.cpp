@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <map>
 #include <random>
 #include <set>
@@ -156,7 +157,7 @@ class Search {
     // default. So every schedule with so many pre-emptions is run once.
     void go_through_bounded()
     {
-        std::array<std::vector<Schedule>, Counts::most_preemptions + 1> to_do;
+        std::array<std::deque<Schedule>, Counts::most_preemptions + 1> to_do;
         to_do[0].emplace_back();
         constexpr double share = 0.6;  // of the time; the rest is for what needs more pre-emptions
         for (std::size_t bound = 0; bound <= Counts::most_preemptions; ++bound) {
@@ -164,8 +165,8 @@ class Search {
                 if (!in_time(limits_.strategy == Strategy::bounded ? 1 : share)) {
                     return;
                 }
-                const Schedule prefix = std::move(to_do[bound].back());
-                to_do[bound].pop_back();
+                const Schedule prefix = std::move(to_do[bound].front());
+                to_do[bound].pop_front();
                 Run run = explore::run(server_, story_, playing(prefix));
                 const std::vector<Step> steps = run.steps;
                 if (!note(run, counts_.with_preemptions[bound], counted(bound, "pre-emption"))) {
@@ -178,7 +179,7 @@ class Search {
     }
 
     static void branch(const Schedule& prefix, const std::vector<Step>& steps, std::size_t used,
-                       std::array<std::vector<Schedule>, Counts::most_preemptions + 1>& to_do)
+                       std::array<std::deque<Schedule>, Counts::most_preemptions + 1>& to_do)
     {
         Schedule before;
         for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -194,7 +195,10 @@ class Search {
                     if (k != step.chosen && cost <= Counts::most_preemptions) {
                         Schedule next = before;
                         next.push_back(step.enabled[k].actor);
-                        to_do[cost].push_back(std::move(next));
+                        // First those that come before an access to something shared.
+                        auto& where = to_do[cost];
+                        where.insert(step.act().is_shared() ? where.begin() : where.end(),
+                                     std::move(next));
                     }
                 }
             }
@@ -249,7 +253,7 @@ class Search {
     }
 
     // As `run` until this step; then the default for as long as the actor before can go on; then
-    // whoever the rest of `run` names first among those that can go.
+    // the actor that the rest of `run` names first among those that can go.
     static Choose without(const Run& run, std::size_t left_out)
     {
         Schedule order = schedule_of(run);

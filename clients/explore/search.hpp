@@ -19,7 +19,7 @@
 
 namespace ground::explore {
 
-// Who goes at each step, by name. After its end, choose_by_default().
+// The actor of each step, by name. After its end, choose_by_default().
 using Schedule = std::vector<std::string>;
 
 [[nodiscard]] Schedule schedule_of(const Run& run);

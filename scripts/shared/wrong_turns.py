@@ -121,7 +121,7 @@ def paragraph(label, text):
 
 
 def head_of(turn):
-    """What one sees, without the mistake."""
+    """What you see, without the mistake."""
     found = f"scripts/wrong-turn {turn.name} --explore" if turn.story else turn.head.get("try", "")
     lines = [f"{turn.name}, a wrong turn on {turn.stage}", "",
              paragraph("Promised:", turn.promise + "."), paragraph(f"Broken {turn.breaks}:", turn.symptom)]
