@@ -140,7 +140,13 @@ std::string to_table(const Run& run, const Source& source, const Names& names, s
     if (from > 0) {
         text += fmt::format("   ...  as above until step {}\n", from);
     }
+    constexpr std::size_t enough = 20;  // of a schedule that was shown before in part
     for (std::size_t i = from; i < run.steps.size(); ++i) {
+        if (from > 0 && i == from + enough && i + 3 < run.steps.size()) {
+            text += fmt::format("   ...  and {} more steps, until the story ends\n",
+                                run.steps.size() - i);
+            break;
+        }
         const Act& act = run.steps[i].act();
         const std::string line = act.line == 0         ? ""
                                  : source.is(act.file) ? std::to_string(act.line)
@@ -393,7 +399,8 @@ Names Source::names(const Run& run) const
     std::map<std::uint32_t, std::vector<std::string>> candidates;
     for (const Step& step : run.steps) {
         for (const Act& act : step.enabled) {
-            if (!act.is_shared() || !is(act.file)) {
+            // After an unlock the line is still the one before.
+            if (!act.is_shared() || act.deed == Deed::unlocks || !is(act.file)) {
                 continue;
             }
             auto& names = candidates.emplace(act.object, declared_).first->second;

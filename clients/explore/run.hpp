@@ -25,6 +25,7 @@ struct Act {
     observe::Deed deed = observe::Deed::passes;
     std::string file;  // "stages/02d_shared_state.cpp"; empty: not known
     unsigned line = 0;
+    std::uint32_t entry = 0;   // in the watcher's table
     std::uint32_t object = 0;  // numbered in the order in which they came; 0: none
     std::uint32_t value = 0;   // read or written
 

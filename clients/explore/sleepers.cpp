@@ -70,6 +70,15 @@ bool Sleepers::all_asleep()
     return all_sleep();
 }
 
+// "12345678 910 11": the time on a CPU, the time of waiting for one, and how often it had one.
+std::uint64_t Sleepers::cpu_time_of_awake() const
+{
+    const auto thread = threads_.find(awake_);
+    return thread == threads_.end()
+               ? 0
+               : std::strtoull(read_again(thread->second.turns).c_str(), nullptr, 10);
+}
+
 void Sleepers::list()
 {
     for (auto& [tid, thread] : threads_) {

@@ -26,8 +26,10 @@ class Sleepers {
     [[nodiscard]] bool all_asleep();
 
     [[nodiscard]] const std::vector<pid_t>& processes() const noexcept { return processes_; }
-    // A thread that did not sleep when all_asleep() has returned false; 0: there was none.
+    // A thread that did not sleep when all_asleep() has returned false; 0: there was none. And for
+    // how long it has had a CPU, in nanoseconds.
     [[nodiscard]] pid_t awake() const noexcept { return awake_; }
+    [[nodiscard]] std::uint64_t cpu_time_of_awake() const;
 
   private:
     struct Thread {

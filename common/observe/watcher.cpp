@@ -230,7 +230,7 @@ bool Watcher::step(const Seen& seen)
 
 void Watcher::renew() noexcept
 {
-    memory_->control.lease.store(now() + lease_time, memory_order_relaxed);
+    memory_->control.lease.store(now() + lease_, memory_order_relaxed);
 }
 
 }  // namespace ground::observe

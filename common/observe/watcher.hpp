@@ -74,7 +74,9 @@ class Watcher {
     [[nodiscard]] std::uint64_t next() const noexcept { return next_; }
 
     // The gate. Each of these renews the lease. Call renew() at least every second, from any
-    // thread.
+    // thread, or choose a longer lease before: then the server is held for so long if the watcher
+    // dies.
+    void set_lease(std::uint64_t microseconds) noexcept { lease_ = microseconds; }
     void go();
     void slow(std::uint32_t microseconds_per_step);
     void pause();
@@ -89,6 +91,7 @@ class Watcher {
 
     Descriptor memory_file_;
     Memory* memory_ = nullptr;
+    std::uint64_t lease_ = lease_time;
     std::uint64_t next_ = 0;
     std::uint64_t lost_ = 0;
     std::uint64_t waits_for_ = 0;  // an unfinished event, and since when
