@@ -1,0 +1,89 @@
+"""The questions of "Predict", as forms that the site's reader answers before looking.
+
+On a page they are a numbered list. A comment at the end of a question says which answers there are:
+
+    <!-- predict: a refusal | an error | nothing * -->         a choice; the star stands at the right one
+    <!-- predict: a number from 100 to 140 -->                 a number, right if it is between these
+    <!-- predict: a line of FILE: FIRST ... LAST: TEXT -->     a line of these, right if it contains TEXT
+
+A question without such a comment takes a sentence, and its reader says whether it was right. The answers stand further
+below on the page, folded away, and the fold's summary ends with "(question 2)", "(questions 1 and 3)" or the like.
+"""
+
+import json
+import re
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+MARK = re.compile(r"\s*<!-- predict: (.*?) -->", re.DOTALL)
+FOLD = re.compile(r"^<details><summary>(.*?)\(questions? ([\d, toand]+)(?:, [^)]*)?\)</summary>$", re.MULTILINE)
+
+
+class Wrong(Exception):
+    """A comment does not say what it should. The text says which, and why."""
+
+
+def numbers(text):
+    """Which questions "1", "1 and 3", "2 to 4" or "1, 2 and 4" means."""
+    if match := re.fullmatch(r"(\d+) to (\d+)", text.strip()):
+        return list(range(int(match[1]), int(match[2]) + 1))
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def read_mark(text):
+    """What a comment asks for: the properties of the form."""
+    text = " ".join(text.split())
+    if match := re.fullmatch(r"a number from ([\d.]+) to ([\d.]+)", text):
+        return {"kind": "number", "from": float(match[1]), "to": float(match[2])}
+    if match := re.fullmatch(r"a line of (\S+): (.+?) \.\.\. (.+?): (.+)", text):
+        lines = (ROOT / match[1]).read_text(encoding="utf-8").split("\n")
+        first = next((i for i, line in enumerate(lines) if match[2] in line), None)
+        last = next((i for i, line in enumerate(lines) if first is not None and i >= first and match[3] in line), None)
+        if last is None:
+            raise Wrong(f"{match[1]} has no lines from '{match[2]}' to '{match[3]}'")
+        shown = textwrap.dedent("\n".join(lines[first: last + 1])).split("\n")
+        right = [i for i, line in enumerate(shown) if match[4] in line]
+        if not right:
+            raise Wrong(f"no line of {match[1]} from '{match[2]}' to '{match[3]}' contains '{match[4]}'")
+        return {"kind": "line", "file": match[1], "first": first + 1, "answers": shown, "right": right}
+    answers = [answer.strip() for answer in text.split(" | ")]
+    right = [i for i, answer in enumerate(answers) if answer.endswith("*")]
+    if len(answers) < 2 or len(right) != 1:
+        raise Wrong(f"'{text}' needs two answers or more between bars, and a star at the one that is right")
+    return {"kind": "choice", "answers": [answer.removesuffix("*").strip() for answer in answers], "right": right}
+
+
+def questions_of(text):
+    """The questions in a page's section "Predict": number, text without its comment, and the form's properties."""
+    section = re.search(r"^## Predict\n(.*?)(?=^## )", text, re.MULTILINE | re.DOTALL)
+    found = []
+    for match in re.finditer(r"^(\d+)\. (.*?)(?=^\d+\. |^\S|\Z)", section[1] if section else "", re.MULTILINE | re.DOTALL):
+        mark = MARK.search(match[2])
+        form = read_mark(mark[1]) if mark else {"kind": "words"}
+        found.append((int(match[1]), match, form))
+    return section, found
+
+
+def put_forms(text, address):
+    """The page with a form below each question, and with a verdict in each fold that has an answer."""
+    section, found = questions_of(text)
+    body = section[1]
+    folds = [(numbers(match[2]), match[1].strip()) for match in FOLD.finditer(text)]
+    for number, match, form in reversed(found):
+        begin, end = match.span()
+        question = MARK.sub("", body[begin:end]).rstrip()
+        properties = json.dumps({"n": number, **form}, ensure_ascii=False).replace("'", "&#39;")
+        body = f"{body[:begin]}{question}\n\n   <Predict :form='{properties}' />\n\n{body[end:]}"
+    text = text[: section.start(1)] + body + text[section.end(1):]
+    asked = {number for number, _, _ in found}
+    for wanted, _ in folds:
+        if missing := set(wanted) - asked:
+            raise Wrong(f"{address}: a fold answers question {missing.pop()}, which does not exist")
+
+    def fold(match):
+        listed = json.dumps(numbers(match[2]))
+        return f'{match[0].replace("<details>", "<details class=answer>")}\n\n<Verdict :of="{listed}" />\n'
+
+    text = FOLD.sub(fold, text)
+    return f"{text.rstrip()}\n\n<Score :questions='{json.dumps(sorted(asked))}' />\n"
