@@ -6,6 +6,7 @@
 #include "clients/board/session.hpp"
 #include "clients/board/web.hpp"
 #include "clients/shared/target.hpp"
+#include "clients/shared/wrong_turns.hpp"
 
 #include <fmt/format.h>
 
@@ -103,9 +104,17 @@ void run(const BoardOptions& options)
         check_can_be_written(options.record);
     }
     const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
-    const Catalogue catalogue = read_catalogue(here.parent_path() / "stages");
+    const std::string folder = here.parent_path() / "stages";
+    Catalogue catalogue = read_catalogue(folder);
+    std::vector<std::string> stage_options = options.stage_options;
+    if (!options.wrong.empty()) {
+        const WrongTurn turn = find_wrong_turn(catalogue, folder, options.wrong);
+        catalogue.stages.push_back(turn.entry);
+        stage_options.insert(stage_options.begin(), turn.options.begin(), turn.options.end());
+    }
     const std::vector<StageEntry>& stages = catalogue.stages;
-    const StageEntry& first = find_stage(catalogue, options.stage);
+    const StageEntry& first =
+        options.wrong.empty() ? find_stage(catalogue, options.stage) : stages.back();
     const std::optional<RoomPlace> place =
         options.room ? std::optional(room_place(*options.room, options.in_container))
                      : std::nullopt;
@@ -115,7 +124,7 @@ void run(const BoardOptions& options)
     {
         Session session(supervisor, stages, film);
         try {
-            session.start(first, options.stage_options);
+            session.start(first, stage_options);
             Room room({&session.crowd()}, questions_of(stages),
                       {.per_address = options.phones_per_address});
             std::optional<RoomDoor> door;

@@ -21,6 +21,8 @@ Starts a stage and serves a page that shows where it is: its source, with a dot
 for each client on the line at which it is. The page also shows what runs and
 what waits over time, and a button stops time: then you say which goes next.
 
+      --wrong NAME      in place of a stage: one with a mistake, which
+                        scripts/wrong-turn NAME --build has built
       --port PORT       of the page                               [a free one]
       --in-container    listen on all addresses of this container, so that its
                         port can be published           [--port is then 8000]
@@ -127,6 +129,7 @@ BoardOptions parse_board_options(int argc, char** argv)
     const auto* const each =
         add_number<std::size_t>(app, "--phones-per-address", options.phones_per_address, 1, 300);
     app.add_option("--record", options.record);
+    app.add_option("--wrong", options.wrong);
     const auto* const duration = add_number(app, "--for", seconds, 0.1, 86'400.0);
     app.add_option("--with", with)->delimiter(',')->allow_extra_args(false);
     try {

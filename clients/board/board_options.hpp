@@ -13,6 +13,7 @@ namespace ground::board {
 
 struct BoardOptions {
     std::string stage = "05";
+    std::string wrong;                       // the name of a wrong turn, in place of a stage
     std::vector<std::string> stage_options;  // what is behind --
     std::uint16_t port = 0;                  // of the page; 0: a free one
     bool in_container = false;  // listen on all its addresses, for a port that is forwarded to it

@@ -52,7 +52,7 @@ PROMISES = {
     "Each client has a process of its own.": "clients().length === 2 && new Set([...clients(), ...model.ofKind('thread')].map(({ pid }) => pid)).size === 3 && "
                                              "model.figures.processes === 3",
     "The process ends when its client leaves.": "model.figures.processes === 2",
-    "No dot shows that they share numbers.": "!model.lockSeen && clients().every(({ state: now }) => now === state.held)",
+    "Reads and writes of what they share are steps, too.": "!model.lockSeen && clients().every(({ state: now }) => now === state.held)",
     "Three dots with a ring are on one line.": "dots('ringed').length === 3 && new Set(dots('ringed').map((dot) => dot.closest('li'))).size === 1",
     "Both workers compute.": BUSY,
     "Both workers compute, and the third hog waits for one.":

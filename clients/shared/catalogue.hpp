@@ -1,4 +1,4 @@
-// catalogue.hpp -- the stages that the board can show: those that are built.
+// catalogue.hpp -- the stages that board and explore can run: those that are built.
 #pragma once
 
 #include "clients/board/questions.hpp"
@@ -6,11 +6,12 @@
 #include <string>
 #include <vector>
 
-namespace ground::board {
+namespace ground {
 
 struct StageEntry {
     std::string name;     // "05_futures"
     std::string model;    // "one thread for all clients"
+    std::string traits;   // "pool,select"
     std::string program;  // its path
     std::string
         file;  // its source, as the table and __builtin_FILE() have it: "stages/05_futures.cpp"
@@ -30,4 +31,4 @@ struct Catalogue {
 // ClientError.
 [[nodiscard]] const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name);
 
-}  // namespace ground::board
+}  // namespace ground

@@ -1,4 +1,4 @@
-#include "clients/board/catalogue.hpp"
+#include "clients/shared/catalogue.hpp"
 
 #include "clients/shared/target.hpp"
 
@@ -12,7 +12,7 @@
 #include <iterator>
 #include <sstream>
 
-namespace ground::board {
+namespace ground {
 
 namespace {
 
@@ -45,9 +45,8 @@ Catalogue read_catalogue(const std::string& directory)
         StageEntry stage;
         std::string group;
         std::string since;
-        std::string traits;
         for (std::string* const field :
-             {&stage.name, &group, &stage.model, &since, &traits, &stage.file}) {
+             {&stage.name, &group, &stage.model, &since, &stage.traits, &stage.file}) {
             std::getline(fields, *field, '\t');
         }
         stage.program = fs::path(directory) / stage.name;
@@ -96,4 +95,4 @@ const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name
                                   fmt::join(names, ", ")));
 }
 
-}  // namespace ground::board
+}  // namespace ground
