@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts" / "shared" / "site"))
 import questions  # noqa: E402
+import recordings  # noqa: E402
 
 PAGE = """# A page
 
@@ -47,7 +48,7 @@ class Questions(unittest.TestCase):
         self.assertEqual(re.findall(r"<Predict :form='\{\"n\": (\d), \"kind\": \"(\w+)\"", text),
                          [("1", "choice"), ("2", "number"), ("3", "words")])
         self.assertIn('"answers": ["an error", "nothing"], "right": [1]', text)
-        self.assertEqual(re.findall(r'<Verdict :of="(.*?)" />', text), ["[1]", "[2, 3]"])
+        self.assertEqual(re.findall(r"<Verdict :of='(.*?)' />", text), ["[1]", "[2, 3]"])
         self.assertIn("<Score :questions='[1, 2, 3]' />", text)
         self.assertNotIn("predict:", text)
 
@@ -70,15 +71,32 @@ class Questions(unittest.TestCase):
         with self.assertRaises(questions.Wrong):
             questions.put_forms(PAGE.replace("(question 1)", "(question 7)"), "page")
 
-    def test_every_question_of_the_pages_has_an_answer(self):
-        """A page whose questions nothing answers would leave its reader alone."""
+    def test_a_question_above_a_fold(self):
+        text = questions.put_forms("# A page\n\n<!-- predict: yes | no * -->\n<details><summary>Why</summary>\n\nNo.\n\n</details>\n", "page")
+        self.assertIn("<Predict :form='{\"n\": \"A\", \"kind\": \"choice\"", text)
+        self.assertIn("""<details><summary>Why</summary>\n\n<Verdict :of='["A"]' />""", text)
+
+    def test_every_question_of_the_pages_can_be_compared_with_an_answer(self):
         lacking = []
         for page in sorted((ROOT / "docs").glob("[0-9]*.md")):
             text = page.read_text(encoding="utf-8")
             _, found = questions.questions_of(text)
             answered = {n for match in questions.FOLD.finditer(text) for n in questions.numbers(match[2])}
-            lacking += [f"{page.name}: question {n}" for n, _, form in found if form["kind"] != "words" and n not in answered]
+            lacking += [f"{page.name}: question {n}" for n, _, form in found if form["kind"] == "words" and n not in answered]
         self.assertEqual(lacking, [])
+
+
+class Recordings(unittest.TestCase):
+    def test_each_is_small_and_of_the_present_sources(self):
+        for path in recordings.all_of_them():
+            self.assertEqual(recordings.stale(path), [], f"record it anew: scripts/measure/minutes {path.stem}")
+            self.assertLess(path.stat().st_size, 300_000, path)
+
+    def test_one_is_a_page_that_needs_nothing_else(self):
+        for path in recordings.all_of_them():
+            text = recordings.page(path)
+            self.assertNotIn("{{", re.sub(r"<script type.*?</script>", "", text, flags=re.DOTALL))
+            self.assertEqual(text.count("<script"), 3)
 
 
 class LaidOut(unittest.TestCase):

@@ -18,6 +18,7 @@ ROOT = SHARED.parents[1]
 sys.path[:0] = [str(SHARED / "annotated"), str(ROOT / "scripts" / "check")]
 import docs  # noqa: E402
 import questions  # noqa: E402
+import recordings  # noqa: E402
 from comments import format_prose  # noqa: E402
 from differences import format_diff  # noqa: E402
 from listing import format_reading  # noqa: E402
@@ -82,6 +83,7 @@ class Pages:
         self.extra = {}  # further files to which pages lead: name and address
         self.shown = {}  # by source: which lines stand on which page
         self.titles = {}
+        self.recordings = {}  # by stage: how many seconds
 
     def read(self):
         """All pages: the address, and the file."""
@@ -130,8 +132,15 @@ class Pages:
         text = re.sub(r"(`+)(?:(?!\1).)+\1", hide, text, flags=re.DOTALL)
         text = re.sub(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)",
                       lambda m: self.link(path, m[3], m[2], m[1]) or m[0], text)
-        if re.search(r"^## Predict$", text, re.MULTILINE):
-            text = questions.put_forms(text, address)
+        text = questions.put_forms(text, address)
+        if address in self.recordings:
+            player = f'<Recording name="{address}" :seconds="{self.recordings[address]}" />'
+            # Where the page speaks of the board; otherwise before the exercises, when the reader has seen the rest.
+            if re.search(r"^\*\*On the board\.\*\*", text, re.MULTILINE):
+                text = re.sub(r"^(\*\*On the board\.\*\*.*?)(?=\n\n)", lambda m: f"{m[1]}\n\n{player}", text, count=1,
+                              flags=re.DOTALL | re.MULTILINE)
+            else:
+                text = re.sub(r"^## Break it$", f"{player}\n\n## Break it", text, count=1, flags=re.MULTILINE)
         while "\x00" in text:
             text = re.sub("\x00(\\d+)\x00", lambda m: hidden[int(m[1])], text)
         # Each block of a source says from which lines it is.
@@ -318,6 +327,12 @@ def lay_out(folder):
     reading = read_all()
     pages = Pages(reading)
     found = list(pages.read())
+    for path in recordings.all_of_them():
+        if changed := recordings.stale(path):
+            print(f"{path.relative_to(ROOT)} is left out, because {changed[0]} has changed: scripts/measure/minutes {path.stem}")
+            continue
+        pages.recordings[path.stem] = recordings.seconds(path)
+        site.write(f"pages/public/recordings/{path.stem}.html", recordings.page(path))
     for address, path in found:
         text = pages.convert(address, path)
         site.write(f"pages/{address}.md", pages.front(pages.titles[address]) + text)
