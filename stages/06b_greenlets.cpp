@@ -57,7 +57,7 @@ class Hub {
             try {
                 running_->switch_to();
             } catch (...) {
-                log_lost(std::current_exception());  // only this greenlet ends; others go on
+                log_error(std::current_exception());  // only this greenlet ends; others go on
             }
             running_.reset();  // destroys one that has ended; one that waits has been moved away
         }
@@ -180,7 +180,7 @@ void send(GreenSocket& socket, std::string_view text) { socket.send(text); }
 tcp::socket accept(Listener& listener, Hub& hub)
 {
     for (;;) {
-        hub.wait_for(listener.lasting_handle(), Events::read);
+        hub.wait_for(listener.stable_handle(), Events::read);
         if (auto client = listener.try_accept()) {
             return std::move(*client);
         }
@@ -206,7 +206,7 @@ try {
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());
+    log_error(std::current_exception());
 }
 
 // Accepts clients while there are descriptors and stacks for them. (The client is shared with its

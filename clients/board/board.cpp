@@ -2,6 +2,7 @@
 
 #include "clients/board/board_options.hpp"
 #include "clients/board/page.hpp"
+#include "clients/board/room_door.hpp"
 #include "clients/board/session.hpp"
 #include "clients/board/web.hpp"
 #include "clients/shared/target.hpp"
@@ -59,7 +60,7 @@ void write(const std::string& file, const std::string& text)
 }
 
 // Until Ctrl-C, or until the time is over.
-void show(Supervisor& supervisor, Session& session, const BoardOptions& options)
+void show(Supervisor& supervisor, Session& session, Room& room, const BoardOptions& options)
 {
     const auto begin = std::chrono::steady_clock::now();
     std::size_t come = 0;
@@ -69,10 +70,31 @@ void show(Supervisor& supervisor, Session& session, const BoardOptions& options)
             session.obey({{"do", role_names.at(static_cast<std::size_t>(role))}, {"count", count}});
         }
         session.tick();
+        room.tick({session.stage()});
         supervisor.wait([] { return false; }, next + frame);
         // A board that was stopped for a while does not catch up.
         next = std::max(next, std::chrono::steady_clock::now() - 2 * frame);
     }
+}
+
+Room::Questions questions_of(const std::vector<StageEntry>& stages)
+{
+    Room::Questions questions;
+    for (const StageEntry& stage : stages) {
+        questions.emplace(stage.name, stage.questions);
+    }
+    return questions;
+}
+
+// A few connections for each phone. Behind a port that is forwarded, all come from one address.
+RoomDoorLimits limits_of(const BoardOptions& options)
+{
+    RoomDoorLimits limits;
+    const std::size_t phones = options.phones_per_address;
+    limits.per_address = std::min(limits.connections, 4 * phones);
+    limits.requests_per_second = 10.0 * static_cast<double>(phones);
+    limits.requests_at_once = 30.0 * static_cast<double>(phones);
+    return limits;
 }
 
 void run(const BoardOptions& options)
@@ -84,6 +106,9 @@ void run(const BoardOptions& options)
     const Catalogue catalogue = read_catalogue(here.parent_path() / "stages");
     const std::vector<StageEntry>& stages = catalogue.stages;
     const StageEntry& first = find_stage(catalogue, options.stage);
+    const std::optional<RoomPlace> place =
+        options.room ? std::optional(room_place(*options.room, options.in_container))
+                     : std::nullopt;
     raise_limit_on_descriptors();
     Supervisor supervisor([] {});  // before the threads, because they inherit the blocked signals
     Film film;
@@ -91,10 +116,19 @@ void run(const BoardOptions& options)
         Session session(supervisor, stages, film);
         try {
             session.start(first, options.stage_options);
-            const Web web(options.port, options.in_container, stages, session, film);
+            Room room({&session.crowd()}, questions_of(stages),
+                      {.per_address = options.phones_per_address});
+            std::optional<RoomDoor> door;
+            if (place) {
+                door.emplace(room, *place, limits_of(options));
+            }
+            const Web web(options.port, options.in_container, stages, session, film, room);
             fmt::print("board: {} is on {}  (Ctrl-C ends it)\n", first.name, web.address());
+            if (door) {
+                fmt::print("board: phones come in at {}\n", door->address());
+            }
             std::fflush(stdout);
-            show(supervisor, session, options);
+            show(supervisor, session, room, options);
         } catch (const Interrupted&) {
             fmt::print("\n");  // behind the ^C that the terminal has echoed
         }

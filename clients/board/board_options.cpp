@@ -24,6 +24,11 @@ what waits over time, and a button stops time: then you say which goes next.
       --port PORT       of the page                               [a free one]
       --in-container    listen on all addresses of this container, so that its
                         port can be published           [--port is then 8000]
+      --room [ADDRESS]  let phones of this network come: each is a client with a
+                        name, and votes. ADDRESS[:PORT] is where they find this
+                        machine                          [its own address:8080]
+      --phones-per-address N
+                        more phones than that from one address are refused  [4]
       --record FILE     at the end, write the last minute as a page of its own
       --for SECONDS     end after this time                  [end with Ctrl-C]
       --with LIST       clients at the beginning, one second after the other:
@@ -35,9 +40,13 @@ for as long as the board runs. To watch from another machine, forward the port
 to the same number: ssh -L PORT:127.0.0.1:PORT, with the same --port. In a
 code space it prints the address at which the space forwards the port.
 
+With --room one page and nothing else is open to the network. The board's own
+page, which can start programs, stays on this machine.
+
 Examples:
   board 02b                        two clients, one lock: you say who has it
   board 05 -- --pool threads       with an option of the stage's
+  board 04 --room                  a room of students: each phone is a client
   board 04 --with client,client,hog --for 20 --record 04.html
                                    a page to keep, without a browser
 
@@ -63,10 +72,36 @@ std::pair<Role, std::size_t> guest(const std::string& text)
                             digits.find_first_not_of("0123456789") == std::string::npos;
         count = number ? std::stoul(digits) : 0;
     }
-    if (role == role_names.end() || name == "hand" || count == 0 || count > most_clients) {
+    if (role == role_names.end() || name == "hand" || name == "phone" || count == 0 ||
+        count > most_clients) {
         refuse(fmt::format("'{}' can't come; try client, hog, idle, or 20*client", text));
     }
     return {static_cast<Role>(role - role_names.begin()), count};
+}
+
+// "192.0.2.7" or "192.0.2.7:8080", in contrast to the name of a stage.
+bool is_address(std::string_view text)
+{
+    return std::count(text.begin(), text.end(), '.') == 3 &&
+           text.find_first_not_of("0123456789.:") == std::string_view::npos;
+}
+
+// Takes --room out of the arguments, and the address behind it. That is optional, so what follows
+// may also be the stage, which CLI11 would take for the address.
+std::optional<std::string> take_room(std::vector<char*>& arguments)
+{
+    auto found = std::find_if(arguments.begin(), arguments.end(),
+                              [](const char* word) { return std::string_view(word) == "--room"; });
+    if (found == arguments.end()) {
+        return std::nullopt;
+    }
+    std::string address;
+    found = arguments.erase(found);
+    if (found != arguments.end() && is_address(*found)) {
+        address = *found;
+        arguments.erase(found);
+    }
+    return address;
 }
 
 }  // namespace
@@ -87,11 +122,15 @@ BoardOptions parse_board_options(int argc, char** argv)
     app.add_option("stage", options.stage);
     const auto* const port = add_number<std::uint16_t>(app, "--port", options.port, 0, 65535);
     app.add_flag("--in-container", options.in_container);
+    std::vector<char*> arguments(argv, dashes);
+    options.room = take_room(arguments);
+    const auto* const each =
+        add_number<std::size_t>(app, "--phones-per-address", options.phones_per_address, 1, 300);
     app.add_option("--record", options.record);
     const auto* const duration = add_number(app, "--for", seconds, 0.1, 86'400.0);
     app.add_option("--with", with)->delimiter(',')->allow_extra_args(false);
     try {
-        app.parse(static_cast<int>(dashes - argv), argv);
+        app.parse(static_cast<int>(arguments.size()), arguments.data());
     } catch (const CLI::CallForHelp&) {
         fmt::print("{}", help);
         std::exit(EXIT_SUCCESS);
@@ -108,6 +147,9 @@ BoardOptions parse_board_options(int argc, char** argv)
     }
     if (options.in_container && port->count() == 0) {
         options.port = 8000;
+    }
+    if (options.in_container && each->count() == 0) {
+        options.phones_per_address = 300;  // they all come from the machine that forwards the port
     }
     if (duration->count() > 0) {
         options.duration = std::chrono::milliseconds(std::llround(seconds * 1000));

@@ -16,7 +16,9 @@ struct BoardOptions {
     std::vector<std::string> stage_options;  // what is behind --
     std::uint16_t port = 0;                  // of the page; 0: a free one
     bool in_container = false;  // listen on all its addresses, for a port that is forwarded to it
-    std::string record;         // a file for the last minute; empty: none
+    std::optional<std::string> room;  // phones may come, to this address; empty: to our own
+    std::size_t phones_per_address = 4;
+    std::string record;  // a file for the last minute; empty: none
     std::optional<std::chrono::milliseconds> duration;
     std::vector<std::pair<Role, std::size_t>> with;  // which clients come, one after the other
 };

@@ -1,6 +1,8 @@
 // catalogue.hpp -- the stages that the board can show: those that are built.
 #pragma once
 
+#include "clients/board/questions.hpp"
+
 #include <string>
 #include <vector>
 
@@ -12,7 +14,8 @@ struct StageEntry {
     std::string program;  // its path
     std::string
         file;  // its source, as the table and __builtin_FILE() have it: "stages/05_futures.cpp"
-    std::string source;  // the text of that; empty if it no longer exists
+    std::string source;               // the text of that; empty if it no longer exists
+    std::vector<Question> questions;  // those of its page that a room can vote on
 };
 
 struct Catalogue {

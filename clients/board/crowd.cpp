@@ -2,8 +2,10 @@
 
 #include <asio.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
+#include <future>
 #include <istream>
 #include <map>
 #include <mutex>
@@ -22,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr std::size_t longest_reply = 4096;
+const std::string small_line = std::to_string(small_request) + '\n';
 
 // Errors are returned as values, because a client that is told to leave or to move has its
 // operations cancelled.
@@ -43,8 +46,8 @@ struct One {
     bool owed = false;  // it waits for a reply
     tcp::socket socket;
     asio::steady_timer timer;
-    std::string typed;       // by hand: what has not been sent yet
-    bool listening = false;  // by hand: waits for more of that, or until the server leaves
+    std::string typed;       // by hand or by phone: what has not been sent yet
+    bool listening = false;  // the same: waits for more of that, or until the server leaves
 };
 
 }  // namespace
@@ -80,10 +83,7 @@ class Crowd::Impl {
         const std::lock_guard lock(mutex_);
         count = std::min(count, most_clients - shown_.size());
         for (std::size_t i = 0; i < count; ++i) {
-            const unsigned number = ++last_number_;
-            shown_[number].seen = {number, role, 0};
-            changed_.insert(number);
-            asio::post(context_, [this, number, role] { begin(number, role); });
+            add(role);
         }
         return count;
     }
@@ -104,24 +104,20 @@ class Crowd::Impl {
             come(Role::hand, 1);
             number = find();
         }
-        asio::post(context_, [this, number, text] {
-            if (const auto one = ones_.find(number); one != ones_.end()) {
-                one->second->typed += text + '\n';
-                if (one->second->listening) {
-                    one->second->socket.cancel();
-                }
-            }
-        });
+        type(number, text);
         return number != 0;
     }
 
     bool leave(std::optional<unsigned> number)
     {
         const std::lock_guard lock(mutex_);
-        if (shown_.empty() || (number && !shown_.contains(*number))) {
+        const auto last = std::find_if(shown_.rbegin(), shown_.rend(), [](const auto& other) {
+            return other.second.seen.role != Role::phone;
+        });
+        if (number ? !shown_.contains(*number) : last == shown_.rend()) {
             return false;
         }
-        const unsigned who = number.value_or(shown_.rbegin()->first);
+        const unsigned who = number ? *number : last->first;
         forget(who);
         asio::post(context_, [this, who] {
             if (const auto one = ones_.find(who); one != ones_.end()) {
@@ -135,6 +131,24 @@ class Crowd::Impl {
     {
         while (leave(std::nullopt)) {
         }
+    }
+
+    std::optional<unsigned> phone_comes()
+    {
+        const std::lock_guard lock(mutex_);
+        return shown_.size() < most_clients ? std::optional(add(Role::phone)) : std::nullopt;
+    }
+
+    void phone_asks(unsigned number, unsigned n) { type(number, std::to_string(n)); }
+
+    void listen_to_phones(PhoneListener listener)
+    {
+        std::promise<void> done;
+        asio::post(context_, [&] {
+            phone_listener_ = std::move(listener);
+            done.set_value();
+        });
+        done.get_future().wait();
     }
 
     Tally take()
@@ -151,8 +165,10 @@ class Crowd::Impl {
         for (const auto& [number, shown] : shown_) {
             if (shown.asked) {
                 ++tally.waiting;
-                tally.longest_wait_so_far =
-                    std::max(tally.longest_wait_so_far, milliseconds_since(*shown.asked));
+                if (shown.small) {
+                    tally.longest_wait_so_far =
+                        std::max(tally.longest_wait_so_far, milliseconds_since(*shown.asked));
+                }
             }
         }
         return tally;
@@ -172,7 +188,30 @@ class Crowd::Impl {
     struct Shown {
         ClientSeen seen;
         std::optional<Clock::time_point> asked;  // since when it waits for a reply
+        bool small = false;                      // to a small request
     };
+
+    // Under the lock.
+    unsigned add(Role role)
+    {
+        const unsigned number = ++last_number_;
+        shown_[number].seen = {number, role, 0};
+        changed_.insert(number);
+        asio::post(context_, [this, number, role] { begin(number, role); });
+        return number;
+    }
+
+    void type(unsigned number, const std::string& text)
+    {
+        asio::post(context_, [this, number, text] {
+            if (const auto one = ones_.find(number); one != ones_.end()) {
+                one->second->typed += text + '\n';
+                if (one->second->listening) {
+                    one->second->socket.cancel();
+                }
+            }
+        });
+    }
 
     // ---- From here on: on our own thread.
 
@@ -235,6 +274,7 @@ class Crowd::Impl {
                         co_await say_nothing(*one);
                         break;
                     case Role::hand:
+                    case Role::phone:
                         co_await say_what_is_typed(*one);
                         break;
                 }
@@ -265,7 +305,7 @@ class Crowd::Impl {
                 co_await pause(one, std::chrono::milliseconds(around(random_)));
             }
             asio::error_code error;
-            asked(one);
+            asked(one, one.role == Role::client);
             co_await asio::async_write(one.socket, asio::buffer(request), into(error));
             if (error) {
                 co_return;
@@ -310,9 +350,9 @@ class Crowd::Impl {
                 const std::size_t length = one.typed.find('\n') + 1;
                 const std::string request = one.typed.substr(0, length);
                 one.typed.erase(0, length);
-                said({one.number, false, request.substr(0, length - 1), 0});
+                said(one, {one.number, false, request.substr(0, length - 1), 0});
                 begin = Clock::now();
-                asked(one);
+                asked(one, one.role == Role::phone && request == small_line);
                 mine = true;
                 co_await asio::async_write(one.socket, asio::buffer(request), into(error));
             }
@@ -321,15 +361,15 @@ class Crowd::Impl {
             }
             if (error) {
                 if (mine) {
-                    said({one.number, true, "(the connection has ended)",
-                          milliseconds_since(begin)});
+                    said(one, {one.number, true, "(the connection has ended)",
+                               milliseconds_since(begin)});
                 }
                 co_return;
             }
             std::istream stream(&received);
             std::string reply;
             std::getline(stream, reply);
-            said({one.number, true, reply, mine ? milliseconds_since(begin) : 0});
+            said(one, {one.number, true, reply, mine ? milliseconds_since(begin) : 0});
             answered(one);
         }
     }
@@ -355,12 +395,13 @@ class Crowd::Impl {
         }
     }
 
-    void asked(One& one)
+    void asked(One& one, bool small)
     {
         one.owed = true;
         const std::lock_guard lock(mutex_);
         if (const auto shown = shown_.find(one.number); shown != shown_.end()) {
             shown->second.asked = Clock::now();
+            shown->second.small = small;
         }
     }
 
@@ -370,13 +411,21 @@ class Crowd::Impl {
         const std::lock_guard lock(mutex_);
         const auto shown = shown_.find(one.number);
         if (shown != shown_.end() && shown->second.asked) {
-            latencies_.push_back(milliseconds_since(*shown->second.asked));
+            if (shown->second.small) {
+                latencies_.push_back(milliseconds_since(*shown->second.asked));
+            }
             shown->second.asked.reset();
         }
     }
 
-    void said(Line line)
+    void said(const One& one, Line line)
     {
+        if (one.role == Role::phone) {
+            if (phone_listener_) {
+                phone_listener_(line);
+            }
+            return;
+        }
         const std::lock_guard lock(mutex_);
         lines_.push_back(std::move(line));
     }
@@ -391,7 +440,8 @@ class Crowd::Impl {
 
     asio::io_context context_{1};
     asio::executor_work_guard<asio::io_context::executor_type> work_;
-    // Those two are used by our own thread only.
+    // These are used by our own thread only.
+    PhoneListener phone_listener_;
     std::map<unsigned, std::shared_ptr<One>> ones_;
     std::uint16_t port_ = 0;
     std::minstd_rand random_{1};
@@ -416,5 +466,11 @@ bool Crowd::leave(std::optional<unsigned> number) { return impl_->leave(number);
 void Crowd::all_leave() { impl_->all_leave(); }
 Tally Crowd::take() { return impl_->take(); }
 std::vector<ClientSeen> Crowd::all() const { return impl_->all(); }
+std::optional<unsigned> Crowd::phone_comes() { return impl_->phone_comes(); }
+void Crowd::phone_asks(unsigned number, unsigned n) { impl_->phone_asks(number, n); }
+void Crowd::listen_to_phones(PhoneListener listener)
+{
+    impl_->listen_to_phones(std::move(listener));
+}
 
 }  // namespace ground::board

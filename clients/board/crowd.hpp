@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,8 +20,10 @@ enum class Role {
     hog,     // one big request after another
     idle,    // connects, and says nothing
     hand,    // asks what a person types
+    phone,   // asks when its phone says so: see room.hpp
 };
-inline constexpr std::array<std::string_view, 4> role_names{"client", "hog", "idle", "hand"};
+inline constexpr std::array<std::string_view, 5> role_names{"client", "hog", "idle", "hand",
+                                                            "phone"};
 inline constexpr unsigned small_request = 20;
 inline constexpr unsigned big_request = 42;
 inline constexpr std::size_t most_clients = 1000;
@@ -44,11 +47,14 @@ struct Tally {
     std::vector<ClientSeen> changed;
     std::vector<unsigned> gone;
     std::vector<Line> lines;
-    std::vector<double> latencies;   // of the replies, in milliseconds
+    std::vector<double> latencies;   // of the replies to small requests, in milliseconds
     std::size_t clients = 0;         // now, with and without a connection
     std::size_t waiting = 0;         // for a reply
-    double longest_wait_so_far = 0;  // of those that wait, in milliseconds
+    double longest_wait_so_far = 0;  // for a small request's reply, in milliseconds
 };
+
+// Told what the server has replied to a phone, or that the connection has ended instead.
+using PhoneListener = std::function<void(const Line&)>;
 
 // All clients run in one thread. Any other thread may call the functions.
 class Crowd {
@@ -65,9 +71,19 @@ class Crowd {
     std::size_t come(Role role, std::size_t count);
     // A request by hand: of the client that was last made for it, or of a new one.
     bool ask(const std::string& text);
-    // This client leaves, or the one that came last. False if there is none.
+    // This client leaves, or the one that came last. False if there is none. Phones stay, unless
+    // one is named.
     bool leave(std::optional<unsigned> number);
     void all_leave();
+
+    // A client for a phone: its number, or nothing if there are too many clients.
+    std::optional<unsigned> phone_comes();
+    // Sends this request as soon as there is a connection. The caller waits for the reply before it
+    // calls this again.
+    void phone_asks(unsigned number, unsigned n);
+    // Called on the crowd's thread, without a lock. When this returns, the listener before it is
+    // not called any more.
+    void listen_to_phones(PhoneListener listener);
 
     [[nodiscard]] Tally take();
     // All clients, for a viewer that has not seen the changes.

@@ -13,6 +13,11 @@ EMBED(board_words_js, BOARD_PAGE_DIRECTORY "/words.js");
 EMBED(board_model_js, BOARD_PAGE_DIRECTORY "/model.js");
 EMBED(board_source_js, BOARD_PAGE_DIRECTORY "/source.js");
 EMBED(board_lanes_js, BOARD_PAGE_DIRECTORY "/lanes.js");
+EMBED(board_room_js, BOARD_PAGE_DIRECTORY "/room.js");
+EMBED(board_room_css, BOARD_PAGE_DIRECTORY "/room.css");
+EMBED(board_phone_html, BOARD_PAGE_DIRECTORY "/phone.html");
+EMBED(board_phone_css, BOARD_PAGE_DIRECTORY "/phone.css");
+EMBED(board_phone_js, BOARD_PAGE_DIRECTORY "/phone.js");
 EMBED(board_board_js, BOARD_PAGE_DIRECTORY "/board.js");
 
 namespace ground::board {
@@ -50,6 +55,8 @@ std::string page(const Json& stages, const std::string& frames, const std::strin
                  {"model.js", {board_model_js, board_model_js_size}},
                  {"source.js", {board_source_js, board_source_js_size}},
                  {"lanes.js", {board_lanes_js, board_lanes_js_size}},
+                 {"room.css", {board_room_css, board_room_css_size}},
+                 {"room.js", {board_room_js, board_room_js_size}},
                  {"board.js", {board_board_js, board_board_js_size}},
                  {"stages", for_script(dump(stages))},
                  {"frames", for_script(frames)}});
@@ -64,6 +71,14 @@ std::string live_page(const std::vector<StageEntry>& stages, const std::string& 
         all.push_back(json_of(stage));
     }
     return page(all, "", nonce);
+}
+
+std::string phone_page(const std::string& nonce)
+{
+    return fill({board_phone_html, board_phone_html_size},
+                {{"nonce", nonce},
+                 {"phone.css", {board_phone_css, board_phone_css_size}},
+                 {"phone.js", {board_phone_js, board_phone_js_size}}});
 }
 
 std::string recorded_page(const std::vector<StageEntry>& stages,

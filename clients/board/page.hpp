@@ -13,6 +13,9 @@ namespace ground::board {
 [[nodiscard]] std::string live_page(const std::vector<StageEntry>& stages,
                                     const std::string& nonce);
 
+// What a phone shows that comes into the room.
+[[nodiscard]] std::string phone_page(const std::string& nonce);
+
 // One HTML file that needs no other: it contains the frames, to be played forwards and backwards,
 // and those sources that they show.
 [[nodiscard]] std::string recorded_page(const std::vector<StageEntry>& stages,

@@ -48,6 +48,11 @@ class Session {
     // Like submit(), but from our own thread.
     std::string obey(const nlohmann::json& command);
 
+    // Its clients. Any thread may use them.
+    [[nodiscard]] Crowd& crowd() noexcept { return crowd_; }
+    // The name of the stage that runs, or ran last.
+    [[nodiscard]] std::string stage() const { return stage_ ? stage_->entry.name : ""; }
+
   private:
     // A server and the memory that it shares with us.
     struct Stage {

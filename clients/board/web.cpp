@@ -2,15 +2,14 @@
 
 #include "clients/board/doorkeeper.hpp"
 #include "clients/board/page.hpp"
+#include "clients/board/random_text.hpp"
 #include "clients/shared/target.hpp"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <httplib.h>
-#include <sys/random.h>
 
-#include <array>
 #include <atomic>
 #include <charconv>
 #include <chrono>
@@ -31,20 +30,6 @@ constexpr int most_viewers = 16;     // a thread for each
 constexpr std::size_t threads = 24;  // and some for requests that take only a moment
 constexpr std::size_t longest_command = 4096;
 constexpr int receive_buffer = 16 << 10;  // bytes that the kernel takes before we read any
-
-// 128 random bits, in letters that need no quoting.
-std::string random_text()
-{
-    std::array<unsigned char, 16> bytes{};
-    if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-        throw ClientError("the kernel has no random numbers");
-    }
-    std::string text;
-    for (const unsigned char byte : bytes) {
-        text += fmt::format("{:02x}", byte);
-    }
-    return text;
-}
 
 // Takes the same time for a wrong token, however much of it is right.
 bool equal(std::string_view a, std::string_view b)
@@ -84,8 +69,8 @@ std::string name_of_code_space(int port)
 class Web::Impl {
   public:
     Impl(std::uint16_t port, bool in_container, const std::vector<StageEntry>& stages,
-         Session& session, Film& film)
-        : stages_(stages), session_(session), film_(film), token_(random_text())
+         Session& session, Film& film, Room& room)
+        : stages_(stages), session_(session), film_(film), room_(room), token_(random_text())
     {
         server_.new_task_queue = [this] {
             listens_.count_down();                    // the page asks for it as soon as it runs
@@ -216,11 +201,15 @@ class Web::Impl {
         response.set_header("Connection", "close");
         response.set_chunked_content_provider(
             "text/event-stream",
-            [this, shown = std::uint64_t{0}](std::size_t, httplib::DataSink& sink) mutable {
+            [this, shown = std::uint64_t{0}, room = Pace()](std::size_t,
+                                                            httplib::DataSink& sink) mutable {
                 std::string text;
                 for (const FramePointer& frame : film_.after(shown, 1s)) {
                     text += fmt::format("data: {}\n\n", frame->json);
                     shown = frame->number;
+                }
+                if (const std::string news = news_of_room(room); !news.empty()) {
+                    text += fmt::format("event: room\ndata: {}\n\n", news);
                 }
                 if (text.empty()) {
                     text = ": still here\n\n";  // or we would not notice that the page is gone
@@ -228,6 +217,23 @@ class Web::Impl {
                 return !film_.ended() && sink.write(text.data(), text.size());
             },
             [this](bool) { --viewers_; });
+    }
+
+    // What a page has seen of the room. It changes with every request of every phone, and is shown
+    // a few times a second.
+    struct Pace {
+        std::uint64_t version = 0;
+        std::chrono::steady_clock::time_point next;
+    };
+    std::string news_of_room(Pace& pace) const
+    {
+        const auto now = std::chrono::steady_clock::now();
+        if (now < pace.next) {
+            return "";
+        }
+        Room::State state = room_.shown(pace.version);
+        pace = {state.version, now + 200ms};
+        return std::move(state.json);
     }
 
     // The frames after this one, as soon as there are any: for a page that a proxy keeps the events
@@ -247,7 +253,9 @@ class Web::Impl {
             last = frame->number;
         }
         response.status = film_.ended() ? 503 : 200;
-        response.set_content(fmt::format(R"({{"last":{},"frames":[{}]}})", last, frames),
+        Pace whole;
+        response.set_content(fmt::format(R"({{"last":{},"frames":[{}],"room":{}}})", last, frames,
+                                         news_of_room(whole)),
                              "application/json");
     }
 
@@ -272,6 +280,10 @@ class Web::Impl {
             answer(response, 400, "a command is a JSON object");
             return;
         }
+        if (const std::optional<std::string> why = room_.obey(command)) {
+            answer(response, why->empty() ? 200 : 409, why->empty() ? "done" : *why);
+            return;
+        }
         std::future<std::string> done = session_.submit(std::move(command));
         try {
             // A stage needs a moment to start. The session has a time limit for that.
@@ -291,6 +303,7 @@ class Web::Impl {
     const std::vector<StageEntry>& stages_;
     Session& session_;
     Film& film_;
+    Room& room_;
     const std::string token_;
     int port_ = 0;
     std::string forwarded_;  // the name under which a code space forwards the port
@@ -303,8 +316,8 @@ class Web::Impl {
 };
 
 Web::Web(std::uint16_t port, bool in_container, const std::vector<StageEntry>& stages,
-         Session& session, Film& film)
-    : impl_(std::make_unique<Impl>(port, in_container, stages, session, film))
+         Session& session, Film& film, Room& room)
+    : impl_(std::make_unique<Impl>(port, in_container, stages, session, film, room))
 {
 }
 Web::~Web() = default;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "clients/board/film.hpp"
+#include "clients/board/room.hpp"
 #include "clients/board/session.hpp"
 
 #include <cstdint>
@@ -23,7 +24,7 @@ class Web {
     // Listens on this port, or on a free one if it is 0, and serves from now on, in threads of its
     // own. Throws ClientError.
     Web(std::uint16_t port, bool in_container, const std::vector<StageEntry>& stages,
-        Session& session, Film& film);
+        Session& session, Film& film, Room& room);
     // Ends the film, and so the replies to the pages that watch.
     ~Web();
     Web(const Web&) = delete;

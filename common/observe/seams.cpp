@@ -393,17 +393,25 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
 
 // A pause that begins uses up the steps that are left of the last one. So here and there an atomic
 // exchange decides which of the two gets a step.
+//
+// Both counts only grow, but `granted` may be older here than `taken`: the two loads do not happen
+// at once, and an ARM processor may do them in either order. So "not equal" is not enough.
+bool is_left(std::uint32_t granted, std::uint32_t taken) noexcept
+{
+    return static_cast<std::int32_t>(granted - taken) > 0;  // they may begin again at 0
+}
+
 bool takes_a_step(Place& place) noexcept
 {
     const std::uint32_t granted = place.granted.load(memory_order_relaxed);
     std::uint32_t last = place.taken.load(memory_order_relaxed);
-    if (granted != last &&
+    if (is_left(granted, last) &&
         place.taken.compare_exchange_strong(last, granted, memory_order_relaxed)) {
         return true;
     }
     Control& control = shared().control;
     std::uint32_t taken = control.taken.load(memory_order_relaxed);
-    while (taken != control.granted.load(memory_order_relaxed)) {
+    while (is_left(control.granted.load(memory_order_relaxed), taken)) {
         if (control.taken.compare_exchange_weak(taken, taken + 1, memory_order_relaxed)) {
             return true;
         }

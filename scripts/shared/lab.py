@@ -23,6 +23,7 @@ import labs  # noqa: E402
 
 ROOT = Path(os.path.abspath(__file__)).parents[2]
 BUILD = ROOT / "build" / "release"
+SANITIZED = ROOT / "build" / "lab-sanitized"  # without tests, so it is not the folder of the preset
 STATE = ".state.json"
 LANGUAGES = ("c++", "python")
 SUITES = {}  # the name of a test -> the suite that has it
@@ -209,6 +210,10 @@ ORDER = {"c++": ("start", "step", "protocol,model", "process,load,faults"),
          "python": ("start", "model", "protocol", "process,load,faults")}
 
 
+# What a suite says of a server that is gone.
+LOST = r"Connection re(?:set|fused)|has closed instead|Broken pipe|has ended|signal \d"
+
+
 class Finding:
     """A promise, and what was seen of it. The facts have the names of the judge's JSON."""
 
@@ -221,6 +226,11 @@ class Finding:
 
     def is_kept(self):
         return self.verdict in ("pass", "by design", "not applicable")
+
+    def has_crashed(self):
+        """A suite sees only that a connection is lost. The judge sees the signal."""
+        return self.verdict == "fail" and (self.get("ended").startswith("signal") or
+                                           not self.get("id") and re.search(LOST, self.get("seen")) is not None)
 
     def say(self):
         """As the judge says what it has found itself."""
@@ -257,11 +267,8 @@ class Result:
 
 def build(work):
     """Builds what judges, and the student's program. Returns what the compiler says if that fails."""
-    if not (BUILD / "build.ninja").exists():
-        run_quietly(["cmake", "--preset", "release"])
     suites = {SUITES[promise] for promise in work.lab.section.promises} if work.language == "c++" else set()
-    if not os.environ.get("GROUND_BUILT"):
-        run_quietly(["cmake", "--build", BUILD, "--target", "judge", *sorted(suites)])
+    prepare(["judge", *sorted(suites)])
     if work.language != "c++":
         return None
     ran = subprocess.run(["cmake", "--build", BUILD, "--target", f"lab_{work.name}"], cwd=ROOT, text=True,
@@ -269,6 +276,14 @@ def build(work):
     if ran.returncode == 0 and "warning:" in ran.stdout:
         print(first_of("warning:", ran.stdout), flush=True)
     return ran.stdout if ran.returncode != 0 else None
+
+
+def prepare(targets):
+    """Builds what is ours."""
+    if not (BUILD / "build.ninja").exists():
+        run_quietly(["cmake", "--preset", "release"])
+    if not os.environ.get("GROUND_BUILT"):
+        run_quietly(["cmake", "--build", BUILD, "--target", *targets])
 
 
 def run_quietly(command):
@@ -325,19 +340,22 @@ def ask_judge(work, groups, every):
     return [Finding(**one) for one in told]
 
 
+def suite_command(promise, program):
+    escaped = promise.replace(",", "\\,")
+    return [BUILD / "tests" / SUITES[promise], program, f"--dt-test-case={escaped}"]
+
+
 def ask_suite(work, promise):
     """What the suite of our own stages says about one promise of the step."""
-    suite = BUILD / "tests" / SUITES[promise]
-    escaped = promise.replace(",", "\\,")
-    command = [suite, work.command()[0], f"--dt-test-case={escaped}"]
-    again = shlex.join(map(str, command)).replace(f"{ROOT}/", "")
+    command = suite_command(promise, work.command()[0])
+    again = shlex.join(str(word).replace(f"{ROOT}/", "") for word in command)
     facts = {"page": f"docs/{work.lab.stage}.md#build-it-yourself", "again": again}
     seen = []
     for _ in range(2):  # a second run, because a machine may be busy once
         ran = subprocess.run([str(word) for word in command], cwd=ROOT, text=True, check=False, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "JUDGE_PATIENCE": PATIENCE})
         if not re.search(r"test cases: *1 ", ran.stdout) and ran.returncode == 0:
-            return Finding(promise, "judge's error", cause=f"{suite.name} does not ask {work.lab.stage} for it", **facts)
+            return Finding(promise, "judge's error", cause=f"{SUITES[promise]} does not ask {work.lab.stage} for it", **facts)
         if ran.returncode == 0:
             break
         seen.append(what_was_seen(ran.stdout))
@@ -369,6 +387,49 @@ def in_the_source(work):
         found = re.search(rf"\b{re.escape(word)}\b", labs.code_of(text, function))
         yield Finding(promise, "fail" if found else "pass", page=f"docs/{work.lab.stage}.md#build-it-yourself",
                       seen=f"{work.shown()} still has it. No client notices, but this is the step." if found else "")
+
+
+def look_for_line(work, finding):
+    """After a crash: breaks the promise once more in a build with the sanitizers, which say where. Tells what they say."""
+    if not (shutil.which("clang++") and shutil.which("llvm-symbolizer")):
+        print("    line      the packages clang, libclang-rt-dev and llvm are needed to find it")
+        return
+    progress("a build with sanitizers, to find the line (the first one takes a minute or two)")
+    if not (SANITIZED / "build.ninja").exists():
+        run_quietly(["cmake", "--preset", "asan-ubsan", "-B", SANITIZED, "-DGROUND_TESTS=OFF"])
+    run_quietly(["cmake", "--build", SANITIZED, "--target", f"lab_{work.name}"])
+    program = SANITIZED / "lab" / work.name / work.lab.stage
+    with tempfile.TemporaryDirectory(prefix="lab.") as scratch:
+        options = f"log_path={scratch}/report:handle_abort=1:detect_leaks=0:print_stacktrace=1"
+        environment = {**os.environ, "ASAN_OPTIONS": options, "UBSAN_OPTIONS": options, "JUDGE_PATIENCE": PATIENCE}
+        command = [BUILD / "clients" / "judge", "--as", work.lab.stage, "--only", finding.get("id"), "--", program]
+        if not finding.get("id"):
+            command = suite_command(finding.promise, program)
+        subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        reports = sorted(Path(scratch).glob("report*"), key=lambda path: path.stat().st_mtime)
+        lines = lines_of_crash(work, reports[0].read_text(encoding="utf-8", errors="replace")) if reports else []
+    finding.facts["lines"] = lines
+    print("\n".join(f"    {'line' if number == 0 else '':9} {line}" for number, line in enumerate(lines)) if lines else
+          "    line      not found: a build with sanitizers does not crash here")
+
+
+def lines_of_crash(work, report):
+    """What a report of the sanitizers says, and the first line of the student's file in each of its stacks."""
+    what = re.search(r"ERROR: \w+: ([^\n]*?)(?: on (?:unknown )?address\b.*)?$|runtime error: ([^\n]*)", report, re.MULTILINE)
+    found = [re.sub(r" \(.*", "", what[1] or what[2])] if what else []
+    frame = re.compile(rf"#\d+ \S+ in (.*?) \S*/{re.escape(str(work.shown()))}:(\d+)")
+    heading = ""
+    for line in report.split("\n"):
+        if re.match(r"(freed by|previously allocated by|[Aa]ddress \S+ is located)", line):
+            heading = line.partition(" thread")[0] + ": " if "by" in line else ""
+        match = frame.search(line)
+        if match and heading is not None:
+            source = work.source.read_text(encoding="utf-8").split("\n")
+            text = source[int(match[2]) - 1].strip() if int(match[2]) <= len(source) else ""
+            found.append(f"{heading}{work.shown()}:{match[2]}: {text}")
+            heading = None
+    return found
 
 
 def look(work, every):
@@ -434,6 +495,9 @@ def check(work, options):
         if options.until_fail:
             print(f"Check {number} of {options.until_fail}:", flush=True)
         result = look(work, options.all)
+        crash = next((finding for finding in result.findings if finding.has_crashed()), None)
+        if crash and work.language == "c++":
+            look_for_line(work, crash)
         status = tell(work, result)
         for path, form in ((options.json, as_json), (options.gradescope, as_gradescope)):
             if path:

@@ -1,7 +1,7 @@
 # lib.sh -- what the scripts share. They source it; it is not run.
 # shellcheck shell=bash
 
-# shellcheck disable=SC2034  # what is set here is used by those who source it
+# shellcheck disable=SC2034  # what is set here is used by the scripts that source this file
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -16,8 +16,9 @@ build_packages=(
 # panes of scripts/live. Python for a server of the talk's and for the programs beside the primers.
 test_packages=(tmux netcat-openbsd netcat-traditional telnet socat chromium chromium-driver python3-selenium)
 test_packages+=(python3 python3-greenlet python3-gevent)
-# Optional for CMake, which leaves out what needs them: Boost.Context is for greenlets, cpp-httplib for the board.
-optional_packages=(libboost-context-dev liburing-dev libcpp-httplib-dev pkg-config)
+# Optional for CMake, which leaves out what needs them: Boost.Context is for greenlets, cpp-httplib for the board, libqrencode for
+# the QR code of its room.
+optional_packages=(libboost-context-dev liburing-dev libcpp-httplib-dev libqrencode-dev pkg-config)
 test_packages+=("${optional_packages[@]}")
 # The pages run strace, ss and pgrep; Graphviz draws their diagrams.
 docs_packages=(python3 git strace iproute2 procps graphviz)
@@ -88,7 +89,8 @@ need_packages() {
     fi
     local missing=() package
     for package; do
-        if [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then
+        if [[ " ${missing[*]} " != *" $package "* &&
+            $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then
             missing+=("$package")
         fi
     done

@@ -103,17 +103,29 @@ class Live(unittest.TestCase):
     def test_the_tour_says_what_comes_in_24_rows(self):
         terminal = self.terminal(80, 24, "--tour", "04")
         title = r"^1 of 1: 04_generators$"
-        first = terminal.wait_for(r"\[any key\] start the server")
+        first = terminal.wait_for(r"\[any key\] what will happen")
         self.assertRegex(first, f"(?m){title}")
         # No word is broken: each line of the text ends where a line of the screen does.
         self.assertRegex(first, r"(?m)^generators: they yield .* them when *$")
         self.assertIn("# the server", first)
+        # The questions of its page, with the answers, but not yet with the right one.
+        terminal.press("x")
+        asked = terminal.wait_for(r"\[any key\] who says", "^Ben asks for fib", "^  2  by 02 at once, by 04 after Ben$")
+        self.assertNotIn("this one", asked)
+        terminal.press("x")
+        terminal.wait_for(r"\[any key\] who says", "^Sixteen clients")
+        terminal.press("x")
+        terminal.wait_for(r"\[any key\] start the server")
         for step in ("one client asks", "another client", "and for a big one"):
             terminal.press("x")
             terminal.wait_for(rf"\[any key\] {step}")
         terminal.press("x")
         # perf's line about the pause soon leaves its few rows.
-        terminal.wait_for("no reply for", r"\[any key\] end it", title, "^Buys: ", "^Costs: ", "^Leaves: ")
+        terminal.wait_for("no reply for", r"\[any key\] what was the answer")
+        terminal.press("x")
+        terminal.wait_for(r"\[any key\] go on", "^ *2  by 02 at once, by 04 after Ben  <- this one$")
+        terminal.press("x")
+        terminal.wait_for(r"\[any key\] end it", title, "^Buys: ", "^Costs: ", "^Leaves: ")
         terminal.press("x")
         terminal.wait_for(r"\[any key\] the end")
         terminal.press("q")

@@ -210,6 +210,25 @@ TEST_CASE("seams: a late event spoils none that came after it")
     place.sequence = 0;
 }
 
+TEST_CASE("seams: what the ring could not keep until it was read is counted")
+{
+    watcher();
+    on_a_thread([] {
+        may_stop();  // it has an entry
+        forget_events();
+        const std::uint64_t lost = watcher().lost();
+        const std::uint64_t before = watcher().happened();
+        for (std::size_t i = 0; i < most_events; ++i) {
+            const Seam seam(computes, this_thread, Here::at(), 1);
+        }
+        const std::uint64_t all = watcher().happened() - before;
+        REQUIRE(all > most_events);
+        CHECK(watcher().events().size() == most_events);
+        CHECK(watcher().lost() - lost == all - most_events);
+    });
+    forget_events();
+}
+
 TEST_CASE("seams: an event whose writer was killed is skipped, and counted")
 {
     forget_events();
@@ -480,6 +499,12 @@ class Traced {
         return {std::istreambuf_iterator<char>(log), {}};
     }
     [[nodiscard]] std::size_t size() const { return std::filesystem::file_size(file()); }
+    [[nodiscard]] bool ends_with(const std::string& text) const
+    {
+        std::ifstream trace(file());
+        trace.seekg(-static_cast<std::streamoff>(text.size()), std::ios::end);
+        return std::string(std::istreambuf_iterator<char>(trace), {}) == text;
+    }
 
   private:
     static std::string new_folder()
@@ -587,18 +612,42 @@ TEST_CASE("trace: it contains what happened after an unfinished event")
 
 TEST_CASE("trace: SIGTERM reaches the server although its trace is behind")
 {
+    const auto report_without_end = [] {
+        for (;;) {
+            const Seam seam(computes, this_thread, Here::at(), 1);
+        }
+    };
     Traced traced(
-        [] {
-            Traced::says();
-            for (;;) {
-                const Seam seam(computes, this_thread, Here::at(), 1);
+        [&] {
+            for (int i = 0; i < 3; ++i) {  // so that one of them runs while the trace is written
+                std::thread(report_without_end).detach();
             }
+            Traced::says();
+            report_without_end();
         },
         Traced::nobody_reads);
     traced.wait_until_said();
     std::this_thread::sleep_for(300ms);  // far more happens than can be written
     traced.signal(SIGTERM);
     CHECK(traced.wait() == -SIGTERM);
+}
+
+TEST_CASE("trace: a SIGTERM that comes while events are written does not cut the file off")
+{
+    for (const int number : {SIGTERM, SIGINT}) {
+        Traced traced([] {
+            Traced::says();
+            for (;;) {
+                const Seam seam(computes, this_thread, Here::at(), 1);
+            }
+        });
+        traced.wait_until_said();
+        // From now on there is always a batch to be written.
+        eventually("much has been written", [&] { return traced.size() > 500'000; });
+        traced.signal(number);
+        CHECK(traced.wait() == -SIGTERM);
+        CHECK(traced.ends_with("}\n]\n"));
+    }
 }
 
 TEST_CASE("trace: when the terminal is closed the file is still completed")

@@ -10,6 +10,8 @@ const model = new Model(stages);
 const source = new SourceView(find("#source"), { door: find("#door"), workers: find("#workers"), elsewhere: find("#elsewhere") });
 const lanes = new LanesView(find("#lanes"));
 
+const room = new RoomView(model, command, complain);
+
 let selected = null;  // whose story is shown: an id
 let complaint = { text: "", until: 0 };
 
@@ -49,6 +51,7 @@ function show() {
   setText("#model", [model.stage?.model, model.options].filter(Boolean).join(" · "));
   find("#kill").disabled = model.workerProcesses.length === 0;
   showSentence();
+  room.update();
 }
 
 // Complaints and news, for some seconds or until the next command. Otherwise the sentence about the present state.
@@ -263,7 +266,11 @@ const live = {
   "idle": () => command({ do: "idle" }),
   "leave": () => {
     const client = model.lanes.get(selected)?.place.client;
-    command(client && model.clients.has(client.number) ? { do: "leave", client: client.number } : { do: "leave" });
+    if (client && model.names.has(client.number)) {
+      command({ do: "phone-leaves", client: client.number });
+    } else {
+      command(client && model.clients.has(client.number) ? { do: "leave", client: client.number } : { do: "leave" });
+    }
   },
   "leave-all": () => command({ do: "leave", all: true }),
   "kill": () => command(model.places.get(selected)?.kind === "worker" ? { do: "kill", id: selected } : { do: "kill" }),
@@ -290,7 +297,7 @@ const keys = {
   " ": ["pause", "play"], "s": ["step"], "Enter": ["step-one"], "c": ["client"], "w": ["crowd"], "h": ["hog"], "i": ["idle"],
   "l": ["leave"], "L": ["leave-all"], "k": ["kill"], "r": ["restart"], "[": ["before"], "]": ["after"], "-": ["slower"], "+": ["faster"], "=": ["faster"],
   "t": ["type"], "?": ["help"], "Escape": ["unselect"], "ArrowUp": ["up"], "ArrowDown": ["down"], "f": ["whole"],
-  "ArrowLeft": ["back"], "ArrowRight": ["forth"],
+  "ArrowLeft": ["back"], "ArrowRight": ["forth"], ...room_keys,
 };
 
 function enable(actions) {
@@ -347,7 +354,7 @@ function watch() {
     }
   });
   receive();
-  enable({ ...live, ...looking });
+  enable({ ...live, ...looking, ...room.actions });
 }
 
 // Frames come as server-sent events. If a proxy holds these back, the page asks for frames instead.
@@ -358,9 +365,10 @@ function receive() {
     stream.close();
     for (let after = 0; ;) {
       try {
-        const { last, frames } = await (await fetch(`frames?after=${after}`)).json();
+        const { last, frames, room: news } = await (await fetch(`frames?after=${after}`)).json();
         after = last;
         frames.forEach((frame) => model.apply(frame));
+        room.apply(news);
         draw();
       } catch {
         gone();
@@ -373,6 +381,7 @@ function receive() {
     model.apply(JSON.parse(event.data));
     draw();
   };
+  stream.addEventListener("room", (event) => room.apply(JSON.parse(event.data)));
   stream.onerror = gone;
 }
 

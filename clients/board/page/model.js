@@ -9,6 +9,7 @@ class Model {
     this.reset(null, 0);
     this.clients = new Map();
     this.ports = new Map();  // by the port of a client's end: the client
+    this.names = new Map();  // of the clients that are phones
     this.live = true;  // or out of a recording
   }
 
@@ -247,7 +248,8 @@ class Model {
 
   nameOf(place) {
     if (place.client) {
-      return place.client.role === "hand" ? "you" : `${place.client.role} ${place.client.number}`;
+      const { role, number } = place.client;
+      return role === "hand" ? "you" : this.names.get(number) ?? `${role} ${number}`;
     }
     if (place.kind === "conversation") {
       return `guest ${place.id}`;
@@ -258,7 +260,9 @@ class Model {
   // For a dot, which has little room.
   letterOf(place) {
     if (place.client) {
-      return place.client.role === "hand" ? "you" : String(place.client.number);
+      const { role, number } = place.client;
+      const name = this.names.get(number);
+      return role === "hand" ? "you" : name ? name.split(" ").slice(0, 3).map((word) => [...word][0]).join("") : String(number);
     }
     return { thread: `T${place.number}`, worker: `W${place.number}` }[place.kind] ?? "?";
   }

@@ -280,7 +280,7 @@ class SourceView {
     const unread = (model.figures.unread ?? []).reduce((sum, [, bytes]) => sum + bytes, 0);
     this.strip("door", door.length === 0 ? [] : [
       element("b", `At the door: ${door.length}`),
-      ...door.slice(0, 12).map((client) => this.guest(client)),
+      ...door.slice(0, 12).map((client) => this.guest(model, client)),
       element("span", `connected by the kernel, not accepted${unread > 0 ? `; ${plural(unread, "byte")} not read` : ""}`),
     ]);
     const workers = model.ofKind("worker");
@@ -298,8 +298,8 @@ class SourceView {
     this.strip("elsewhere", elsewhere.slice(0, 5).flatMap((place) => [this.dot(model, place), element("span", where(place))]));
   }
 
-  guest(client) {
-    const dot = element("i", client.role === "hand" ? "you" : client.role === "guest" ? "?" : client.number, { className: "dot hollow" });
+  guest(model, client) {
+    const dot = element("i", client.role === "guest" ? "?" : model.letterOf({ client }), { className: "dot hollow", title: model.nameOf({ client }) });
     dot.style.setProperty("--colour", `var(${colourOf(client)})`);
     return dot;
   }

@@ -2,12 +2,13 @@
 
 On a page they are a numbered list. A comment at the end of a question says which answers there are:
 
-    <!-- predict: a refusal | an error | nothing * -->         a choice; the star stands at the right one
+    <!-- predict: a refusal | an error | *nothing -->          a choice; the star stands before the right one
+    <!-- vote: a refusal | an error | *nothing -->             the same, and a room votes on it, too (docs/room.md)
     <!-- predict: a number of MB from 30 to 80 -->             a number, right if it is between these
     <!-- predict: a line of FILE: FIRST ... LAST: TEXT -->     a line of these, right if it contains TEXT
 
-A question without such a comment takes a sentence, and its reader says whether it was right. The answers stand further
-below on the page, folded away, and the fold's summary ends with "(question 2)", "(questions 1 and 3)" or the like.
+A question without such a comment takes a sentence, and its reader says whether it was right. The answers stand further below
+on the page, folded away, and the fold's summary ends with "(question 2)", "(questions 1 and 3)" or the like.
 
 Such a comment may also stand directly above a fold, on any page. Its form then stands there. These questions have letters.
 """
@@ -18,9 +19,9 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-MARK = re.compile(r"\s*<!-- predict: (.*?) -->", re.DOTALL)
+MARK = re.compile(r"\s*<!-- (?:vote|predict): (.*?) -->", re.DOTALL)
 FOLD = re.compile(r"^<details><summary>(.*?)\(questions? ([\d, toand]+)(?:, [^)]*)?\)</summary>$", re.MULTILINE)
-ABOVE_FOLD = re.compile(r"^<!-- predict: (.*?) -->\n+(<details><summary>.*?</summary>)$", re.MULTILINE | re.DOTALL)
+ABOVE_FOLD = re.compile(r"^<!-- (?:vote|predict): (.*?) -->\n+(<details><summary>.*?</summary>)$", re.MULTILINE | re.DOTALL)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -51,11 +52,15 @@ def read_mark(text):
         if not right:
             raise Wrong(f"no line of {match[1]} from '{match[2]}' to '{match[3]}' contains '{match[4]}'")
         return {"kind": "line", "file": match[1], "first": first + 1, "answers": shown, "right": right}
-    answers = [answer.strip() for answer in text.split(" | ")]
-    right = [i for i, answer in enumerate(answers) if answer.endswith("*")]
-    if len(answers) < 2 or len(right) != 1:
-        raise Wrong(f"'{text}' needs two answers or more between bars, and a star at the one that is right")
-    return {"kind": "choice", "answers": [answer.removesuffix("*").strip() for answer in answers], "right": right}
+    answers = [answer.strip() for answer in text.split("|")]
+    right = [i for i, answer in enumerate(answers) if answer.startswith("*")]
+    if len(answers) < 2 or len(right) > 1:
+        raise Wrong(f"'{text}' needs two answers or more between bars, and a star before the one that is right")
+    return {"kind": "choice", "answers": [plain(answer) for answer in answers], "right": right}
+
+
+def plain(answer):
+    return re.sub(r"\]\([^)]*\)|[\[\]`*]", "", answer).strip()
 
 
 def questions_of(text):
