@@ -2,11 +2,10 @@
 
     recordings.py keep FILE.html NAME      takes the frames out of what `board --record` has written
 
-The first line says from which sources the frames were made, because a frame speaks of their lines. Each other line is a
-frame. The page around them, of clients/board/page, is added when the site is made.
+The first line has the lines of the sources that the frames speak of, to tell whether they are still there. Each other line is
+a frame. The page around them, of clients/board/page, is added when the site is made.
 """
 
-import hashlib
 import json
 import re
 import subprocess
@@ -24,20 +23,29 @@ def stages():
     return {name: (model, source) for name, _, model, _, _, source in (row.split("\t") for row in rows.splitlines())}
 
 
-def hash_of(source):
-    return hashlib.sha256((ROOT / source).read_bytes()).hexdigest()[:16]
+def lines_of(frames):
+    """Which lines of stages the frames speak of: {source: {number: text}}. (clients/board/session.cpp writes frames.)"""
+    files, used = {}, {}
+    for frame in map(json.loads, frames):
+        files.update(dict(frame.get("files", ())))
+        for file, line in [(p[3], p[4]) for p in frame.get("p", ())] + [(e[2], e[3]) for e in frame.get("e", ())]:
+            if files.get(file, "").startswith("stages/") and line > 0:
+                used.setdefault(files[file], set()).add(line)
+    texts = {}
+    for source, numbers in sorted(used.items()):
+        lines = (ROOT / source).read_text(encoding="utf-8").split("\n")
+        texts[source] = {str(number): lines[number - 1].strip() for number in sorted(numbers)}
+    return texts
 
 
 def keep(path, name):
     text = Path(path).read_text(encoding="utf-8")
     frames = re.search(r'<script type="application/json" id="frames">\[(.*?)\]</script>', text, re.DOTALL)[1].split(",\n")
     frames = [frame.replace("\\u003c", "<") for frame in frames]
-    shown = {json.loads(frame).get("stage") for frame in frames} - {None}
-    known = stages()
-    head = {"sources": {known[stage][1]: hash_of(known[stage][1]) for stage in sorted(shown)}}
+    head = {"lines": lines_of(frames)}
     FOLDER.mkdir(exist_ok=True)
     target = FOLDER / f"{name}.jsonl"
-    target.write_text("\n".join([json.dumps(head), *frames]) + "\n", encoding="utf-8")
+    target.write_text("\n".join([json.dumps(head, ensure_ascii=False), *frames]) + "\n", encoding="utf-8")
     seconds = (json.loads(frames[-1])["t"] - json.loads(frames[0])["t"]) / 1e6
     print(f"{target.relative_to(ROOT)}: {seconds:.0f} s, {target.stat().st_size / 1000:.0f} kB")
 
@@ -47,10 +55,14 @@ def all_of_them():
 
 
 def stale(path):
-    """Which of its sources have changed since."""
+    """Which of its sources have other lines now."""
     head = json.loads(path.read_text(encoding="utf-8").partition("\n")[0])
-    return [source for source, known in head["sources"].items()
-            if not (ROOT / source).is_file() or hash_of(source) != known]
+    changed = []
+    for source, known in head["lines"].items():
+        lines = (ROOT / source).read_text(encoding="utf-8").split("\n") if (ROOT / source).is_file() else []
+        if any(int(number) > len(lines) or lines[int(number) - 1].strip() != text for number, text in known.items()):
+            changed.append(source)
+    return changed
 
 
 def page(path):

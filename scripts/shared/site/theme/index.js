@@ -37,7 +37,20 @@ function unfold(hash) {
 
 export default {
   extends: DefaultTheme,
-  enhanceApp({ app }) {
+  enhanceApp({ app, router }) {
+    // A source is in its page's HTML and nowhere else, so such a page is loaded whole.
+    router.onBeforePageLoad = (to) => {
+      if (import.meta.env.SSR) {
+        return
+      }
+      const { pathname, href } = new URL(to, location.href)
+      const [, address] = /\/(source\/.*?)(?:\.html)?$/.exec(pathname) ?? []
+      const wanted = address?.replace(/\/$/, '/index')
+      if (wanted && document.querySelector('article[data-source]')?.dataset.source !== wanted) {
+        location.pathname === pathname ? location.reload() : location.assign(href)
+        return false
+      }
+    }
     app.component('Predict', Predict)
     app.component('Verdict', Verdict)
     app.component('Score', Score)
