@@ -14,6 +14,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 
@@ -59,21 +60,73 @@ void write(const std::string& file, const std::string& text)
     fmt::print("board: {} is the last minute; open it in a browser\n", file);
 }
 
+// A running server, and what was seen of it.
+struct Server {
+    Server(Supervisor& supervisor, const std::vector<StageEntry>& stages)
+        : session(supervisor, stages, film)
+    {
+    }
+    Film film;
+    Session session;
+};
+
 // Until Ctrl-C, or until the time is over.
-void show(Supervisor& supervisor, Session& session, Room& room, const BoardOptions& options)
+void show(Supervisor& supervisor, std::deque<Server>& servers, Room& room,
+          const BoardOptions& options)
 {
     const auto begin = std::chrono::steady_clock::now();
     std::size_t come = 0;
     for (auto next = begin; !options.duration || next - begin < *options.duration; next += frame) {
         for (; come < options.with.size() && next - begin >= (come + 1) * 1s; ++come) {
             const auto& [role, count] = options.with[come];
-            session.obey({{"do", role_names.at(static_cast<std::size_t>(role))}, {"count", count}});
+            for (Server& server : servers) {
+                server.session.obey(
+                    {{"do", role_names.at(static_cast<std::size_t>(role))}, {"count", count}});
+            }
         }
-        session.tick();
-        room.tick({session.stage()});
+        std::vector<std::string> names;
+        for (Server& server : servers) {
+            server.session.tick();
+            names.push_back(server.session.stage());
+        }
+        room.tick(names);
         supervisor.wait([] { return false; }, next + frame);
         // A board that was stopped for a while does not catch up.
         next = std::max(next, std::chrono::steady_clock::now() - 2 * frame);
+    }
+}
+
+// Those to be shown: the first of the stages that there are to choose from, and their number.
+struct Choice {
+    std::vector<StageEntry> stages;
+    std::vector<std::size_t> shown;
+};
+Choice choose(const Catalogue& catalogue, const BoardOptions& options)
+{
+    Choice choice{catalogue.stages, {}};
+    for (const std::string& name : options.stages) {
+        const StageEntry& found = find_stage(catalogue, name);
+        choice.shown.push_back(static_cast<std::size_t>(&found - catalogue.stages.data()));
+    }
+    for (const std::string& path : options.programs) {
+        choice.shown.push_back(choice.stages.size());
+        choice.stages.push_back(own_program(catalogue, path));
+    }
+    return choice;
+}
+
+void start(Server& server, StageEntry& stage, const BoardOptions& options)
+{
+    server.session.start(stage, options.stage_options);
+    if (stage.file.empty()) {
+        const std::string file = server.session.main_file();
+        if (file.empty()) {
+            throw ClientError(
+                fmt::format("{} does not say where it is: it is not built on common/, so there is "
+                            "nothing to show",
+                            stage.program));
+        }
+        find_source(stage, file);
     }
 }
 
@@ -104,37 +157,48 @@ void run(const BoardOptions& options)
     }
     const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
     const Catalogue catalogue = read_catalogue(here.parent_path() / "stages");
-    const std::vector<StageEntry>& stages = catalogue.stages;
-    const StageEntry& first = find_stage(catalogue, options.stage);
+    Choice choice = choose(catalogue, options);
+    std::vector<StageEntry>& stages = choice.stages;
     const std::optional<RoomPlace> place =
         options.room ? std::optional(room_place(*options.room, options.in_container))
                      : std::nullopt;
     raise_limit_on_descriptors();
     Supervisor supervisor([] {});  // before the threads, because they inherit the blocked signals
-    Film film;
+    std::vector<FramePointer> frames;
     {
-        Session session(supervisor, stages, film);
+        std::deque<Server> servers;
         try {
-            session.start(first, options.stage_options);
-            Room room({&session.crowd()}, questions_of(stages),
-                      {.per_address = options.phones_per_address});
+            std::vector<Shown> shown;
+            std::vector<Crowd*> crowds;
+            std::string names;
+            for (const std::size_t number : choice.shown) {
+                Server& server = servers.emplace_back(supervisor, stages);
+                start(server, stages[number], options);
+                shown.push_back({server.session, server.film});
+                crowds.push_back(&server.session.crowd());
+                names += (names.empty() ? "" : ", ") + stages[number].name;
+            }
+            Room room(crowds, questions_of(stages), {.per_address = options.phones_per_address});
             std::optional<RoomDoor> door;
             if (place) {
                 door.emplace(room, *place, limits_of(options));
             }
-            const Web web(options.port, options.in_container, stages, session, film, room);
-            fmt::print("board: {} is on {}  (Ctrl-C ends it)\n", first.name, web.address());
+            const Web web(options.port, options.in_container, stages, shown, room);
+            fmt::print("board: {} is on {}  (Ctrl-C ends it)\n", names, web.address());
             if (door) {
                 fmt::print("board: phones come in at {}\n", door->address());
             }
             std::fflush(stdout);
-            show(supervisor, session, room, options);
+            show(supervisor, servers, room, options);
         } catch (const Interrupted&) {
             fmt::print("\n");  // behind the ^C that the terminal has echoed
         }
+        if (!servers.empty()) {
+            frames = servers.front().film.all();
+        }
     }
     if (!options.record.empty()) {
-        write(options.record, recorded_page(stages, film.all()));
+        write(options.record, recorded_page(stages, frames));
     }
 }
 
