@@ -1,10 +1,10 @@
-#include "clients/board/questions.hpp"
+#include "clients/shared/questions.hpp"
 
 #include <algorithm>
 #include <cctype>
 #include <utility>
 
-namespace ground::board {
+namespace ground {
 
 namespace {
 
@@ -109,4 +109,4 @@ std::vector<Question> read_questions(std::string_view page)
     return questions;
 }
 
-}  // namespace ground::board
+}  // namespace ground
