@@ -54,7 +54,7 @@ Catalogue read_catalogue(const std::string& directory)
             catalogue.others.push_back(stage.name);
         } else if (::access(stage.program.c_str(), X_OK) == 0) {
             stage.source = read_file(sources / stage.file);
-            stage.questions = read_questions(read_file(sources / "docs" / (stage.name + ".md")));
+            stage.page = read_file(sources / "docs" / (stage.name + ".md"));
             catalogue.stages.push_back(std::move(stage));
         }
     }
