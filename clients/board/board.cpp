@@ -2,6 +2,7 @@
 
 #include "clients/board/board_options.hpp"
 #include "clients/board/page.hpp"
+#include "clients/board/questions.hpp"
 #include "clients/board/room_door.hpp"
 #include "clients/board/session.hpp"
 #include "clients/board/web.hpp"
@@ -142,7 +143,7 @@ Room::Questions questions_of(const std::vector<StageEntry>& stages)
 {
     Room::Questions questions;
     for (const StageEntry& stage : stages) {
-        questions.emplace(stage.name, stage.questions);
+        questions.emplace(stage.name, read_questions(stage.page));
     }
     return questions;
 }

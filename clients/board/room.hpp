@@ -9,7 +9,7 @@
 #pragma once
 
 #include "clients/board/crowd.hpp"
-#include "clients/shared/questions.hpp"
+#include "clients/board/questions.hpp"
 
 #include <nlohmann/json.hpp>
 

@@ -428,7 +428,7 @@ std::string describe(const Act& act, const Source& source, const Names& names)
         case Deed::writes:
             return fmt::format("writes {}: {}", thing(act, names), act.value);
         case Deed::changes:
-            return fmt::format("changes {} to {}", thing(act, names), act.value);
+            return fmt::format("changes {}, was {}", thing(act, names), act.value);
         case Deed::locks:
             return fmt::format("locks {}", thing(act, names));
         case Deed::unlocks:

@@ -64,7 +64,7 @@ Catalogue read_catalogue(const std::string& directory)
             catalogue.others.push_back(stage.name);
         } else if (::access(stage.program.c_str(), X_OK) == 0) {
             stage.source = read_file(sources / stage.file);
-            stage.questions = read_questions(read_file(sources / "docs" / (stage.name + ".md")));
+            stage.page = read_file(sources / "docs" / (stage.name + ".md"));
             catalogue.stages.push_back(std::move(stage));
         }
     }
@@ -98,7 +98,7 @@ StageEntry own_program(const Catalogue& catalogue, const std::string& path)
     for (const StageEntry& stage : catalogue.stages) {
         if (stage.name == name) {
             program.model = stage.model;
-            program.questions = stage.questions;
+            program.page = stage.page;
         }
     }
     return program;

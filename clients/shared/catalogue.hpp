@@ -1,8 +1,6 @@
 // catalogue.hpp -- the stages that board and explore can run: those that are built.
 #pragma once
 
-#include "clients/shared/questions.hpp"
-
 #include <string>
 #include <vector>
 
@@ -15,8 +13,8 @@ struct StageEntry {
     std::string program;  // its path
     std::string
         file;  // its source, as the table and __builtin_FILE() have it: "stages/05_futures.cpp"
-    std::string source;               // the text of that; empty if it no longer exists
-    std::vector<Question> questions;  // those of its page that a room can vote on
+    std::string source;  // the text of that; empty if it no longer exists
+    std::string page;    // the text of docs/05_futures.md
 };
 
 struct Catalogue {

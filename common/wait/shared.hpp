@@ -24,37 +24,45 @@ class Atomic {
 
     [[nodiscard]] T load(Here here = Here::at()) const noexcept
     {
-        observe::shares(observe::Deed::reads, this, here);
-        const T value = value_.load();
-        observe::has_read(static_cast<std::uint64_t>(value));
-        return value;
+        return step(observe::Deed::reads, {}, here, [this] { return value_.load(); });
     }
 
     void store(T value, Here here = Here::at()) noexcept
     {
-        observe::shares(observe::Deed::writes, this, here, static_cast<std::uint64_t>(value));
-        value_.store(value);
+        step(observe::Deed::writes, value, here, [this, value] {
+            value_.store(value);
+            return value;
+        });
     }
 
     // Reads, adds and writes in one step. Returns what it has read.
     T fetch_add(T summand, Here here = Here::at()) noexcept
     {
-        observe::shares(observe::Deed::changes, this, here);
-        const T before = value_.fetch_add(summand);
-        observe::has_read(static_cast<std::uint64_t>(before + summand));
-        return before;
+        return step(observe::Deed::changes, {}, here,
+                    [this, summand] { return value_.fetch_add(summand); });
     }
 
     // Reads and writes in one step. Returns what it has read.
     T exchange(T value, Here here = Here::at()) noexcept
     {
-        observe::shares(observe::Deed::changes, this, here);
-        const T before = value_.exchange(value);
-        observe::has_read(static_cast<std::uint64_t>(value));
-        return before;
+        return step(observe::Deed::changes, value, here,
+                    [this, value] { return value_.exchange(value); });
     }
 
   private:
+    // `access` returns what it has read.
+    template <typename Access>
+    T step(observe::Deed deed, T written, Here here, Access access) const noexcept
+    {
+        if (!observe::watched()) [[likely]] {
+            return access();
+        }
+        observe::shares(deed, this, here, static_cast<std::uint64_t>(written));
+        const T read = access();
+        observe::has_read(static_cast<std::uint64_t>(read));
+        return read;
+    }
+
     std::atomic<T> value_;
 };
 

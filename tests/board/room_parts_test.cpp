@@ -2,7 +2,7 @@
 // network.
 
 #include "clients/board/http.hpp"
-#include "clients/shared/questions.hpp"
+#include "clients/board/questions.hpp"
 #include "clients/board/room.hpp"
 #include "tests/harness.hpp"
 
@@ -14,7 +14,6 @@
 #include <random>
 #include <thread>
 
-using namespace ground;
 using namespace ground::board;
 using namespace std::chrono_literals;
 using Json = nlohmann::json;

@@ -3,9 +3,12 @@
 import json
 import os
 import re
+import select
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -181,6 +184,7 @@ class Applies(unittest.TestCase):
                 self.assertNotEqual(turn.applied(), turn.stage_source().read_text(encoding="utf-8"))
                 self.assertTrue(turn.name.startswith(turn.stage.split("_")[0] + "_"), turn.stage)
                 self.assertTrue(turn.story or turn.head.get("try"), "neither a story nor something to try")
+                self.assertTrue(turn.story or turn.name in SYMPTOMS, "no test shows its symptom")
 
 
     def test_the_page_shows_each_of_them_as_it_is(self):
@@ -189,6 +193,76 @@ class Applies(unittest.TestCase):
             with self.subTest(turn.name):
                 self.assertIn(f"### {turn.name}\n", page)
                 self.assertIn(f"```diff\n{turn.diff.rstrip(chr(10))}\n```", page)
+
+
+class Running:
+    """A server, and clients of it."""
+
+    def __init__(self, program, *options):
+        self.command = [str(program), "--port", "0", "--quiet", *options]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.port = int(re.search(r"127\.0\.0\.1:(\d+)", self.process.stdout.readline())[1])
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def client(self, text=""):
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        client.sendall(text.encode())
+        return client
+
+
+def replies_within(client, seconds):
+    return bool(select.select([client], [], [], seconds)[0])
+
+
+# What is seen of the wrong turns that explore can't find. Each returns whether the server has the symptom. A symptom that
+# is the lack of a reply is believed after some seconds; the reply itself may take a minute.
+
+def stops_beside_a_big_request(program, patience):
+    with Running(program) as server, server.client("1\n") as small, server.client("40\n") as big:
+        small.recv(100)
+        time.sleep(0.2)  # so that the big one is being computed; if it is not yet, the next reply only comes sooner
+        small.sendall(b"1\n")
+        first, _, _ = select.select([small, big], [], [], 60)
+        return small not in first
+
+
+def is_stopped_by_a_silent_client(program, patience):
+    with Running(program) as server, server.client(), server.client("1\n") as second:
+        return not replies_within(second, patience)
+
+
+def takes_whatever_a_client_sends(program, patience):
+    limit = 48_000_000
+    with Running(program) as server, server.client() as client:
+        client.setblocking(False)
+        sent = 0
+        while sent < limit and select.select([], [client], [], 3)[1]:
+            sent += client.send(b"90\n" * 10_000)
+        return sent >= limit
+
+
+def stands_still_with_many_clients(program, patience):
+    with Running(program) as server:
+        load = subprocess.run([str(BUILD / "clients" / "perf"), "-d", "5s", "-c", "500", "-q", f"127.0.0.1:{server.port}"],
+                              capture_output=True, text=True, timeout=PATIENCE, check=False)
+        with server.client("1\n") as client:
+            return load.returncode != 0 and not replies_within(client, patience)
+
+
+SYMPTOMS = {
+    "04b_reads_without_end": takes_whatever_a_client_sends,
+    "05_poke_for_every_result": stands_still_with_many_clients,
+    "05_waits_in_the_loop": stops_beside_a_big_request,
+    "06b_greenlet_blocks": is_stopped_by_a_silent_client,
+    "10_acknowledged_too_early": None,  # it needs a broker; tests/broker asks the worker for the promise
+}
 
 
 class WrongTurns(unittest.TestCase):
@@ -205,6 +279,17 @@ class WrongTurns(unittest.TestCase):
                 found = results("--wrong", name, status=1)[0]["found"]
                 self.assertEqual(found["broken_again"], 3)
                 self.assertLess(found["after_seconds"], 60)
+
+
+    def test_the_others_show_what_their_heads_say_and_the_stages_do_not(self):
+        for turn in wrong_turns.all_of_them():
+            if turn.story:
+                continue
+            symptom = SYMPTOMS[turn.name]
+            with self.subTest(turn.name):
+                if symptom:
+                    self.assertTrue(symptom(BUILD / "stages" / "wrong_turns" / turn.name, 6))
+                    self.assertFalse(symptom(BUILD / "stages" / turn.stage, 60))
 
 
 class Stages(unittest.TestCase):

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-namespace ground {
+namespace ground::board {
 
 struct Question {
     std::string text;
@@ -28,4 +28,4 @@ inline constexpr std::size_t most_answers = 6;
 // Of a page in Markdown. What is not marked well is left out.
 [[nodiscard]] std::vector<Question> read_questions(std::string_view page);
 
-}  // namespace ground
+}  // namespace ground::board

@@ -1,10 +1,10 @@
-#include "clients/shared/questions.hpp"
+#include "clients/board/questions.hpp"
 
 #include <algorithm>
 #include <cctype>
 #include <utility>
 
-namespace ground {
+namespace ground::board {
 
 namespace {
 
@@ -109,4 +109,4 @@ std::vector<Question> read_questions(std::string_view page)
     return questions;
 }
 
-}  // namespace ground
+}  // namespace ground::board
