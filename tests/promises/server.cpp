@@ -353,9 +353,7 @@ TEST_CASE("SIGTERM ends it, also while a client is connected, and leaves no proc
             "no process is left", [&] { return server.descendants().empty(); },
             Deadline(time_to_end));
     } catch (const std::exception&) {
-        throw std::runtime_error(
-            fmt::format("it has ended, but {} of the processes that it had "
-                        "started are left",
-                        server.descendants().size()));
+        throw std::runtime_error(fmt::format("{} of the processes that it has started are left",
+                                             server.descendants().size()));
     }
 }
