@@ -130,7 +130,7 @@ function show() {
   find("#me").textContent = state.name;
   showServers();
   showQuestion(state.question);
-  const waits = asking || state.servers.some((server) => server.waits !== undefined);
+  const waits = asking || state.servers.every((server) => server.waits !== undefined);
   find("#small").textContent = `ask for fib(${state.small})`;
   find("#small").disabled = waits;
   find("#large").textContent = `ask for fib(${state.large})`;
@@ -186,7 +186,9 @@ function showQuestion(question) {
     if (!open) {
       const votes = question.counts[index];
       button.textContent += ` – ${votes}`;
-      button.append(Object.assign(document.createElement("meter"), { max: most, value: votes }));
+      const bar = element("i", "", "bar");
+      bar.style.width = `${(100 * votes) / most}%`;
+      button.append(bar);
     }
     button.addEventListener("click", () => {
       question.mine = index;
