@@ -58,7 +58,7 @@ ExploreOptions parse_explore_options(int argc, char** argv)
 {
     ExploreOptions options;
     CLI::App app;
-    let_the_last_count(app);
+    last_option_wins(app);
     app.prefix_command();  // what comes behind the stage is the stage's
     double budget = options.limits.budget.count();
     app.add_option("--wrong", options.wrong);
