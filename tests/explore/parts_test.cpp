@@ -159,7 +159,7 @@ TEST_CASE("explore: a process that waits sleeps, and one that computes does not"
     };
     const pid_t waits = child_that([] { ::pause(); });
     const pid_t computes = child_that([] {
-        for (volatile bool computes = true; computes;) {
+        for (volatile bool on = true; on;) {
         }
     });
     Sleepers first(waits);
