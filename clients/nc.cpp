@@ -392,7 +392,7 @@ Options parse_options(int argc, char** argv)
     double timeout = 0;
     double trickle = 0;
     CLI::App app;
-    let_the_last_count(app);
+    last_option_wins(app);
     app.add_option("target", target);
     const auto* const timeout_option = add_number(app, "-w", timeout, 0.001, 1e6);
     app.add_flag("-C", options.crlf);

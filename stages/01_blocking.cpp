@@ -32,7 +32,7 @@ try {
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());
+    log_error(std::current_exception());
 }
 
 // The next accept() comes only after handle() has returned. Meanwhile the kernel connects other

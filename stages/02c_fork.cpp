@@ -33,7 +33,7 @@ try {
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());
+    log_error(std::current_exception());
 }
 
 // A process for each client. fork() returns twice: in the child, which talks to the client, and in

@@ -36,7 +36,7 @@ try {
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());
+    log_error(std::current_exception());
 }
 
 // These threads are never joined: each ends with its client, or with the process.

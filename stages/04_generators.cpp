@@ -58,7 +58,7 @@ class Scheduler {
                     std::visit([&](auto what) { park(what, std::move(task)); }, *wait);
                 }
             } catch (...) {
-                log_lost(std::current_exception());  // ends only this task; the others go on
+                log_error(std::current_exception());  // ends only this task; the others go on
             }
         }
     }

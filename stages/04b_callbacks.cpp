@@ -47,7 +47,7 @@ void run(Loop& loop)
                     key.data->on_writable();
                 }
             } catch (...) {
-                log_lost(std::current_exception());  // ends only this conversation
+                log_error(std::current_exception());  // ends only this conversation
                 loop.unregister(key.fd);
             }
         }
@@ -162,7 +162,7 @@ int main(int argc, char** argv)
     warn_of_limit(options, 10'000);
     Listener listener(options);
     Loop loop;
-    loop.register_fd(listener.lasting_handle(), Events::read,
+    loop.register_fd(listener.stable_handle(), Events::read,
                      std::make_unique<Newcomers>(listener, options.rules, loop));
     run(loop);
 }

@@ -14,11 +14,11 @@
 #include "common/server/signals.hpp"
 #include "common/wait/greenlet.hpp"
 #include "common/wait/selector.hpp"
+#include "common/wait/shared.hpp"
 #include "common/wait/socketpair.hpp"
 
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <tuple>
 
 using namespace ground;
@@ -57,7 +57,7 @@ class Hub {
             try {
                 running_->switch_to();
             } catch (...) {
-                log_lost(std::current_exception());  // only this greenlet ends; others go on
+                log_error(std::current_exception());  // only this greenlet ends; others go on
             }
             running_.reset();  // destroys one that has ended; one that waits has been moved away
         }
@@ -98,7 +98,7 @@ class Hub {
     // ready queue and the greenlets belong to the hub's thread.
     void future_done(std::unique_ptr<Greenlet> who)
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         done_.push_back(std::move(who));
         if (done_.size() == 1) {  // if several results come together, only the first has to wake us
             ::send(poke_.get(), "x", 1, 0);
@@ -112,7 +112,7 @@ class Hub {
             wait_for(poked_.get(), Events::read);
             char x = 0;
             ::recv(poked_.get(), &x, 1, 0);
-            const std::lock_guard lock(mutex_);
+            const Lock lock(mutex_);
             std::move(done_.begin(), done_.end(), std::back_inserter(ready_));
             done_.clear();
         }
@@ -125,7 +125,7 @@ class Hub {
 
     Descriptor poke_;  // what is sent here is received at poked_
     Descriptor poked_;
-    std::mutex mutex_;
+    Mutex mutex_;
     std::vector<std::unique_ptr<Greenlet>> done_;  // guarded by mutex_
 };
 
@@ -180,7 +180,7 @@ void send(GreenSocket& socket, std::string_view text) { socket.send(text); }
 tcp::socket accept(Listener& listener, Hub& hub)
 {
     for (;;) {
-        hub.wait_for(listener.lasting_handle(), Events::read);
+        hub.wait_for(listener.stable_handle(), Events::read);
         if (auto client = listener.try_accept()) {
             return std::move(*client);
         }
@@ -206,7 +206,7 @@ try {
         }
     }
 } catch (...) {
-    log_lost(std::current_exception());
+    log_error(std::current_exception());
 }
 
 // Accepts clients while there are descriptors and stacks for them. (The client is shared with its

@@ -62,7 +62,7 @@ awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool)
 {
     for (;;) {
         tcp::socket client = co_await async_accept(acceptor);
-        asio::co_spawn(acceptor.get_executor(), handle(std::move(client), rules, pool), log_lost);
+        asio::co_spawn(acceptor.get_executor(), handle(std::move(client), rules, pool), log_error);
     }
 }
 
@@ -76,6 +76,6 @@ int main(int argc, char** argv)
     warn_of_limit(options, 10'000);
     asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // other threads only post
     tcp::acceptor acceptor = listen(context, options);
-    asio::co_spawn(context, serve(acceptor, options.rules, *pool), log_lost);
+    asio::co_spawn(context, serve(acceptor, options.rules, *pool), log_error);
     context.run();
 }

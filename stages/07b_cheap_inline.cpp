@@ -1,11 +1,12 @@
 // 07b_cheap_inline.cpp -- one thread for all clients, which computes small numbers itself.
 //
 // Changed since 07_coroutines: a number that takes less time than a trip to the pool is computed
-//         here. The others go to the pool. Which ones, is measured when the server starts.
+//         here. The others go to the pool. The server measures at its start where the limit is.
 // Buys:   small requests no longer pay for the trip, and big ones still stop no other client.
 // Costs:  an estimate, which can be wrong: then all clients wait. While the machine is as idle as
 //         it was when the server started, they wait no longer than a trip takes.
-// Leaves: the cost of a request must be known in advance. For fib(n) it is; for an SQL query?
+// Leaves: the cost of a request must be known in advance. For fib(n) it is, but hardly ever for an
+//         SQL query.
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"
@@ -100,7 +101,7 @@ awaitable<void> serve(tcp::acceptor& acceptor, Rules rules, Pool& pool, unsigned
     for (;;) {
         tcp::socket client = co_await async_accept(acceptor);
         asio::co_spawn(acceptor.get_executor(),
-                       handle(std::move(client), rules, pool, inline_below), log_lost);
+                       handle(std::move(client), rules, pool, inline_below), log_error);
     }
 }
 
@@ -116,6 +117,6 @@ int main(int argc, char** argv)
     tcp::acceptor acceptor = listen(context, options);
     const unsigned inline_below =
         options.inline_below ? *options.inline_below : measure_inline_below(*pool, options);
-    asio::co_spawn(context, serve(acceptor, options.rules, *pool, inline_below), log_lost);
+    asio::co_spawn(context, serve(acceptor, options.rules, *pool, inline_below), log_error);
     context.run();
 }

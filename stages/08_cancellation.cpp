@@ -10,10 +10,10 @@
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"
+#include "common/server/disconnect.hpp"
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
 #include "common/server/options.hpp"
-#include "common/server/presence.hpp"
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
 #include "common/server/task_group.hpp"
@@ -45,7 +45,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
 {
     co_await asio::this_coro::throw_if_cancelled(false);  // a stop ends a wait, not a conversation
     const ConnectionLog log(client);
-    Presence presence(client);
+    DisconnectWatch watch(client);
     Requests requests(rules);
     bool stopped = false;
     while (!stopped && !requests.ended()) {
@@ -68,8 +68,8 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                 const Future<Number> future = pool.submit(request->n);
                 if (!future.done()) {
                     // The wait ends with the result, or when one of these gives the future up.
-                    const OnLeaving left(presence, [&] { future.give_up("its client has left"); });
-                    const After late(client.get_executor(), limits.request, [&] {
+                    const OnDisconnect left(watch, [&] { future.give_up("its client has left"); });
+                    const OnTimeout late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
                     });
                     co_await async_wait(future, use_awaitable);

@@ -10,11 +10,11 @@
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"
-#include "common/server/family.hpp"
+#include "common/server/disconnect.hpp"
 #include "common/server/log.hpp"
 #include "common/server/net.hpp"
 #include "common/server/options.hpp"
-#include "common/server/presence.hpp"
+#include "common/server/prefork.hpp"
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
 #include "common/server/start_thread.hpp"
@@ -51,7 +51,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
 {
     co_await asio::this_coro::throw_if_cancelled(false);  // a stop ends a wait, not a conversation
     const ConnectionLog log(client);
-    Presence presence(client);
+    DisconnectWatch watch(client);
     Requests requests(rules);
     bool stopped = false;
     while (!stopped && !requests.ended()) {
@@ -76,8 +76,8 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                 const Future<Number> future = pool.submit(request->n);
                 if (!future.done()) {
                     // The wait ends with the result, or when one of these gives the future up.
-                    const OnLeaving left(presence, [&] { future.give_up("its client has left"); });
-                    const After late(client.get_executor(), limits.request, [&] {
+                    const OnDisconnect left(watch, [&] { future.give_up("its client has left"); });
+                    const OnTimeout late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
                     });
                     if (!replies.empty()) {
@@ -135,14 +135,14 @@ int main(int argc, char** argv)
         parse_options(argc, argv, about, {.pool = true, .limits = true, .loops = true});
     std::vector<Descriptor> sockets;
     if (options.processes > 0) {  // each child continues here, with a loop and a pool of its own
-        sockets = fork_family(options, listen_together(options, options.processes));
+        sockets = prefork(options, listen_reuse_port(options, options.processes));
     }
     // The loops must outlive the pool, whose thread may still be inside its last asio::post().
     std::deque<Loop> loops(options.processes > 0 ? 1 : options.threads);
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     if (options.processes == 0) {
         warn_of_limit(options, 10'000, options.threads);
-        sockets = listen_together(options, options.threads);
+        sockets = listen_reuse_port(options, options.threads);
     }
     for (std::size_t i = 0; i < loops.size(); ++i) {
         Loop& loop = loops[i];

@@ -2,6 +2,7 @@
 
 #include "common/base/pipe.hpp"
 #include "common/base/tcp_sockets.hpp"
+#include "cpu_watch.hpp"
 #include "stage.hpp"
 #include "watchdog.hpp"
 
@@ -109,43 +110,80 @@ std::chrono::seconds patience_of_this_run()
 
 namespace {
 
-// How many times longer than on an idle machine this process and all below it have taken so far,
-// at most 9 times. /proc/PID/schedstat has the time on a CPU and the time of waiting for one.
-int starvation()
+using Clock = std::chrono::steady_clock;
+
+// Between two looks at who gets a CPU.
+constexpr std::chrono::milliseconds time_between_looks{200};
+
+std::atomic<bool> machine_is_too_busy{false};
+
+// This process and all that it has started.
+std::vector<pid_t> all_of_this_test()
 {
-    std::uint64_t ran = 1;
-    std::uint64_t waited = 0;
-    std::vector<ProcessInfo> all = descendants_of(::getpid());
-    all.push_back({.pid = ::getpid()});
-    for (const ProcessInfo& process : all) {
-        for (const int thread : numbers_in(fmt::format("/proc/{}/task", process.pid))) {
-            std::ifstream file(fmt::format("/proc/{}/task/{}/schedstat", process.pid, thread));
-            std::uint64_t on_cpu = 0;
-            std::uint64_t before = 0;
-            file >> on_cpu >> before;
-            ran += on_cpu;
-            waited += before;
-        }
+    std::vector<pid_t> all{::getpid()};
+    for (const ProcessInfo& process : descendants_of(::getpid())) {
+        all.push_back(process.pid);
     }
-    return 1 + static_cast<int>(std::min<std::uint64_t>(waited / ran, 8));
+    return all;
 }
 
 }  // namespace
 
+// Without an address of its own it would start with a copy of what another has seen.
+struct Deadline::SecondHalf {
+    CpuWatch watch;
+    Clock::time_point next_look = Clock::now();
+    Clock::time_point latest = Clock::now() + std::chrono::minutes(1);
+    std::chrono::duration<double> left;
+};
+
+Deadline::Deadline(std::chrono::milliseconds from_now)
+{
+    // A shorter one is no deadline, but a look whether something is there.
+    const bool fair = stage().foreign() != nullptr && from_now >= std::chrono::seconds(1);
+    length_of_second_half_ = fair ? from_now / 2 : std::chrono::milliseconds(0);
+    end_of_first_half_ = Clock::now() + (from_now - length_of_second_half_);
+}
+
+bool Deadline::too_busy() noexcept { return machine_is_too_busy; }
+
+void Deadline::look_at_the_machine() const
+{
+    if (second_half_ == nullptr) {
+        second_half_ = std::make_shared<SecondHalf>();
+        second_half_->left = length_of_second_half_;
+    }
+    SecondHalf& half = *second_half_;
+    if (Clock::now() < half.next_look) {
+        return;
+    }
+    const CpuLook seen = half.watch.look(all_of_this_test());
+    half.left -= seen.progress * seen.time;
+    passed_ = half.left <= half.left.zero();
+    if (!passed_ && Clock::now() > half.latest) {
+        machine_is_too_busy = true;
+        passed_ = true;
+    }
+    half.next_look = Clock::now() + time_between_looks;
+    allow_time(time_between_looks);
+}
+
 int Deadline::milliseconds() const
 {
-    using std::chrono::steady_clock;
-    if (!final_ && steady_clock::now() >= end_) {
-        final_ = true;
-        if (stage().foreign() != nullptr && length_ >= std::chrono::seconds(1)) {
-            const auto more = (starvation() - 1) * length_;
-            end_ += more;
-            allow_time(more);
-        }
+    const auto until = [](Clock::time_point time) {
+        const auto left = std::chrono::ceil<std::chrono::milliseconds>(time - Clock::now());
+        return static_cast<int>(std::max<std::int64_t>(0, left.count()));
+    };
+    const int first = until(end_of_first_half_);
+    if (first > 0 || passed_) {
+        return passed_ ? 0 : first;
     }
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        end_ - std::chrono::steady_clock::now());
-    return static_cast<int>(std::max<std::int64_t>(0, left.count()));
+    if (length_of_second_half_.count() == 0) {
+        passed_ = true;
+        return 0;
+    }
+    look_at_the_machine();
+    return passed_ ? 0 : std::max(1, until(second_half_->next_look));
 }
 
 void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
@@ -225,6 +263,15 @@ std::vector<ProcessInfo> processes()
     return all;
 }
 
+std::size_t zombies_of(pid_t pid)
+{
+    const std::vector<int> all = numbers_in("/proc");
+    return static_cast<std::size_t>(std::count_if(all.begin(), all.end(), [&](int each) {
+        const auto info = process_info(each);
+        return info && info->parent == pid && info->state == 'Z';
+    }));
+}
+
 std::vector<ProcessInfo> descendants_of(pid_t pid)
 {
     const std::vector<ProcessInfo> others = processes();
@@ -288,6 +335,12 @@ std::uint64_t Output::size() const
 {
     const std::lock_guard lock(mutex_);
     return size_;
+}
+
+bool Output::has_unread() const
+{
+    int bytes = 0;
+    return ::ioctl(pipe_.get(), FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 // Call with the mutex not held; the condition is evaluated with it held.
@@ -773,6 +826,13 @@ std::chrono::milliseconds time_to_listen()
     return std::chrono::milliseconds(given == nullptr ? 10'000 : std::atoi(given));
 }
 
+// The same if it and all that it has started do nothing meanwhile.
+std::chrono::milliseconds time_asleep()
+{
+    const char* const given = std::getenv("JUDGE_ASLEEP");
+    return given == nullptr ? time_to_listen() : std::chrono::milliseconds(std::atoi(given));
+}
+
 // How long it may take to end by itself.
 std::chrono::milliseconds time_to_end_by_itself()
 {
@@ -803,6 +863,33 @@ std::set<std::uint16_t> ports_of(const Program& program)
     return ports;
 }
 
+// For how long a program and all that it has started have done nothing: they wait.
+class SleepWatch {
+  public:
+    std::chrono::nanoseconds time_of(const Program& program)
+    {
+        const auto now = std::chrono::steady_clock::now();
+        if (now < next_look_) {
+            return asleep_;
+        }
+        next_look_ = now + time_between_looks;
+        std::vector<pid_t> all{program.pid()};
+        for (const ProcessInfo& process : program.descendants()) {
+            all.push_back(process.pid);
+        }
+        const CpuLook seen = watch_.look(all);
+        constexpr double hardly_any = 0.02;
+        asleep_ = seen.demand <= hardly_any && seen.progress >= 0.5 ? asleep_ + seen.time
+                                                                    : seen.time.zero();
+        return asleep_;
+    }
+
+  private:
+    CpuWatch watch_;
+    std::chrono::steady_clock::time_point next_look_{};
+    std::chrono::nanoseconds asleep_{0};
+};
+
 bool replies(std::uint16_t port)
 {
     try {
@@ -822,6 +909,7 @@ void Server::wait_until_foreign_listens()
     const Waiting waiting("the server listens");
     const Deadline deadline(time_to_listen());
     announce(deadline);
+    SleepWatch sleep;
     for (std::chrono::milliseconds pause(1);; pause = std::min(2 * pause, longest_pause)) {
         if (has_ended(pause)) {
             fail("it ended before it listened");
@@ -837,10 +925,13 @@ void Server::wait_until_foreign_listens()
             process_known_ = false;
             return;
         }
-        if (deadline.milliseconds() == 0) {
-            fail(fmt::format("it does not listen on port {} after {} s{}", port_,
-                             std::chrono::duration<double>(time_to_listen()).count(),
-                             ports.empty() ? "" : fmt::format(", but on port {}", *ports.begin())));
+        const bool over = deadline.milliseconds() == 0;
+        if (over || sleep.time_of(*this) >= time_asleep()) {
+            fail(fmt::format(
+                "it does not listen on port {} after {} s{}{}", port_,
+                std::chrono::duration<double>(over ? time_to_listen() : time_asleep()).count(),
+                over ? "" : " in which it does nothing (--start gives it more time)",
+                ports.empty() ? "" : fmt::format(", but on port {}", *ports.begin())));
         }
     }
 }
@@ -1045,11 +1136,11 @@ void Client::send(std::string_view text)
 void Client::shutdown_send() { check(::shutdown(socket_.get(), SHUT_WR), "shutdown"); }
 
 // Waits for more bytes; false at the end of file.
-bool Client::receive(const Deadline& deadline)
+bool Client::receive(const Deadline& deadline, std::string_view what)
 {
-    const Waiting waiting("the server's reply");
+    const Waiting waiting(what);
     if (!wait_for_event(socket_.get(), POLLIN, deadline)) {
-        fail_in_vain("the server's reply",
+        fail_in_vain(what,
                      fmt::format("; so far {} bytes, at the end '{}'", received_.size(),
                                  received_.substr(received_.size() -
                                                   std::min<std::size_t>(received_.size(), 500))));
@@ -1095,10 +1186,16 @@ char Client::read_byte()
     return byte;
 }
 
+namespace {
+
+constexpr std::string_view more_or_the_end = "the server to send more or to close";
+
+}  // namespace
+
 std::string Client::read_all()
 {
     const Deadline deadline;
-    while (receive(deadline)) {
+    while (receive(deadline, more_or_the_end)) {
     }
     return std::exchange(received_, {});
 }
@@ -1107,7 +1204,7 @@ std::string Client::read_until_gone()
 {
     const Deadline deadline;
     try {
-        while (receive(deadline)) {
+        while (receive(deadline, more_or_the_end)) {
         }
     } catch (const std::system_error& error) {
         if (error.code() != std::errc::connection_reset) {
@@ -1133,7 +1230,7 @@ std::string Client::converse(std::string_view text)
             if (deadline.milliseconds() > 0) {
                 continue;
             }
-            fail_in_vain("the server's replies");
+            fail_in_vain(text.empty() ? more_or_the_end : "the server to read or to send");
         }
         if ((entry.revents & POLLOUT) != 0) {
             text.remove_prefix(send_some(text));

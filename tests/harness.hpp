@@ -21,6 +21,7 @@
 #include <deque>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -69,22 +70,29 @@ inline const std::chrono::seconds patience = patience_of_this_run();
 // A point in time, for poll().
 //
 // The judge waits less patiently than the suites, and must not call a server broken that merely got
-// no CPU. So for a server that is not ours, a deadline of a second or more is put off once: by as
-// much as the server and the test have waited for a CPU, compared with what they have computed.
+// no CPU. So for a server that is not ours, the second half of a deadline counts only the time in
+// which no thread of the server or the test waited for a CPU. It may take a minute. If that is not
+// enough, too_busy() is true from then on: nothing is known of this server.
 class Deadline {
   public:
-    explicit Deadline(std::chrono::milliseconds from_now = patience)
-        : length_(from_now), end_(std::chrono::steady_clock::now() + from_now)
-    {
-    }
+    explicit Deadline(std::chrono::milliseconds from_now = patience);
 
-    // The time that is left, at least 0. If it is 0 it stays so.
+    // The time that is left, or until it has to be asked again, at least 0. If it is 0 it stays so.
     [[nodiscard]] int milliseconds() const;
 
+    // A deadline of this process has passed although the machine was too busy to tell.
+    [[nodiscard]] static bool too_busy() noexcept;
+
   private:
-    std::chrono::milliseconds length_;
-    mutable bool final_ = false;
-    mutable std::chrono::steady_clock::time_point end_;
+    struct SecondHalf;
+
+    void look_at_the_machine() const;
+
+    std::chrono::steady_clock::time_point end_of_first_half_;
+    std::chrono::milliseconds length_of_second_half_;
+    // Shared by copies, and nothing before the second half.
+    mutable std::shared_ptr<SecondHalf> second_half_;
+    mutable bool passed_ = false;
 };
 
 // Returns once the condition holds. Throws if it does not before the deadline. It looks again and
@@ -112,6 +120,9 @@ struct ProcessInfo {
 // All of them, except zombies.
 [[nodiscard]] std::vector<ProcessInfo> processes();
 
+// How many of its children have ended and have not been waited for.
+[[nodiscard]] std::size_t zombies_of(pid_t pid);
+
 // Its children, their children, and so on, except zombies.
 [[nodiscard]] std::vector<ProcessInfo> descendants_of(pid_t pid);
 
@@ -135,6 +146,8 @@ class Output {
     [[nodiscard]] std::string text() const;
     // How many bytes have come so far.
     [[nodiscard]] std::uint64_t size() const;
+    // Whether there is more, which has not been read yet.
+    [[nodiscard]] bool has_unread() const;
 
     // Waits until this text has come; throws at the deadline or if the pipe ends before.
     void wait_for(std::string_view text) const;
@@ -175,7 +188,7 @@ struct Start {
     std::vector<std::string> environment = {};  // "NAME=value", beside that of the test
     std::optional<uid_t> user = {};             // for root only: run as this user
     std::optional<int> keep = {};               // a descriptor that it inherits, beside 0 to 2
-    // Of its output; see Output.
+    // How much of the beginning and of the end of its output is kept; see Output.
     std::size_t keep_output = std::numeric_limits<std::size_t>::max() / 4;
 };
 
@@ -193,10 +206,10 @@ class Program {
     void write(std::string_view text);
     void close_stdin() { stdin_.reset(); }
 
-    // Only of a Stream::pipe.
+    // Only for a Stream::pipe.
     [[nodiscard]] const Output& out() const noexcept { return *stdout_; }
     [[nodiscard]] const Output& err() const noexcept { return *stderr_; }
-    // Only of a Stream::unread, which is a Stream::pipe from now on.
+    // Only for a Stream::unread, which is a Stream::pipe from now on.
     void start_reading_err() { stderr_.emplace(std::move(unread_)); }
 
     void signal(int number) const;
@@ -209,11 +222,11 @@ class Program {
     // Waits for its end. Returns its status, or minus the number of the signal that killed it.
     int wait(Deadline deadline = Deadline());
 
-    // Itself. Throws if it has ended.
+    // The program's own process. Throws if it has ended.
     [[nodiscard]] ProcessInfo info() const;
 
-    // All other processes of its session, except zombies. So also those whose parents have died.
-    // Of a program that is not ours, also those that have left the session.
+    // All other processes of its session, except zombies: also those whose parents have ended. For
+    // a program that is not ours, also those that have left the session.
     [[nodiscard]] std::vector<ProcessInfo> descendants() const;
 
     // The processes that compute for it: its descendants, and the workers behind a broker.
@@ -273,11 +286,11 @@ struct Ending {
     std::string out;
     std::string err;
 };
-// Of the last server that is not ours. Nothing while it runs.
+// How the last server that is not ours has ended. Nothing while it runs.
 [[nodiscard]] const std::optional<Ending>& last_ending();
 
-// Ends the test case: this server can't be asked for that, and why. (Of a stage nothing is asked
-// that it can't be asked for.)
+// Ends the test case, because this server can't be asked for what the case needs, and says why.
+// (For our stages, such cases are skipped before they start.)
 class DoesNotApply : public std::runtime_error {
   public:
     explicit DoesNotApply(const std::string& why) : std::runtime_error(why) { last_ = why; }
@@ -313,6 +326,8 @@ class Server : public Program {
     [[nodiscard]] std::vector<ProcessInfo> helpers() const override;
     // All that it has written.
     [[nodiscard]] std::uint64_t written() const { return out().size() + err().size(); }
+    // Some of what it has written has not been read yet.
+    [[nodiscard]] bool still_writes() const { return out().has_unread() || err().has_unread(); }
     // Throws DoesNotApply if the process that listens is not one that we have started.
     void require_process() const;
 
@@ -382,7 +397,8 @@ class Client {
     [[nodiscard]] unsigned segments_received() const;
 
   private:
-    [[nodiscard]] bool receive(const Deadline& deadline);
+    [[nodiscard]] bool receive(const Deadline& deadline,
+                               std::string_view what = "the server's reply");
 
     Descriptor socket_;
     std::uint16_t local_port_ = 0;

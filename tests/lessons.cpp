@@ -75,7 +75,7 @@ TEST_CASE("an idle client does not delay another" * only_if(stage().serves_other
 }
 
 TEST_CASE("a big request DOES delay a small one of another client" *
-          only_if(stage().computes_in_turn()) *
+          only_if(stage().blocks_while_computing()) *
           promise({.id = "model/big-request-delays",
                    .page = "docs/04_generators.md",
                    .needs = Needs::process | Needs::model,
@@ -106,7 +106,7 @@ TEST_CASE("a big request DOES delay a small one of another client" *
 }
 
 TEST_CASE("a big request does not delay a small one of another client" *
-          only_if(stage().computes_aside()) *
+          only_if(stage().serves_while_computing()) *
           promise({.id = "model/big-request",
                    .page = "docs/05_futures.md",
                    .needs = Needs::process | Needs::model,
@@ -221,7 +221,7 @@ TEST_CASE("one thread serves all clients" *
 }
 
 TEST_CASE("a reply comes although only the worker wakes the scheduler" *
-          only_if(stage().has_event_loop() && stage().computes_aside()))
+          only_if(stage().has_event_loop() && stage().serves_while_computing()))
 {
     const LongRequest long_request;
     const Server server;
@@ -497,7 +497,8 @@ TEST_CASE("a client's process holds neither the listening socket nor another cli
 
 // A broker can't take back what has been sent to it.
 TEST_CASE("when a client leaves, its request is cancelled" *
-          only_if(stage().has_limits() && stage().computes_aside() && !stage().pool_is_broker()))
+          only_if(stage().has_limits() && stage().serves_while_computing() &&
+                  !stage().pool_is_broker()))
 {
     const LongRequest long_request(milliseconds(1000));
     const Server server({"--workers", "1"});
@@ -515,7 +516,8 @@ TEST_CASE("when a client leaves, its request is cancelled" *
 
 // Most of these leave while the server sends them the first of their replies.
 TEST_CASE("when clients leave as soon as they have asked, their requests are cancelled" *
-          only_if(stage().has_limits() && stage().computes_aside() && !stage().pool_is_broker()))
+          only_if(stage().has_limits() && stage().serves_while_computing() &&
+                  !stage().pool_is_broker()))
 {
     constexpr std::size_t many = 50;
     eventually("all have left while the only worker was busy", [&] {
@@ -548,7 +550,7 @@ TEST_CASE("when clients leave as soon as they have asked, their requests are can
 
 TEST_CASE(
     "a server that gets SIGTERM while it computes for a client that has left ends with status 0" *
-    only_if(stage().has_limits() && stage().computes_aside()))
+    only_if(stage().has_limits() && stage().serves_while_computing()))
 {
     Server server({"--workers", "2"});
     Client departed(server);
@@ -580,7 +582,9 @@ TEST_CASE("the request of a client that has left IS computed, before those of ot
 TEST_CASE("on SIGTERM requests that have arrived are answered, and no client counts as lost" *
           only_if(stage().finishes_when_stopped()))
 {
-    for (int round = 0; round < 10; ++round) {
+    int in_time =
+        0;  // rounds in which the server ended by itself; a busy machine gets more of them
+    for (int round = 0; round < 10 || (in_time == 0 && round < 20); ++round) {
         Server server;
         std::deque<Client> clients;
         for (int i = 0; i < 20; ++i) {
@@ -606,13 +610,15 @@ TEST_CASE("on SIGTERM requests that have arrived are answered, and no client cou
         }
         CHECK(server.wait(Deadline(time_to_end)) == 0);
         const bool cut_off = std::chrono::steady_clock::now() - start >= time_until_cut_off;
+        in_time += cut_off ? 0 : 1;
         CHECK((cut_off || answered == clients.size()));
         CHECK(server.err().read_all().find("Lost a client") == std::string::npos);
     }
+    CHECK(in_time > 0);
 }
 
 TEST_CASE("a request that takes too long is an error, and the conversation goes on" *
-          only_if(stage().has_limits() && stage().computes_aside()))
+          only_if(stage().has_limits() && stage().serves_while_computing()))
 {
     const Server server({"--workers", "2", "--request-timeout", "100ms"});
     Client client(server);
@@ -629,7 +635,7 @@ TEST_CASE("a client that asks nothing for too long gets an error and is closed" 
 }
 
 TEST_CASE("a request that takes too long is an error although replies before it still wait" *
-          only_if(stage().has_limits() && stage().computes_aside()))
+          only_if(stage().has_limits() && stage().serves_while_computing()))
 {
     const Server server({"--workers", "2", "--request-timeout", "100ms"});
     Client client(server);
@@ -649,7 +655,7 @@ TEST_CASE("a client that asks in time is not idle" * only_if(stage().has_limits(
 }
 
 TEST_CASE("beyond the bound a request is refused as busy, at once" *
-          only_if(stage().has_limits() && stage().computes_aside()))
+          only_if(stage().has_limits() && stage().serves_while_computing()))
 {
     const Server server({"--workers", "1", "--max-waiting", "1"});
     Client computed(server);
@@ -887,7 +893,7 @@ TEST_CASE("there are as many loops as the option says, each with a thread" *
 }
 
 TEST_CASE("a big request that is computed inline DOES stop its own loop's clients, and no others" *
-          only_if(stage().has_event_loops() && !stage().computes_aside()))
+          only_if(stage().has_event_loops() && !stage().serves_while_computing()))
 {
     const Server server({"--threads", "2"});
     std::deque<Client> clients;
@@ -920,7 +926,7 @@ TEST_CASE("a big request that is computed inline DOES stop its own loop's client
 }
 
 TEST_CASE("the replies to one read leave in one write" *
-          only_if(stage().has_event_loops() && !stage().computes_aside()))
+          only_if(stage().has_event_loops() && !stage().serves_while_computing()))
 {
     const Server server;
     Client client(server);
@@ -937,7 +943,7 @@ TEST_CASE("the replies to one read leave in one write" *
     CHECK(client.segments_received() <= 20);
 }
 
-TEST_CASE("a reply does not wait for those behind it" * only_if(stage().computes_aside()) *
+TEST_CASE("a reply does not wait for those behind it" * only_if(stage().serves_while_computing()) *
           promise({.id = "model/reply-at-once",
                    .page = "docs/protocol.md#order-pipelining-and-half-close",
                    .needs = Needs::process | Needs::model}))

@@ -137,16 +137,16 @@ class Stage {
         return traits_.has_pool && pool_ == PoolKind::broker;
     }
     // A big request does not delay a small one of another client.
-    [[nodiscard]] bool computes_aside() const noexcept
+    [[nodiscard]] bool serves_while_computing() const noexcept
     {
         return has_thread_per_client() || has_process_per_client() ||
                (has_event_loop() && traits_.has_pool && pool_ != PoolKind::inline_ &&
                 !(green() && pool_ == PoolKind::threads));
     }
     // It does delay that one. (With several loops, only if it is a client of the same one.)
-    [[nodiscard]] bool computes_in_turn() const noexcept
+    [[nodiscard]] bool blocks_while_computing() const noexcept
     {
-        return !computes_aside() && !has_event_loops();
+        return !serves_while_computing() && !has_event_loops();
     }
 
   private:

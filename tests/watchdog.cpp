@@ -1,8 +1,10 @@
 #include "watchdog.hpp"
 
 #include "common/base/descriptor.hpp"
+#include "cpu_watch.hpp"
 #include "harness.hpp"
 #include "silent_reporter.hpp"
+#include "stage.hpp"
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
@@ -219,15 +221,42 @@ void tell(std::string_view text)
     std::fflush(stderr);
 }
 
+// The time in which a test could not go on because it or what it has started got no CPU. Of a
+// server that is not ours, because a server that hangs is no failure of the judge.
+class LostTime {
+  public:
+    // Beyond this it is no use to wait.
+    static constexpr std::chrono::minutes most{2};
+
+    [[nodiscard]] Clock::duration of(pid_t child)
+    {
+        if (stage().foreign() == nullptr) {
+            return {};
+        }
+        std::vector<pid_t> all{child};
+        for (const ProcessInfo& process : family_of(child)) {
+            all.push_back(process.pid);
+        }
+        const CpuLook seen = watch_.look(all);
+        lost_ += std::chrono::duration_cast<Clock::duration>((1 - seen.progress) * seen.time);
+        return std::min<Clock::duration>(lost_, most);
+    }
+    [[nodiscard]] bool is_too_much() const { return lost_ >= most; }
+
+  private:
+    CpuWatch watch_;
+    Clock::duration lost_{};
+};
+
 // The watchdog calls it for a child that has not ended in time.
-void end(pid_t child)
+void end(pid_t child, bool too_busy)
 {
     const std::string waits_for(shared->waits_for.data());
     const auto taken = Clock::now().time_since_epoch() - Clock::duration(shared->began.load());
-    tell(fmt::format("\nwatchdog: the test case \"{}\" has not ended in {} s{}\n{}",
+    tell(fmt::format("\nwatchdog: the test case \"{}\" has not ended in {} s{}{}\n{}",
                      shared->test_case.data(), taken / seconds(1),
                      waits_for.empty() ? "" : "; it waits for: " + waits_for,
-                     where_everybody_stands(child)));
+                     too_busy ? "; the machine was too busy" : "", describe_processes(child)));
     const auto family = family_of(child);
     ::kill(child, SIGKILL);
     for (const ProcessInfo& process : family) {
@@ -240,20 +269,22 @@ int watch(pid_t child)
     const Descriptor process(
         check(static_cast<int>(::syscall(SYS_pidfd_open, child, 0U)), "pidfd_open"));
     bool killed = false;
+    LostTime lost;
     pollfd ended{process.get(), POLLIN, 0};
     for (;;) {
         const auto deadline = shared->deadline.load();
         const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-            Clock::duration(deadline) - Clock::now().time_since_epoch());
+            Clock::duration(deadline) + lost.of(child) - Clock::now().time_since_epoch());
         if (deadline != 0 && left.count() <= 0 && !killed) {
-            end(child);
+            end(child, lost.is_too_much());
             killed = true;
         }
         // Without a test case, and after its end, it only looks again.
+        constexpr std::int64_t a_while = 1000;
         const bool runs = deadline != 0 && !killed;
-        const int timeout =
-            runs ? static_cast<int>(std::max<std::int64_t>(left.count(), 0)) + 1 : 1000;
-        if (::poll(&ended, 1, timeout) == 1) {
+        const auto timeout =
+            runs ? std::clamp<std::int64_t>(left.count() + 1, 1, a_while) : a_while;
+        if (::poll(&ended, 1, static_cast<int>(timeout)) == 1) {
             break;
         }
     }
@@ -367,12 +398,11 @@ Waiting::~Waiting()
 void waited_in_vain(std::string_view for_what)
 {
     if (++times_in_vain <= enough_in_vain) {
-        tell(fmt::format("\nwaited in vain for: {}\n{}", for_what,
-                         where_everybody_stands(::getpid())));
+        tell(fmt::format("\nwaited in vain for: {}\n{}", for_what, describe_processes(::getpid())));
     }
 }
 
-std::string where_everybody_stands(pid_t root)
+std::string describe_processes(pid_t root)
 {
     std::vector<ProcessInfo> all = family_of(root);
     if (const auto info = process_info(root)) {

@@ -43,6 +43,6 @@ void waited_in_vain(std::string_view for_what);
 
 // A process, its descendants and the sessions that these have begun: what each of their threads is
 // doing. Threads that do the same are counted.
-[[nodiscard]] std::string where_everybody_stands(pid_t root);
+[[nodiscard]] std::string describe_processes(pid_t root);
 
 }  // namespace ground::test

@@ -2,10 +2,12 @@
 
 #include "clients/board/board_options.hpp"
 #include "clients/board/page.hpp"
+#include "clients/board/questions.hpp"
 #include "clients/board/room_door.hpp"
 #include "clients/board/session.hpp"
 #include "clients/board/web.hpp"
 #include "clients/shared/target.hpp"
+#include "clients/shared/wrong_turns.hpp"
 
 #include <fmt/format.h>
 
@@ -96,28 +98,35 @@ void show(Supervisor& supervisor, std::deque<Server>& servers, Room& room,
     }
 }
 
-// Those to be shown: the first of the stages that there are to choose from, and their number.
+// Those that there are to choose from, and which of them are shown at first, with which options.
 struct Choice {
     std::vector<StageEntry> stages;
-    std::vector<std::size_t> shown;
+    std::vector<std::pair<std::size_t, std::vector<std::string>>> shown;
 };
-Choice choose(const Catalogue& catalogue, const BoardOptions& options)
+Choice choose(const Catalogue& catalogue, const std::string& folder, const BoardOptions& options)
 {
     Choice choice{catalogue.stages, {}};
     for (const std::string& name : options.stages) {
-        const StageEntry& found = find_stage(catalogue, name);
-        choice.shown.push_back(static_cast<std::size_t>(&found - catalogue.stages.data()));
+        const auto number = &find_stage(catalogue, name) - catalogue.stages.data();
+        choice.shown.emplace_back(number, options.stage_options);
+    }
+    for (const std::string& name : options.wrong) {
+        WrongTurn turn = find_wrong_turn(catalogue, folder, name);
+        turn.options.insert(turn.options.end(), options.stage_options.begin(),
+                            options.stage_options.end());
+        choice.shown.emplace_back(choice.stages.size(), std::move(turn.options));
+        choice.stages.push_back(std::move(turn.entry));
     }
     for (const std::string& path : options.programs) {
-        choice.shown.push_back(choice.stages.size());
+        choice.shown.emplace_back(choice.stages.size(), options.stage_options);
         choice.stages.push_back(own_program(catalogue, path));
     }
     return choice;
 }
 
-void start(Server& server, StageEntry& stage, const BoardOptions& options)
+void start(Server& server, StageEntry& stage, const std::vector<std::string>& options)
 {
-    server.session.start(stage, options.stage_options);
+    server.session.start(stage, options);
     if (stage.file.empty()) {
         const std::string file = server.session.main_file();
         if (file.empty()) {
@@ -134,7 +143,7 @@ Room::Questions questions_of(const std::vector<StageEntry>& stages)
 {
     Room::Questions questions;
     for (const StageEntry& stage : stages) {
-        questions.emplace(stage.name, stage.questions);
+        questions.emplace(stage.name, read_questions(stage.page));
     }
     return questions;
 }
@@ -156,8 +165,9 @@ void run(const BoardOptions& options)
         check_can_be_written(options.record);
     }
     const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
-    const Catalogue catalogue = read_catalogue(here.parent_path() / "stages");
-    Choice choice = choose(catalogue, options);
+    const std::string folder = here.parent_path() / "stages";
+    const Catalogue catalogue = read_catalogue(folder);
+    Choice choice = choose(catalogue, folder, options);
     std::vector<StageEntry>& stages = choice.stages;
     const std::optional<RoomPlace> place =
         options.room ? std::optional(room_place(*options.room, options.in_container))
@@ -171,9 +181,9 @@ void run(const BoardOptions& options)
             std::vector<Shown> shown;
             std::vector<Crowd*> crowds;
             std::string names;
-            for (const std::size_t number : choice.shown) {
+            for (const auto& [number, stage_options] : choice.shown) {
                 Server& server = servers.emplace_back(supervisor, stages);
-                start(server, stages[number], options);
+                start(server, stages[number], stage_options);
                 shown.push_back({server.session, server.film});
                 crowds.push_back(&server.session.crowd());
                 names += (names.empty() ? "" : ", ") + stages[number].name;

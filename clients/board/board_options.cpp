@@ -23,6 +23,8 @@ what waits over time, and a button stops time: then you say which goes next.
 Two stages are shown side by side. All keys work on both, so they have the same
 clients.
 
+      --wrong NAME      a stage with a mistake in it, which
+                        scripts/wrong-turn NAME --build has built
       --program PATH    a server of your own that is built on common/, or the
                         folder that it is in. Its own source is shown
       --port PORT       of the page                               [a free one]
@@ -135,6 +137,7 @@ BoardOptions parse_board_options(int argc, char** argv)
     const auto* const each =
         add_number<std::size_t>(app, "--phones-per-address", options.phones_per_address, 1, 300);
     app.add_option("--record", options.record);
+    app.add_option("--wrong", options.wrong)->allow_extra_args(false);
     const auto* const duration = add_number(app, "--for", seconds, 0.1, 86'400.0);
     app.add_option("--with", with)->delimiter(',')->allow_extra_args(false);
     try {
@@ -153,10 +156,11 @@ BoardOptions parse_board_options(int argc, char** argv)
                          unknown.front(), fmt::join(options.stages, " "), fmt::join(unknown, " "))
                    : fmt::format("two stages, not also '{}'", unknown.front()));
     }
-    if (options.stages.empty() && options.programs.empty()) {
+    if (options.stages.empty() && options.wrong.empty() && options.programs.empty()) {
         options.stages = {"05"};
     }
-    const std::size_t servers = options.stages.size() + options.programs.size();
+    const std::size_t servers =
+        options.stages.size() + options.wrong.size() + options.programs.size();
     if (servers > 2) {
         refuse(fmt::format("two servers at most, not {}", servers));
     }

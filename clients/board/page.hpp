@@ -1,8 +1,8 @@
 // page.hpp -- the board's page: of a server that runs, or of one that was recorded.
 #pragma once
 
-#include "clients/board/catalogue.hpp"
 #include "clients/board/film.hpp"
+#include "clients/shared/catalogue.hpp"
 
 #include <string>
 #include <vector>

@@ -4,11 +4,11 @@
 // commands.
 #pragma once
 
-#include "clients/board/catalogue.hpp"
 #include "clients/board/crowd.hpp"
 #include "clients/board/film.hpp"
 #include "clients/board/outside.hpp"
 #include "clients/compare/measure/child.hpp"
+#include "clients/shared/catalogue.hpp"
 #include "common/observe/watcher.hpp"
 
 #include <nlohmann/json.hpp>

@@ -96,8 +96,8 @@ logarithmic scale. The lines stay on the terminal when it ends.
 
 The stages take turns in each run, so a machine that gets slower affects all of
 them. The table shows the median of the runs, and after +- half the distance
-from the worst to the best. Two stages are ranked only if their runs are further
-apart than those of each are among themselves. All loads are closed loops: a
+from the worst to the best. Two stages are ranked only if the gap between their
+runs is at least as wide as the spread of each. All loads are closed loops: a
 client sends its next request when it has a reply. A client without any reply
 starves.
 "kept" is what the hog leaves of a client's reqs/sec, in percent. "speed-up" is
@@ -240,7 +240,7 @@ CompareOptions parse_compare_options(int argc, char** argv)
     std::string csv;
     std::string markdown;
     CLI::App app;
-    let_the_last_count(app);
+    last_option_wins(app);
     app.add_option("stages", options.stages);
     app.add_option("--scenario", options.scenarios)
         ->delimiter(',')

@@ -46,15 +46,6 @@ double measure_slowdown()
     return std::max(1.0, wall / cpu);
 }
 
-// A reply that is late on a busy machine is not missing.
-void be_patient_if_busy(Suite& suite)
-{
-    constexpr double busy = 1.5;
-    if (measure_slowdown() > busy) {
-        suite.set_patience(std::chrono::seconds(15));
-    }
-}
-
 // A line on a terminal that says what is going on. Nothing if stdout is no terminal.
 class Progress {
   public:
@@ -195,27 +186,22 @@ class Judge {
         std::vector<Run> runs;
         if (case_.options.until_fail > 0) {
             do {
-                runs.push_back(suite_.run(promise, 1).front());
+                runs.push_back(suite_.run(promise, 1, end_).front());
             } while (runs.back().outcome == Outcome::kept &&
                      runs.size() < case_.options.until_fail && Clock::now() < end_);
             return decide_until_fail(promise, runs);
         }
-        runs = suite_.run(promise, 1);
+        runs = suite_.run(promise, 1, end_);
         said_ = suite_.said();
         const bool broken =
             runs.front().outcome == Outcome::broken || runs.front().outcome == Outcome::hung;
-        if (broken) {
-            be_patient_if_busy(suite_);
-        }
         // A server that runs already is asked one thing at a time.
         const unsigned at_once = case_.options.connect.empty() ? runs_to_fail - 1 : 1;
-        while (broken && runs.size() < 2 * runs_to_fail) {
-            const auto more = suite_.run(promise, at_once);
+        while (broken && runs.size() < 2 * runs_to_fail && Clock::now() < end_) {
+            const auto more = suite_.run(promise, at_once, end_);
             runs.insert(runs.end(), more.begin(), more.end());
-            const auto counts = [](const Run& run) {
-                return run.outcome != Outcome::not_applicable;
-            };
-            if (std::count_if(runs.begin(), runs.end(), counts) >= std::ptrdiff_t{runs_to_fail}) {
+            if (std::count_if(runs.begin(), runs.end(), tells_something) >=
+                std::ptrdiff_t{runs_to_fail}) {
                 break;
             }
         }
@@ -282,7 +268,6 @@ int run(JudgeOptions options)
         static_cast<void>(choose(known_promises, {baseline.begin(), baseline.end()}));
     }
     const Case the_case{options, to_string(this_machine()), measure_slowdown(), date_and_time()};
-    be_patient_if_busy(suite);
     Judge judge(suite, the_case, progress, baseline);
     bool interrupted = false;
     try {

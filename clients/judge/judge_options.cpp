@@ -31,7 +31,8 @@ promises it keeps. In the command, {port} is the port to listen on. Without
       --junit FILE        the same for a build server
       --gradescope FILE   the same for Gradescope
       --baseline FILE     what is known to fail: ids, a line each, or a --json file
-      --start SECONDS     how long it may take to listen                    [10]
+      --start SECONDS     how long it may take to listen
+                                                       [10; 2 if it does nothing]
       --time-limit SECONDS  of all of it                                    [60]
   -v, --verbose           also say what is not applicable, and what each run said
   -h, --help              this help
@@ -66,7 +67,7 @@ JudgeOptions parse_judge_options(int argc, char** argv)
         options.command.assign(dashes + 1, end);
     }
     CLI::App app;
-    let_the_last_count(app);
+    last_option_wins(app);
     double start = 10;
     double time_limit = 60;
     app.add_option("--as", options.as);
@@ -83,7 +84,7 @@ JudgeOptions parse_judge_options(int argc, char** argv)
     app.add_option("--junit", options.junit);
     app.add_option("--gradescope", options.gradescope);
     app.add_option("--baseline", options.baseline);
-    add_number(app, "--start", start, 0.1, 600.0);
+    const auto* const start_given = add_number(app, "--start", start, 0.1, 600.0);
     auto* const limit = add_number(app, "--time-limit", time_limit, 1.0, 86'400.0);
     try {
         app.parse(static_cast<int>(dashes - argv), argv);
@@ -106,6 +107,7 @@ JudgeOptions parse_judge_options(int argc, char** argv)
         time_limit = 86'400;
     }
     options.start = std::chrono::milliseconds(std::llround(start * 1000));
+    options.asleep = start_given->count() > 0 ? options.start : options.asleep;
     options.time_limit = std::chrono::milliseconds(std::llround(time_limit * 1000));
     return options;
 }

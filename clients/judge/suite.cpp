@@ -68,16 +68,25 @@ Run to_run(const Child& child)
     const std::string& text = child.out();
     const auto at = text.find("{\"outcome\"");
     if (at == std::string::npos) {
+        constexpr std::string_view too_busy = "the machine was too busy";
         run.seen = what_hung(child.err());
-        run.outcome = run.seen.empty() ? Outcome::error : Outcome::hung;
-        run.reason = child.ended() ? fmt::format("the suite ended with {}: {}", child.ending(),
-                                                 last_line(child.err()))
-                                   : "the suite did not end in time";
+        if (!child.ended()) {
+            run.outcome = Outcome::undecided;
+            run.reason = "the time was over (--time-limit) before it was decided";
+        } else if (run.seen.ends_with(too_busy)) {
+            run.outcome = Outcome::undecided;
+            run.reason = too_busy;
+        } else {
+            run.outcome = run.seen.empty() ? Outcome::error : Outcome::hung;
+            run.reason =
+                fmt::format("the suite ended with {}: {}", child.ending(), last_line(child.err()));
+        }
         return run;
     }
     const auto line = nlohmann::json::parse(text.substr(at, text.find('\n', at) - at));
     const std::string outcome = line.at("outcome");
     run.outcome = outcome == "kept"             ? Outcome::kept
+                  : outcome == "undecided"      ? Outcome::undecided
                   : outcome == "not applicable" ? Outcome::not_applicable
                                                 : Outcome::broken;
     run.reason = line.at("reason");
@@ -117,11 +126,13 @@ Command Suite::command(std::vector<std::string> words) const
     const auto in_milliseconds = [](const char* name, milliseconds time) {
         return fmt::format("{}={}", name, time.count());
     };
+    // How long a test case waits for what must happen, in seconds.
+    constexpr auto patience = "JUDGE_PATIENCE=5";
     return {.arguments = std::move(words),
             .cpus = {},
             .environment = {in_milliseconds("JUDGE_START", options_.start),
-                            in_milliseconds("JUDGE_GRACE", grace_),
-                            fmt::format("JUDGE_PATIENCE={}", patience_.count())}};
+                            in_milliseconds("JUDGE_ASLEEP", options_.asleep),
+                            in_milliseconds("JUDGE_GRACE", grace_), patience}};
 }
 
 std::vector<Promise> Suite::list()
@@ -143,7 +154,7 @@ std::vector<Promise> Suite::list()
     return in_order(std::move(promises));
 }
 
-std::vector<Run> Suite::run(const Promise& promise, unsigned times)
+std::vector<Run> Suite::run(const Promise& promise, unsigned times, Supervisor::Time end)
 {
     std::vector<Run> runs;
     {
@@ -151,14 +162,12 @@ std::vector<Run> Suite::run(const Promise& promise, unsigned times)
         for (unsigned i = 0; i < times; ++i) {
             children.emplace_back(supervisor_, command({"--promise", promise.id}));
         }
-        // The suite has a watchdog, so this is for a suite that has gone wrong.
-        constexpr std::chrono::minutes longest{30};
         supervisor_.wait(
             [&] {
                 return std::all_of(children.begin(), children.end(),
                                    [](const Child& child) { return child.ended(); });
             },
-            Clock::now() + longest);
+            end);
         said_.clear();
         for (const Child& child : children) {
             runs.push_back(to_run(child));

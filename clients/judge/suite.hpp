@@ -18,14 +18,13 @@ class Suite {
     // Throws ClientError if the suite refuses the options.
     [[nodiscard]] std::vector<Promise> list();
 
-    // How long a test case waits for what must happen.
-    void set_patience(std::chrono::seconds patience) { patience_ = patience; }
     // The server ignores SIGTERM, so asking it costs time only.
     void kill_at_once() { grace_ = std::chrono::milliseconds(0); }
 
-    // Runs it that many times, at the same time. Throws Interrupted. Afterwards nothing is left of
-    // the servers.
-    [[nodiscard]] std::vector<Run> run(const Promise& promise, unsigned times);
+    // Runs it that many times, at the same time. A run that has not ended by the end is undecided.
+    // Throws Interrupted. Afterwards nothing is left of the servers.
+    [[nodiscard]] std::vector<Run> run(const Promise& promise, unsigned times,
+                                       Supervisor::Time end);
 
     // What the last runs said on stderr, for --verbose.
     [[nodiscard]] const std::string& said() const noexcept { return said_; }
@@ -36,7 +35,6 @@ class Suite {
     Supervisor& supervisor_;
     const JudgeOptions& options_;
     std::string program_;
-    std::chrono::seconds patience_{5};
     std::chrono::milliseconds grace_{1000};
     std::string said_;
 };

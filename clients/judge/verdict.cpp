@@ -43,9 +43,7 @@ const Run* find(const std::vector<Run>& runs, Outcome outcome)
 // Those that tell something.
 std::size_t counted(const std::vector<Run>& runs)
 {
-    return static_cast<std::size_t>(std::count_if(runs.begin(), runs.end(), [](const Run& run) {
-        return run.outcome != Outcome::not_applicable;
-    }));
+    return static_cast<std::size_t>(std::count_if(runs.begin(), runs.end(), tells_something));
 }
 
 void keep(Judgement& judgement)
@@ -56,6 +54,11 @@ void keep(Judgement& judgement)
 }
 
 }  // namespace
+
+bool tells_something(const Run& run)
+{
+    return run.outcome != Outcome::not_applicable && run.outcome != Outcome::undecided;
+}
 
 std::string_view to_string(Verdict verdict)
 {
@@ -76,14 +79,21 @@ Judgement decide(const Promise& promise, const std::vector<Run>& runs)
         judgement.reason = inapplicable->reason;
     } else if (runs.empty()) {
         judgement.reason = "it was not run";
-    } else if (judgement.failed_runs == 0) {
+    } else if (judgement.failed_runs == 0 && counted(runs) > 0) {
         keep(judgement);
     } else if (judgement.failed_runs == counted(runs) && counted(runs) >= runs_to_fail) {
         judgement.verdict = Verdict::fail;
     } else {
         judgement.verdict = Verdict::unknown;
-        judgement.reason = fmt::format("{} of {} runs broke it: {}", judgement.failed_runs,
-                                       judgement.runs, cause(judgement.run));
+        if (judgement.failed_runs > 0) {
+            judgement.reason = fmt::format("{} of {} runs broke it: {}", judgement.failed_runs,
+                                           judgement.runs, cause(judgement.run));
+        }
+        if (const Run* const undecided = find(runs, Outcome::undecided)) {
+            judgement.reason +=
+                (judgement.reason.empty() ? "" : "; of the others nothing is known: ") +
+                undecided->reason;
+        }
     }
     return judgement;
 }
@@ -120,10 +130,18 @@ std::string cause(const Run& run)
                    ? fmt::format("it did not start: it ended with {} before it listened", run.ended)
                    : fmt::format("it ended by itself, with {}", run.ended);
     }
-    if (run.seen.starts_with("waited in vain for the server's repl")) {
+    // It may be in quotes.
+    const auto begins_with = [&](std::string_view words) { return run.seen.find(words) <= 1; };
+    if (begins_with("waited in vain for the server's repl")) {
         return run.received.empty() ? "no reply" : "no further reply";
     }
-    if (run.seen.starts_with("the server has closed instead of replying")) {
+    if (begins_with("waited in vain for the server to send more or to close")) {
+        return "no further reply, and no end of the connection";
+    }
+    if (begins_with("waited in vain for the server to read")) {
+        return "no further reply: it does not read what is sent";
+    }
+    if (begins_with("the server has closed instead of replying")) {
         return "it closed the connection instead of replying";
     }
     if (run.seen.find("Connection reset by peer") != std::string::npos) {

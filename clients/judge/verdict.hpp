@@ -22,6 +22,7 @@ enum class Outcome {
     kept,
     broken,
     hung,            // it was not decided when its time was over, which is no better than broken
+    undecided,       // the machine was too busy, or the time limit of all was over
     not_applicable,  // this server can't be asked for it, as the run has shown
     error,           // the suite has said nothing
 };
@@ -29,7 +30,7 @@ enum class Outcome {
 // What one run has seen.
 struct Run {
     Outcome outcome = Outcome::error;
-    std::string reason;    // of not_applicable and error
+    std::string reason;    // of undecided, not_applicable and error
     std::string sent;      // the last that a client has sent, or the beginning of it
     std::string received;  // what came after that
     std::string seen;
@@ -57,11 +58,14 @@ struct Judgement {
     bool known = false;  // it fails, and a baseline says that it does
 };
 
+// It has kept or broken the promise, or it is an error.
+[[nodiscard]] bool tells_something(const Run& run);
+
 // How many runs that agree make a fail.
 inline constexpr unsigned runs_to_fail = 3;
 
 // A promise is kept if the first run keeps it. It is broken if all of runs_to_fail runs break it.
-// If they disagree nothing is known. A run that was not applicable does not count.
+// If they disagree nothing is known. A run that was undecided or not applicable does not count.
 [[nodiscard]] Judgement decide(const Promise& promise, const std::vector<Run>& runs);
 
 // With --until-fail one broken run is enough: that is what was looked for.

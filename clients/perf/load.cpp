@@ -69,13 +69,14 @@ std::vector<Question> questions_of(const PerfOptions& options)
 
 enum class Phase { connecting, warming_up, measuring, draining, over };
 
-// The course of a run, as far as one loop can't decide it alone. The loop calls start(), measure()
-// and end() once each, in this order and on its thread. A loop that is stopped early skips
-// what it has not reached, except end(). From start() to end() it calls tick().
+// When a run begins, measures and ends: one loop of several can't decide that alone. The loop calls
+// start(), measure() and end() once each, in this order and on its thread. A loop that is stopped
+// early skips what it has not reached, except end(). From start() to end() it calls tick().
 class Course {
   public:
     virtual ~Course() = default;
-    // All connections of this loop are there. Waits until the run begins, and returns that time.
+    // All connections of this loop are established. Waits until the run begins, and returns that
+    // time.
     virtual Time start(Time now) = 0;
     // The warm-up is over, or there was none. Returns the time from which the loop measures.
     virtual Time measure(Time now) = 0;
@@ -93,7 +94,7 @@ class Load {
     Load(const PerfOptions& options, Part part, Connected first, std::vector<int> stop_fds,
          Tally& tally, Course& course);
 
-    // Runs to the end. The figures are in the tally; what else there is to say is in the result.
+    // Runs to the end. The figures are in the tally, and everything else is in the result.
     LoadResult run();
 
   private:
@@ -156,7 +157,7 @@ class Load {
     std::size_t connecting_ = 0;        // how many are being made
     std::size_t alive_;                 // how many connections still send requests
     std::deque<std::size_t> free_;      // connections that have room, the longest-waiting first
-    std::optional<Schedule> schedule_;  // of an open loop
+    std::optional<Schedule> schedule_;  // only in an open loop
     std::uint64_t issued_ = 0;          // in this phase
     std::uint64_t outstanding_ = 0;
     std::uint64_t lost_ = 0;   // unanswered because their connection broke
@@ -298,7 +299,7 @@ void Load::dispatch(const epoll_event& event)
     if (event.data.u64 == stop_event) {
         stopped_ = true;
         for (const int fd : std::exchange(stop_fds_, {})) {
-            watch(EPOLL_CTL_DEL, fd, 0, stop_event);  // it stays readable: once is enough
+            watch(EPOLL_CTL_DEL, fd, 0, stop_event);  // it would be reported at every wait
         }
         return;
     }

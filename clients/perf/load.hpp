@@ -66,7 +66,7 @@ struct LoadResult {
     std::uint64_t requests = 0;  // answered rightly
     std::uint64_t bytes_read = 0;
     Histogram latency_ns;
-    Histogram latency_from_send_ns;  // of an open loop; else empty, as it would be the same
+    Histogram latency_from_send_ns;  // only in an open loop: elsewhere it is the same
     Histogram rate;                  // requests per second, sampled every tenth of a second
     std::vector<Interval> intervals;
     LoadErrors errors;

@@ -295,7 +295,7 @@ PerfOptions parse_perf_options(int argc, char** argv)
     std::string json;
     std::string csv;
     CLI::App app;
-    let_the_last_count(app);
+    last_option_wins(app);
     add_parsed(
         app, "target", options.target, [](std::string_view text) { return parse_target(text); },
         "HOST:PORT; try localhost:25000");

@@ -1,9 +1,10 @@
 // recorder.hpp -- the figures of a load run: which requests were answered when, and how soon.
 //
-// Each thread that makes load counts in a tally of its own. The recorder belongs to one thread, and
-// collects the tallies whenever a sample or an interval is over. Neither knows anything of sockets,
-// and they wait only for each other. A thread locks its tally for a whole batch of events, not for
-// each of them. If it is also the recorder's thread, it does not lock at all.
+// Each thread that sends requests counts in a tally of its own. The recorder belongs to one thread.
+// It collects the tallies at the end of each sample (a tenth of a second) and of each interval (a
+// line of the output). Neither class knows anything of sockets. A thread locks its tally for a
+// whole batch of events, not for each event. If it is also the recorder's thread, it does not lock
+// at all.
 #pragma once
 
 #include "clients/perf/load.hpp"
@@ -36,7 +37,7 @@ class Tally {
     void read(std::size_t bytes) noexcept;
     void reply(unsigned n, Time since, Time sent, Time now);  // a right one
     void error(Time now) noexcept;                            // any other
-    void failure() noexcept;  // of a connection that broke, or could not be made
+    void failure() noexcept;  // a connection broke, or could not be made
     void connected() noexcept;
 
     [[nodiscard]] std::mutex& mutex() noexcept { return mutex_; }
@@ -47,7 +48,7 @@ class Tally {
     enum State : std::size_t { warming_up, measuring, idle };
     struct Counts {
         Histogram latency_ns;
-        Histogram latency_from_send_ns;  // of an open loop
+        Histogram latency_from_send_ns;  // only in an open loop
         std::uint64_t errors = 0;
         std::uint64_t bytes_read = 0;
         std::uint64_t connects = 0;
@@ -110,9 +111,9 @@ class Recorder {
     Time interval_end_{};
     Time sample_begin_{};
     Time sample_end_{};
-    std::uint64_t sampled_ = 0;  // of this interval's requests, those in samples that have ended
-    std::uint64_t carried_ = 0;  // of this sample's requests, those in intervals that have ended
-    Tally::Counts interval_;     // what has been collected of it
+    std::uint64_t sampled_ = 0;  // this interval's requests in samples that have ended
+    std::uint64_t carried_ = 0;  // this sample's requests in intervals that have ended
+    Tally::Counts interval_;     // what has been collected of this interval
     double cpu_before_ = 0;
     LoadResult result_;
 };

@@ -85,7 +85,7 @@ std::string explain_extras(const CLI::App& app)
 
 }  // namespace
 
-void let_the_last_count(CLI::App& app)
+void last_option_wins(CLI::App& app)
 {
     app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 }

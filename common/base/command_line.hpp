@@ -15,7 +15,7 @@ namespace ground {
 
 // Call it before you add any option. If an option is given twice, the last one counts. So a script
 // can put its own choice first and append what its user has typed.
-void let_the_last_count(CLI::App& app);
+void last_option_wins(CLI::App& app);
 
 // Says in one sentence, without a full stop, what is wrong with a command line and what to do. The
 // texts are ours, because those of CLI11 differ from version to version.

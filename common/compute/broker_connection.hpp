@@ -66,11 +66,11 @@ struct Message {
     std::string type;            // what the body is
     std::string body;
     int attempt = 1;                          // a header of ours, 1 or more: see 10_worker.cpp
-    std::chrono::milliseconds expiration{0};  // then the queue drops the message; 0: never
+    std::chrono::milliseconds expiration{0};  // the queue drops the message then; 0: never
     bool persistent = false;                  // survives a restart in a durable queue
 
     // Only in a received message:
-    std::uint64_t delivery_tag = 0;  // by which it is acknowledged
+    std::uint64_t delivery_tag = 0;  // names the message in its acknowledgement
     bool redelivered = false;        // delivered before, but not acknowledged
 };
 

@@ -83,7 +83,7 @@ class BrokerPool final : public Pool {
     Requests requests_;
     std::uint64_t next_ = 1;
     std::uint64_t next_to_publish_ = 1;
-    std::size_t published_ = 0;  // of those in requests_
+    std::size_t published_ = 0;  // how many of requests_ have been sent
 
     Attempts attempts_;  // only for the connection's thread
     std::thread connection_thread_;

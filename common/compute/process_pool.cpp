@@ -95,9 +95,12 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
         std::snprintf(name, sizeof name, "worker %u", worker);
         ::prctl(PR_SET_NAME, name);
         // A worker that wakes up must not preempt the thread that woke it, because that thread may
-        // have more to do.
-        const sched_param no_priority{};
-        ::sched_setscheduler(0, SCHED_BATCH, &no_priority);
+        // have more to do. A server that its user has given another policy keeps it: under
+        // SCHED_IDLE, such a worker would take the CPU from the server itself.
+        if (::sched_getscheduler(0) == SCHED_OTHER) {
+            const sched_param no_priority{};
+            ::sched_setscheduler(0, SCHED_BATCH, &no_priority);
+        }
         close_all_but(bell, bell);
         run_worker(shared, worker, fib, bell);
     }

@@ -106,7 +106,7 @@ class ProcessPool final : public Pool {
     std::uint32_t cancelled_ = 0;                   // cancelled slots that a worker must still free
     std::map<std::uint64_t, Request> waiting_;  // requests without a slot, in the order of submit()
 
-    bool warned_ = false;  // that no process is left: logged once, although it may recur
+    bool warned_ = false;  // has logged that no process is left, which it does once
     std::thread collector_;
 };
 

@@ -115,7 +115,7 @@ void SharedQueue::fail_requests_of(unsigned worker) noexcept
             finish(i);
         }
     }
-    wake_again();  // it may have been woken without taking a request
+    wake_again();  // the worker may have been woken without taking a request
 }
 
 }  // namespace ground

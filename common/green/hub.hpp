@@ -4,7 +4,7 @@
 //     green::joinall(threads);
 //
 // A hub belongs to a kernel thread and is made on first use. It is a greenlet like any other. A
-// green thread that must wait, or main(), notes what it waits for and switches to the hub. The hub
+// green thread that must wait, or main(), stores what it waits for and switches to the hub. The hub
 // runs the green threads that are ready, or sleeps in epoll. A green thread is interrupted only
 // where it waits, so what it does between two waits needs no lock.
 //
@@ -44,7 +44,7 @@ class Hub {
 
     // A green thread, or main().
     struct Waiter {
-        Greenlet* where = nullptr;  // it resumes there
+        Greenlet* where = nullptr;  // where it resumes
         bool queued = false;        // is in the ready queue
         // What is still to be thrown where it waits, and on whose behalf.
         std::deque<std::pair<const void*, std::exception_ptr>> raised;
@@ -116,8 +116,8 @@ class Hub {
     Greenlet greenlet_;  // the loop
 };
 
-// A handle by which to wait for a green thread, or to end it. Copies mean the same thread, which
-// continues without any.
+// A handle by which to wait for a green thread, or to end it. Copies refer to the same thread. The
+// thread continues when no handle is left.
 class Thread {
   public:
     explicit Thread(std::shared_ptr<Hub::Waiter> waiter) noexcept : waiter_(std::move(waiter)) {}
@@ -125,8 +125,9 @@ class Thread {
     // Waits until it has ended, in whatever way.
     void join() const;
 
-    // Throws why where the thread waits, or before it has begun, and waits for its end. If it has
-    // ended, nothing happens. A thread that kills itself throws at once.
+    // Throws `why` where the thread waits, or before its body begins. Then it waits until the
+    // thread has ended. If the thread has ended before, nothing happens. A thread that kills itself
+    // throws at once.
     void kill(std::exception_ptr why = std::make_exception_ptr(GreenletExit{})) const;
 
     [[nodiscard]] bool dead() const noexcept { return waiter_->ended; }
@@ -175,7 +176,8 @@ void sleep(std::chrono::nanoseconds time);
 //     } catch (const green::TimedOut&) ...     or green::within(), which checks whose it is
 class Timeout;
 
-// Like GreenletExit no std::exception, because code that handles errors does not mean this.
+// Like GreenletExit, this is no std::exception, so that code which handles errors does not catch
+// it.
 struct TimedOut {
     const Timeout* timeout;  // whose time it was
 };

@@ -56,7 +56,7 @@ class Socket {
 [[nodiscard]] inline Socket accept(Listener& listener)
 {
     for (;;) {
-        Hub::current().wait_for(listener.lasting_handle(), Events::read);
+        Hub::current().wait_for(listener.stable_handle(), Events::read);
         if (auto client = listener.try_accept()) {
             return Socket(std::move(*client));
         }

@@ -18,14 +18,16 @@
 
 namespace ground::green {
 
-// The threads that wait for something. A thread that is told need not check again: it has it.
+// The threads that wait for something. A thread that is notified need not check again, because it
+// then has what it waited for.
 class WaitingList {
   public:
     WaitingList() = default;
     WaitingList(const WaitingList&) = delete;
     WaitingList& operator=(const WaitingList&) = delete;
 
-    // Waits until this thread is told. Calls give_back() if it is told but killed before it runs.
+    // Waits until this thread is notified. Calls give_back() if it is notified but killed before it
+    // runs.
     template <typename GiveBack>
     void wait(GiveBack give_back)
     {
@@ -47,8 +49,8 @@ class WaitingList {
         wait([] {});
     }
 
-    // Tells the first one; returns false if there is none.
-    bool tell_one()
+    // Notifies the first one; returns false if there is none.
+    bool notify_one()
     {
         if (list_.empty()) {
             return false;
@@ -60,9 +62,9 @@ class WaitingList {
         return true;
     }
 
-    void tell_all()
+    void notify_all()
     {
-        while (tell_one()) {
+        while (notify_one()) {
         }
     }
 
@@ -83,7 +85,7 @@ class Event {
     void set()
     {
         set_ = true;
-        waiting_.tell_all();
+        waiting_.notify_all();
     }
     void clear() noexcept { set_ = false; }
 
@@ -123,7 +125,7 @@ class Semaphore {
     // If threads wait, the first of them gets what is released.
     void release()
     {
-        if (!waiting_.tell_one()) {
+        if (!waiting_.notify_one()) {
             ++free_;
         }
     }
@@ -250,7 +252,7 @@ class Pool {
             if (pool_ != nullptr) {
                 --pool_->running_;
                 pool_->free_.release();
-                pool_->ended_.tell_all();
+                pool_->ended_.notify_all();
             }
         }
 

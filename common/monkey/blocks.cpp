@@ -103,7 +103,7 @@ bool is_readable(const char* address) noexcept
 // Whether this is the cache. If it is, freeing a small piece of memory changes it.
 bool is_cache(const char* candidate) noexcept
 {
-    constexpr size_t part = 128;  // of it
+    constexpr size_t part = 128;  // this much of the cache is compared
     void* volatile piece = ::malloc(24);
     char before[part];
     // The cache is the first piece of the heap. It is not `piece`, which also changes.

@@ -55,7 +55,7 @@ int wait_for(int fd, File& file, List& list, Nanoseconds deadline) noexcept
             return EAGAIN;
         case Woken::by_a_signal:
             return EINTR;
-        case Woken::by_somebody:
+        case Woken::by_a_thread:
             break;
     }
     return file.use == use ? 0 : EBADF;  // kernel threads would continue to wait for the old file

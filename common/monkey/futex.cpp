@@ -82,7 +82,7 @@ long futex(int* address, int operation, int value, const timespec* time, long fi
                     return -ETIMEDOUT;
                 case Woken::by_a_signal:
                     return -EINTR;
-                case Woken::by_somebody:
+                case Woken::by_a_thread:
                     break;
             }
             return 0;

@@ -45,7 +45,7 @@ constexpr Nanoseconds second = 1'000'000'000;
 // ---- Threads ------------------------------------------------------------------------------------
 
 // Why a thread resumes.
-enum class Woken : uint8_t { by_somebody, by_the_clock, by_a_signal };
+enum class Woken : uint8_t { by_a_thread, by_the_clock, by_a_signal };
 
 // What ends a wait early: only pthread_cancel(), or also signals, depending on the flags of their
 // handlers. signal(7) says which functions are which.
@@ -107,7 +107,7 @@ extern size_t living;
 Woken park(Nanoseconds deadline = never, Interruptible = Interruptible::no) noexcept;
 
 // Makes the thread resume when its turn comes. Does nothing if it does not wait.
-void wake(Thread* thread, Woken how = Woken::by_somebody) noexcept;
+void wake(Thread* thread, Woken how = Woken::by_a_thread) noexcept;
 
 // Lets the other threads run.
 void yield() noexcept;
@@ -181,7 +181,7 @@ struct Waiter {
 Waiter* wake_first(List& list) noexcept;
 void wake_all(List& list) noexcept;
 
-// Waits in the list. by_somebody: wake_first() or wake_all() has taken it out.
+// Waits in the list. by_a_thread: wake_first() or wake_all() has taken it out.
 Woken wait_in(List& list, Nanoseconds deadline = never, Interruptible = Interruptible::no) noexcept;
 
 // ---- Waiting for descriptors --------------------------------------------------------------------

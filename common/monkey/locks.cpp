@@ -70,7 +70,7 @@ int lock(Mutex& mutex, Nanoseconds deadline) noexcept
         }
     }
     // The thread that unlocks the mutex hands it over.
-    return wait_in(mutex.waiting, deadline) == Woken::by_somebody ? 0 : ETIMEDOUT;
+    return wait_in(mutex.waiting, deadline) == Woken::by_a_thread ? 0 : ETIMEDOUT;
 }
 
 int try_lock(Mutex& mutex) noexcept
@@ -130,7 +130,7 @@ int wait(pthread_cond_t* condition, pthread_mutex_t* mutex, Nanoseconds deadline
         }
         return error;
     }
-    Woken how = Woken::by_somebody;
+    Woken how = Woken::by_a_thread;
     if (is_libcs(condition)) {
         // Another process's signal does not reach a thread that does not wait in the kernel. So the
         // wait ends after a while as if the signal had come. POSIX allows that: a program checks
@@ -138,7 +138,7 @@ int wait(pthread_cond_t* condition, pthread_mutex_t* mutex, Nanoseconds deadline
         constexpr Nanoseconds while_it_may_come = 2'000'000;
         const Nanoseconds end = after(while_it_may_come);
         how = park(end < deadline ? end : deadline, Interruptible::if_cancelled);
-        how = how == Woken::by_the_clock && end < deadline ? Woken::by_somebody : how;
+        how = how == Woken::by_the_clock && end < deadline ? Woken::by_a_thread : how;
     } else {
         how = wait_in(condition_of(condition).waiting, deadline, Interruptible::if_cancelled);
     }
@@ -198,7 +198,7 @@ long wait(Semaphore& semaphore, Nanoseconds deadline) noexcept
             return -ETIMEDOUT;
         case Woken::by_a_signal:
             return -EINTR;
-        case Woken::by_somebody:
+        case Woken::by_a_thread:
             break;
     }
     return 0;
@@ -256,7 +256,7 @@ int lock(ReadWrite& lock, bool to_read, Nanoseconds deadline) noexcept
     me.enter(lock.waiting);
     const Woken how = park(deadline);
     me.leave();
-    if (how != Woken::by_somebody) {
+    if (how != Woken::by_a_thread) {
         hand_over(lock);  // to the threads behind it
         return ETIMEDOUT;
     }
@@ -423,7 +423,7 @@ long wait_for_shared(sem_t* semaphore, Nanoseconds deadline) noexcept
                 return -ETIMEDOUT;
             case Woken::by_a_signal:
                 return -EINTR;
-            case Woken::by_somebody:
+            case Woken::by_a_thread:
                 break;
         }
     }

@@ -149,7 +149,7 @@ long wait_for_signal(const sigset_t* set, siginfo_t* info, const timespec* time)
                 return -EAGAIN;
             case Woken::by_a_signal:
                 return -EINTR;
-            case Woken::by_somebody:
+            case Woken::by_a_thread:
                 break;
         }
     }

@@ -244,7 +244,7 @@ Woken Patience::rest(Nanoseconds deadline, Interruptible interruptible) noexcept
     const Nanoseconds end = after(pause_);
     pause_ = pause_ < longest ? 2 * pause_ : longest;
     const Woken how = park(end < deadline ? end : deadline, interruptible);
-    return how == Woken::by_the_clock && end < deadline ? Woken::by_somebody : how;
+    return how == Woken::by_the_clock && end < deadline ? Woken::by_a_thread : how;
 }
 
 void Waiter::enter(List& where) noexcept
@@ -270,7 +270,7 @@ Waiter* wake_first(List& list) noexcept
 {
     while (Waiter* const waiter = list.first) {
         waiter->leave();
-        if (waiter->thread->waits) {  // else for example the clock woke it before
+        if (waiter->thread->waits) {  // otherwise the clock, for example, has woken it
             wake(waiter->thread);
             return waiter;
         }

@@ -3,8 +3,8 @@
 //
 // The kernel has one thread to interrupt, so it interrupts the green thread that runs. This file
 // decides which thread's wait ends. It is the thread that pthread_kill() has named. Otherwise it is
-// the first thread, which the kernel also prefers. If that one blocks the signal, it is a thread
-// that does not. masks.cpp makes sure that no signal comes that all threads block.
+// the first thread, which the kernel also prefers. If the first thread blocks the signal, it is a
+// thread that does not block it. masks.cpp makes sure that no signal comes that all threads block.
 
 #include "common/monkey/green.hpp"
 
@@ -20,10 +20,10 @@ volatile bool signals_came;
 namespace {
 
 struct sigaction actions[NSIG];
-Thread* volatile named;         // by pthread_kill()
-volatile bool others_struck;    // beside the first thread
-volatile Signals for_anybody;   // handled, but the first thread blocks them
-volatile Signals ending_waits;  // of these: those without SA_RESTART
+Thread* volatile named;           // by pthread_kill()
+volatile bool others_struck;      // beside the first thread
+volatile Signals for_any_thread;  // handled, but the first thread blocks them
+volatile Signals ending_waits;    // those of for_any_thread without SA_RESTART
 char* volatile handler_frame;
 
 constexpr unsigned room = 64;
@@ -53,7 +53,7 @@ void note(int number, Struck how) noexcept
         target = &main_thread;
     }
     if (target == nullptr) {
-        for_anybody = for_anybody | signal;
+        for_any_thread = for_any_thread | signal;
         if (how == Struck::ending) {
             ending_waits = ending_waits | signal;
         }
@@ -120,10 +120,10 @@ void after_signals() noexcept
             wake_if_struck(thread);
         }
     }
-    while (for_anybody != 0) {
-        const Signals signal = for_anybody & -for_anybody;
+    while (for_any_thread != 0) {
+        const Signals signal = for_any_thread & -for_any_thread;
         const Struck how = (ending_waits & signal) != 0 ? Struck::ending : Struck::restarting;
-        for_anybody = for_anybody & ~signal;
+        for_any_thread = for_any_thread & ~signal;
         ending_waits = ending_waits & ~signal;
         for (Thread* thread = first_alive; thread != nullptr; thread = thread->next_alive) {
             if (thread->waits && (thread->blocked & signal) == 0) {

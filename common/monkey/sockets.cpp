@@ -161,7 +161,7 @@ long connect_to(int fd, const sockaddr* address, socklen_t size) noexcept
         if (known.use != use) {
             return -EBADF;
         }
-        if (how != Woken::by_somebody) {
+        if (how != Woken::by_a_thread) {
             result = how == Woken::by_the_clock ? -EAGAIN : -EINTR;
             break;
         }

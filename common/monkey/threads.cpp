@@ -46,7 +46,7 @@ int join(pthread_t pthread, void** result, Nanoseconds deadline) noexcept
     thread->joiner = current;
     while (!thread->ended) {
         const Woken how = park(deadline, Interruptible::if_cancelled);
-        if (how != Woken::by_somebody && !thread->ended) {
+        if (how != Woken::by_a_thread && !thread->ended) {
             thread->joiner = nullptr;
             return how == Woken::by_the_clock ? ETIMEDOUT : ECANCELED;
         }

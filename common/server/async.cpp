@@ -1,6 +1,7 @@
+
 #include "common/server/async.hpp"
 
-#include "common/server/presence.hpp"
+#include "common/server/disconnect.hpp"
 
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/experimental/parallel_group.hpp>
@@ -108,7 +109,7 @@ awaitable<std::size_t> send_in_time(tcp::socket& socket, std::string_view text,
                                     std::chrono::microseconds limit, Here here)
 {
     bool late = false;
-    const After end(socket.get_executor(), limit, [&] {
+    const OnTimeout end(socket.get_executor(), limit, [&] {
         late = true;
         socket.cancel();
     });

@@ -84,7 +84,7 @@ void silence_connection_log() noexcept { silent = true; }
 
 bool connection_log_is_silent() noexcept { return silent; }
 
-void log_lost(const std::exception_ptr& error) noexcept
+void log_error(const std::exception_ptr& error) noexcept
 try {
     if (error) {
         std::rethrow_exception(error);

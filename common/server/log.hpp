@@ -45,6 +45,6 @@ void connection_log(fmt::format_string<Args...> format, Args&&... args)
 
 // Logs the error that has ended a connection, for example "Lost a client: Connection reset by
 // peer". Logs nothing if there is no error.
-void log_lost(const std::exception_ptr& error) noexcept;
+void log_error(const std::exception_ptr& error) noexcept;
 
 }  // namespace ground

@@ -118,7 +118,7 @@ tcp::acceptor listen(asio::io_context& context, const Options& options)
     }
 }
 
-std::vector<Descriptor> listen_together(const Options& options, unsigned count)
+std::vector<Descriptor> listen_reuse_port(const Options& options, unsigned count)
 {
     asio::io_context context;
     tcp::endpoint endpoint = resolve(context, options);
@@ -226,7 +226,7 @@ std::optional<tcp::socket> Listener::try_accept(Here here)
 
 int Listener::native_handle() { return paused_ ? timer_.get() : acceptor_.native_handle(); }
 
-int Listener::lasting_handle()
+int Listener::stable_handle()
 {
     if (both_set_.get() == -1) {
         both_set_ = Descriptor(check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));

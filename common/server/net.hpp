@@ -60,7 +60,7 @@ inline constexpr asio::use_awaitable_t<Executor> use_awaitable;
 // The same for several loops that share the port (SO_REUSEPORT). It returns that many sockets, and
 // prints the line once, when all of them listen. The kernel distributes new clients among them.
 // Pass each socket to adopt() in the thread or process that will use it.
-[[nodiscard]] std::vector<Descriptor> listen_together(const Options& options, unsigned count);
+[[nodiscard]] std::vector<Descriptor> listen_reuse_port(const Options& options, unsigned count);
 [[nodiscard]] tcp::acceptor adopt(asio::io_context& context, Descriptor listening);
 
 // For a stage that should hold that many clients with that many loops. If the limit on descriptors
@@ -97,7 +97,7 @@ class Listener {
     // As native_handle(), but always the same descriptor, which need be registered only once. (It
     // is an epoll set that contains both descriptors which native_handle() may return. An epoll set
     // is itself readable when a descriptor in it is.)
-    [[nodiscard]] int lasting_handle();
+    [[nodiscard]] int stable_handle();
 
     // For a child process that has inherited it. Its parent continues to listen.
     void close() noexcept;
@@ -111,7 +111,7 @@ class Listener {
     tcp::acceptor acceptor_;
     Descriptor timer_;     // a timerfd: the pause as something that select can wait for
     bool paused_ = false;  // wait for timer_ instead of acceptor_
-    Descriptor both_set_;  // the epoll set, if lasting_handle() has been called
+    Descriptor both_set_;  // the epoll set, if stable_handle() has been called
 };
 
 // The same bytes, as Asio's functions take them.

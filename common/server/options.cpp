@@ -216,7 +216,7 @@ Options parse_options(int argc, char** argv, const About& stage, Has has)
     unsigned inline_below = 0;
 
     CLI::App app(stage.teaches, stage.name);
-    let_the_last_count(app);
+    last_option_wins(app);
     app.get_formatter()->column_width(34);
     app.add_option("--host", options.host, "Address to listen on")->capture_default_str();
     add_number<std::uint16_t>(app, "--port", options.port, 0, 65535,
@@ -309,7 +309,7 @@ Options parse_worker_options(int argc, char** argv, const About& stage)
     Options options;
     options.stage = stage.name;
     CLI::App app(stage.teaches, stage.name);
-    let_the_last_count(app);
+    last_option_wins(app);
     app.get_formatter()->column_width(34);
     add_broker_options(app, options.broker);
     std::string trace;

@@ -33,7 +33,7 @@ void stop_on_signals(asio::io_context& context, std::function<void()> stop);
 void stop_on_signals(std::function<void()> stop);
 
 // For a server that is about to fork. The parent then waits for the children and passes SIGINT and
-// SIGTERM on to them, as SIGTERM (see family.hpp). From here on these signals and SIGCHLD are
+// SIGTERM on to them, as SIGTERM (see prefork.hpp). From here on these signals and SIGCHLD are
 // blocked, so that none is lost before the parent waits.
 class ParentSignals {
   public:

@@ -1,7 +1,8 @@
+
 #include "common/server/task_group.hpp"
 
+#include "common/server/disconnect.hpp"
 #include "common/server/log.hpp"
-#include "common/server/presence.hpp"
 
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/co_spawn.hpp>
@@ -15,7 +16,7 @@ namespace ground {
 // A loop opens all its descriptors now, so that their number does not depend on its clients.
 TaskGroup::TaskGroup(const Executor& executor) : executor_(executor)
 {
-    Presence::prepare(executor);
+    DisconnectWatch::prepare(executor);
 }
 
 void TaskGroup::spawn(awaitable<void> task)
@@ -28,7 +29,7 @@ void TaskGroup::spawn(awaitable<void> task)
         executor_, run(std::move(task)),
         asio::bind_cancellation_slot(member->slot(), [this, member](std::exception_ptr lost) {
             if (!stopped_) {
-                log_lost(lost);
+                log_error(lost);
             }
             // The signal must outlive what it may cancel: the caller of this handler.
             asio::post(executor_, [this, member] { members_.erase(member); });

@@ -141,9 +141,9 @@ class TraceFile {
         std::string name;
         Where now;
         std::uint32_t n = 0;
-        std::uint32_t largest = 0;  // that a client has asked for
+        std::uint32_t largest = 0;  // number that a client has asked for
         std::string line;
-        Arrow arrow;  // of what it has submitted
+        Arrow arrow;  // from the request that it has submitted
     };
 
     template <typename... Args>

@@ -1,6 +1,6 @@
 // greenlet.hpp -- a function with a stack of its own, so that it can pause in the middle of any
 // call. Names and rules are those of Python's greenlet (github.com/python-greenlet), on which
-// gevent stands.
+// gevent is built.
 //
 //     Greenlet twice([](std::any n) -> std::any {
 //         for (;;) {
@@ -192,7 +192,7 @@ Greenlet::Value Greenlet::BodyOf<Body>::run(Value first)
 // It is compiled into its callers. If a function is called on one stack and returns on another, the
 // processor predicts that return wrongly. That costs twice as much as jump_fcontext().
 //
-// (jump_fcontext() is not documented, but all of Boost.Context stands on it. The documented fiber
+// (jump_fcontext() is not documented, but all of Boost.Context is built on it. The documented fiber
 // allocates its own stacks, and every switch returns another fiber.)
 [[gnu::always_inline]] inline Greenlet::Value Greenlet::jump(Greenlet& from, Greenlet& to,
                                                              Value& value,

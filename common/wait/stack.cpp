@@ -78,8 +78,8 @@ Stack Stack::make()
         return Stack(used);
     }
     // The guard page comes first: a mapping that must not be touched, of which all but one page is
-    // then opened. If there are too many mappings, that fails. No stack is better than one without
-    // a guard.
+    // then opened. If there are too many mappings, that fails. Then there is no stack, because a
+    // stack without a guard page would be dangerous.
     void* const mapping = ::mmap(nullptr, size + page_size(), PROT_NONE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     if (mapping == MAP_FAILED) {

@@ -11,6 +11,7 @@ only end what would never end.
 """
 
 import argparse
+import ast
 import codecs
 import ctypes
 import difflib
@@ -18,6 +19,7 @@ import fcntl
 import functools
 import html
 import json
+import operator
 import os
 import pty
 import re
@@ -89,6 +91,7 @@ class Block:
 
 MARKER = re.compile(r"\s*<!-- (source|diff|run|patch)\b(?: (.*?))? ?-->\s*$")
 RECORDING = re.compile(r"\s*<!-- ([a-z][\w-]*) -->\s*$")
+CLAIM = re.compile(r"\s*<!-- holds: ?(.*?) ?-->\s*$")
 FENCE = re.compile(r"( *)(```+|~~~+) *([^`\s]*)[^`]*$")
 LIST_ITEM = re.compile(r" *(?:[-*+]|\d+[.)]) +")
 
@@ -100,6 +103,8 @@ class Page:
         self.lines = path.read_text(encoding="utf-8").split("\n")
         self.findings = []
         self.blocks = []
+        self.claims = []  # comparisons of recorded figures: (line, expression)
+        self.recorded = []  # lines of other scripts' recordings: (line, text)
         self.prose = []  # the lines as they are, but empty if they are code or comments
         self.parse()
 
@@ -129,6 +134,10 @@ class Page:
                 marker = None
             found = MARKER.match(line)
             recording = None if found else RECORDING.match(line)
+            claim = CLAIM.match(line)
+            if claim:
+                self.claims.append((at + 1, claim[1]))
+                self.prose[at] = ""
             if found:
                 marker = (at + 1, found[1], found[2] or "")
                 self.prose[at] = ""
@@ -197,6 +206,7 @@ class Page:
             self.finding(at + 2, f"the first line of the recording '{name}' must name its command in `backticks`")
         elif not exists_as_program(command[1]):
             self.finding(at + 2, f"'{name}' was recorded by {command[1]}, which does not exist")
+        self.recorded += [(line + 1, self.lines[line]) for line in range(at, end)]
         self.prose[at : end + 1] = [""] * (end + 1 - at)
         return end + 1
 
@@ -321,7 +331,7 @@ def first_line(text):
 
 
 # ---------------------------------------------------------------------------------------------------
-# What is said about tests, and where links lead
+# What is said about tests
 
 
 @functools.lru_cache(maxsize=None)
@@ -355,6 +365,109 @@ def check_assertions(page):
                 hint = f"; is it '{near[0]}'?" if near else ""
                 line_number = at + 1 + claim[: name.start()].count("\n")
                 page.finding(line_number, f"there is no test '{wanted}'{hint}")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Prose that compares figures
+
+
+UNITS = {
+    **{"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0},
+    **{"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30},
+    **{"k": 1e3, "M": 1e6},
+}
+# A number with its unit. Not one in a name (02_threads, p50), and not a spread (±6%).
+FIGURE = re.compile(
+    r"(?<![A-Za-z_#\d.,±/-])(\d[\d,]*(?:\.\d+)?)(?![\d,]*(?:\.\d+)?[a-z]*_)"
+    rf"(?: ?({'|'.join(sorted(UNITS, key=len, reverse=True))})(?![\w/]))?"
+)
+
+
+def figures_of(line):
+    """The figures of a recorded line, in seconds, bytes or as they are."""
+    return [float(number.replace(",", "")) * UNITS.get(unit, 1.0) for number, unit in FIGURE.findall(line)]
+
+
+class Claim:
+    """An expression such as "02_threads"[2] > 10 * "02b_threads_gil"[2], and the recorded lines above it."""
+
+    ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+    COMPARISONS = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
+    HINT = (
+        'write a comparison: "TEXT"[N] is the N-th figure of the last line above with TEXT, "TEXT"[N, 2] that of the line '
+        "with TEXT before it"
+    )
+
+    def __init__(self, lines):
+        self.lines = lines
+        self.used = []  # what was looked up, for the finding
+
+    def check(self, expression):
+        try:
+            tree = ast.parse(expression, mode="eval").body
+        except SyntaxError:
+            raise Problem(self.HINT) from None
+        if not self.holds(tree):
+            raise Problem(f"this is not so: {expression} (recorded: {', '.join(self.used)})")
+
+    def holds(self, node):
+        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
+            return all([self.holds(part) for part in node.values])
+        if not isinstance(node, ast.Compare):
+            raise Problem(self.HINT)
+        values = [self.value(part) for part in (node.left, *node.comparators)]
+        tests = [self.COMPARISONS.get(type(sign)) for sign in node.ops]
+        if None in tests:
+            raise Problem(self.HINT)
+        return all(test(left, right) for test, left, right in zip(tests, values, values[1:]))
+
+    def value(self, node):
+        if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+            return node.value
+        if isinstance(node, ast.BinOp) and type(node.op) in self.ARITHMETIC:
+            try:
+                return self.ARITHMETIC[type(node.op)](self.value(node.left), self.value(node.right))
+            except ZeroDivisionError:
+                raise Problem("a figure is 0, and is divided by") from None
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Constant):
+            index = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+            numbers = [part.value for part in index if isinstance(part, ast.Constant) and isinstance(part.value, int)]
+            if isinstance(node.value.value, str) and len(numbers) == len(index) <= 2 and min(numbers) >= 1:
+                return self.figure(node.value.value, *numbers)
+        raise Problem(self.HINT)
+
+    def figure(self, text, number, last=1):
+        word = re.compile(rf"(?:^|[\s|]){re.escape(text)}(?=[\s|]|$)")
+        found = [figures_of(line) for line in self.lines if word.search(line)]
+        found = [figures for figures in found if figures]
+        if len(found) < last:
+            raise Problem(f"of the recorded lines above, {len(found)} have '{text}' and a figure")
+        if len(found[-last]) < number:
+            raise Problem(f"the line with '{text}' has only {len(found[-last])} figures")
+        self.used.append(f"{found[-last][number - 1]:g}")
+        return found[-last][number - 1]
+
+
+def output_of(block):
+    """The lines of a run block that no reader types: (line, text)."""
+    typed = False
+    for at, text in enumerate(block.contents):
+        typed = text.startswith("$ ") or (typed and block.contents[at - 1].endswith("\\"))
+        if not typed:
+            yield block.first + 1 + at, text
+
+
+def check_claims(page):
+    recorded = sorted([*page.recorded, *(line for block in page.blocks if block.kind == "run" for line in output_of(block))])
+    for line, expression in page.claims:
+        try:
+            Claim([text for at, text in recorded if at < line]).check(expression)
+        except Problem as problem:
+            page.finding(line, f"'holds': {problem}")
+
+
+# ---------------------------------------------------------------------------------------------------
+# Links
 
 
 def slug(heading):
@@ -645,8 +758,9 @@ class Terminal:
 class Session:
     """Plays the run blocks of one page, top to bottom, each in its terminal."""
 
-    def __init__(self, folder, environment, deadline):
+    def __init__(self, folder, environment, deadline, brief=False):
         self.folder, self.environment, self.deadline = folder, environment, deadline
+        self.brief = brief  # whether measurements may be shorter than shown
         self.terminals = {}
 
     # Waiting
@@ -727,7 +841,8 @@ class Session:
             terminal.shown = terminal.mark = prompt.start()
         return self.terminals[name]
 
-    def type_command(self, terminal, command, deadline):
+    def type_command(self, terminal, command, deadline, typed=None):
+        """Types the command, or another one in its place. The terminal then shows this one."""
         if not terminal.idle:
             self.wait(
                 f"the command in terminal '{terminal.name}' to end (does it need ^C?)",
@@ -737,12 +852,15 @@ class Session:
         # Everything before this prompt belongs to commands that have ended.
         terminal.mark = list(terminal.PROMPT.finditer(terminal.text))[-1].end()
         terminal.idle = False
-        terminal.type(command.encode() + b"\n")
-        echo = command + "\n"
+        typed = typed or command
+        terminal.type(typed.encode() + b"\n")
+        echo = typed + "\n"
         self.wait("the echo of a command", lambda: len(terminal.text) >= terminal.mark + len(echo), DEADLINE)
         if not terminal.text.startswith(echo, terminal.mark):
-            raise Problem(f"typed '{command}', and the terminal showed something else")
-        terminal.mark += len(echo)
+            raise Problem(f"typed '{typed}', and the terminal showed something else")
+        rest = terminal.text[terminal.mark + len(echo):]
+        terminal.text = terminal.text[: terminal.mark] + command + "\n" + rest
+        terminal.mark += len(command) + 1
 
     def type_line(self, terminal, line):
         begin = terminal.program_prompt()
@@ -807,7 +925,8 @@ class Session:
                 end, fresh = self.wait_for_rest(terminal, deadline), False
                 continue
             if key.startswith("$ "):
-                self.type_command(terminal, key[2:], deadline)
+                brief = self.brief and options.figures
+                self.type_command(terminal, key[2:], deadline, shortened(key[2:]) if brief else None)
                 search_from = terminal.mark
             else:
                 search_from = self.type_line(terminal, key)
@@ -841,6 +960,24 @@ class Session:
             os.close(terminal.fd)  # which sends a SIGHUP to what is left
             terminal.closed = True
         return stubborn
+
+
+MEASURES = re.compile(r"(?<=build/release/clients/perf )[^|;&>]*")
+
+
+def shortened(command):
+    """The same command with shorter measurements by perf, because a check compares no figures.
+
+    Without -q, perf prints a line for each interval. There the length of the run decides what the page shows, so only
+    the intervals are shorter."""
+
+    def shorter(perf):
+        quiet = re.search(r"(^| )-q\b", perf[0])
+        length = r"(?<=-d )(\d+)s\b" if quiet else r"(?<=-i )(\d+)s\b"
+        options = re.sub(length, lambda seconds: f"{250 * int(seconds[1])}ms", perf[0])
+        return re.sub(r"(?<=-n )(\d{6,})\b", lambda count: f"{int(count[1]) // 10}", options) if quiet else options
+
+    return MEASURES.sub(shorter, command)
 
 
 def is_input(line):
@@ -1078,7 +1215,7 @@ def with_usual_paths(unit, line):
     return line.replace(os.path.relpath(real, unit.folder), "build/release").replace(real, "build/release")
 
 
-def play_unit(unit, slow, deadline):
+def play_unit(unit, slow, deadline, brief):
     """Plays a unit's blocks in this process. Returns what each block shows, and what went wrong."""
     kept = {name: os.environ[name] for name in ("PATH", "USER", "LOGNAME", "TMPDIR") if name in os.environ}
     environment = {
@@ -1091,7 +1228,7 @@ def play_unit(unit, slow, deadline):
         "PYTHONDONTWRITEBYTECODE": "1",
         "GROUND_BUILT": "yes",  # the scripts then take build/release as it is
     }
-    session = Session(unit.folder, environment, deadline)
+    session = Session(unit.folder, environment, deadline, brief)
     shown, problems = {}, []
     skipped = set()  # terminals in which a block that was left out has left something running
     block = None
@@ -1132,7 +1269,7 @@ def interrupt(_number, _frame):
     raise KeyboardInterrupt
 
 
-def start_unit(unit, slow, deadline, enter, scratch):
+def start_unit(unit, slow, deadline, brief, enter, scratch):
     """Plays a unit in a child process. Returns the child and the file in which it leaves its result."""
     result = Path(tempfile.mkstemp(prefix="result.", dir=scratch)[1])
     child = os.fork()
@@ -1145,7 +1282,7 @@ def start_unit(unit, slow, deadline, enter, scratch):
         # go.
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGCHLD, lambda number, frame: reap())
-        shown, problems = play_unit(unit, slow, deadline)
+        shown, problems = play_unit(unit, slow, deadline, brief)
         result.write_text(json.dumps({"shown": list(shown.items()), "problems": problems}), encoding="utf-8")
         os._exit(0)
     except KeyboardInterrupt:
@@ -1157,8 +1294,8 @@ def start_unit(unit, slow, deadline, enter, scratch):
         os._exit(1)
 
 
-def play_units(units, slow, deadline, jobs, scratch):
-    """Returns per unit what its blocks show, and what went wrong: (line, text, ...) each."""
+def play_units(units, slow, deadline, jobs, scratch, brief=False):
+    """Returns per unit what its blocks show, and what went wrong: (line, text, ...) each. See shortened() for brief."""
     enter = namespaces()
     if not enter:
         jobs = 1
@@ -1170,7 +1307,7 @@ def play_units(units, slow, deadline, jobs, scratch):
             while waiting and len(running) < jobs:
                 unit = waiting.pop(0)
                 make_folder(unit, scratch)
-                child, result = start_unit(unit, slow, deadline, enter, scratch)
+                child, result = start_unit(unit, slow, deadline, brief, enter, scratch)
                 running[child] = (unit, result)
             child, status = os.wait()
             if child not in running:
@@ -1356,6 +1493,7 @@ def main():
             check_links(page)
             check_lab(page)
             if options.check:
+                check_claims(page)
                 check_slow(page)
             for block in page.blocks:
                 fill(page, block, contents[page])
@@ -1367,7 +1505,8 @@ def main():
             unit.build = options.build.resolve()
         # Two pages must not be measured at the same time.
         jobs = 1 if options.record else options.jobs
-        results = play_units([unit for unit in units if not unit.patch], slow, options.deadline, jobs, scratch)
+        brief = options.check and not slow
+        results = play_units([unit for unit in units if not unit.patch], slow, options.deadline, jobs, scratch, brief)
         if slow:
             results.update(play_answers([unit for unit in units if unit.patch], options.deadline, scratch))
         if options.check:
@@ -1392,8 +1531,13 @@ def main():
         if options.check:
             found = [stale(page, block, lines) for block, lines in contents[page].items()]
             page.findings += [finding for finding in found if finding]
-        elif page.refill(contents[page]):
-            print(f"{page.name}: recorded")
+        else:
+            if page.refill(contents[page]):
+                print(f"{page.name}: recorded")
+            now = Page(page.path)
+            now.findings.clear()  # those of page are reported
+            check_claims(now)
+            page.findings += now.findings
         findings += sorted(page.findings, key=lambda finding: finding.line)
     for finding in findings:
         print(finding)

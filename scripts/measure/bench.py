@@ -59,12 +59,13 @@ GOALS = (
     ("cpu", r"(04|04b)_|(06|07)_.* inline", "bare_epoll", "at most 1.10"),
     ("cpu", r"06b_.* inline", "bare_epoll", "at most 1.15"),
     ("cpu", r"07b_.* processes", "07_coroutines inline", "at most 1.05"),
-    ("rate", r".* processes", "bare_epoll", "at least 0.33"),
+    ("rate", r"(?!08|09).* processes", "bare_epoll", "at least 0.33"),
+    ("rate", r"(08|09)_.* processes", "bare_epoll", "at least 0.55"),
 )
 # With --many: the CPU per request, relative to FEW clients and to bare_epoll, and the bytes for each client.
-GOALS_MANY = ((r"07_", "at most 2"),)
+GOALS_MANY = ((r"07_", "at most 2"), (r"(08|09)_", "at most 2.2"))
 GOALS_MANY_BARE = ((r"04b_", "at most 1.10"),)
-GOALS_MEMORY = ((r"06b_", "at most 12,000"), (r"07_", "at most 1,600"))
+GOALS_MEMORY = ((r"06b_", "at most 12,000"), (r"07_", "at most 1,600"), (r"(08|09)_", "at most 2,500"))
 GOAL_PERF = "at least 0.95"
 
 # What is known about missed goals, written by hand. A reason is shown only if a goal whose name begins like this is

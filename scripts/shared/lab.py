@@ -23,11 +23,13 @@ import labs  # noqa: E402
 
 ROOT = Path(os.path.abspath(__file__)).parents[2]
 BUILD = ROOT / "build" / "release"
+SANITIZED = ROOT / "build" / "lab-sanitized"  # without tests, so it is not the folder of the preset
 STATE = ".state.json"
 LANGUAGES = ("c++", "python")
 SUITES = {}  # the name of a test -> the suite that has it
-PATIENCE = "5"  # seconds that a suite waits for what must happen, as the judge does
+PATIENCE = ("5", "20")  # seconds that a suite waits for what must happen: as the judge does and, if in vain, once more
 TIME_LIMIT = "300"  # seconds that the judge has for a few groups, on a machine that is busy
+FRAMES = 3  # lines of each stack that are shown: the innermost one may be the end of a coroutine
 WATCH_SECONDS = 0.3  # between two looks at the file
 
 
@@ -209,6 +211,10 @@ ORDER = {"c++": ("start", "step", "protocol,model", "process,load,faults"),
          "python": ("start", "model", "protocol", "process,load,faults")}
 
 
+# What a suite says of a server that is gone.
+LOST = r"Connection re(?:set|fused)|has closed instead|Broken pipe|has ended|signal \d"
+
+
 class Finding:
     """A promise, and what was seen of it. The facts have the names of the judge's JSON."""
 
@@ -222,8 +228,14 @@ class Finding:
     def is_kept(self):
         return self.verdict in ("pass", "by design", "not applicable")
 
+    def has_crashed(self):
+        """A suite sees only that a connection is lost. The judge sees the signal."""
+        return self.verdict == "fail" and (self.get("ended").startswith("signal") or
+                                           not self.get("id") and re.search(LOST, self.get("seen")) is not None)
+
     def say(self):
         """As the judge says what it has found itself."""
+        progress()
         print(f"{'FAIL' if self.verdict == 'fail' else self.verdict:14} {self.get('id') or 'step':28} {self.promise}")
         for key, label in (("cause", "cause"), ("seen", "seen"), ("page", "page"), ("again", "again")):
             if self.get(key):
@@ -257,11 +269,8 @@ class Result:
 
 def build(work):
     """Builds what judges, and the student's program. Returns what the compiler says if that fails."""
-    if not (BUILD / "build.ninja").exists():
-        run_quietly(["cmake", "--preset", "release"])
     suites = {SUITES[promise] for promise in work.lab.section.promises} if work.language == "c++" else set()
-    if not os.environ.get("GROUND_BUILT"):
-        run_quietly(["cmake", "--build", BUILD, "--target", "judge", *sorted(suites)])
+    prepare(["judge", *sorted(suites)])
     if work.language != "c++":
         return None
     ran = subprocess.run(["cmake", "--build", BUILD, "--target", f"lab_{work.name}"], cwd=ROOT, text=True,
@@ -269,6 +278,14 @@ def build(work):
     if ran.returncode == 0 and "warning:" in ran.stdout:
         print(first_of("warning:", ran.stdout), flush=True)
     return ran.stdout if ran.returncode != 0 else None
+
+
+def prepare(targets):
+    """Builds what is ours."""
+    if not (BUILD / "build.ninja").exists():
+        run_quietly(["cmake", "--preset", "release"])
+    if not os.environ.get("GROUND_BUILT"):
+        run_quietly(["cmake", "--build", BUILD, "--target", *targets])
 
 
 def run_quietly(command):
@@ -325,19 +342,22 @@ def ask_judge(work, groups, every):
     return [Finding(**one) for one in told]
 
 
+def suite_command(promise, program):
+    escaped = promise.replace(",", "\\,")
+    return [BUILD / "tests" / SUITES[promise], program, f"--dt-test-case={escaped}"]
+
+
 def ask_suite(work, promise):
     """What the suite of our own stages says about one promise of the step."""
-    suite = BUILD / "tests" / SUITES[promise]
-    escaped = promise.replace(",", "\\,")
-    command = [suite, work.command()[0], f"--dt-test-case={escaped}"]
-    again = shlex.join(map(str, command)).replace(f"{ROOT}/", "")
+    command = suite_command(promise, work.command()[0])
+    again = shlex.join(str(word).replace(f"{ROOT}/", "") for word in command)
     facts = {"page": f"docs/{work.lab.stage}.md#build-it-yourself", "again": again}
     seen = []
-    for _ in range(2):  # a second run, because a machine may be busy once
+    for patience in PATIENCE:  # a second run, because a machine may be busy once
         ran = subprocess.run([str(word) for word in command], cwd=ROOT, text=True, check=False, stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "JUDGE_PATIENCE": PATIENCE})
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "JUDGE_PATIENCE": patience})
         if not re.search(r"test cases: *1 ", ran.stdout) and ran.returncode == 0:
-            return Finding(promise, "judge's error", cause=f"{suite.name} does not ask {work.lab.stage} for it", **facts)
+            return Finding(promise, "judge's error", cause=f"{SUITES[promise]} does not ask {work.lab.stage} for it", **facts)
         if ran.returncode == 0:
             break
         seen.append(what_was_seen(ran.stdout))
@@ -353,11 +373,14 @@ def what_was_seen(output):
     at = next((at for at, line in enumerate(lines) if re.search(r"\bERROR:|waited in vain", line)), None)
     if at is None:
         return "\n".join(line for line in lines if line.strip())[-600:]
-    found = []
+    found, ours = [], False  # ours: lines about the suite's own process
     for line in lines[at:]:
         if not line.strip() or line.startswith("===") or len(found) == 6:
             break
-        found.append(re.sub(r"^.*?\bERROR: ", "", line).strip())
+        process = re.match(r" *\d+ \(CPU [^)]*\): (\S+)", line)
+        ours = process[1] in SUITES.values() if process else ours
+        if not ours and "where each process is" not in line:
+            found.append(re.sub(r"^.*?\bERROR: ", "", line).strip())
     return "\n".join(found)
 
 
@@ -369,6 +392,50 @@ def in_the_source(work):
         found = re.search(rf"\b{re.escape(word)}\b", labs.code_of(text, function))
         yield Finding(promise, "fail" if found else "pass", page=f"docs/{work.lab.stage}.md#build-it-yourself",
                       seen=f"{work.shown()} still has it. No client notices, but this is the step." if found else "")
+
+
+def look_for_line(work, finding):
+    """After a crash: breaks the promise once more in a build with the sanitizers, which say where. Tells what they say."""
+    if not (shutil.which("clang++") and shutil.which("llvm-symbolizer")):
+        print("    line      the packages clang, libclang-rt-dev and llvm are needed to find it")
+        return
+    progress("a build with sanitizers, to find the line (the first one takes a minute or two)")
+    if not (SANITIZED / "build.ninja").exists():
+        run_quietly(["cmake", "--preset", "asan-ubsan", "-B", SANITIZED, "-DGROUND_TESTS=OFF"])
+    run_quietly(["cmake", "--build", SANITIZED, "--target", f"lab_{work.name}"])
+    program = SANITIZED / "lab" / work.name / work.lab.stage
+    with tempfile.TemporaryDirectory(prefix="lab.") as scratch:
+        options = f"log_path={scratch}/report:handle_abort=1:detect_leaks=0:print_stacktrace=1"
+        environment = {**os.environ, "ASAN_OPTIONS": options, "UBSAN_OPTIONS": options, "JUDGE_PATIENCE": PATIENCE[0]}
+        command = [BUILD / "clients" / "judge", "--as", work.lab.stage, "--only", finding.get("id"), "--", program]
+        if not finding.get("id"):
+            command = suite_command(finding.promise, program)
+        subprocess.run([str(word) for word in command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        reports = sorted(Path(scratch).glob("report*"), key=lambda path: path.stat().st_mtime)
+        lines = lines_of_crash(work, reports[0].read_text(encoding="utf-8", errors="replace")) if reports else []
+    finding.facts["lines"] = lines
+    progress()
+    print("\n".join(f"    {'line' if number == 0 else '':9} {line}" for number, line in enumerate(lines)) if lines else
+          "    line      not found: a build with sanitizers does not crash here")
+
+
+def lines_of_crash(work, report):
+    """What a report of the sanitizers says, and the innermost lines of the student's file in each of its stacks."""
+    what = re.search(r"ERROR: \w+: ([^\n]*?)(?: on (?:unknown )?address\b.*)?$|runtime error: ([^\n]*)", report, re.MULTILINE)
+    found = [re.sub(r" \(.*", "", what[1] or what[2])] if what else []
+    source = ["", *work.source.read_text(encoding="utf-8").split("\n")]
+    frame = re.compile(rf"#\d+ \S+ in (.*?) \S*/{re.escape(str(work.shown()))}:(\d+)")
+    heading, shown = "", []  # of this stack
+    for line in report.split("\n"):
+        begins = re.match(r"freed by|previously allocated by", line)
+        if begins:
+            heading, shown = f"{begins[0]}: ", []
+        match = frame.search(line)
+        if match and int(match[2]) < len(source) and match[2] not in shown and len(shown) < FRAMES:
+            found.append(f"{'' if shown else heading}{work.shown()}:{match[2]}: {source[int(match[2])].strip()}")
+            shown.append(match[2])
+    return found
 
 
 def look(work, every):
@@ -400,7 +467,7 @@ def step_of(work):
     yield from in_the_source(work)
 
 
-def progress(text):
+def progress(text=""):
     """What is being asked, on a line that the next one overwrites."""
     if sys.stderr.isatty():
         print(f"\r\33[K{text[: width() - 1]}\r", end="", file=sys.stderr, flush=True)
@@ -434,6 +501,9 @@ def check(work, options):
         if options.until_fail:
             print(f"Check {number} of {options.until_fail}:", flush=True)
         result = look(work, options.all)
+        crash = next((finding for finding in result.findings if finding.has_crashed()), None)
+        if crash and work.language == "c++":
+            look_for_line(work, crash)
         status = tell(work, result)
         for path, form in ((options.json, as_json), (options.gradescope, as_gradescope)):
             if path:
@@ -445,6 +515,7 @@ def check(work, options):
 
 def tell(work, result):
     """Says what has come of it, and remembers it for hints."""
+    progress()
     broken = result.broken() or result.unknown()
     if result.errors is not None:
         print(first_of(ERROR, result.errors))

@@ -1,7 +1,7 @@
 # lib.sh -- what the scripts share. They source it; it is not run.
 # shellcheck shell=bash
 
-# shellcheck disable=SC2034  # what is set here is used by those who source it
+# shellcheck disable=SC2034  # what is set here is used by the scripts that source this file
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -89,7 +89,8 @@ need_packages() {
     fi
     local missing=() package
     for package; do
-        if [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then
+        if [[ " ${missing[*]} " != *" $package "* &&
+            $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then
             missing+=("$package")
         fi
     done

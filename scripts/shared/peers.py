@@ -4,6 +4,8 @@ Each peer is a program of a few lines in scripts/shared/peers.d that speaks our 
 stages beside them, pins them in the same way and gives all of them the same work. That is a crowd, one small client
 beside one that asks for big numbers, several big requests at once, and one client beside a thousand silent ones.
 
+--judge asks the judge which of our promises each peer keeps, and makes a table of that (docs/judge.md).
+
 --goals holds one stage against Go's package net, and against Redis: rounds in which the contestants take turns, ratios
 within a round, then medians and extremes. Beside Go, server and clients may use all CPUs, and nothing is pinned. Beside
 Redis, each has one thread on a CPU of its own.
@@ -30,6 +32,7 @@ SOURCES = ROOT / "scripts" / "shared" / "peers.d"
 BIN = ROOT / "build" / "release"
 PERF = BIN / "clients" / "perf"
 COMPARE = BIN / "clients" / "compare"
+JUDGE = BIN / "clients" / "judge"
 PYTHON = "/usr/bin/python3"  # Debian's own: others do not find its packages
 SCENARIOS = "crowd,hog,parallel,idle"
 # The stages beside the peers, unless --stages says otherwise: the relatives of each.
@@ -42,10 +45,11 @@ class Failed(Exception):
 
 
 class Peer:
-    def __init__(self, source, packages, module="", build=()):
+    def __init__(self, source, packages, relative, module="", build=()):
         self.name = Path(source).stem
         self.source = SOURCES / source
         self.packages = packages
+        self.relative = relative  # the stage whose model it has
         self.module = module  # modules that Python has to find
         self.build_command = build
 
@@ -83,15 +87,15 @@ class Peer:
 
 
 PEERS = [
-    Peer("python_threads.py", ["python3"]),
-    Peer("python_fork.py", ["python3"]),
-    Peer("python_generators.py", ["python3"]),
-    Peer("python_process_pool.py", ["python3"]),
-    Peer("python_asyncio.py", ["python3"]),
-    Peer("python_uvloop.py", ["python3", "python3-uvloop"], module="uvloop"),
-    Peer("python_gevent.py", ["python3", "python3-gevent"], module="gevent"),
-    Peer("go_net.go", ["golang-go"], build=("go", "build", "-o", "PROGRAM", "SOURCE")),
-    Peer("c_libuv.c", ["libuv1-dev"], build=("cc", "-O2", "-o", "PROGRAM", "SOURCE", "-luv")),
+    Peer("python_threads.py", ["python3"], "02"),
+    Peer("python_fork.py", ["python3"], "02c"),
+    Peer("python_generators.py", ["python3"], "04"),
+    Peer("python_process_pool.py", ["python3"], "03"),
+    Peer("python_asyncio.py", ["python3"], "04"),
+    Peer("python_uvloop.py", ["python3", "python3-uvloop"], "04", module="uvloop"),
+    Peer("python_gevent.py", ["python3", "python3-gevent"], "04", module="gevent"),
+    Peer("go_net.go", ["golang-go"], "", build=("go", "build", "-o", "PROGRAM", "SOURCE")),
+    Peer("c_libuv.c", ["libuv1-dev"], "04b", build=("cc", "-O2", "-o", "PROGRAM", "SOURCE", "-luv")),
 ]
 
 
@@ -163,6 +167,51 @@ def compare(peers, stages, arguments):
     *tables, how = [part for part in run.stdout.strip().split("\n\n") if not part.startswith("- ")]
     words = " ".join(["scripts/peers", *(a for a in sys.argv[1:] if a != "--record")])
     return "\n\n".join([f"`{words}` on: {recording.machine()}; {versions(peers)}; {how}", *tables]) + "\n"
+
+
+# --- The promises ------------------------------------------------------------------------------------
+
+CELLS = {"pass": "kept", "fail": "broken", "by design": "by design", "not applicable": "-", "unknown": "unknown",
+         "judge's error": "error"}
+
+
+def judged(peer):
+    """What the judge says of it."""
+    print(f"peers: judging {peer.name}", file=sys.stderr, flush=True)
+    like = ["--as", peer.relative] if peer.relative else []
+    run = subprocess.run([JUDGE, *like, "--time-limit", "600", "--json", "-", "--", peer.program],
+                         stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode == 130:
+        sys.exit(130)
+    if not run.stdout:
+        raise Failed(f"the judge has failed at {peer.name} (exit status {run.returncode}); see above")
+    return json.loads(run.stdout)
+
+
+def cell(promise):
+    follows = promise["cause"].startswith("not judged, because")
+    return "not judged" if follows else CELLS[promise["verdict"]]
+
+
+def promises_table(peers):
+    judgements = {peer: judged(peer) for peer in peers}
+    rows = {}
+    causes = []
+    for peer, judgement in judgements.items():
+        for promise in judgement["promises"]:
+            rows.setdefault(promise["id"], {})[peer] = promise
+            if cell(promise) in ("broken", "unknown", "error"):
+                causes.append(f"- `{peer.name}`, `{promise['id']}`: {promise['cause']}.")
+    lines = [f"| promise | {' | '.join(peer.name.replace('_', ' ') for peer in peers)} |", "|---|" + "---|" * len(peers)]
+    for name, of_peers in rows.items():
+        cells = [cell(of_peers[peer]) for peer in peers]
+        if set(cells) != {"-"}:
+            lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    models = ", ".join(f"{peer.name} as {peer.relative}" for peer in peers if peer.relative)
+    without = ", ".join(peer.name for peer in peers if not peer.relative)
+    command = " ".join(["scripts/peers", *(a for a in sys.argv[1:] if a != "--record")])
+    head = f"`{command}` with {versions(peers)}; {models}{f'; {without} without a model' if without else ''}."
+    return "\n".join([head, "", *lines, *([""] if causes else []), *causes]) + "\n"
 
 
 # --- The goals ---------------------------------------------------------------------------------------
@@ -323,18 +372,21 @@ def parse_arguments():
     parser.add_argument("--html", metavar="FILE", help="also compare's page with charts")
     parser.add_argument("--big", metavar="N", type=int, default=33,
                         help="what a big request asks for (default: 33, which Python can do in a second)")
+    parser.add_argument("--judge", action="store_true", help="which promises the peers keep instead of how fast they are")
     parser.add_argument("--goals", action="store_true", help="holds one stage against Go and Redis instead")
     parser.add_argument("--stage", metavar="NAME", default="09_all_cores", help="which one (default: 09_all_cores)")
     parser.add_argument("--rounds", metavar="N", type=int, help="default: 3, with --goals 7")
     parser.add_argument("--seconds", metavar="S", type=float, default=1, help="per measurement (default: 1)")
-    parser.add_argument("--record", action="store_true", help="also put the table into docs/figures.md")
+    parser.add_argument("--record", action="store_true", help="also put the table into docs/figures.md (--judge: docs/judge.md)")
     parser.add_argument("--needs", action="store_true", help=argparse.SUPPRESS)  # see scripts/peers
     arguments = parser.parse_args()
     if arguments.goals and (arguments.only or arguments.html):
         parser.error("--goals has its own contestants and no page; leave out --only and --html")
     if arguments.record and arguments.only:
-        parser.error("docs/figures.md shows all peers; leave out --only, or --record")
-    if arguments.record:
+        parser.error("the page shows all peers; leave out --only, or --record")
+    if arguments.judge and (arguments.goals or arguments.html):
+        parser.error("--judge measures nothing; leave out --goals and --html")
+    if arguments.record and not arguments.judge:
         recording.refuse_if_busy()
     if not 1 <= arguments.big <= 50:
         parser.error("--big is a number that the servers accept: 1 to 50")
@@ -349,7 +401,7 @@ def print_needs(arguments):
         stages, _ = existing([arguments.stage])
         packages = ["golang-go", "redis-server", "redis-tools"] if stages else []
     else:
-        stages, _ = existing(arguments.stages)
+        stages = ["judge", "promises"] if arguments.judge else existing(arguments.stages)[0]
         packages = [package for peer in chosen(arguments.only) for package in peer.packages]
     print("\n".join([*dict.fromkeys(packages), "--", *stages]))
 
@@ -374,6 +426,8 @@ def main():
             mark, text = "peer-goals", goals(arguments)
             if text is None:
                 return
+        elif arguments.judge:
+            mark, text = "promises", promises_table(ready(chosen(arguments.only)))
         else:
             stages, _ = existing(arguments.stages)
             mark, text = "peers", compare(ready(chosen(arguments.only)), stages, arguments)
@@ -383,7 +437,7 @@ def main():
         sys.exit(130)  # the started programs have had the signal, too, or were ended
     print(text, end="")
     if arguments.record:
-        recording.put_into_page(mark, text)
+        recording.put_into_page(mark, text, ROOT / "docs" / "judge.md" if arguments.judge else recording.PAGE)
 
 
 if __name__ == "__main__":

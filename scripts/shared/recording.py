@@ -35,10 +35,10 @@ def refuse_if_busy(limit=0.1, **where):
         sys.exit(f"other programs use {used:.0%} of the CPUs: what is recorded now would be false; try again when nothing else runs")
 
 
-def put_into_page(mark, text):
+def put_into_page(mark, text, page=PAGE):
     """Writes it between the two comments of that name."""
-    before, begin, rest = PAGE.read_text().partition(f"<!-- {mark} -->\n")
+    before, begin, rest = page.read_text().partition(f"<!-- {mark} -->\n")
     _, end, after = rest.partition(f"<!-- /{mark} -->")
     if not end:
-        sys.exit(f"{PAGE.relative_to(ROOT)} has lost its <!-- {mark} --> and <!-- /{mark} --> lines")
-    PAGE.write_text(before + begin + "\n" + text + "\n" + end + after)
+        sys.exit(f"{page.relative_to(ROOT)} has lost its <!-- {mark} --> and <!-- /{mark} --> lines")
+    page.write_text(before + begin + "\n" + text + "\n" + end + after)

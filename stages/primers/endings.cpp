@@ -1,6 +1,6 @@
 // endings.cpp -- how a green thread is ended by others: it is killed, or its time is up.
 //
-// Both are exceptions, thrown where it waits. So the destructors run, as at any other end.
+// Both are exceptions, thrown where the thread waits. So the destructors run, as at any other end.
 
 #include "common/green/hub.hpp"
 

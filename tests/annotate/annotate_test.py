@@ -208,7 +208,7 @@ class Page(unittest.TestCase):
 
     def test_a_comment_beside_code_stays_there(self):
         self.assertRegex(self.js("document.body.textContent"),
-                         r"log_lost\(std::current_exception\(\)\);  // ends only this task; the others go on")
+                         r"log_error\(std::current_exception\(\)\);  // ends only this task; the others go on")
 
     def test_each_stage_shows_its_four_keys(self):
         for stage in STAGES:

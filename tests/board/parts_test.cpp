@@ -268,6 +268,25 @@ TEST_CASE("crowd: the time of a reply by hand begins when its request is sent")
     crowd.all_leave();
 }
 
+TEST_CASE("crowd: a client whose server has gone waits for no reply")
+{
+    asio::io_context context;
+    tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
+    Crowd crowd;
+    crowd.aim(acceptor.local_endpoint().port());
+    REQUIRE(crowd.come(Role::hog, 1) == 1);
+    {
+        tcp::socket client = acceptor.accept();
+        std::array<char, 100> request{};
+        REQUIRE(client.read_some(asio::buffer(request)) > 0);
+        take_until(crowd, [](const Tally& tally) { return tally.waiting == 1; });
+        acceptor.close();
+    }
+    const Tally tally = take_until(crowd, [](const Tally& some) { return some.waiting == 0; });
+    CHECK(tally.longest_wait_so_far == 0);
+    CHECK(tally.clients == 1);  // it tries again
+}
+
 // A client that has come thinks before it asks. If it were not disturbed while it thinks, clients
 // would come to the other server one after the other, each when its thinking ends.
 TEST_CASE("crowd: all move to another server at once, also those that were thinking")

@@ -1,17 +1,27 @@
 #!/usr/bin/env bash
-# suites -- runs suites against a stage whose pool is behind a broker, one after the other.
+# suites -- runs suites against a stage whose pool is behind a broker, one after the other. Ends at the first that fails:
+# without a worker that works, the others take minutes. Last comes a command that also needs the broker.
 #
-#   suites.sh STAGE SUITE...
-set -uo pipefail
+#   suites.sh STAGE 'SUITE [--dt-OPTION]'... [-- COMMAND...]
+set -euo pipefail
 
 stage=$1
 shift
-failed=()
-for suite; do
+while (($# > 0)) && [[ $1 != -- ]]; do
+    suite=$1
+    shift
+    program=${suite%% --dt-*}
+    options=()
+    if [[ $suite != "$program" ]]; then
+        options=("${suite:${#program}+1}")
+    fi
     printf '== %s\n' "${suite##*/}"
-    "$suite" "$stage" --pool broker || failed+=("${suite##*/}")
+    if ! "$program" "$stage" --pool broker "${options[@]}"; then
+        printf 'failed: %s\n' "${suite##*/}"
+        exit 1
+    fi
 done
-if ((${#failed[@]} > 0)); then
-    printf 'failed: %s\n' "${failed[*]}"
-    exit 1
+if [[ ${1:-} == -- ]]; then
+    shift
+    "$@"
 fi

@@ -14,10 +14,13 @@ import sys
 import tempfile
 import textwrap
 import time
+import traceback
 import unittest
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS / "check"))
+import docs  # noqa: E402
 
 STAGE_1 = """\
 #include <cstdio>
@@ -193,6 +196,24 @@ def sleepers():
     return subprocess.run(["pgrep", "-f", f"^sleep {LONG}"], capture_output=True, check=False).stdout
 
 
+def status_of(main):
+    """What a process returns that runs nothing else."""
+    try:
+        main()
+        return 0
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return 1
+        return end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
 class DocsTest(unittest.TestCase):
     def setUp(self):
         self.root = Path(self.enterContext(tempfile.TemporaryDirectory())).resolve()
@@ -218,19 +239,23 @@ class DocsTest(unittest.TestCase):
     def read(self, name="docs/page.md"):
         return (self.root / name).read_text()
 
-    def docs(self, *arguments, pass_fds=()):
-        """Runs the tool. Returns its exit status and what it printed."""
-        ran = subprocess.run(
-            [sys.executable, self.root / "scripts/check/docs.py", "--build", self.build, *arguments],
-            cwd=self.root,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=100,
-            pass_fds=pass_fds,
-            check=False,
-        )
-        return ran.returncode, ran.stdout
+    def docs(self, *arguments):
+        """Runs the tool. Returns its exit status and what it printed.
+
+        In a copy of this process: to start and compile it each time costs more than most pages here."""
+        with tempfile.TemporaryFile("w+") as output:
+            child = os.fork()
+            if child == 0:
+                signal.alarm(100)
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+                os.chdir(self.root)
+                docs.ROOT = self.root
+                sys.argv = ["docs", "--build", str(self.build), *arguments]
+                os._exit(status_of(docs.main))
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            output.seek(0)
+            return status, output.read()
 
     def record(self, page, *arguments):
         self.write("docs/page.md", page)
@@ -448,7 +473,7 @@ class Runs(DocsTest):
         inherited = fcntl.fcntl(0, fcntl.F_DUPFD, 100)
         self.addCleanup(os.close, inherited)
         self.write("docs/page.md", self.run_page(f"$ test -e /proc/$$/fd/{inherited} || echo closed", "closed"))
-        status, output = self.docs("--check", pass_fds=[inherited])
+        status, output = self.docs("--check")
         self.assertEqual(0, status, output)
 
     def test_other_words_beside_figures_are_stale(self):
@@ -459,6 +484,22 @@ class Runs(DocsTest):
                 self.break_page(old, new)
                 self.assert_finding("page.md:1: .*stale")
                 self.write("docs/page.md", page)
+
+    def test_measurements_are_shorter_in_a_check_but_what_a_page_shows_is_not(self):
+        self.write("elsewhere/clients/perf", '#!/bin/sh\necho "$@" >>${0%/*}/../log\necho took 5 s\n', 0o755)
+        self.record(self.run_page(
+            "$ build/release/clients/perf -c 2 -d 2s -q | cat",
+            "$ build/release/clients/perf -q -n 1000000",
+            "$ build/release/clients/perf -i 2s -d 3s",
+            options="figures"))
+        self.assert_current("docs/page.md")
+        shorter = "-c 2 -d 500ms -q\n-q -n 100000\n-i 500ms -d 3s\n"
+        self.assertEqual("-c 2 -d 2s -q\n-q -n 1000000\n-i 2s -d 3s\n" + shorter, self.read("elsewhere/log"))
+        # What may be due to that is run once more, in full.
+        self.write("elsewhere/clients/perf", '#!/bin/sh\ncase "$*" in *00ms*) echo nothing;; *) echo took 5 s; esac\n', 0o755)
+        status, output = self.docs("--check", "docs/page.md")
+        self.assertEqual(0, status, output)
+        self.assertIn("is run once more", output)
 
     def test_figures_in_names_are_compared(self):
         for old, new in (("02_threads", "03_threads"), ("p50", "p99")):
@@ -565,6 +606,71 @@ class Runs(DocsTest):
                 self.assertIn("\n0\n", self.read())
             finally:
                 ours.kill()
+
+
+class Comparisons(DocsTest):
+    """Prose that compares figures, under a `holds` marker."""
+
+    TABLE = "stage  alone  hog ±3%   p50\n02_a   8,490  200 ±6%  73 us\n02_b   9,000  4       1.2 ms\n"
+
+    def page(self, claim, table=TABLE):
+        return f"<!-- run figures -->\n```console\n$ cat table\n{table}```\n\n<!-- holds: {claim} -->\nIt falls.\n"
+
+    def assert_holds(self, claim):
+        self.write("table", self.TABLE)
+        self.write("docs/page.md", self.page(claim))
+        self.assert_current()
+
+    def test_a_comparison_that_holds_is_no_finding(self):
+        self.assert_holds('"02_a"[2] > 10 * "02_b"[2] and "02_a"[1] < "02_b"[1]')
+
+    def test_times_with_different_units_are_compared_in_seconds(self):
+        self.assert_holds('10 < "02_b"[3] / "02_a"[3] < 20')
+
+    def test_numbers_in_names_and_spreads_are_no_figures(self):
+        self.assert_holds('8490 <= "02_a"[1] <= 8490 and 200 <= "02_a"[2] <= 200')
+
+    def test_a_comparison_that_no_longer_holds_is_found_with_its_figures(self):
+        self.write("table", self.TABLE)
+        self.assert_page_finding(self.page('"02_a"[2] > 100 * "02_b"[2]'), r"page.md:9: 'holds': this is not so: .*200, 4")
+
+    def test_recording_figures_that_contradict_the_prose_is_refused(self):
+        self.write("table", self.TABLE.replace("200", "20"))
+        self.write("docs/page.md", self.page('"02_a"[2] > 10 * "02_b"[2]'))
+        status, output = self.docs("--record")
+        self.assertEqual(1, status, output)
+        self.assertRegex(output, "page.md:9: 'holds': this is not so")
+
+    def test_the_line_before_the_last_can_be_named(self):
+        self.write("table", "Requests/sec: 300\nRequests/sec: 100\n")
+        claim = '"Requests/sec:"[1, 2] > 2 * "Requests/sec:"[1]'
+        self.write("docs/page.md", self.page(claim, "Requests/sec: 300\nRequests/sec: 100\n"))
+        self.assert_current()
+
+    def test_the_recordings_of_other_scripts_count(self):
+        recording = "<!-- figures -->\n`scripts/measure`:\n\n| a | b |\n|---|--:|\n| x_1 | 7 |\n<!-- /figures -->\n"
+        self.write("docs/page.md", f'{recording}\n<!-- holds: "x_1"[1] > 6 -->\nIt is more.\n')
+        self.assert_current()
+
+    def test_only_lines_above_count(self):
+        self.write("table", self.TABLE)
+        page = '<!-- holds: "02_a"[1] > 1 -->\nIt is more.\n\n' + self.page("1 > 0")
+        self.assert_page_finding(page, "page.md:1: 'holds': of the recorded lines above, 0 have '02_a'")
+
+    def test_figures_in_commands_do_not_count(self):
+        page = "<!-- run -->\n```console\n$ echo x_1 4 | \\\n    sed 's/4/9/'\nx_1 9\n$ : x_1 5\n```\n\n<!-- holds: \"x_1\"[1] > 8 -->\nMore.\n"
+        self.write("docs/page.md", page)
+        self.assert_current()
+
+    def test_a_figure_that_is_not_there_is_found(self):
+        self.write("table", self.TABLE)
+        self.assert_page_finding(self.page('"02_a"[9] > 1'), "'holds': the line with '02_a' has only 3 figures")
+
+    def test_what_is_no_comparison_is_found(self):
+        self.write("table", self.TABLE)
+        for claim in ('"02_a"[1]', '"02_a"[1] >', '"02_a"[0] > 1', 'open("x") > 1', '"02_a" > 1', '"02_a"[1] == 1'):
+            with self.subTest(claim):
+                self.assert_page_finding(self.page(claim), "'holds': write a comparison")
 
 
 class Markers(DocsTest):
@@ -714,7 +820,7 @@ class Interrupted(DocsTest):
         self.write("docs/page.md", f"<!-- run -->\n```console\n$ : >begun; sleep {LONG}\n```\n")
         scratch = self.root / "scratch"
         scratch.mkdir()
-        docs = subprocess.Popen(
+        interrupted = subprocess.Popen(
             [sys.executable, self.root / "scripts/check/docs.py", "--check", "--build", self.build],
             env={**os.environ, "TMPDIR": str(scratch)},
             cwd=self.root,
@@ -724,8 +830,8 @@ class Interrupted(DocsTest):
         while not list(scratch.glob("*/root.*/begun")):
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
-        os.killpg(docs.pid, 2)
-        self.assertEqual(130, docs.wait(60))
+        os.killpg(interrupted.pid, 2)
+        self.assertEqual(130, interrupted.wait(60))
         self.assertEqual(b"", sleepers())
         self.assertEqual([], list(scratch.iterdir()))
 

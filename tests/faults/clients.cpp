@@ -169,7 +169,7 @@ TEST_CASE("the request of a client that has gone is still computed to its end")
     const auto before = cpu_time_with_descendants(server);
     wait_until_computing(server, [&] { client.send(long_one.text()); });
     client.reset();
-    if (stage().computes_in_turn()) {
+    if (stage().blocks_while_computing()) {
         check_serves(server);
         CHECK(cpu_time_with_descendants(server) - before >= milliseconds(150));
         by_design("others wait until it has been computed");

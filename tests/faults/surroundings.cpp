@@ -383,7 +383,7 @@ TEST_CASE("signals that interrupt system calls disturb no reply")
 }
 
 TEST_CASE("a poke that is received before its sender goes on loses no result" *
-          only_if(stage().scheduler_is_ours() && stage().computes_aside() && !sanitized) *
+          only_if(stage().scheduler_is_ours() && stage().serves_while_computing() && !sanitized) *
           because("no scheduler of ours that is poked; not with sanitizers"))
 {
     const Server server(
@@ -432,7 +432,7 @@ TEST_CASE("a clock that jumps back and forth by years changes nothing" * only_if
     REQUIRE(loaded.find("wild_clock") != std::string::npos);
     // The lock of 02b changes hands in time. A thread that computes goes on when its client has
     // left.
-    const int computing = stage().computes_aside() && !stage().has_pool() ? 1 : 0;
+    const int computing = stage().serves_while_computing() && !stage().has_pool() ? 1 : 0;
     if (computing > 0) {
         Client big(server);
         big.send(endless_request);

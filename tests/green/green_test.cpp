@@ -3,6 +3,8 @@
 #include "common/base/limits.hpp"
 #include "tests/suite.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -14,6 +16,7 @@
 #include <cerrno>
 #include <deque>
 #include <filesystem>
+#include <fstream>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -323,6 +326,37 @@ TEST_CASE("08_cancellation, whose threads wait for signals, serves and ends on o
     CHECK(server.info().threads == 1);
     server.signal(SIGTERM);
     CHECK(server.wait() == 0);
+}
+
+TEST_CASE("02_threads writes a trace of its green threads, at the lines of its source")
+{
+    std::string file = std::filesystem::temp_directory_path() / "green-trace-XXXXXX";
+    const ground::Descriptor made(::mkstemp(file.data()));
+    REQUIRE(made.get() != -1);
+    Listening server(
+        {.command = {patch, stages + "/02_threads", "--port", "0", "--quiet", "--trace", file}});
+    {
+        Client one(server.port());
+        Client other(server.port());
+        CHECK(one.ask("20\n") == "6765");
+        CHECK(other.ask("21\n") == "10946");
+    }
+    server.signal(SIGTERM);
+    CHECK(server.wait() == 0);
+    std::ifstream stream(file);
+    const auto trace = nlohmann::json::parse(stream);
+    std::filesystem::remove(file);
+    std::set<int> clients;  // tracks with a slice at the line where 02 waits for a request
+    std::set<int> threads;
+    for (const auto& entry : trace) {
+        if (entry["ph"] == "X" && entry["name"] == "receives") {
+            const std::string line = entry["args"]["line"];
+            CHECK(line.starts_with("stages/02_threads.cpp:"));
+            (entry["pid"] == 1 ? clients : threads).insert(entry["tid"].get<int>());
+        }
+    }
+    CHECK(clients.size() == 2);
+    CHECK(threads.size() == 1);
 }
 
 TEST_CASE("Debian's CPython serves 5,000 clients at once on one kernel thread" *

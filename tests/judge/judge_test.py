@@ -18,7 +18,7 @@ ROOT = HERE.parents[1]
 BUILD = Path(sys.argv.pop(1)).resolve()
 JUDGE = BUILD / "clients" / "judge"
 PYTHON = [sys.executable, "-B"]
-PATIENCE = 500  # seconds; only a failure waits so long
+PATIENCE = 1100  # seconds; only a failure waits so long
 
 
 def broken(name):
@@ -30,7 +30,7 @@ def stage(name):
 
 
 def judge(*options, of=(), status=None):
-    command = [str(JUDGE), "--time-limit", "300", *options, *(["--", *of] if of else [])]
+    command = [str(JUDGE), "--time-limit", "1000", *options, *(["--", *of] if of else [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if status is not None and done.returncode != status:
         raise AssertionError(f"{command}: status {done.returncode} instead of {status}\n{done.stdout}{done.stderr}")
@@ -80,6 +80,24 @@ class Broken(unittest.TestCase):
                              only="start,protocol")
         self.assertEqual(failure["sent"], "20\n")
 
+    def test_lines_that_end_in_crlf(self):
+        self.check("crlf", "start/replies", r'it replied "55\r" instead of "55"', only="start,protocol")
+
+    def test_no_reply_to_what_is_no_number(self):
+        failure = self.check("no_error", "protocol/errors", "no reply", only="start,protocol/right-answers,protocol/errors")
+        self.assertEqual(failure["sent"], "hello\n")
+
+    def test_a_buffer_that_all_clients_share(self):
+        self.check("one_buffer", "protocol/own-lines", only="start,protocol/one-after-another,protocol/own-lines")
+
+    def test_it_closes_after_100_requests(self):
+        self.check("hundred_requests", "protocol/pipelining", "closed the connection instead of replying",
+                   only="start,protocol/one-after-another,protocol/order,protocol/pipelining")
+
+    def test_it_reads_64_kb_of_a_client_and_no_more(self):
+        self.check("reads_64_kb", "protocol/endless-stream", "no further reply",
+                   only="start,protocol/pipelining,protocol/endless-stream")
+
     def test_two_writes_for_one_reply(self):
         self.check("two_writes", "protocol/one-write", only="start,protocol/reply-per-line,protocol/one-write")
 
@@ -115,6 +133,16 @@ class Broken(unittest.TestCase):
 
     def test_a_descriptor_leaks(self):
         self.check("descriptor_leak", "process/descriptors", "descriptors open", only="start,process,faults/reset-at-once")
+
+    def test_children_are_not_waited_for(self):
+        self.check("zombies", "process/left-behind", "zombies", only="start,process")
+
+    def test_memory_leaks(self):
+        self.check("keeps_requests", "process/memory", "MB more than 20000 requests before",
+                   only="start,process/idle,process/memory")
+
+    def test_threads_stay(self):
+        self.check("thread_stays", "process/left-behind", "threads", only="start,process/descriptors,process/left-behind")
 
     def test_sigterm_is_ignored(self):
         self.check("ignores_sigterm", "process/sigterm", only="start,process/sigterm")

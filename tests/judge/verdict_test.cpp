@@ -28,6 +28,7 @@ const Run broken = run_with(Outcome::broken);
 const Run hung = run_with(Outcome::hung);
 const Run failed_suite = run_with(Outcome::error);
 const Run inapplicable = run_with(Outcome::not_applicable);
+const Run undecided = run_with(Outcome::undecided);
 
 Promise promise(std::string id = "protocol/x", std::string by_design = "")
 {
@@ -60,6 +61,23 @@ TEST_CASE("judge: one run that keeps a promise is enough, and three must break i
     CHECK(verdict_of({inapplicable}) == Verdict::not_applicable);
     CHECK(verdict_of({broken, inapplicable, broken}) == Verdict::unknown);
     CHECK(verdict_of({broken, inapplicable, broken, broken}) == Verdict::fail);
+}
+
+TEST_CASE(
+    "judge: a run that the machine was too busy for says nothing, and what others saw is told")
+{
+    CHECK(verdict_of({undecided}) == Verdict::unknown);
+    CHECK(verdict_of({broken, undecided, undecided}) == Verdict::unknown);
+    CHECK(verdict_of({broken, undecided, broken, broken}) == Verdict::fail);
+    Run seen = broken;
+    seen.seen = "1";
+    seen.promised = "55";
+    Run busy = undecided;
+    busy.reason = "the machine was too busy";
+    CHECK(decide(promise(), {busy}).reason == "the machine was too busy");
+    CHECK(decide(promise(), {seen, busy, busy}).reason ==
+          R"(1 of 3 runs broke it: it replied "1" instead of "55"; of the others nothing is )"
+          "known: the machine was too busy");
 }
 
 TEST_CASE("judge: a flaw that a model has and shows is by design")
@@ -103,6 +121,15 @@ TEST_CASE("judge: the first cause is said first")
     run.ended = "";
     run.seen = "waited in vain for the server's reply; so far 0 bytes";
     CHECK(cause(run) == "no reply");
+    run.received = "1";
+    CHECK(cause(run) == "no further reply");
+    // doctest may put it in quotes.
+    run.seen = R"("waited in vain for the server's reply; so far 0 bytes)";
+    CHECK(cause(run) == "no further reply");
+    run.seen = "waited in vain for the server to send more or to close";
+    CHECK(cause(run) == "no further reply, and no end of the connection");
+    run.seen = "waited in vain for the server to read or to send";
+    CHECK(cause(run) == "no further reply: it does not read what is sent");
 }
 
 TEST_CASE("judge: long and strange texts are shown short and plain")

@@ -30,6 +30,7 @@ import pathlib, re, sys
 target = sys.argv[-1]
 if not target.startswith("lab_"):
     sys.exit(0)
+build = "lab-sanitized" if any(word.endswith("lab-sanitized") for word in sys.argv) else "release"
 [source] = pathlib.Path("lab", target[4:]).glob("*.cpp")
 text = source.read_text()
 if "NO CODE" in text:
@@ -38,7 +39,7 @@ if "NO CODE" in text:
     sys.exit(1)
 if "UNUSED" in text:
     print(f"{source.absolute()}:9:1: warning: ignoring a value that is nodiscard\\n    9 |   client.send(reply);\\n      |   ^~")
-program = pathlib.Path("build/release/lab", target[4:], source.stem)
+program = pathlib.Path("build", build, "lab", target[4:], source.stem)
 program.parent.mkdir(parents=True, exist_ok=True)
 program.write_text(text)
 """
@@ -53,17 +54,35 @@ if "KEPT" in text or f"KEEPS {name}." in text:
     print("[doctest] test cases: 1 | 1 passed")
     sys.exit(0)
 print('===\\nx.cpp:1:\\nTEST CASE:  ' + name + '\\n\\nx.cpp:9: ERROR: CHECK( small.ask() == 55 ) is NOT correct!\\n'
-      + ('  values: CHECK( waited in vain )' if "HANGS" in text else '  values: CHECK( 54 == 55 )') + '\\n')
+      + ('  waited in vain for: a reply\\n  where each process is:\\n  7 (CPU 1 ms): lessons x\\n  R in read()\\n  8 (CPU 2 ms): 02_threads' if "HANGS" in text else '  values: CHECK( 54 == 55 )') + '\\n')
 print("[doctest] test cases: 1 | 0 passed | 1 failed")
 sys.exit(1)
 """
 # As the judge: a line for each promise, details for what is broken, and a report even if it is interrupted.
-JUDGE = """#!/usr/bin/env python3
-import json, signal, sys, time
+REPORT = """==7==ERROR: AddressSanitizer: heap-use-after-free on address 0x60 at pc 0x55 bp 0x7f sp 0x7f
+READ of size 8 at 0x60 thread T0
+    #0 0x55 in std::deque<int>::front() /usr/include/c++/12/deque:9:1
+    #1 0x55 in (anonymous namespace)::serve(int) ROOT/lab/02/02_threads.cpp:2:9
+    #2 0x55 in main ROOT/lab/02/02_threads.cpp:3:5
+
+0x60 is located 0 bytes inside of 8-byte region
+freed by thread T0 here:
+    #0 0x55 in operator delete(void*) (/tmp/x+0x1)
+    #1 0x55 in main ROOT/lab/02/02_threads.cpp:3:5
+"""
+JUDGE = f"""#!/usr/bin/env python3
+REPORT = {REPORT!r}
+""" + """
+import json, os, signal, sys, time
 arguments = sys.argv[1:]
 program = arguments[arguments.index("--") + 1:]
 groups = arguments[arguments.index("--only") + 1].split(",")
 text = open(program[-1]).read()
+sanitizers = dict(one.split("=", 1) for one in os.environ.get("ASAN_OPTIONS", "").split(":") if "=" in one)
+if sanitizers:
+    with open(sanitizers["log_path"] + ".1", "w") as file:
+        file.write(REPORT.replace("ROOT", os.getcwd()))
+    sys.exit(1)
 with open("asked", "a") as file:
     print("judge", ",".join(groups), file=file)
 every = [
@@ -83,7 +102,8 @@ signal.signal(signal.SIGINT, report)
 for name, promise, word, cause, bad in every:
     if name.partition("/")[0] in groups:
         verdict = bad if word in text else "pass"
-        told.append({"id": name, "promise": promise, "verdict": verdict, "cause": cause if verdict != "pass" else ""})
+        told.append({"id": name, "promise": promise, "verdict": verdict, "cause": cause if verdict != "pass" else "",
+                     "ended": "signal 6 (Aborted)" if verdict == "fail" and word == "DEAD" else ""})
         print(f"{verdict.replace('fail', 'FAIL'):14} {name:28} {promise}", flush=True)
         if verdict == "fail":
             print(f"    cause     {cause}\\n    again     judge --only {name}", flush=True)
@@ -94,7 +114,7 @@ report()
 
 class Tree(unittest.TestCase):
     def setUp(self):
-        self.root = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="lab-test-"))).resolve()
+        self.root = Path(self.enterContext(tempfile.TemporaryDirectory(prefix="lab test "))).resolve()
         for name in ("scripts", "stages", "docs"):
             shutil.copytree(ROOT / name, self.root / name)
         (self.root / "tests").symlink_to(ROOT / "tests")
@@ -215,6 +235,19 @@ class Checking(Tree):
         self.add("KEPT UNUSED")
         self.assertIn("lab/02/02_threads.cpp:9:1: warning: ignoring a value that is nodiscard\n    9 |", self.lab("check"))
 
+    def test_the_line_of_a_crash_is_found_by_a_build_with_sanitizers(self):
+        self.lab("02")
+        self.source().write_text("// DEAD\nqueue.front();\nqueue.pop_front();\n")
+        for name in ("clang++", "llvm-symbolizer"):
+            (self.root / "bin" / name).write_text("#!/bin/sh\n")
+            (self.root / "bin" / name).chmod(0o755)
+        said = self.lab("check", "--json", "r.json", status=1)
+        lines = ["heap-use-after-free", "lab/02/02_threads.cpp:2: queue.front();", "lab/02/02_threads.cpp:3: queue.pop_front();",
+                 "freed by: lab/02/02_threads.cpp:3: queue.pop_front();"]
+        self.assertRegex(said, r"\n    line +" + r"\n +".join(map(re.escape, lines)) + "\n")
+        [crash] = [one for one in json.loads((self.root / "r.json").read_text())["promises"] if one["verdict"] == "fail"]
+        self.assertEqual(lines, crash["lines"])
+
     def test_what_is_not_certain_is_not_called_broken(self):
         self.lab("02")
         self.add("KEPT RARELY")
@@ -320,6 +353,8 @@ class Hints(Tree):
 
     def test_they_are_about_what_was_seen(self):
         self.lab("02")
+        self.source().write_text("HANGS")
+        self.assertRegex(self.lab("check", status=1), r"\n +waited in vain for: a reply\n +8 \(CPU 2 ms\): 02_threads\n +page")
         for words, symptom in (("HANGS", "hangs"), ("KEPT MIXED", "wrong"), ("KEPT SPINS", "spins"), ("DEAD", "gone"),
                                ("NO CODE", "build"), ("WITHOUT EFFECT", "step")):
             with self.subTest(words):

@@ -59,9 +59,9 @@ TEST_CASE("observe: it shows where a conversation is, from its beginning to its 
 
     // Meanwhile a second one. A thread that can take it does.
     Client second(watched.server());
-    if (stage().serves_others() && stage().computes_aside()) {
+    if (stage().serves_others() && stage().serves_while_computing()) {
         watched.wait_for(second, State::receives, first);
-    } else if (stage().computes_in_turn()) {
+    } else if (stage().blocks_while_computing()) {
         CHECK_FALSE(watched.conversation(second));
         CHECK(watched.conversation(client)->where.state == computing_state());
     }

@@ -8,7 +8,7 @@ import threading
 CLIENTS = 100
 server = "localhost", int(sys.argv[1])
 sockets = [socket.create_connection(server) for _ in range(CLIENTS)]
-everybody = threading.Barrier(CLIENTS)
+all_together = threading.Barrier(CLIENTS)
 right = []
 
 
@@ -30,7 +30,7 @@ def talk(client, n):
                 os._exit(1)  # sys.exit() would end only this thread
             reply += part
         right.append(reply == b"%d\n" % fib_fast(n))
-        everybody.wait()
+        all_together.wait()
     client.close()
 
 

@@ -29,6 +29,28 @@ TEST_CASE("one client after another is served" *
     }
 }
 
+TEST_CASE("what one client has begun is no part of what the next one sends" *
+          promise({.id = "protocol/own-lines",
+                   .page = "docs/protocol.md#framing-where-does-a-request-end",
+                   .help = "each connection needs a buffer of its own"}))
+{
+    const Server server({"--framing", "line"});
+    for (const bool resets : {true, false}) {
+        CAPTURE(resets);
+        Client client(server);
+        begin_with_a_line(client);
+        client.send("3");
+        wait_until_read(server, client);
+        if (resets) {
+            client.reset();
+        } else {
+            client.close();
+        }
+        Client next(server);
+        CHECK(next.ask("10\n") == "55");
+    }
+}
+
 TEST_CASE("right answers" * promise({.id = "protocol/right-answers",
                                      .page = "docs/protocol.md#requests-and-replies"}))
 {
@@ -263,10 +285,12 @@ TEST_CASE("an endless stream of requests is answered while it comes" *
                       : stage().foreign() != nullptr ? 1'000
                       : stage().computes_by_itself() ? 10'000
                                                      : 2'000;
+    // Long lines, because a server may do something else after the first 64 kB.
+    const std::string blanks(stage().foreign() != nullptr ? 95 : 0, ' ');
     std::string requests;
     std::string replies;
     for (int i = 0; i < pairs; ++i) {
-        requests += "10\n1\n";
+        requests += blanks + "10\n" + blanks + "1\n";
         replies += "55\n1\n";
     }
     const Server server;

@@ -13,11 +13,13 @@ namespace ground::test {
 
 namespace {
 
-// doctest may put them around the text of an exception.
+// doctest puts them around the text of an exception, and may do so twice.
 std::string without_quotes(std::string text)
 {
-    const bool quoted = text.size() >= 2 && text.front() == '"' && text.back() == '"';
-    return quoted ? text.substr(1, text.size() - 2) : text;
+    while (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
+        text = text.substr(1, text.size() - 2);
+    }
+    return text;
 }
 
 class Report : public SilentReporter {
@@ -69,8 +71,12 @@ class Report : public SilentReporter {
             ending && ending->by_itself && (!stats.testCaseSuccess || ending->noticed);
         const bool kept = stats.testCaseSuccess && !died;
         nlohmann::ordered_json line;
-        line["outcome"] = reason ? "not applicable" : kept ? "kept" : "broken";
-        line["reason"] = reason.value_or("");
+        const bool unknown = !kept && Deadline::too_busy();
+        line["outcome"] = reason    ? "not applicable"
+                          : kept    ? "kept"
+                          : unknown ? "undecided"
+                                    : "broken";
+        line["reason"] = reason.value_or(unknown ? "the machine was too busy" : "");
         line["seconds"] = stats.seconds;
         if (!failed_) {
             failed_.emplace();

@@ -1,5 +1,6 @@
 """What scripts/measure/bench says under its tables: which goals were missed, and why, if that is known."""
 
+import re
 import sys
 import unittest
 from pathlib import Path
@@ -42,6 +43,59 @@ class Verdict(unittest.TestCase):
         checks = {("02_threads", 64): [{("perf", "rate"): 90.0, ("bare", "rate"): 100.0}] * 3}
         self.assertIn("perf on 02_threads, 64 clients (0.90, goal at least 0.95)", bench.verdict(bench.check_goals(checks))[0])
 
+    def test_08_and_09_have_goals_of_their_own(self):
+        results = {("bare_epoll", 64): rounds(cpu=5e-6, rate=200.0)}
+        for name in ("07_coroutines processes", "08_cancellation processes", "09_all_cores processes"):
+            results[name, 64] = rounds(cpu=7e-6, rate=100.0)
+        said = "\n".join(bench.verdict(bench.ratio_goals(results, [64])))
+        for name in ("08_cancellation", "09_all_cores"):
+            self.assertIn(f"missed: reqs/sec, {name} processes / bare_epoll, 64 clients (0.50, goal at least 0.55)", said)
+        self.assertNotIn("07_coroutines", said)
+        crowds = {}
+        for name in ("08_cancellation processes", "09_all_cores inline"):
+            crowds[name, 64], crowds[name, 10_000] = rounds(cpu=5e-6, memory=0), rounds(cpu=11.5e-6, memory=2600)
+        said = "\n".join(bench.verdict(bench.many_goals(crowds, 64, 10_000)))
+        for name in ("08_cancellation processes", "09_all_cores inline"):
+            self.assertIn(f"CPU per request, {name}, 10,000 clients / 64 (2.30, goal at most 2.2)", said)
+            self.assertIn(f"bytes for each of 10,000, {name} (2,600, goal at most 2,500)", said)
+
+
+class Page(unittest.TestCase):
+    """docs/figures.md as it was recorded. A goal that changes is changed there, too."""
+
+    text = (bench.ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
+    recording = text[text.index("<!-- bench -->"):text.index("<!-- /bench -->")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in recording.splitlines() if line.startswith("| ")]
+
+    def test_shows_the_goals_of_the_ratios(self):
+        shown = {row[0]: row[-1] for row in self.rows if re.match(r"(CPU per request|reqs/sec), \S+.* / \S", row[0])}
+        names = {name for row in shown for name in row.split(", ", 1)[1].split(" / ")}
+        wanted = {f"{bench.figure_name(field)}, {name} / {yardstick}": goal
+                  for field, name, yardstick, goal in bench.ratio_rows([(name, bench.FEW) for name in sorted(names)])}
+        self.assertEqual(shown, wanted)
+
+    def test_shows_the_goals_with_many_clients(self):
+        begin = next(at for at, row in enumerate(self.rows) if row[0] == "server" and row[-1] == "goal")
+        checked = 0
+        for name, *_, goal, _, memory_goal in self.rows[begin + 1:]:
+            if not re.match(r"(bare|\d\d\w?)_", name):
+                break
+            self.assertEqual((goal, memory_goal),
+                             (bench.goal_of(name, bench.GOALS_MANY), bench.goal_of(name, bench.GOALS_MEMORY)), name)
+            checked += 1
+        self.assertGreater(checked, 15)
+
+    def test_names_every_goal_that_was_missed(self):
+        pairs = re.findall(r" / bare_epoll: ([\d.]+) .*; goal: (at most [\d.]+)\.", self.recording)
+        for row in self.rows:
+            for at, goal in enumerate(row):
+                if re.match(r"at (most|least) [\d.,]+$", goal):
+                    # A ratio of stages has its goal for 64 clients, perf for each number of them.
+                    cells = row[2:3] if " / " in row[0] else row[1:at] if row[0].startswith("reqs/sec") else row[at - 1:at]
+                    pairs += [(re.search(r"([\d.,]+) (?:\(|B )", cell)[1], goal) for cell in cells]
+        self.assertGreater(len(pairs), 40)
+        missed = sum(not bench.reached(float(figure.replace(",", "")), goal) for figure, goal in pairs)
+        self.assertEqual(self.recording.count("- missed: "), missed)
 
 
 class Recording(unittest.TestCase):

@@ -1,6 +1,6 @@
 """Whether scripts/stages knows the stages, and whether its check notices what a new one lacks.
 
-The tests work in a copy of the tree, and add a stage to it, bit by bit.
+The tests work in a copy of the tree, in a path with spaces, and add a stage to it, bit by bit.
 """
 
 import shutil
@@ -38,7 +38,7 @@ ROW = "| [`99_new`](stages/99_new.cpp) ([page](docs/99_new.md)) | something new 
 
 class Tree(unittest.TestCase):
     def setUp(self):
-        scratch = tempfile.TemporaryDirectory()
+        scratch = tempfile.TemporaryDirectory(prefix="a tree ")
         self.addCleanup(scratch.cleanup)
         self.root = Path(scratch.name)
         for name in ("scripts", "stages", "docs"):

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <fcntl.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -401,6 +402,19 @@ TEST_CASE("process pool: has a forker and as many workers as it was asked for")
         CHECK(descendants_of(::getpid()).size() == workers + 1);
     }
     check_nothing_is_left();
+}
+
+TEST_CASE("process pool: workers of a server that runs only when a CPU is idle do so as well")
+{
+    const sched_param no_priority{};
+    REQUIRE(::sched_setscheduler(0, SCHED_IDLE, &no_priority) == 0);
+    ProcessPool pool(2, fib);
+    CHECK(pool.submit(10).result() == 55);
+    eventually("both are there", [] { return workers_of_this_process().size() == 2; });
+    for (const pid_t worker : workers_of_this_process()) {
+        CHECK(::sched_getscheduler(worker) == SCHED_IDLE);
+    }
+    static_cast<void>(::sched_setscheduler(0, SCHED_OTHER, &no_priority));  // as far as allowed
 }
 
 TEST_CASE("process pool: its destructor ends the computing, and breaks the promises")

@@ -13,7 +13,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// What has to be the same so that figures can be compared, as a report has it.
+// What differs between the conditions of two reports. If anything does, their figures can't be
+// compared.
 std::vector<std::string> differences(const Json& then, const Json& now)
 {
     std::vector<std::string> found;

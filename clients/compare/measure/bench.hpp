@@ -127,7 +127,7 @@ class LoadRun {
     Server& server_;
     Child child_;
     const bool watched_;
-    std::size_t read_ = 0;    // of perf's output
+    std::size_t read_ = 0;    // bytes of perf's output
     unsigned intervals_ = 0;  // those that the observer was told
 };
 

@@ -174,7 +174,7 @@ Child::Child(Supervisor& supervisor, const Command& command) : supervisor_(super
 Child::~Child()
 {
     std::erase(supervisor_.children_, this);
-    ::kill(-pid_, SIGKILL);  // it has not been waited for, so the group is still this one
+    ::kill(-pid_, SIGKILL);  // before waitpid(), so the number still means this group
     ::waitpid(pid_, nullptr, 0);
 }
 

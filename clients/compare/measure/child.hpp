@@ -26,13 +26,13 @@ class Child;
 // The user wants to stop. Every wait may throw this.
 struct Interrupted {};
 
-// Waits for all children at once, and for the user. Outlives its children.
+// Waits for events of all children, and for signals of the user. It must outlive its children.
 class Supervisor {
   public:
     using Time = std::chrono::steady_clock::time_point;
 
-    // From now on SIGINT, SIGTERM and SIGHUP are blocked, and wait() notices them. It also calls
-    // tick a few times a second, so that the display can show that time passes.
+    // From now on SIGINT, SIGTERM and SIGHUP are blocked, and wait() notices them. wait() also
+    // calls tick a few times a second, so that the display can show that time passes.
     explicit Supervisor(std::function<void()> tick);
     Supervisor(const Supervisor&) = delete;
     Supervisor& operator=(const Supervisor&) = delete;
@@ -101,7 +101,7 @@ class Child {
     Descriptor pidfd_;
     Stream out_;
     Stream err_;
-    std::optional<Ending> ending_;  // it is not waited for, so its number is not used again
+    std::optional<Ending> ending_;  // no waitpid() yet, so no other process gets its pid
 };
 
 }  // namespace ground

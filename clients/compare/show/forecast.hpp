@@ -1,9 +1,9 @@
 // forecast.hpp -- how long the rest of a comparison takes.
 //
-// What was measured before takes as long as it did the last time. The rest takes as long as
-// planned, times the factor by which others took longer: the median of these. Measurements that
-// failed are left out, because how long it takes to hang or to die says nothing about the next
-// stage.
+// A measurement that was made before takes as long as it did the last time. For the others, the
+// planned time is multiplied by a factor: the median of how much longer than planned the
+// measurements took so far. Measurements that failed are left out, because how long it takes to
+// hang or to die says nothing about the next stage.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +32,7 @@ class Forecast {
         }
     }
 
-    // It will not be tried again.
+    // This contestant will not be tried again.
     void give_up(std::size_t contestant)
     {
         for (std::size_t scenario = 0; scenario < planned_.size(); ++scenario) {
@@ -76,7 +76,7 @@ class Forecast {
     std::vector<double> planned_;
     std::size_t contestants_;
     unsigned runs_;
-    std::map<std::pair<std::size_t, std::size_t>, double> seconds_;  // as long as the last time
+    std::map<std::pair<std::size_t, std::size_t>, double> seconds_;  // of the last measurement
     std::map<std::pair<std::size_t, std::size_t>, unsigned> done_;
     std::vector<double> slowness_;
 };

@@ -128,7 +128,7 @@ std::string progress_of(const Frame& frame, std::size_t width, Style style)
 
 // How high a rate is in a sparkline, from 0 to 7. 0 is for a rate of 0. Above it the scale is
 // logarithmic, four decades high. On a linear scale a stage with 1% of its best rate, and one with
-// 0.05%, would both look dead.
+// 0.05%, would both look like 0.
 std::size_t height(double share)
 {
     if (share <= 0) {

@@ -23,26 +23,26 @@ struct StageLine {
 struct Frame {
     std::string title;
     std::vector<StageLine> stages;
-    std::size_t running = 0;  // which of the stages
+    std::size_t running = 0;  // the index of the stage that runs
     std::size_t slices = 0;   // about how many a measurement has
-    std::size_t done = 0;     // measurements
-    std::size_t total = 0;    // of them
-    double share = 0;         // of the time that the whole run takes, from 0 to 1
+    std::size_t done = 0;     // measurements that were made
+    std::size_t total = 0;    // all measurements
+    double share = 0;         // the part of the whole time that is over, from 0 to 1
     double seconds_left = 0;
 };
 
 // Lines for a terminal with this many rows. None is as wide as the terminal, because terminals
-// disagree about the cursor after a full line. Stages that find no room are left out: first those
-// farthest from the one that runs. Names that come from servers and users are shown without control
-// characters.
+// disagree about the cursor after a full line. Stages for which there is no room are left out:
+// first those farthest from the stage that runs. Names that come from servers and users are shown
+// without control characters.
 [[nodiscard]] std::vector<std::string> lines_of(const Frame& frame, Style style, std::size_t rows);
 
 // The title and all stages: what stays when the run is over.
 [[nodiscard]] std::vector<std::string> picture_of(const Frame& frame, Style style);
 
-// "▆▇█▇▁▁▁▂▇█": this many columns, each with the mean of as many rates. The newest, if there are
-// more rates than fit. The scale is logarithmic. Filled up with blanks. Red where the rate has
-// collapsed to less than half of the best.
+// "▆▇█▇▁▁▁▂▇█" in this many columns. Each column shows the mean of equally many rates. If there are
+// more rates than fit, the newest are shown; if there are fewer, blanks fill the rest. The scale is
+// logarithmic. A column is red if its rate is less than half of the best.
 [[nodiscard]] std::string format_sparkline(const std::vector<double>& rates, double best,
                                            std::size_t rates_per_column, std::size_t width,
                                            Style style);

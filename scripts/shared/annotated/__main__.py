@@ -2,57 +2,28 @@
 
 Pygments splits the sources into words, and Universal Ctags finds the definitions. The modules here put
 comments beside code, link names to definitions, and show the output of scripts/stage-diff.
-page.html, page.css and page.js are the page's frame, its look and its behaviour.
+page.html, page.css and page.js are the page's frame, its look and its behaviour. scripts/site also
+makes pages of this, which share code.css: the colours, and the look of comments, code and diffs.
 
 Every line of a source is in the page once as a line to read: a line of code as it is, a line of
 comment without its slashes. tests/annotate compares the page with the sources.
 """
 
 import argparse
-import concurrent.futures
 import os
 import re
 import signal
 import sys
 from pathlib import Path
 
-from comments import format_prose, is_sentence, read_header
-from differences import format_diff, stage_diff
+from comments import format_prose, is_sentence
+from differences import format_diff
 from listing import format_reading
 from markup import escape, quoted
-from sources import ROOT, Failed, Names, find_definitions, primers, read_source, stages_by_place
+from reading import counts, read_all, short, used_by
+from sources import ROOT, Failed
 
 PARTS = Path(__file__).resolve().parent
-
-
-def counts(changes):
-    return sum(c.sign == "+" for c in changes), sum(c.sign == "-" for c in changes)
-
-
-def order_of_headers(stages, by_name):
-    """In the order in which a reader of the stages meets them. Those that no stage includes itself come last."""
-    order = []
-    for stage in stages:
-        order += [name for name in stage.includes if name not in order]
-    rest = sorted(name for name, source in by_name.items() if source.is_header and name not in order)
-    return [by_name[name] for name in order + rest]
-
-
-def short(name):
-    return name.split("_")[0]
-
-
-def used_by(header, stages, by_name):
-    users = [short(stage.name) for stage in stages if header.name in stage.includes]
-    if len(users) == len(stages):
-        return "used by every stage"
-    if users:
-        return "used by " + ", ".join(users)
-    include = f'#include "{header.path.relative_to(ROOT)}"'
-    own = header.path.with_suffix(".cpp").name
-    through = sorted(path.name for path in ROOT.glob("common/*/*.?pp")
-                     if path.name != own and include in path.read_text(encoding="utf-8"))
-    return "used by " + ", ".join(through)
 
 
 def neighbour(source, word, relation):
@@ -69,7 +40,7 @@ def format_article(source, header, size, names, group, diffs, by_name):
     identity = source.name
     company = [other for other in group if other.place == source.place]
     where = (f"{capitalised(source.place)}: {company.index(source) + 1} of {len(company)}" if source.place else
-             f"{source.path.parent.relative_to(ROOT)}/ · {used_by(source, [s for s in by_name.values() if s.is_stage], by_name)}")
+             f"{source.path.parent.relative_to(ROOT)}/ · {used_by(source, [s for s in by_name.values() if s.is_stage])}")
     outline = "".join(f"<li><a href={quoted('#' + d.anchor)}><code>{escape(d.name)}</code></a></li>"
                       for d in source.definitions
                       if "::" not in d.name and d.kind not in ("member", "variable"))
@@ -104,32 +75,9 @@ def format_article(source, header, size, names, group, diffs, by_name):
 
 
 def format_page():
-    places = stages_by_place()
-    sources = [read_source(path, place) for place, paths in places.items() for path in paths]
-    sources += [read_source(path, "primers") for path in primers()]
-    sources += [read_source(path) for path in sorted(ROOT.glob("common/*/*.hpp"))]
-    find_definitions(sources)
-    by_name = {source.name: source for source in sources}
-    stages = [source for source in sources if source.is_stage]
-    small = [source for source in sources if not source.is_stage and not source.is_header]
-    headers = order_of_headers(stages, by_name)
-    names = {source.name: Names(source, by_name) for source in sources}
-    tops = {source.name: read_header(source, names[source.name]) for source in sources}
-    wanted = []
-    for stage in stages:
-        base = tops[stage.name][0].base
-        if base and base not in by_name:
-            raise Failed(f"{stage.path}: changed since '{base}', but there is no such stage")
-        wanted += [(stage.name, by_name[base], stage, code_only) for code_only in (False, True) if base]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
-        jobs = {(name, code_only): executor.submit(stage_diff, old, new, code_only)
-                for name, old, new, code_only in wanted}
-        try:
-            diffs = {key: job.result() for key, job in jobs.items()}
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
-
+    reading = read_all()
+    places, stages, small, headers, by_name = reading.places, reading.stages, reading.small, reading.headers, reading.by_name
+    names, tops, diffs = reading.names, reading.tops, reading.diffs
     articles = "".join(
         format_article(source, *tops[source.name], names[source.name], group, diffs, by_name)
         for group in (stages, small, headers) for source in group)
@@ -150,12 +98,12 @@ def format_page():
                      f"<p>{format_prose(capitalised(header.tagline), names[stage.name])}</p> {change}</li>")
     shelf = "".join(f"<li><a href=#{s.name}><code>{s.name}</code></a> "
                     f"<p>{format_prose(capitalised(first_sentence(tops[s.name][0].tagline)), names[s.name])}</p> "
-                    f"<span class=counts>{used_by(s, stages, by_name)}</span></li>" for s in headers)
+                    f"<span class=counts>{used_by(s, stages)}</span></li>" for s in headers)
     programs = "".join(f"<li><a href=#{s.name}><code>{s.name}</code></a> "
                        f"<p>{format_prose(capitalised(tops[s.name][0].tagline), names[s.name])}</p></li>" for s in small)
     parts = {
         "primers": programs,
-        "page.css": (PARTS / "page.css").read_text(encoding="utf-8"),
+        "page.css": "".join((PARTS / name).read_text(encoding="utf-8") for name in ("code.css", "page.css")),
         "page.js": (PARTS / "page.js").read_text(encoding="utf-8"),
         "tabs": tabs, "headers": shelf, "articles": articles,
     }

@@ -70,8 +70,11 @@ def start():
     """The listening socket, from the command line. Says where it listens, as the stages do."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--port", type=int, default=25000, help="0 picks a free one")
+    parser.add_argument("PORT", type=int, nargs="?", help="the same as --port")
     parser.add_argument("--quiet", action="store_true", help="is accepted, because the stages have it")
     arguments = parser.parse_args()
+    if arguments.PORT is not None:
+        arguments.port = arguments.PORT
     # The kernel ends it. A handler in Python would wait until accept() returns, if the signal came just before accept()
     # began.
     for number in signal.SIGTERM, signal.SIGINT:

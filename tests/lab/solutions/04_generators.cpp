@@ -118,7 +118,7 @@ class Server {
             found->second.continue_now();
             ended = found->second.ended();
         } catch (...) {
-            log_lost(std::current_exception());
+            log_error(std::current_exception());
         }
         if (ended) {
             conversations_.erase(found);

@@ -170,7 +170,7 @@ class Server {
             found->second.continue_now();
             ended = found->second.waits() == Waits::for_nothing;
         } catch (...) {
-            log_lost(std::current_exception());
+            log_error(std::current_exception());
         }
         if (ended) {
             conversations_.erase(found);

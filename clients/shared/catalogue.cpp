@@ -1,4 +1,4 @@
-#include "clients/board/catalogue.hpp"
+#include "clients/shared/catalogue.hpp"
 
 #include "clients/shared/target.hpp"
 
@@ -12,7 +12,7 @@
 #include <iterator>
 #include <sstream>
 
-namespace ground::board {
+namespace ground {
 
 namespace {
 
@@ -55,9 +55,8 @@ Catalogue read_catalogue(const std::string& directory)
         StageEntry stage;
         std::string group;
         std::string since;
-        std::string traits;
         for (std::string* const field :
-             {&stage.name, &group, &stage.model, &since, &traits, &stage.file}) {
+             {&stage.name, &group, &stage.model, &since, &stage.traits, &stage.file}) {
             std::getline(fields, *field, '\t');
         }
         stage.program = fs::path(directory) / stage.name;
@@ -65,7 +64,7 @@ Catalogue read_catalogue(const std::string& directory)
             catalogue.others.push_back(stage.name);
         } else if (::access(stage.program.c_str(), X_OK) == 0) {
             stage.source = read_file(sources / stage.file);
-            stage.questions = read_questions(read_file(sources / "docs" / (stage.name + ".md")));
+            stage.page = read_file(sources / "docs" / (stage.name + ".md"));
             catalogue.stages.push_back(std::move(stage));
         }
     }
@@ -99,7 +98,7 @@ StageEntry own_program(const Catalogue& catalogue, const std::string& path)
     for (const StageEntry& stage : catalogue.stages) {
         if (stage.name == name) {
             program.model = stage.model;
-            program.questions = stage.questions;
+            program.page = stage.page;
         }
     }
     return program;
@@ -146,4 +145,4 @@ const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name
                                   fmt::join(names, ", ")));
 }
 
-}  // namespace ground::board
+}  // namespace ground

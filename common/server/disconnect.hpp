@@ -1,4 +1,4 @@
-// presence.hpp -- what ends a wait early: the client has left, or the time is over.
+// disconnect.hpp -- what ends a wait early: the client has left, or the time is over.
 //
 // Call all functions of this file on the thread that runs the io_context of the socket.
 #pragma once
@@ -15,52 +15,52 @@ namespace ground {
 // moment. A client that has finished sending is not lost: it may still wait for replies. TCP has
 // the same word, FIN, for "I have sent my last request" and "I have left". Only a reset is certain.
 // (An urgent byte is no loss either.)
-class Presence {
+class DisconnectWatch {
   public:
-    explicit Presence(tcp::socket& client);
-    ~Presence();
-    Presence(const Presence&) = delete;
-    Presence& operator=(const Presence&) = delete;
+    explicit DisconnectWatch(tcp::socket& client);
+    ~DisconnectWatch();
+    DisconnectWatch(const DisconnectWatch&) = delete;
+    DisconnectWatch& operator=(const DisconnectWatch&) = delete;
 
     // Opens the descriptor with which a loop notices losses. Without this call the loop's first
     // client opens it.
     static void prepare(const Executor& executor);
 
   private:
-    friend class OnLeaving;
-    friend class DisconnectWatches;
+    friend class OnDisconnect;
+    friend class DisconnectService;
 
     void notify() noexcept;
 
     int fd_;
-    class DisconnectWatches& watches_;
+    class DisconnectService& watches_;
     bool lost_ = false;
     std::function<void()> callback_;
 };
 
 // Calls back exactly once: when the client has left, or at the latest when this object goes out of
 // scope. (The latter is a safeguard. If the future is done, its give_up() does nothing.) A client
-// may have at most one OnLeaving at a time.
-class OnLeaving {
+// may have at most one OnDisconnect at a time.
+class OnDisconnect {
   public:
-    OnLeaving(Presence& client, std::function<void()> call_back);
-    ~OnLeaving() { client_.notify(); }
-    OnLeaving(const OnLeaving&) = delete;
-    OnLeaving& operator=(const OnLeaving&) = delete;
+    OnDisconnect(DisconnectWatch& client, std::function<void()> call_back);
+    ~OnDisconnect() { client_.notify(); }
+    OnDisconnect(const OnDisconnect&) = delete;
+    OnDisconnect& operator=(const OnDisconnect&) = delete;
 
   private:
-    Presence& client_;
+    DisconnectWatch& client_;
 };
 
 // Calls back after that time, unless this object has gone out of scope by then. A time of 0 means
 // never.
-class After {
+class OnTimeout {
   public:
-    After(const Executor& executor, std::chrono::microseconds time,
-          std::function<void()> call_back);
-    ~After();
-    After(const After&) = delete;
-    After& operator=(const After&) = delete;
+    OnTimeout(const Executor& executor, std::chrono::microseconds time,
+              std::function<void()> call_back);
+    ~OnTimeout();
+    OnTimeout(const OnTimeout&) = delete;
+    OnTimeout& operator=(const OnTimeout&) = delete;
 
   private:
     struct Alarm;

@@ -1,4 +1,4 @@
-#include "common/server/presence.hpp"
+#include "common/server/disconnect.hpp"
 
 #include "common/base/descriptor.hpp"
 #include "common/server/async.hpp"
@@ -16,19 +16,19 @@ namespace ground {
 // The clients of one io_context, in an epoll set of their own that reports lost connections and
 // nothing else. Asio's own set can also report them (wait_error), but that takes a system call for
 // each wait. This takes one for each client.
-class DisconnectWatches : public asio::execution_context::service {
+class DisconnectService : public asio::execution_context::service {
   public:
-    using key_type = DisconnectWatches;
+    using key_type = DisconnectService;
     static inline asio::execution_context::id id;
 
-    explicit DisconnectWatches(asio::execution_context& context)
+    explicit DisconnectService(asio::execution_context& context)
         : service(context),
           set_(static_cast<asio::io_context&>(context),
                check(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"))
     {
     }
 
-    void add(Presence& client)
+    void add(DisconnectWatch& client)
     {
         epoll_event lost{EPOLLET, {.ptr = &client}};  // EPOLLERR and EPOLLHUP are always reported
         check(::epoll_ctl(set_.native_handle(), EPOLL_CTL_ADD, client.fd_, &lost), "epoll_ctl");
@@ -36,7 +36,7 @@ class DisconnectWatches : public asio::execution_context::service {
         wait();
     }
 
-    void remove(const Presence& client) noexcept
+    void remove(const DisconnectWatch& client) noexcept
     {
         ::epoll_ctl(set_.native_handle(), EPOLL_CTL_DEL, client.fd_, nullptr);
         if (--clients_ == 0) {
@@ -57,7 +57,7 @@ class DisconnectWatches : public asio::execution_context::service {
             // One client at a time, because the callback may end other clients.
             epoll_event lost{};
             while (::epoll_wait(set_.native_handle(), &lost, 1, 0) == 1) {
-                auto& client = *static_cast<Presence*>(lost.data.ptr);
+                auto& client = *static_cast<DisconnectWatch*>(lost.data.ptr);
                 client.lost_ = true;
                 client.notify();
             }
@@ -73,28 +73,29 @@ class DisconnectWatches : public asio::execution_context::service {
     bool waits_ = false;
 };
 
-Presence::Presence(tcp::socket& client)
+DisconnectWatch::DisconnectWatch(tcp::socket& client)
     : fd_(client.descriptor()),
-      watches_(asio::use_service<DisconnectWatches>(client.get_executor().context()))
+      watches_(asio::use_service<DisconnectService>(client.get_executor().context()))
 {
     watches_.add(*this);
 }
 
-void Presence::prepare(const Executor& executor)
+void DisconnectWatch::prepare(const Executor& executor)
 {
-    asio::use_service<DisconnectWatches>(executor.context());
+    asio::use_service<DisconnectService>(executor.context());
 }
 
-Presence::~Presence() { watches_.remove(*this); }
+DisconnectWatch::~DisconnectWatch() { watches_.remove(*this); }
 
-void Presence::notify() noexcept
+void DisconnectWatch::notify() noexcept
 {
     if (const auto callback = std::exchange(callback_, nullptr)) {
         callback();
     }
 }
 
-OnLeaving::OnLeaving(Presence& client, std::function<void()> call_back) : client_(client)
+OnDisconnect::OnDisconnect(DisconnectWatch& client, std::function<void()> call_back)
+    : client_(client)
 {
     client.callback_ = std::move(call_back);
     if (client.lost_) {
@@ -102,13 +103,13 @@ OnLeaving::OnLeaving(Presence& client, std::function<void()> call_back) : client
     }
 }
 
-struct After::Alarm {
+struct OnTimeout::Alarm {
     Timer timer;
     std::function<void()> call_back;
 };
 
-After::After(const Executor& executor, std::chrono::microseconds time,
-             std::function<void()> call_back)
+OnTimeout::OnTimeout(const Executor& executor, std::chrono::microseconds time,
+                     std::function<void()> call_back)
 {
     if (time.count() == 0) {
         return;
@@ -121,7 +122,7 @@ After::After(const Executor& executor, std::chrono::microseconds time,
     });
 }
 
-After::~After()
+OnTimeout::~OnTimeout()
 {
     if (alarm_) {
         alarm_->call_back = nullptr;

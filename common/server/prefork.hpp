@@ -1,4 +1,4 @@
-// family.hpp -- a server of several processes, each of which serves its own clients.
+// prefork.hpp -- a server of several processes, each of which serves its own clients.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -18,7 +18,7 @@ namespace ground {
 // children end when their parent ends in any way.
 //
 // Call it before there are threads.
-[[nodiscard]] std::vector<Descriptor> fork_family(const Options& options,
-                                                  std::vector<Descriptor> sockets);
+[[nodiscard]] std::vector<Descriptor> prefork(const Options& options,
+                                              std::vector<Descriptor> sockets);
 
 }  // namespace ground

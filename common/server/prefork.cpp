@@ -1,4 +1,4 @@
-#include "common/server/family.hpp"
+#include "common/server/prefork.hpp"
 
 #include "common/observe/seams.hpp"
 #include "common/server/children.hpp"
@@ -64,7 +64,7 @@ void signal_all(const std::vector<pid_t>& children, int number) noexcept
 
 }  // namespace
 
-std::vector<Descriptor> fork_family(const Options& options, std::vector<Descriptor> sockets)
+std::vector<Descriptor> prefork(const Options& options, std::vector<Descriptor> sockets)
 {
     const ParentSignals signals;
     std::vector<pid_t> children;

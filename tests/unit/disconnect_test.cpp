@@ -1,4 +1,4 @@
-#include "common/server/presence.hpp"
+#include "common/server/disconnect.hpp"
 
 #include "common/server/task_group.hpp"
 
@@ -50,15 +50,15 @@ void run_what_is_there(asio::io_context& context)
 
 }  // namespace
 
-TEST_CASE("presence: a loss is told to what waits, once")
+TEST_CASE("OnDisconnect: a lost connection calls back exactly once")
 {
     asio::io_context context;
     Connection connection(context);
-    Presence presence(connection.ours);
+    DisconnectWatch watch(connection.ours);
     int calls = 0;
     bool called = false;
     {
-        const OnLeaving left(presence, [&] {
+        const OnDisconnect left(watch, [&] {
             ++calls;
             called = true;
         });
@@ -69,55 +69,56 @@ TEST_CASE("presence: a loss is told to what waits, once")
     CHECK(calls == 1);
 }
 
-TEST_CASE("presence: a loss while nothing waits is told to what waits next")
+TEST_CASE("OnDisconnect: calls back at once if the connection was lost before")
 {
     asio::io_context context;
     Connection connection(context);
-    Presence presence(connection.ours);
+    DisconnectWatch watch(connection.ours);
     connection.reset();
     run_what_is_there(context);
     bool called = false;
-    const OnLeaving left(presence, [&] { called = true; });
+    const OnDisconnect left(watch, [&] { called = true; });
     CHECK(called);
 }
 
-TEST_CASE("presence: one loss after the other is told")
+TEST_CASE("OnDisconnect: each of two lost connections calls back")
 {
     asio::io_context context;
     Connection first(context);
     Connection second(context);
-    Presence presence_of_first(first.ours);
-    Presence presence_of_second(second.ours);
-    for (auto [connection, presence] :
-         {std::pair(&first, &presence_of_first), std::pair(&second, &presence_of_second)}) {
+    DisconnectWatch watch_of_first(first.ours);
+    DisconnectWatch watch_of_second(second.ours);
+    for (auto [connection, watch] :
+         {std::pair(&first, &watch_of_first), std::pair(&second, &watch_of_second)}) {
         bool called = false;
-        const OnLeaving left(*presence, [&] { called = true; });
+        const OnDisconnect left(*watch, [&] { called = true; });
         connection->reset();
         run_for_a_while(context, called);
         CHECK(called);
     }
 }
 
-TEST_CASE("presence: without a loss it calls back at the end of its scope")
+TEST_CASE("OnDisconnect: if no connection is lost, it calls back at the end of its scope")
 {
     asio::io_context context;
     Connection connection(context);
-    Presence presence(connection.ours);
+    DisconnectWatch watch(connection.ours);
     bool called = false;
     {
-        const OnLeaving left(presence, [&] { called = true; });
+        const OnDisconnect left(watch, [&] { called = true; });
         CHECK_FALSE(called);
     }
     CHECK(called);
 }
 
-TEST_CASE("presence: neither bytes, an urgent one included, nor their end are a loss")
+TEST_CASE(
+    "DisconnectWatch: neither bytes, nor an urgent byte, nor an end of file is a lost connection")
 {
     asio::io_context context;
     Connection connection(context);
-    Presence presence(connection.ours);
+    DisconnectWatch watch(connection.ours);
     bool called = false;
-    const OnLeaving left(presence, [&] { called = true; });
+    const OnDisconnect left(watch, [&] { called = true; });
     connection.peer.send(asio::buffer("x", 1));
     connection.peer.send(asio::buffer("!", 1), asio::socket_base::message_out_of_band);
     connection.peer.shutdown(tcp::socket::shutdown_send);
@@ -125,57 +126,58 @@ TEST_CASE("presence: neither bytes, an urgent one included, nor their end are a 
     CHECK_FALSE(called);
 }
 
-TEST_CASE("presence: of one that has ended nothing is told, though its socket is still open")
+TEST_CASE("DisconnectWatch: once destroyed it reports nothing, even if its socket is still open")
 {
     asio::io_context context;
     Connection first(context);
     Connection second(context);
-    std::optional<Presence> presence;
-    presence.emplace(first.ours);
-    presence.emplace(second.ours);  // in the same place
+    std::optional<DisconnectWatch> watch;
+    watch.emplace(first.ours);
+    watch.emplace(second.ours);  // in the same place
     bool called = false;
-    const OnLeaving left(*presence, [&] { called = true; });
+    const OnDisconnect left(*watch, [&] { called = true; });
     first.reset();
     run_what_is_there(context);
     CHECK_FALSE(called);
 }
 
 TEST_CASE(
-    "presence: run() returns when the last of them has ended, and serves those that come then")
+    "DisconnectWatch: run() returns when the last one is destroyed, and works again for later ones")
 {
     asio::io_context context;
     for (int i = 0; i < 3; ++i) {
         Connection connection(context);
-        std::optional<Presence> presence(std::in_place, connection.ours);
+        std::optional<DisconnectWatch> watch(std::in_place, connection.ours);
         bool called = false;
         const auto lose = [&] {
-            const OnLeaving left(*presence, [&] { called = true; });
+            const OnDisconnect left(*watch, [&] { called = true; });
             connection.reset();
             run_for_a_while(context, called);
         };
         lose();
         CHECK(called);
-        presence.reset();
+        watch.reset();
         context.restart();
         context.run();
     }
 }
 
-TEST_CASE("after: it calls back when the time is over, and not at all if the time is 0")
+TEST_CASE("OnTimeout: calls back when the time is over, and never if the time is 0")
 {
     asio::io_context context;
     bool called = false;
-    const After late(context.get_executor(), milliseconds(1), [&] { called = true; });
-    const After never(context.get_executor(), milliseconds(0), [] { FAIL("there is no limit"); });
+    const OnTimeout late(context.get_executor(), milliseconds(1), [&] { called = true; });
+    const OnTimeout never(context.get_executor(), milliseconds(0),
+                          [] { FAIL("there is no limit"); });
     context.run();
     CHECK(called);
 }
 
-TEST_CASE("after: once out of scope it does not call back, though the time was over by then")
+TEST_CASE("OnTimeout: does not call back once it is out of scope, even if its time is over")
 {
     asio::io_context context;
-    std::optional<After> first;
-    std::optional<After> second;
+    std::optional<OnTimeout> first;
+    std::optional<OnTimeout> second;
     // Both are due at the same time; the one that is called takes the other away.
     int calls = 0;
     first.emplace(context.get_executor(), milliseconds(1), [&] {
@@ -193,7 +195,7 @@ TEST_CASE("after: once out of scope it does not call back, though the time was o
     CHECK(calls == 1);
 }
 
-TEST_CASE("task group: what is spawned after a stop is dropped before it has begun")
+TEST_CASE("TaskGroup: a task that is spawned after a stop never starts")
 {
     asio::io_context context;
     TaskGroup group(context.get_executor());

@@ -1,21 +1,20 @@
-// catalogue.hpp -- the stages that the board can show: those that are built.
+// catalogue.hpp -- the stages that board and explore can run: those that are built.
 #pragma once
-
-#include "clients/board/questions.hpp"
 
 #include <string>
 #include <vector>
 
-namespace ground::board {
+namespace ground {
 
 struct StageEntry {
     std::string name;     // "05_futures"
     std::string model;    // "one thread for all clients"
+    std::string traits;   // "pool,select"
     std::string program;  // its path
     std::string
         file;  // its source, as the table and __builtin_FILE() have it: "stages/05_futures.cpp"
-    std::string source;               // the text of that; empty if it no longer exists
-    std::vector<Question> questions;  // those of its page that a room can vote on
+    std::string source;  // the text of that; empty if it no longer exists
+    std::string page;    // the text of docs/05_futures.md
 };
 
 struct Catalogue {
@@ -38,4 +37,4 @@ void find_source(StageEntry& program, const std::string& file);
 // ClientError.
 [[nodiscard]] const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name);
 
-}  // namespace ground::board
+}  // namespace ground
