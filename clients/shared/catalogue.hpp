@@ -25,6 +25,14 @@ struct Catalogue {
 // From the table that CMake has put beside the stages. It lists those that have been built.
 [[nodiscard]] Catalogue read_catalogue(const std::string& directory);
 
+// A server of one's own: this file, or the only program in this folder. If it has the name of a
+// stage, as in a lab, it is taken for one of that kind. Its source is found when it runs. Throws
+// ClientError.
+[[nodiscard]] StageEntry own_program(const Catalogue& catalogue, const std::string& path);
+
+// The source of a server of one's own, by the name that the compiler knew it by.
+void find_source(StageEntry& program, const std::string& file);
+
 // The stage with this name, or the only one whose name begins like this: "05", "05_futures". Throws
 // ClientError.
 [[nodiscard]] const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name);

@@ -27,8 +27,9 @@ SANITIZED = ROOT / "build" / "lab-sanitized"  # without tests, so it is not the 
 STATE = ".state.json"
 LANGUAGES = ("c++", "python")
 SUITES = {}  # the name of a test -> the suite that has it
-PATIENCE = "5"  # seconds that a suite waits for what must happen, as the judge does
+PATIENCE = ("5", "20")  # seconds that a suite waits for what must happen: as the judge does and, if in vain, once more
 TIME_LIMIT = "300"  # seconds that the judge has for a few groups, on a machine that is busy
+FRAMES = 3  # lines of each stack that are shown: the innermost one may be the end of a coroutine
 WATCH_SECONDS = 0.3  # between two looks at the file
 
 
@@ -234,6 +235,7 @@ class Finding:
 
     def say(self):
         """As the judge says what it has found itself."""
+        progress()
         print(f"{'FAIL' if self.verdict == 'fail' else self.verdict:14} {self.get('id') or 'step':28} {self.promise}")
         for key, label in (("cause", "cause"), ("seen", "seen"), ("page", "page"), ("again", "again")):
             if self.get(key):
@@ -351,9 +353,9 @@ def ask_suite(work, promise):
     again = shlex.join(str(word).replace(f"{ROOT}/", "") for word in command)
     facts = {"page": f"docs/{work.lab.stage}.md#build-it-yourself", "again": again}
     seen = []
-    for _ in range(2):  # a second run, because a machine may be busy once
+    for patience in PATIENCE:  # a second run, because a machine may be busy once
         ran = subprocess.run([str(word) for word in command], cwd=ROOT, text=True, check=False, stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "JUDGE_PATIENCE": PATIENCE})
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "JUDGE_PATIENCE": patience})
         if not re.search(r"test cases: *1 ", ran.stdout) and ran.returncode == 0:
             return Finding(promise, "judge's error", cause=f"{SUITES[promise]} does not ask {work.lab.stage} for it", **facts)
         if ran.returncode == 0:
@@ -366,16 +368,20 @@ def ask_suite(work, promise):
 
 
 def what_was_seen(output):
-    """The first failure in the output of a suite: what was checked, and the values."""
+    """The first failure in the output of a suite: what was checked, the values, and what the student's server does meanwhile."""
     lines = output.split("\n")
-    at = next((at for at, line in enumerate(lines) if re.search(r"\bERROR:|waited in vain", line)), None)
+    at = next((at for at, line in enumerate(lines) if re.search(r"\bERROR:|waited in vain|has not ended in", line)), None)
     if at is None:
         return "\n".join(line for line in lines if line.strip())[-600:]
-    found = []
+    found, ours = [], False  # ours: lines about the suite's own process
     for line in lines[at:]:
         if not line.strip() or line.startswith("===") or len(found) == 6:
             break
-        found.append(re.sub(r"^.*?\bERROR: ", "", line).strip())
+        process = re.match(r" *\d+ \(CPU [^)]*\): (\S+)", line)
+        ours = process[1].rpartition("/")[2] in SUITES.values() if process else ours
+        if not ours and not re.search(r"where each process is|unread at port|^ +and \d+ more", line):
+            line = re.sub(r'^watchdog: the test case ".*" has not', "it hangs: it has not", line)
+            found.append(re.sub(r"^.*?\bERROR: ", "", line).strip())
     return "\n".join(found)
 
 
@@ -401,7 +407,7 @@ def look_for_line(work, finding):
     program = SANITIZED / "lab" / work.name / work.lab.stage
     with tempfile.TemporaryDirectory(prefix="lab.") as scratch:
         options = f"log_path={scratch}/report:handle_abort=1:detect_leaks=0:print_stacktrace=1"
-        environment = {**os.environ, "ASAN_OPTIONS": options, "UBSAN_OPTIONS": options, "JUDGE_PATIENCE": PATIENCE}
+        environment = {**os.environ, "ASAN_OPTIONS": options, "UBSAN_OPTIONS": options, "JUDGE_PATIENCE": PATIENCE[0]}
         command = [BUILD / "clients" / "judge", "--as", work.lab.stage, "--only", finding.get("id"), "--", program]
         if not finding.get("id"):
             command = suite_command(finding.promise, program)
@@ -410,25 +416,26 @@ def look_for_line(work, finding):
         reports = sorted(Path(scratch).glob("report*"), key=lambda path: path.stat().st_mtime)
         lines = lines_of_crash(work, reports[0].read_text(encoding="utf-8", errors="replace")) if reports else []
     finding.facts["lines"] = lines
+    progress()
     print("\n".join(f"    {'line' if number == 0 else '':9} {line}" for number, line in enumerate(lines)) if lines else
           "    line      not found: a build with sanitizers does not crash here")
 
 
 def lines_of_crash(work, report):
-    """What a report of the sanitizers says, and the first line of the student's file in each of its stacks."""
+    """What a report of the sanitizers says, and the innermost lines of the student's file in each of its stacks."""
     what = re.search(r"ERROR: \w+: ([^\n]*?)(?: on (?:unknown )?address\b.*)?$|runtime error: ([^\n]*)", report, re.MULTILINE)
     found = [re.sub(r" \(.*", "", what[1] or what[2])] if what else []
+    source = ["", *work.source.read_text(encoding="utf-8").split("\n")]
     frame = re.compile(rf"#\d+ \S+ in (.*?) \S*/{re.escape(str(work.shown()))}:(\d+)")
-    heading = ""
+    heading, shown = "", []  # of this stack
     for line in report.split("\n"):
-        if re.match(r"(freed by|previously allocated by|[Aa]ddress \S+ is located)", line):
-            heading = line.partition(" thread")[0] + ": " if "by" in line else ""
+        begins = re.match(r"freed by|previously allocated by", line)
+        if begins:
+            heading, shown = f"{begins[0]}: ", []
         match = frame.search(line)
-        if match and heading is not None:
-            source = work.source.read_text(encoding="utf-8").split("\n")
-            text = source[int(match[2]) - 1].strip() if int(match[2]) <= len(source) else ""
-            found.append(f"{heading}{work.shown()}:{match[2]}: {text}")
-            heading = None
+        if match and int(match[2]) < len(source) and match[2] not in shown and len(shown) < FRAMES:
+            found.append(f"{'' if shown else heading}{work.shown()}:{match[2]}: {source[int(match[2])].strip()}")
+            shown.append(match[2])
     return found
 
 
@@ -461,7 +468,7 @@ def step_of(work):
     yield from in_the_source(work)
 
 
-def progress(text):
+def progress(text=""):
     """What is being asked, on a line that the next one overwrites."""
     if sys.stderr.isatty():
         print(f"\r\33[K{text[: width() - 1]}\r", end="", file=sys.stderr, flush=True)
@@ -509,6 +516,7 @@ def check(work, options):
 
 def tell(work, result):
     """Says what has come of it, and remembers it for hints."""
+    progress()
     broken = result.broken() or result.unknown()
     if result.errors is not None:
         print(first_of(ERROR, result.errors))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts" / "shared"))
+from lab import PATIENCE  # noqa: E402
 import labs  # noqa: E402
 
 BUILD = Path(sys.argv[1]).resolve()
@@ -35,8 +36,7 @@ def is_broken(program, name):
     hangs ends its suite."""
     escaped = name.replace(",", "\\,")
     command = (BUILD / "tests" / SUITES[name], program, f"--dt-test-case={escaped}")
-    environment = {**os.environ, "JUDGE_PATIENCE": "5"}  # as scripts/lab
-    return all(run(*command, timeout=300, env=environment).returncode != 0 for _ in range(2))
+    return all(run(*command, timeout=300, env={**os.environ, "JUDGE_PATIENCE": patience}).returncode != 0 for patience in PATIENCE)
 
 
 def broken_by(program, suites):
@@ -50,8 +50,8 @@ class Starts(unittest.TestCase):
         if not JUDGE.exists():
             return
         with tempfile.NamedTemporaryFile(suffix=".json") as report:
-            ran = run(JUDGE, "--as", lab.stage, "--only", "start,protocol,model,process", "--time-limit", "900",
-                      "--json", report.name, "--", program, timeout=1000)
+            ran = run(JUDGE, "--as", lab.stage, "--only", "start,protocol,model,process", "--time-limit", "1500",
+                      "--json", report.name, "--", program, timeout=1600)
             told = json.loads(Path(report.name).read_text(encoding="utf-8"))["promises"]
         self.assertEqual(expected, {one["id"] for one in told if one["verdict"] in ("fail", "unknown", "judge's error")}, ran.stdout)
 
