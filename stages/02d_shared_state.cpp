@@ -12,10 +12,9 @@
 #include "common/server/protocol.hpp"
 #include "common/server/signals.hpp"
 #include "common/server/start_thread.hpp"
+#include "common/wait/shared.hpp"
 
-#include <atomic>
 #include <functional>
-#include <mutex>
 
 using namespace ground;
 
@@ -32,42 +31,39 @@ class Shared {
     void count()
     {
         if (guard_ == Guard::atomic) {
-            ++answered_;  // one step: no other thread can come between
+            answered_.fetch_add(1);  // one step: no other thread can come between
             return;
         }
         const auto lock = lock_if_mutex();
-        answered_ = answered_ + 1;  // two steps: a read and a write
+        answered_.store(answered_.load() + 1);  // two steps: a read and a write
     }
 
-    std::uint64_t answered() const { return answered_; }
+    std::uint64_t answered() const { return answered_.load(); }
 
     // last_n_ and last_result_ belong together. Each is atomic, but only the lock keeps them
     // consistent.
     Number fib(unsigned n)
     {
-        if (auto lock = lock_if_mutex(); n == last_n_) {
-            return last_result_;
+        if (auto lock = lock_if_mutex(); n == last_n_.load()) {
+            return last_result_.load();
         }
         const Number result = compute_(n);  // unlocked: a big request must not delay others
         const auto lock = lock_if_mutex();
-        last_n_ = n;
-        last_result_ = result;
+        last_n_.store(n);
+        last_result_.store(result);
         return result;
     }
 
   private:
     // The lock is released when the returned object goes out of scope.
-    std::unique_lock<std::mutex> lock_if_mutex()
-    {
-        return guard_ == Guard::mutex ? std::unique_lock(mutex_) : std::unique_lock<std::mutex>();
-    }
+    Lock lock_if_mutex() { return guard_ == Guard::mutex ? Lock(mutex_) : Lock(); }
 
     const Guard guard_;
     const FibFunction compute_;
-    std::mutex mutex_;
-    std::atomic<std::uint64_t> answered_ = 0;
-    std::atomic<unsigned> last_n_ = 1;
-    std::atomic<Number> last_result_ = 1;
+    Mutex mutex_;
+    Atomic<std::uint64_t> answered_ = 0;
+    Atomic<unsigned> last_n_ = 1;
+    Atomic<Number> last_result_ = 1;
 };
 
 // The conversation with one client. It owns the client's socket: returning closes the socket.

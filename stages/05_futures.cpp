@@ -15,11 +15,11 @@
 #include "common/server/signals.hpp"
 #include "common/wait/generator.hpp"
 #include "common/wait/select.hpp"
+#include "common/wait/shared.hpp"
 #include "common/wait/socketpair.hpp"
 
 #include <deque>
 #include <map>
-#include <mutex>
 #include <tuple>
 #include <variant>
 
@@ -96,7 +96,7 @@ class Scheduler {
     // the ready queue and the tasks belong to the scheduler's thread.
     void future_done(Task task)
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         done_.push_back(std::move(task));
         if (done_.size() == 1) {  // if several results come together, only the first has to wake us
             ::send(poke_.get(), "x", 1, 0);
@@ -110,7 +110,7 @@ class Scheduler {
             co_yield ReadReady{poked_.get()};
             char x = 0;
             ::recv(poked_.get(), &x, 1, 0);
-            const std::lock_guard lock(mutex_);
+            const Lock lock(mutex_);
             std::move(done_.begin(), done_.end(), std::back_inserter(ready_));
             done_.clear();
         }
@@ -122,7 +122,7 @@ class Scheduler {
 
     Descriptor poke_;  // what is sent here is received at poked_
     Descriptor poked_;
-    std::mutex mutex_;
+    Mutex mutex_;
     std::vector<Task> done_;  // guarded by mutex_
 };
 

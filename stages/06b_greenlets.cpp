@@ -14,11 +14,11 @@
 #include "common/server/signals.hpp"
 #include "common/wait/greenlet.hpp"
 #include "common/wait/selector.hpp"
+#include "common/wait/shared.hpp"
 #include "common/wait/socketpair.hpp"
 
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <tuple>
 
 using namespace ground;
@@ -98,7 +98,7 @@ class Hub {
     // ready queue and the greenlets belong to the hub's thread.
     void future_done(std::unique_ptr<Greenlet> who)
     {
-        const std::lock_guard lock(mutex_);
+        const Lock lock(mutex_);
         done_.push_back(std::move(who));
         if (done_.size() == 1) {  // if several results come together, only the first has to wake us
             ::send(poke_.get(), "x", 1, 0);
@@ -112,7 +112,7 @@ class Hub {
             wait_for(poked_.get(), Events::read);
             char x = 0;
             ::recv(poked_.get(), &x, 1, 0);
-            const std::lock_guard lock(mutex_);
+            const Lock lock(mutex_);
             std::move(done_.begin(), done_.end(), std::back_inserter(ready_));
             done_.clear();
         }
@@ -125,7 +125,7 @@ class Hub {
 
     Descriptor poke_;  // what is sent here is received at poked_
     Descriptor poked_;
-    std::mutex mutex_;
+    Mutex mutex_;
     std::vector<std::unique_ptr<Greenlet>> done_;  // guarded by mutex_
 };
 

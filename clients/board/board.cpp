@@ -2,10 +2,12 @@
 
 #include "clients/board/board_options.hpp"
 #include "clients/board/page.hpp"
+#include "clients/board/questions.hpp"
 #include "clients/board/room_door.hpp"
 #include "clients/board/session.hpp"
 #include "clients/board/web.hpp"
 #include "clients/shared/target.hpp"
+#include "clients/shared/wrong_turns.hpp"
 
 #include <fmt/format.h>
 
@@ -14,6 +16,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 
@@ -59,21 +62,80 @@ void write(const std::string& file, const std::string& text)
     fmt::print("board: {} is the last minute; open it in a browser\n", file);
 }
 
+// A running server, and what was seen of it.
+struct Server {
+    Server(Supervisor& supervisor, const std::vector<StageEntry>& stages)
+        : session(supervisor, stages, film)
+    {
+    }
+    Film film;
+    Session session;
+};
+
 // Until Ctrl-C, or until the time is over.
-void show(Supervisor& supervisor, Session& session, Room& room, const BoardOptions& options)
+void show(Supervisor& supervisor, std::deque<Server>& servers, Room& room,
+          const BoardOptions& options)
 {
     const auto begin = std::chrono::steady_clock::now();
     std::size_t come = 0;
     for (auto next = begin; !options.duration || next - begin < *options.duration; next += frame) {
         for (; come < options.with.size() && next - begin >= (come + 1) * 1s; ++come) {
             const auto& [role, count] = options.with[come];
-            session.obey({{"do", role_names.at(static_cast<std::size_t>(role))}, {"count", count}});
+            for (Server& server : servers) {
+                server.session.obey(
+                    {{"do", role_names.at(static_cast<std::size_t>(role))}, {"count", count}});
+            }
         }
-        session.tick();
-        room.tick({session.stage()});
+        std::vector<std::string> names;
+        for (Server& server : servers) {
+            server.session.tick();
+            names.push_back(server.session.stage());
+        }
+        room.tick(names);
         supervisor.wait([] { return false; }, next + frame);
         // A board that was stopped for a while does not catch up.
         next = std::max(next, std::chrono::steady_clock::now() - 2 * frame);
+    }
+}
+
+// Those that there are to choose from, and which of them are shown at first, with which options.
+struct Choice {
+    std::vector<StageEntry> stages;
+    std::vector<std::pair<std::size_t, std::vector<std::string>>> shown;
+};
+Choice choose(const Catalogue& catalogue, const std::string& folder, const BoardOptions& options)
+{
+    Choice choice{catalogue.stages, {}};
+    for (const std::string& name : options.stages) {
+        const auto number = &find_stage(catalogue, name) - catalogue.stages.data();
+        choice.shown.emplace_back(number, options.stage_options);
+    }
+    for (const std::string& name : options.wrong) {
+        WrongTurn turn = find_wrong_turn(catalogue, folder, name);
+        turn.options.insert(turn.options.end(), options.stage_options.begin(),
+                            options.stage_options.end());
+        choice.shown.emplace_back(choice.stages.size(), std::move(turn.options));
+        choice.stages.push_back(std::move(turn.entry));
+    }
+    for (const std::string& path : options.programs) {
+        choice.shown.emplace_back(choice.stages.size(), options.stage_options);
+        choice.stages.push_back(own_program(catalogue, path));
+    }
+    return choice;
+}
+
+void start(Server& server, StageEntry& stage, const std::vector<std::string>& options)
+{
+    server.session.start(stage, options);
+    if (stage.file.empty()) {
+        const std::string file = server.session.main_file();
+        if (file.empty()) {
+            throw ClientError(
+                fmt::format("{} does not say where it is: it is not built on common/, so there is "
+                            "nothing to show",
+                            stage.program));
+        }
+        find_source(stage, file);
     }
 }
 
@@ -81,7 +143,7 @@ Room::Questions questions_of(const std::vector<StageEntry>& stages)
 {
     Room::Questions questions;
     for (const StageEntry& stage : stages) {
-        questions.emplace(stage.name, stage.questions);
+        questions.emplace(stage.name, read_questions(stage.page));
     }
     return questions;
 }
@@ -103,38 +165,50 @@ void run(const BoardOptions& options)
         check_can_be_written(options.record);
     }
     const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
-    const Catalogue catalogue = read_catalogue(here.parent_path() / "stages");
-    const std::vector<StageEntry>& stages = catalogue.stages;
-    const StageEntry& first = find_stage(catalogue, options.stage);
+    const std::string folder = here.parent_path() / "stages";
+    const Catalogue catalogue = read_catalogue(folder);
+    Choice choice = choose(catalogue, folder, options);
+    std::vector<StageEntry>& stages = choice.stages;
     const std::optional<RoomPlace> place =
         options.room ? std::optional(room_place(*options.room, options.in_container))
                      : std::nullopt;
     raise_limit_on_descriptors();
     Supervisor supervisor([] {});  // before the threads, because they inherit the blocked signals
-    Film film;
+    std::vector<FramePointer> frames;
     {
-        Session session(supervisor, stages, film);
+        std::deque<Server> servers;
         try {
-            session.start(first, options.stage_options);
-            Room room({&session.crowd()}, questions_of(stages),
-                      {.per_address = options.phones_per_address});
+            std::vector<Shown> shown;
+            std::vector<Crowd*> crowds;
+            std::string names;
+            for (const auto& [number, stage_options] : choice.shown) {
+                Server& server = servers.emplace_back(supervisor, stages);
+                start(server, stages[number], stage_options);
+                shown.push_back({server.session, server.film});
+                crowds.push_back(&server.session.crowd());
+                names += (names.empty() ? "" : ", ") + stages[number].name;
+            }
+            Room room(crowds, questions_of(stages), {.per_address = options.phones_per_address});
             std::optional<RoomDoor> door;
             if (place) {
                 door.emplace(room, *place, limits_of(options));
             }
-            const Web web(options.port, options.in_container, stages, session, film, room);
-            fmt::print("board: {} is on {}  (Ctrl-C ends it)\n", first.name, web.address());
+            const Web web(options.port, options.in_container, stages, shown, room);
+            fmt::print("board: {} is on {}  (Ctrl-C ends it)\n", names, web.address());
             if (door) {
                 fmt::print("board: phones come in at {}\n", door->address());
             }
             std::fflush(stdout);
-            show(supervisor, session, room, options);
+            show(supervisor, servers, room, options);
         } catch (const Interrupted&) {
             fmt::print("\n");  // behind the ^C that the terminal has echoed
         }
+        if (!servers.empty()) {
+            frames = servers.front().film.all();
+        }
     }
     if (!options.record.empty()) {
-        write(options.record, recorded_page(stages, film.all()));
+        write(options.record, recorded_page(stages, frames));
     }
 }
 

@@ -15,12 +15,18 @@ namespace ground::board {
 
 namespace {
 
-constexpr auto help = R"(board [OPTIONS] [STAGE] [-- STAGE-OPTIONS]      (without one: 05_futures)
+constexpr auto help = R"(board [OPTIONS] [STAGE [STAGE]] [-- STAGE-OPTIONS]   (without: 05_futures)
 
 Starts a stage and serves a page that shows where it is: its source, with a dot
 for each client on the line at which it is. The page also shows what runs and
 what waits over time, and a button stops time: then you say which goes next.
+Two stages are shown side by side. All keys work on both, so they have the same
+clients.
 
+      --wrong NAME      a stage with a mistake in it, which
+                        scripts/wrong-turn NAME --build has built
+      --program PATH    a server of your own that is built on common/, or the
+                        folder that it is in. Its own source is shown
       --port PORT       of the page                               [a free one]
       --in-container    listen on all addresses of this container, so that its
                         port can be published           [--port is then 8000]
@@ -46,6 +52,9 @@ page, which can start programs, stays on this machine.
 Examples:
   board 02b                        two clients, one lock: you say who has it
   board 05 -- --pool threads       with an option of the stage's
+  board 04 05                      the same clients for both: press w and h
+  board 04 --program build/release/lab/04
+                                   the stage beside what you have written
   board 04 --room                  a room of students: each phone is a client
   board 04 --with client,client,hog --for 20 --record 04.html
                                    a page to keep, without a browser
@@ -119,7 +128,8 @@ BoardOptions parse_board_options(int argc, char** argv)
     double seconds = 0;
     std::vector<std::string> with;
     app.allow_extras();  // to say more about them than CLI11 does
-    app.add_option("stage", options.stage);
+    app.add_option("stages", options.stages)->expected(0, 2);
+    app.add_option("--program", options.programs)->allow_extra_args(false);
     const auto* const port = add_number<std::uint16_t>(app, "--port", options.port, 0, 65535);
     app.add_flag("--in-container", options.in_container);
     std::vector<char*> arguments(argv, dashes);
@@ -127,6 +137,7 @@ BoardOptions parse_board_options(int argc, char** argv)
     const auto* const each =
         add_number<std::size_t>(app, "--phones-per-address", options.phones_per_address, 1, 300);
     app.add_option("--record", options.record);
+    app.add_option("--wrong", options.wrong)->allow_extra_args(false);
     const auto* const duration = add_number(app, "--for", seconds, 0.1, 86'400.0);
     app.add_option("--with", with)->delimiter(',')->allow_extra_args(false);
     try {
@@ -138,12 +149,23 @@ BoardOptions parse_board_options(int argc, char** argv)
         refuse(error.what());
     }
     if (const std::vector<std::string> unknown = app.remaining(); !unknown.empty()) {
-        refuse(
-            unknown.front().starts_with('-')
-                ? fmt::format("{} is no option of the board's; the stage's come after --, as in: "
-                              "board {} -- {}",
-                              unknown.front(), options.stage, fmt::join(unknown, " "))
-                : fmt::format("one stage, not also '{}'", unknown.front()));
+        refuse(unknown.front().starts_with('-')
+                   ? fmt::format(
+                         "{} is no option of the board's; the stage's come after --, as in: "
+                         "board {} -- {}",
+                         unknown.front(), fmt::join(options.stages, " "), fmt::join(unknown, " "))
+                   : fmt::format("two stages, not also '{}'", unknown.front()));
+    }
+    if (options.stages.empty() && options.wrong.empty() && options.programs.empty()) {
+        options.stages = {"05"};
+    }
+    const std::size_t servers =
+        options.stages.size() + options.wrong.size() + options.programs.size();
+    if (servers > 2) {
+        refuse(fmt::format("two servers at most, not {}", servers));
+    }
+    if (servers > 1 && !options.record.empty()) {
+        refuse("a recording has one server; record each of them alone");
     }
     if (options.in_container && port->count() == 0) {
         options.port = 8000;

@@ -12,7 +12,9 @@
 namespace ground::board {
 
 struct BoardOptions {
-    std::string stage = "05";
+    std::vector<std::string> stages;         // one, or two side by side
+    std::vector<std::string> wrong;          // wrong turns, by their names: the same
+    std::vector<std::string> programs;       // servers of one's own, by their paths: the same
     std::vector<std::string> stage_options;  // what is behind --
     std::uint16_t port = 0;                  // of the page; 0: a free one
     bool in_container = false;  // listen on all its addresses, for a port that is forwarded to it

@@ -15,6 +15,10 @@ EMBED(board_source_js, BOARD_PAGE_DIRECTORY "/source.js");
 EMBED(board_lanes_js, BOARD_PAGE_DIRECTORY "/lanes.js");
 EMBED(board_room_js, BOARD_PAGE_DIRECTORY "/room.js");
 EMBED(board_room_css, BOARD_PAGE_DIRECTORY "/room.css");
+EMBED(board_pair_html, BOARD_PAGE_DIRECTORY "/pair.html");
+EMBED(board_pair_css, BOARD_PAGE_DIRECTORY "/pair.css");
+EMBED(board_pair_js, BOARD_PAGE_DIRECTORY "/pair.js");
+EMBED(board_pane_css, BOARD_PAGE_DIRECTORY "/pane.css");
 EMBED(board_phone_html, BOARD_PAGE_DIRECTORY "/phone.html");
 EMBED(board_phone_css, BOARD_PAGE_DIRECTORY "/phone.css");
 EMBED(board_phone_js, BOARD_PAGE_DIRECTORY "/phone.js");
@@ -40,7 +44,8 @@ std::string dump(const Json& json)
 }
 
 // policy: what a file may do that comes from no server.
-std::string page(const Json& stages, const std::string& frames, const std::string& nonce)
+std::string page(const Json& stages, const std::string& frames, const std::string& nonce,
+                 const std::string& pane)
 {
     const std::string policy = fmt::format(
         "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; connect-src {1}; "
@@ -50,6 +55,8 @@ std::string page(const Json& stages, const std::string& frames, const std::strin
     return fill({board_html, board_html_size},
                 {{"policy", policy},
                  {"nonce", nonce},
+                 {"pane", pane},
+                 {"pane.css", {board_pane_css, board_pane_css_size}},
                  {"board.css", {board_css, board_css_size}},
                  {"words.js", {board_words_js, board_words_js_size}},
                  {"model.js", {board_model_js, board_model_js_size}},
@@ -64,13 +71,26 @@ std::string page(const Json& stages, const std::string& frames, const std::strin
 
 }  // namespace
 
-std::string live_page(const std::vector<StageEntry>& stages, const std::string& nonce)
+std::string live_page(const std::vector<StageEntry>& stages, const std::string& nonce,
+                      const std::string& pane)
 {
     Json all = Json::array();
     for (const StageEntry& stage : stages) {
         all.push_back(json_of(stage));
     }
-    return page(all, "", nonce);
+    return page(all, "", nonce, pane);
+}
+
+std::string pair_page(const std::string& nonce)
+{
+    return fill({board_pair_html, board_pair_html_size},
+                {{"nonce", nonce},
+                 {"board.css", {board_css, board_css_size}},
+                 {"room.css", {board_room_css, board_room_css_size}},
+                 {"pair.css", {board_pair_css, board_pair_css_size}},
+                 {"words.js", {board_words_js, board_words_js_size}},
+                 {"room.js", {board_room_js, board_room_js_size}},
+                 {"pair.js", {board_pair_js, board_pair_js_size}}});
 }
 
 std::string phone_page(const std::string& nonce)
@@ -96,7 +116,7 @@ std::string recorded_page(const std::vector<StageEntry>& stages,
         }
     }
     // Nothing but this program puts anything into the file, so any nonce will do.
-    return page(shown, text, "recorded");
+    return page(shown, text, "recorded", "");
 }
 
 }  // namespace ground::board

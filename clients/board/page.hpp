@@ -1,8 +1,8 @@
 // page.hpp -- the board's page: of a server that runs, or of one that was recorded.
 #pragma once
 
-#include "clients/board/catalogue.hpp"
 #include "clients/board/film.hpp"
+#include "clients/shared/catalogue.hpp"
 
 #include <string>
 #include <vector>
@@ -10,8 +10,12 @@
 namespace ground::board {
 
 // The page that asks for frames as they come. Its style and its scripts carry the nonce.
-[[nodiscard]] std::string live_page(const std::vector<StageEntry>& stages,
-                                    const std::string& nonce);
+// pane: its number, if it is one of two pages side by side.
+[[nodiscard]] std::string live_page(const std::vector<StageEntry>& stages, const std::string& nonce,
+                                    const std::string& pane = "");
+
+// The page around two of these. They are served below it, as 0/ and 1/.
+[[nodiscard]] std::string pair_page(const std::string& nonce);
 
 // What a phone shows that comes into the room.
 [[nodiscard]] std::string phone_page(const std::string& nonce);

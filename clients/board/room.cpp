@@ -382,7 +382,7 @@ Room::Reply Room::ask(std::string_view token, const Json& wish)
     }
     const bool big = flag_in(wish, "big");
     const Clock::time_point now = Clock::now();
-    const bool waits = std::any_of(phone->seats.begin(), phone->seats.end(),
+    const bool waits = std::all_of(phone->seats.begin(), phone->seats.end(),
                                    [](const Seat& seat) { return seat.asked.has_value(); });
     if (phone->away) {
         return refusal(409, "there are too many clients already");
@@ -402,9 +402,11 @@ Room::Reply Room::ask(std::string_view token, const Json& wish)
     phone->last_request = now;
     for (std::size_t i = 0; i < crowds_.size(); ++i) {
         Seat& seat = phone->seats[i];
-        seat.n = big ? big_request : small_request;
-        seat.asked = now;
-        crowds_[i]->phone_asks(seat.client, seat.n);
+        if (!seat.asked) {  // of two servers, one may be slower
+            seat.n = big ? big_request : small_request;
+            seat.asked = now;
+            crowds_[i]->phone_asks(seat.client, seat.n);
+        }
     }
     change(tokens_.find(token)->second);
     return {200, "{}"};

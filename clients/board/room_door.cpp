@@ -151,7 +151,8 @@ class RoomDoor::Impl {
         : room_(room), limits_(limits), acceptor_(context_), sweep_(context_)
     {
         listen(place);
-        host_ = fmt::format("{}:{}", place.address, acceptor_.local_endpoint().port());
+        const std::uint16_t port = acceptor_.local_endpoint().port();
+        host_ = port == 80 ? place.address : fmt::format("{}:{}", place.address, port);
         address_ = fmt::format("http://{}/", host_);
         room_.open(address_, [this](std::optional<unsigned> phone) {
             asio::post(context_, [this, phone] { wake(phone); });

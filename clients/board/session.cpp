@@ -186,6 +186,23 @@ void Session::run(const StageEntry& stage)
     crowd_.aim(stage_->port);
 }
 
+std::string Session::main_file()
+{
+    std::string file;
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    while (file.empty() && running() && std::chrono::steady_clock::now() < deadline &&
+           stage_->watcher.server() != 0) {
+        for (const observe::Seen& seen : stage_->watcher.look()) {
+            const std::string its = stage_->watcher.file(seen.where.file);
+            if (seen.kind == observe::Kind::thread && !its.starts_with("common/")) {
+                file = its;
+            }
+        }
+        supervisor_.wait([] { return false; }, std::chrono::steady_clock::now() + 20ms);
+    }
+    return file;
+}
+
 // ---- What the buttons do
 
 std::future<std::string> Session::submit(Json command)
@@ -303,6 +320,13 @@ std::string Session::leave(const Json& command)
     const auto number = number_in(command, "client");
     if (command.contains("client") && !number) {
         return "say which client, by its number";
+    }
+    const std::vector<ClientSeen> all = crowd_.all();
+    const bool phone = std::any_of(all.begin(), all.end(), [&](const ClientSeen& client) {
+        return client.number == number && client.role == Role::phone;
+    });
+    if (phone) {
+        return "that is a phone's client, and leaves with its phone";  // Room knows it
     }
     return crowd_.leave(number) ? "" : "the board has no such client";
 }

@@ -4,11 +4,11 @@
 // commands.
 #pragma once
 
-#include "clients/board/catalogue.hpp"
 #include "clients/board/crowd.hpp"
 #include "clients/board/film.hpp"
 #include "clients/board/outside.hpp"
 #include "clients/compare/measure/child.hpp"
+#include "clients/shared/catalogue.hpp"
 #include "common/observe/watcher.hpp"
 
 #include <nlohmann/json.hpp>
@@ -50,6 +50,9 @@ class Session {
 
     // Its clients. Any thread may use them.
     [[nodiscard]] Crowd& crowd() noexcept { return crowd_; }
+    // The file in which the running server waits for its first client: its own. Empty if it does
+    // not say, because it is not built on common/.
+    [[nodiscard]] std::string main_file();
     // The name of the stage that runs, or ran last.
     [[nodiscard]] std::string stage() const { return stage_ ? stage_->entry.name : ""; }
 

@@ -69,8 +69,8 @@ std::string name_of_code_space(int port)
 class Web::Impl {
   public:
     Impl(std::uint16_t port, bool in_container, const std::vector<StageEntry>& stages,
-         Session& session, Film& film, Room& room)
-        : stages_(stages), session_(session), film_(film), room_(room), token_(random_text())
+         std::vector<Shown> shown, Room& room)
+        : stages_(stages), shown_(std::move(shown)), room_(room), token_(random_text())
     {
         server_.new_task_queue = [this] {
             listens_.count_down();                    // the page asks for it as soon as it runs
@@ -86,12 +86,11 @@ class Web::Impl {
         server_.set_default_headers({{"Cache-Control", "no-store"},
                                      {"Referrer-Policy", "no-referrer"},
                                      {"X-Content-Type-Options", "nosniff"},
-                                     {"X-Frame-Options", "DENY"},
                                      {"Cross-Origin-Resource-Policy", "same-origin"},
                                      {"Cross-Origin-Opener-Policy", "same-origin"}});
         server_.set_pre_routing_handler(
             [this](const auto& request, auto& response) { return this->route(request, response); });
-        server_.Post("/[0-9a-f]+/do", [this](const auto& request, auto& response) {
+        server_.Post("/[0-9a-f]+/(?:[0-9]/)?do", [this](const auto& request, auto& response) {
             this->obey(request, response);
         });
         const char* const host = in_container ? "0.0.0.0" : "127.0.0.1";
@@ -112,7 +111,9 @@ class Web::Impl {
 
     ~Impl()
     {
-        film_.end();
+        for (const Shown& shown : shown_) {
+            shown.film.end();
+        }
         listens_.wait();  // a stop() before that would be lost
         server_.stop();
         doorkeeper_->close();
@@ -151,7 +152,8 @@ class Web::Impl {
                    "the address is the one that the board has printed, to its last letter");
             return Handled::Handled;
         }
-        const std::string what = request.path.substr(slash + 1);
+        const auto [pane, what] = divided(std::string_view(request.path).substr(slash + 1));
+        response.set_header("X-Frame-Options", pane ? "SAMEORIGIN" : "DENY");
         const bool known = what.empty() || what == "frames" || what == "do";
         const std::string method = what == "do" ? "POST" : "GET";
         if (!known) {
@@ -160,11 +162,11 @@ class Web::Impl {
             response.set_header("Allow", method);
             answer(response, 405, "this page does not take that method");
         } else if (what.empty()) {
-            page(response);
+            page(response, pane);
         } else if (what == "frames" && request.has_param("after")) {
-            frames_after(request, response);
+            frames_after(request, response, shown_[pane.value_or(0)].film);
         } else if (what == "frames") {
-            frames(response);
+            frames(response, shown_[pane.value_or(0)].film);
         } else {
             return command(request, response);
         }
@@ -176,21 +178,40 @@ class Web::Impl {
         return !forwarded_.empty() && name == forwarded_;
     }
 
-    void page(httplib::Response& response)
+    // Of two servers each has a page below the one that is around them: "0/frames" is the first
+    // one's. What follows the number is the same as for a single server.
+    struct Divided {
+        std::optional<std::size_t> pane;
+        std::string what;
+    };
+    [[nodiscard]] Divided divided(std::string_view path) const
+    {
+        if (shown_.size() > 1 && path.size() > 1 && path[1] == '/' && path[0] >= '0' &&
+            path[0] < static_cast<char>('0' + shown_.size())) {
+            return {static_cast<std::size_t>(path[0] - '0'), std::string(path.substr(2))};
+        }
+        return {std::nullopt, std::string(path)};
+    }
+
+    void page(httplib::Response& response, std::optional<std::size_t> pane)
     {
         const std::string nonce = random_text();
+        const bool around = shown_.size() > 1 && !pane;
         response.set_header(
             "Content-Security-Policy",
             fmt::format(
                 "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; connect-src "
-                "'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-                nonce));
+                "'self'; base-uri 'none'; form-action 'none'; frame-src {1}; frame-ancestors {2}",
+                nonce, around ? "'self'" : "'none'", pane ? "'self'" : "'none'"));
         response.status = 200;
-        response.set_content(live_page(stages_, nonce), "text/html; charset=utf-8");
+        response.set_content(around
+                                 ? pair_page(nonce)
+                                 : live_page(stages_, nonce, pane ? fmt::format("{}", *pane) : ""),
+                             "text/html; charset=utf-8");
     }
 
     // Server-sent events: each frame is one, for as long as a page reads.
-    void frames(httplib::Response& response)
+    void frames(httplib::Response& response, Film& film)
     {
         if (viewers_.fetch_add(1) >= most_viewers) {
             --viewers_;
@@ -201,10 +222,10 @@ class Web::Impl {
         response.set_header("Connection", "close");
         response.set_chunked_content_provider(
             "text/event-stream",
-            [this, shown = std::uint64_t{0}, room = Pace()](std::size_t,
-                                                            httplib::DataSink& sink) mutable {
+            [this, &film, shown = std::uint64_t{0}, room = Pace()](
+                std::size_t, httplib::DataSink& sink) mutable {
                 std::string text;
-                for (const FramePointer& frame : film_.after(shown, 1s)) {
+                for (const FramePointer& frame : film.after(shown, 1s)) {
                     text += fmt::format("data: {}\n\n", frame->json);
                     shown = frame->number;
                 }
@@ -214,7 +235,7 @@ class Web::Impl {
                 if (text.empty()) {
                     text = ": still here\n\n";  // or we would not notice that the page is gone
                 }
-                return !film_.ended() && sink.write(text.data(), text.size());
+                return !film.ended() && sink.write(text.data(), text.size());
             },
             [this](bool) { --viewers_; });
     }
@@ -238,7 +259,7 @@ class Web::Impl {
 
     // The frames after this one, as soon as there are any: for a page that a proxy keeps the events
     // of a stream from.
-    void frames_after(const httplib::Request& request, httplib::Response& response)
+    void frames_after(const httplib::Request& request, httplib::Response& response, Film& film)
     {
         const std::string text = request.get_param_value("after");
         std::uint64_t last = 0;
@@ -248,11 +269,11 @@ class Web::Impl {
             return;
         }
         std::string frames;
-        for (const FramePointer& frame : film_.after(last, 1s)) {
+        for (const FramePointer& frame : film.after(last, 1s)) {
             frames += (frames.empty() ? "" : ",") + frame->json;
             last = frame->number;
         }
-        response.status = film_.ended() ? 503 : 200;
+        response.status = film.ended() ? 503 : 200;
         Pace whole;
         response.set_content(fmt::format(R"({{"last":{},"frames":[{}],"room":{}}})", last, frames,
                                          news_of_room(whole)),
@@ -284,11 +305,18 @@ class Web::Impl {
             answer(response, why->empty() ? 200 : 409, why->empty() ? "done" : *why);
             return;
         }
-        std::future<std::string> done = session_.submit(std::move(command));
+        const auto [pane, what] =
+            divided(std::string_view(request.path).substr(request.path.find('/', 1) + 1));
+        if (shown_.size() > 1 && !pane) {
+            answer(response, 409, "say which server: 0/do or 1/do");
+            return;
+        }
+        const auto& [session, film] = shown_[pane.value_or(0)];
+        std::future<std::string> done = session.submit(std::move(command));
         try {
             // A stage needs a moment to start. The session has a time limit for that.
             while (done.wait_for(100ms) != std::future_status::ready) {
-                if (film_.ended()) {
+                if (film.ended()) {
                     answer(response, 503, "the board has ended");
                     return;
                 }
@@ -301,8 +329,7 @@ class Web::Impl {
     }
 
     const std::vector<StageEntry>& stages_;
-    Session& session_;
-    Film& film_;
+    const std::vector<Shown> shown_;
     Room& room_;
     const std::string token_;
     int port_ = 0;
@@ -316,8 +343,8 @@ class Web::Impl {
 };
 
 Web::Web(std::uint16_t port, bool in_container, const std::vector<StageEntry>& stages,
-         Session& session, Film& film, Room& room)
-    : impl_(std::make_unique<Impl>(port, in_container, stages, session, film, room))
+         std::vector<Shown> shown, Room& room)
+    : impl_(std::make_unique<Impl>(port, in_container, stages, std::move(shown), room))
 {
 }
 Web::~Web() = default;

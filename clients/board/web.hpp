@@ -19,13 +19,19 @@
 
 namespace ground::board {
 
+// What the page shows: a server and its film, or two of them side by side.
+struct Shown {
+    Session& session;
+    Film& film;
+};
+
 class Web {
   public:
     // Listens on this port, or on a free one if it is 0, and serves from now on, in threads of its
     // own. Throws ClientError.
     Web(std::uint16_t port, bool in_container, const std::vector<StageEntry>& stages,
-        Session& session, Film& film, Room& room);
-    // Ends the film, and so the replies to the pages that watch.
+        std::vector<Shown> shown, Room& room);
+    // Ends the films, and so the replies to the pages that watch.
     ~Web();
     Web(const Web&) = delete;
     Web& operator=(const Web&) = delete;

@@ -39,6 +39,25 @@ enum class State : std::uint8_t {
     held,      // stopped at the gate
 };
 
+// What a conversation, thread or worker that is held will do next. The last five are about
+// something that threads share: an Atomic or a Mutex (common/wait/shared.hpp).
+enum class Deed : std::uint8_t {
+    passes,  // comes to this line
+    accepts,
+    receives,
+    sends,
+    computes,
+    submits,  // hands a number to the pool
+    awaits,   // waits for a result
+    selects,
+    takes_gil,
+    reads,
+    writes,
+    changes,  // reads and writes in one step
+    locks,
+    unlocks,
+};
+
 // State, line and time of an entry, in one word, so that a reader never sees half of it.
 struct Where {
     State state = State::gone;
@@ -71,18 +90,24 @@ struct alignas(64) Place {
     std::atomic<std::uint64_t> now;  // a Where
     std::atomic<std::uint32_t> id;   // never used twice in the life of the server; 0: free
     std::atomic<Kind> kind;
+    std::atomic<Deed> next;           // while it is held: what it is about to do
     std::atomic<std::uint16_t> peer;  // of a conversation: the client's port
     std::atomic<std::uint32_t> pid;   // process and thread that ran it last
     std::atomic<std::uint32_t> tid;
     std::atomic<std::uint32_t> n;  // what is computed, or waited for
     // Of a worker or thread: the conversation that it works for. Of a conversation: the worker that
-    // it waits for. 0: none.
+    // it waits for. In state `locked`: the holder of the lock, if that is known. 0: none.
     std::atomic<std::uint32_t> for_id;
     std::atomic<std::uint32_t> requests;  // answered so far
     std::atomic<std::uint32_t> granted;   // the gate: the last step that the watcher has allowed
     std::atomic<std::uint32_t> taken;     // the gate: the last step that was used up
     std::atomic<std::uint32_t> owner;     // of a worker: the process that owns its pool
     std::atomic<std::uint32_t> pin;       // only for the server: see Calls in seams.hpp
+    // Of the last thing shared that it came to: which one (a number made from its address), and the
+    // lower halves of the value that it will write, and of the one that it has read last.
+    std::atomic<std::uint32_t> object;
+    std::atomic<std::uint32_t> value;
+    std::atomic<std::uint32_t> found;
 };
 static_assert(sizeof(Place) == 64);
 

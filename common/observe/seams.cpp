@@ -420,7 +420,7 @@ bool takes_a_step(Place& place) noexcept
 }
 
 // Holds the caller until it may continue, or until the lease is no longer renewed.
-void be_held(Place& place, std::uint64_t line) noexcept
+void be_held(Place& place, std::uint64_t line, Deed next) noexcept
 {
     Control& control = shared().control;
     const std::uint64_t begin = now();
@@ -428,6 +428,7 @@ void be_held(Place& place, std::uint64_t line) noexcept
         begin >= control.lease.load(memory_order_relaxed)) {
         return;
     }
+    place.next.store(next, memory_order_relaxed);
     become(place, held, line);
     for (;;) {
         const std::uint32_t turn = control.changed.load(memory_order_acquire);
@@ -449,11 +450,32 @@ void be_held(Place& place, std::uint64_t line) noexcept
 }
 
 // A pinned conversation has passed the gate already, at the line where it is pinned.
-void gate(Place& place, Here here) noexcept
+void gate(Place& place, Here here, Deed next) noexcept
 {
     if (shared().control.pace.load(memory_order_relaxed) != Pace::free &&
         place.pin.load(memory_order_relaxed) == 0) [[unlikely]] {
-        be_held(place, line_of(place, here));
+        be_held(place, line_of(place, here), next);
+    }
+}
+
+// What an entry does that will be in this state.
+constexpr Deed deed(State state) noexcept
+{
+    switch (state) {
+        case accepts:
+            return Deed::accepts;
+        case receives:
+            return Deed::receives;
+        case sends:
+            return Deed::sends;
+        case computes:
+            return Deed::computes;
+        case awaits:
+            return Deed::awaits;
+        case selects:
+            return Deed::selects;
+        default:
+            return Deed::passes;
     }
 }
 
@@ -465,7 +487,7 @@ Place* detail::enter(State state, Who who, Here here, unsigned n) noexcept
 {
     Place& place = find(who);
     if (state != idles) {
-        gate(place, here);
+        gate(place, here, deed(state));
     }
     if (state == computes) {
         place.n.store(n, memory_order_relaxed);
@@ -491,7 +513,7 @@ void detail::pass(Who who, Here here, bool may_stop) noexcept
 {
     Place& place = find(who);
     if (may_stop) {
-        gate(place, here);
+        gate(place, here, Deed::passes);
     }
     if (place.n.load(memory_order_relaxed) != 0) {
         place.n.store(0, memory_order_relaxed);
@@ -503,7 +525,7 @@ void detail::stop() noexcept
 {
     Place& place = find(whoever_runs);
     const State before = state_of(place);
-    gate(place, {});
+    gate(place, {}, Deed::takes_gil);
     become(place, before, line_of(place, {}));
 }
 
@@ -517,7 +539,7 @@ void detail::wait(State state, Who who, Here here) noexcept
         switch_to(nullptr);
         return;
     }
-    gate(place, here);
+    gate(place, here, deed(state));
     become(place, state, line_of(place, here));
     switch_to(nullptr);
     // The result may come just now. One side writes the state and reads the result, the other side
@@ -547,7 +569,7 @@ void detail::ready(Who who) noexcept
 void detail::submit(unsigned n, Here here) noexcept
 {
     Place& place = find(whoever_runs);
-    gate(place, here);
+    gate(place, here, Deed::submits);
     place.n.store(n, memory_order_relaxed);
     const std::uint64_t word = where(runs, line_of(place, here));
     place.now.store(word, memory_order_relaxed);
@@ -681,6 +703,35 @@ void detail::end_pauses() noexcept
 }
 
 void detail::hold(int change) noexcept { self.holds += change; }
+
+// The line stays the one of the share, also for what follows it in the same function.
+void detail::share(Deed deed, const void* object, std::uint32_t value, Here here) noexcept
+{
+    Place& place = find(whoever_runs);
+    const auto address = reinterpret_cast<std::uintptr_t>(object);
+    place.object.store(static_cast<std::uint32_t>(address ^ address >> 32U), memory_order_relaxed);
+    place.value.store(value, memory_order_relaxed);
+    gate(place, here, deed);
+    become(place, runs, line_of(place, here));
+}
+
+void detail::saw(std::uint32_t value) noexcept
+{
+    find(whoever_runs).found.store(value, memory_order_relaxed);
+}
+
+Place* detail::wait_for_lock(std::uint32_t holder) noexcept
+{
+    Place& place = find(whoever_runs);
+    place.for_id.store(holder, memory_order_relaxed);
+    become(place, locked, line_of(place, {}));
+    return &place;
+}
+
+std::uint32_t detail::running() noexcept
+{
+    return find(whoever_runs).id.load(memory_order_relaxed);
+}
 
 // --- The beginning
 

@@ -86,6 +86,10 @@ void forget(std::uint32_t pid) noexcept;
 void forget_workers(std::uint32_t owner) noexcept;
 void end_pauses() noexcept;
 void hold(int change) noexcept;
+void share(Deed deed, const void* object, std::uint32_t value, Here here) noexcept;
+void saw(std::uint32_t value) noexcept;
+Place* wait_for_lock(std::uint32_t holder) noexcept;
+std::uint32_t running() noexcept;
 }  // namespace detail
 
 // This state holds for as long as the Seam lives; afterwards it is `runs`. A function that may
@@ -344,9 +348,53 @@ inline void holds_lock(int change) noexcept
     }
 }
 
-// If the environment has GROUND_WATCH, the descriptor of a Watcher's memory, the server is watched
-// from now on. Call it once, before there are threads or children. Throws std::runtime_error if
-// that is no such memory.
+// The conversation or thread that runs is about to do this with something that threads share. When
+// the call returns, nothing has been done yet, so another thread may do something before. `value`
+// is what it will write.
+inline void shares(Deed deed, const void* object, Here here, std::uint64_t value = 0) noexcept
+{
+    if (watched()) [[unlikely]] {
+        detail::share(deed, object, static_cast<std::uint32_t>(value), here);
+    }
+}
+
+// The value that it has found there.
+inline void has_read(std::uint64_t value) noexcept
+{
+    if (watched()) [[unlikely]] {
+        detail::saw(static_cast<std::uint32_t>(value));
+    }
+}
+
+// While the object lives, this thread waits for a lock. `holder` is the entry of the thread that
+// holds the lock (0: not known).
+class WaitsForLock {
+  public:
+    explicit WaitsForLock(std::uint32_t holder) noexcept
+    {
+        if (watched()) [[unlikely]] {
+            place_ = detail::wait_for_lock(holder);
+        }
+    }
+    ~WaitsForLock()
+    {
+        if (place_ != nullptr) [[unlikely]] {
+            detail::leave(*place_, State::runs);
+        }
+    }
+    WaitsForLock(const WaitsForLock&) = delete;
+    WaitsForLock& operator=(const WaitsForLock&) = delete;
+
+  private:
+    Place* place_ = nullptr;
+};
+
+// The entry of the conversation or thread that runs, by its number in the table; 0: not watched.
+[[nodiscard]] inline std::uint32_t runs_as() noexcept { return watched() ? detail::running() : 0; }
+
+// If GROUND_WATCH is in the environment, the server is watched from now on. Its value is the
+// descriptor of a Watcher's memory. Call it once, before there are threads or children. Throws
+// std::runtime_error if that is no such memory.
 void attach();
 void attach(int descriptor);
 

@@ -72,8 +72,22 @@ std::string Watcher::file(std::uint8_t index) const
 std::vector<Seen> Watcher::look() const
 {
     std::vector<Seen> all;
+    look(0, memory_->places.size(), all);
+    return all;
+}
+
+std::vector<Seen> Watcher::look(std::size_t most) const
+{
+    std::vector<Seen> all;
+    look(0, std::min(most, most_conversations), all);
+    look(most_conversations, most_conversations + std::min(most, most_others), all);
+    return all;
+}
+
+void Watcher::look(std::size_t begin, std::size_t end, std::vector<Seen>& all) const
+{
     const std::uint64_t time = now();
-    for (std::size_t i = 0; i < memory_->places.size(); ++i) {
+    for (std::size_t i = begin; i < end; ++i) {
         const Place& place = memory_->places[i];
         const std::uint32_t id = place.id.load(memory_order_acquire);
         if (id == 0 || id == ~0U) {
@@ -88,13 +102,16 @@ std::vector<Seen> Watcher::look() const
                         .tid = place.tid.load(memory_order_relaxed),
                         .n = place.n.load(memory_order_relaxed),
                         .for_id = place.for_id.load(memory_order_relaxed),
-                        .requests = place.requests.load(memory_order_relaxed)};
+                        .requests = place.requests.load(memory_order_relaxed),
+                        .next = place.next.load(memory_order_relaxed),
+                        .object = place.object.load(memory_order_relaxed),
+                        .value = place.value.load(memory_order_relaxed),
+                        .found = place.found.load(memory_order_relaxed)};
         std::atomic_thread_fence(memory_order_acquire);
         if (place.id.load(memory_order_relaxed) == id && seen.kind != Kind::nobody) {
             all.push_back(seen);
         }
     }
-    return all;
 }
 
 // A writer can be stopped or killed between taking a number and writing the event. Other writers
@@ -199,9 +216,21 @@ bool Watcher::step(std::uint32_t id)
     return true;
 }
 
+bool Watcher::step(const Seen& seen)
+{
+    renew();
+    Place& place = memory_->places.at(seen.index);
+    if (place.id.load(memory_order_acquire) != seen.id) {
+        return false;
+    }
+    place.granted.store(place.taken.load(memory_order_relaxed) + 1, memory_order_relaxed);
+    tell_changed(memory_->control);
+    return true;
+}
+
 void Watcher::renew() noexcept
 {
-    memory_->control.lease.store(now() + lease_time, memory_order_relaxed);
+    memory_->control.lease.store(now() + lease_, memory_order_relaxed);
 }
 
 }  // namespace ground::observe

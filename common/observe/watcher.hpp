@@ -32,6 +32,10 @@ struct Seen {
     std::uint32_t n = 0;
     std::uint32_t for_id = 0;
     std::uint32_t requests = 0;
+    Deed next = Deed::passes;
+    std::uint32_t object = 0;
+    std::uint32_t value = 0;
+    std::uint32_t found = 0;
 };
 
 struct Happened {
@@ -57,6 +61,8 @@ class Watcher {
     [[nodiscard]] std::uint32_t server() const noexcept;  // its process; 0: not started yet
     [[nodiscard]] std::string file(std::uint8_t index) const;
     [[nodiscard]] std::vector<Seen> look() const;  // all entries, in the order of the table
+    // The same, but only the first `most` places for conversations, and as many of the others.
+    [[nodiscard]] std::vector<Seen> look(std::size_t most) const;
 
     // What has happened since the last call, at most this many events. Events that were overwritten
     // before are counted in lost().
@@ -68,19 +74,24 @@ class Watcher {
     [[nodiscard]] std::uint64_t next() const noexcept { return next_; }
 
     // The gate. Each of these renews the lease. Call renew() at least every second, from any
-    // thread.
+    // thread, or choose a longer lease before: then the server is held for so long if the watcher
+    // dies.
+    void set_lease(std::uint64_t microseconds) noexcept { lease_ = microseconds; }
     void go();
     void slow(std::uint32_t microseconds_per_step);
     void pause();
     void step();                  // the first entry that comes takes a step
     bool step(std::uint32_t id);  // this entry takes a step; false if it has gone
+    bool step(const Seen& seen);  // the same, without a search
     void renew() noexcept;
 
   private:
     void set(Pace pace) noexcept;
+    void look(std::size_t begin, std::size_t end, std::vector<Seen>& all) const;
 
     Descriptor memory_file_;
     Memory* memory_ = nullptr;
+    std::uint64_t lease_ = lease_time;
     std::uint64_t next_ = 0;
     std::uint64_t lost_ = 0;
     std::uint64_t waits_for_ = 0;  // an unfinished event, and since when

@@ -188,6 +188,11 @@ def judged(peer):
     return json.loads(run.stdout)
 
 
+def cell(promise):
+    follows = promise["cause"].startswith("not judged, because")
+    return "not judged" if follows else CELLS[promise["verdict"]]
+
+
 def promises_table(peers):
     judgements = {peer: judged(peer) for peer in peers}
     rows = {}
@@ -195,11 +200,11 @@ def promises_table(peers):
     for peer, judgement in judgements.items():
         for promise in judgement["promises"]:
             rows.setdefault(promise["id"], {})[peer] = promise
-            if CELLS[promise["verdict"]] in ("broken", "unknown", "error"):
+            if cell(promise) in ("broken", "unknown", "error"):
                 causes.append(f"- `{peer.name}`, `{promise['id']}`: {promise['cause']}.")
     lines = [f"| promise | {' | '.join(peer.name.replace('_', ' ') for peer in peers)} |", "|---|" + "---|" * len(peers)]
     for name, of_peers in rows.items():
-        cells = [CELLS[of_peers[peer]["verdict"]] for peer in peers]
+        cells = [cell(of_peers[peer]) for peer in peers]
         if set(cells) != {"-"}:
             lines.append(f"| `{name}` | {' | '.join(cells)} |")
     models = ", ".join(f"{peer.name} as {peer.relative}" for peer in peers if peer.relative)

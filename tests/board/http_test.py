@@ -406,6 +406,59 @@ def board_beside(directory, program):
     return shutil.copy(BOARD, os.path.join(directory, "clients", "board"))
 
 
+class Several(unittest.TestCase):
+    """Two servers beside each other, and a server that is none of ours."""
+
+    def test_each_of_two_has_a_page_and_gets_its_own_commands(self):
+        with Board("02", "05") as board:
+            status, text = board.request("GET")
+            self.assertEqual(status, 200)
+            self.assertIn('<iframe src="0/"', text)
+            self.assertIn("frame-src 'self'", board.headers["Content-Security-Policy"])
+            self.assertIn("frame-ancestors 'none'", board.headers["Content-Security-Policy"])
+            for number in "01":
+                self.assertEqual(board.request("GET", f"{board.path}{number}/")[0], 200)
+                self.assertIn("frame-ancestors 'self'", board.headers["Content-Security-Policy"])
+                self.assertEqual(board.headers["X-Frame-Options"], "SAMEORIGIN")
+            for path in ("2/", "2/frames", "00/", "0", "-/", "0/0/", "0/1/frames"):
+                self.assertEqual(board.request("GET", board.path + path)[0], 404, path)
+            self.assertEqual(board.do("client")[0], 409, "which of them?")
+            usual = {"Origin": f"http://{board.host}", "Content-Type": "application/json"}
+            self.assertEqual(board.request("POST", board.path + "1/do", usual, '{"do":"client","count":3}')[0], 200)
+
+            def clients(number):
+                text = board.request("GET", f"{board.path}{number}/frames?after=0")[1]
+                return max(frame["m"]["clients"] for frame in json.loads(text)["frames"] if "m" in frame)
+
+            eventually("the right one has them", lambda: clients(1) == 3)
+            self.assertEqual(clients(0), 0)
+
+    def test_a_program_of_ones_own_is_shown_with_its_own_source(self):
+        stage = os.path.join(os.path.dirname(os.path.dirname(BOARD)), "stages", "02_threads")
+        with tempfile.TemporaryDirectory() as directory:
+            shutil.copy(stage, os.path.join(directory, "02_threads"))
+            for path in (directory, os.path.join(directory, "02_threads")):
+                with Board("--program", path) as board:
+                    text = board.request("GET")[1]
+                    stages = {stage["name"]: stage for stage in json.loads(re.search(r'id="stages">(.*?)</script>', text, re.DOTALL)[1])}
+                    mine = stages["yours: 02_threads"]
+                    self.assertEqual(mine["file"], "stages/02_threads.cpp")
+                    self.assertEqual(mine["source"], stages["02_threads"]["source"])
+                    board.wait_for("it is watched", lambda frame: frame.get("stage") == "yours: 02_threads" and frame.get("p"))
+                    with Client(board.stage_port("yours")) as client:
+                        self.assertEqual(client.ask("20"), "6765")
+
+    def test_a_program_that_cannot_be_watched_is_refused(self):
+        with tempfile.TemporaryDirectory() as directory:
+            program = os.path.join(directory, "server")
+            with open(program, "w", encoding="utf-8") as script:
+                script.write("#!/bin/sh\necho 'listening on 127.0.0.1:1'\nexec sleep 60\n")
+            os.chmod(program, 0o755)
+            done = subprocess.run([BOARD, "--program", program], capture_output=True, text=True, timeout=PATIENCE)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn("not built on common/", done.stderr)
+
+
 class Endings(unittest.TestCase):
     def started(self, *arguments):
         board = Board(*arguments)
@@ -471,7 +524,7 @@ class Endings(unittest.TestCase):
         self.assertIn("connect-src 'none'", text)
 
     def test_a_mistake_gets_one_line(self):
-        for arguments, status in ((["nosuch"], 1), (["10"], 1), (["06c"], 1), (["02", "03"], 2), (["02", "--guard", "none"], 2), (["0"], 1), (["--for", "soon"], 2), (["--with", "wolf"], 2), (["--with", "0*hog"], 2),
+        for arguments, status in ((["nosuch"], 1), (["10"], 1), (["06c"], 1), (["02", "03", "04"], 2), (["02", "--program", "/no/such/program"], 1), (["--program", "/bin"], 1), (["02", "03", "--program", "/bin/true"], 2), (["02", "03", "--record", "x.html"], 2), (["02", "--guard", "none"], 2), (["0"], 1), (["--for", "soon"], 2), (["--with", "wolf"], 2), (["--with", "0*hog"], 2),
                                   (["--record", "/no/such/file.html", "02"], 1), (["02", "--", "--no-such-option"], 1), (["--port", "70000"], 2)):
             done = subprocess.run([BOARD, *arguments], capture_output=True, text=True, timeout=PATIENCE)
             self.assertEqual(done.returncode, status, (arguments, done))

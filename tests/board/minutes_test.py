@@ -3,6 +3,9 @@
 looks for what it promises.
 
 Each sentence of the table is in PROMISES, word for word. So no promise can be written there without a check here.
+
+ONLY=STAGE plays one minute. RECORD=FOLDER also keeps what the board shows, as STAGE.html, and pauses after each key so that
+a reader can follow. scripts/measure/minutes does both.
 """
 
 import os
@@ -14,6 +17,7 @@ import unittest
 from support import BOARD, PATIENCE, Board, Browser, eventually, missing
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+RECORD = os.environ.get("RECORD")
 KEYS = {"space": " ", "↓": "ArrowDown", "↑": "ArrowUp"}
 
 # What the sentences need.
@@ -52,7 +56,7 @@ PROMISES = {
     "Each client has a process of its own.": "clients().length === 2 && new Set([...clients(), ...model.ofKind('thread')].map(({ pid }) => pid)).size === 3 && "
                                              "model.figures.processes === 3",
     "The process ends when its client leaves.": "model.figures.processes === 2",
-    "No dot shows that they share numbers.": "!model.lockSeen && clients().every(({ state: now }) => now === state.held)",
+    "Reads and writes of what they share are steps, too.": "!model.lockSeen && clients().every(({ state: now }) => now === state.held)",
     "Three dots with a ring are on one line.": "dots('ringed').length === 3 && new Set(dots('ringed').map((dot) => dot.closest('li'))).size === 1",
     "Both workers compute.": BUSY,
     "Both workers compute, and the third hog waits for one.":
@@ -139,7 +143,8 @@ class Minutes(unittest.TestCase):
             return  # a library that it needs is missing here
         with open(os.path.join(ROOT, self.source(stage)), encoding="utf-8") as file:
             pool = ".pool = true" in file.read()
-        with Board(stage, *(["--", "--workers", "2"] if pool else [])) as board:
+        film = ["--record", os.path.join(RECORD, f"{stage}.html")] if RECORD else []
+        with Board(stage, *film, *(["--", "--workers", "2"] if pool else [])) as board:
             browser.complaints.clear()
             browser.open(board.url)
             try:
@@ -151,6 +156,7 @@ class Minutes(unittest.TestCase):
                     self.press(browser, keys, seen[0] if again else None)
                     for sentence in seen:
                         self.see(browser, stage, sentence)
+                    self.linger(2)
                 self.assertEqual(browser.complaints, [])
             finally:
                 browser.open("about:blank")  # before its board ends
@@ -161,6 +167,7 @@ class Minutes(unittest.TestCase):
         while True:
             for key in keys:
                 browser.press(KEYS.get(key, key))
+                Minutes.linger(0.7)
             if until is None:
                 return
             # Each step is checked at once, because a moment later it may be over.
@@ -170,6 +177,12 @@ class Minutes(unittest.TestCase):
                 return
             if time.monotonic() > deadline:
                 raise AssertionError(f"{keys} again and again, but never: {until}")
+
+    @staticmethod
+    def linger(seconds):
+        """For the reader of a recording."""
+        if RECORD:
+            time.sleep(seconds)
 
     @staticmethod
     def see(browser, stage, sentence):

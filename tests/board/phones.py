@@ -29,29 +29,36 @@ class Phone:
 
     def request(self, method, path, body=None, headers=None):
         """The status and the text. The headers replace those that the page would send; None leaves one out."""
-        host, _, port = self.place.partition(":")
         usual = {"Host": self.place, "Authorization": f"Phone {self.token}"}
         if method == "POST":
             usual |= {"Content-Type": "application/json", "Origin": f"http://{self.place}"}
-        if not self.connection:
-            self.connection = http.client.HTTPConnection(host, int(port), timeout=self.patience, source_address=(self.source, 0))
+        kept = self.connection is not None
         try:
-            self.connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            for name, value in {**usual, **(headers or {})}.items():
-                if value is not None:
-                    self.connection.putheader(name, value)
-            if body is not None:
-                self.connection.putheader("Content-Length", str(len(body.encode())))
-            self.connection.endheaders(body.encode() if body is not None else None)
-            response = self.connection.getresponse()
-            text = response.read().decode()
-            self.headers = dict(response.getheaders())
-            if self.headers.get("Connection") == "close":
-                self.close()
-            return response.status, text
-        except (OSError, http.client.HTTPException):
+            return self.send(method, path, body, {**usual, **(headers or {})})
+        except (ConnectionError, http.client.RemoteDisconnected):
             self.close()
-            raise
+            if not kept:
+                raise
+        # A connection that was kept may have been ended meanwhile. Then a browser, too, tries once more.
+        return self.send(method, path, body, {**usual, **(headers or {})})
+
+    def send(self, method, path, body, headers):
+        if not self.connection:
+            host, _, port = self.place.partition(":")
+            self.connection = http.client.HTTPConnection(host, int(port), timeout=self.patience, source_address=(self.source, 0))
+        self.connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers.items():
+            if value is not None:
+                self.connection.putheader(name, value)
+        if body is not None:
+            self.connection.putheader("Content-Length", str(len(body.encode())))
+        self.connection.endheaders(body.encode() if body is not None else None)
+        response = self.connection.getresponse()
+        text = response.read().decode()
+        self.headers = dict(response.getheaders())
+        if self.headers.get("Connection") == "close":
+            self.close()
+        return response.status, text
 
     def post(self, path, **wish):
         return self.request("POST", path, json.dumps(wish))

@@ -294,19 +294,19 @@ TEST_CASE("room: a question is asked again, and both rounds are shown")
 TEST_CASE("room: hands are counted by key, also without a phone")
 {
     Fixture it;
-    CHECK(it.room.obey({{"do", "hand"}, {"answer", 0}}) != "");
+    CHECK(it.room.obey({{"do", "hand"}, {"answer", 0U}}) != "");
     CHECK(it.room.obey({{"do", "question"}, {"stage", "01"}}) == "");
     for (int i = 0; i < 3; ++i) {
-        CHECK(it.room.obey({{"do", "hand"}, {"answer", 2}}) == "");
+        CHECK(it.room.obey({{"do", "hand"}, {"answer", 2U}}) == "");
     }
-    CHECK(it.room.obey({{"do", "hand"}, {"answer", 2}, {"back", true}}) == "");
-    CHECK(it.room.obey({{"do", "hand"}, {"answer", 3}}) != "");
+    CHECK(it.room.obey({{"do", "hand"}, {"answer", 2U}, {"back", true}}) == "");
+    CHECK(it.room.obey({{"do", "hand"}, {"answer", 3U}}) != "");
     CHECK(it.room.obey({{"do", "show"}}) == "");
     CHECK(it.shown()["question"]["counts"] == Json{0, 0, 2});
     CHECK(it.room.obey({{"do", "question"}, {"stage", "01"}}) == "");
     CHECK(it.shown()["question"]["text"] == "And?");  // the next one
     CHECK(it.room.obey({{"do", "question"}, {"stage", "02"}}) != "");
-    CHECK(it.room.obey({{"do", "question"}, {"stage", "01"}, {"index", 2}}) != "");
+    CHECK(it.room.obey({{"do", "question"}, {"stage", "01"}, {"index", 2U}}) != "");
     CHECK(it.room.obey({{"do", "question"}, {"stage", "01"}, {"index", -1}}) != "");
     CHECK_FALSE(it.room.obey({{"do", "pause"}}));  // not the room's
 }
@@ -355,7 +355,7 @@ TEST_CASE("room: the clients' own commands leave phones alone, except one that i
     it.crowd.all_leave();
     CHECK(it.crowd.all().size() == 1);
     CHECK_FALSE(it.crowd.leave(std::nullopt));
-    CHECK(it.room.obey({{"do", "phone-leaves"}, {"client", 99}}) != "");
+    CHECK(it.room.obey({{"do", "phone-leaves"}, {"client", 99U}}) != "");
     CHECK(it.room.obey({{"do", "phone-leaves"}, {"client", it.crowd.all()[0].number}}) == "");
     CHECK(it.crowd.all().empty());
     CHECK(it.shown()["phones"].empty());

@@ -271,14 +271,16 @@ class Bounds(unittest.TestCase):
                         statuses.append(phone.join("x"))
                     except OSError:
                         statuses.append(0)
-            self.assertEqual(statuses.count(200), 4, "from one address")
+            # Four at a time: one that has been silent for 20 s gives its place.
+            self.assertEqual(len([phone for phone in board.room()["phones"] if phone[1].startswith("x")]), 4)
+            self.assertGreater(statuses.count(429), 700)
             self.assertLessEqual(set(statuses), {200, 429, 0})
             joined = 0
             for number in range(10, 260):
                 with Phone(board.place, source(number)) as phone:
                     joined += phone.join("x") == 200
             self.assertLessEqual(len(board.room()["phones"]), 300)
-            self.assertEqual(ann.state()["name"], "Ann")
+            self.assertEqual(ann.state()["name"], "Ann", "its place was not taken")
             self.assertGreater(joined, 10)
 
     def test_slow_ones_are_ended_and_delay_no_other(self):

@@ -100,12 +100,12 @@ TEST_CASE("compare: the CPU time of processes that have ended counts")
     const double before = usage_of(::getpid()).cpu_s;
     const pid_t child = ::fork();
     if (child == 0) {
-        while (std::clock() < CLOCKS_PER_SEC * 3 / 10) {
+        while (std::clock() < CLOCKS_PER_SEC / 10) {
         }
         ::_exit(0);
     }
     ::waitpid(child, nullptr, 0);
-    CHECK(usage_of(::getpid()).cpu_s - before > 0.25);
+    CHECK(usage_of(::getpid()).cpu_s - before > 0.07);  // counted in ticks of 10 ms
 }
 
 TEST_CASE("comparison: a summary is the median and the extremes")

@@ -128,6 +128,7 @@ const std::vector<Known>& all_known()
     const std::string reply = "reply = format_reply(future);";
     const std::string send = "send(client, reply);";
     const std::string thread = "start_thread(handle, listener.accept(), rules";
+    const std::string lock = "Lock lock_if_mutex()";
     const std::string selects = "const auto [can_recv, can_send] = select(";
     const std::string read_ready = "co_yield ReadReady{client.native_handle()};";
     const std::string try_recv = "if (const auto size = try_recv(client, requests.buffer())) {";
@@ -157,7 +158,10 @@ const std::vector<Known>& all_known()
          {thread,
           recv,
           "const Number result = compute_(n);",
-          {next, "const Number result = compute_(n);", send, next, recv}}},
+          {next, lock, "if (auto lock = lock_if_mutex(); n == last_n_.load()) {",
+           "const Number result = compute_(n);", lock, "last_n_.store(n);",
+           "last_result_.store(result);", lock, "answered_.store(answered_.load() + 1);", send,
+           next, recv}}},
         {"03_process_pool",
          {thread,
           recv,

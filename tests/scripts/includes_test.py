@@ -24,6 +24,7 @@ MAY_INCLUDE = {
                              "clients/perf", "clients/shared", *LAYERS],
     "clients/judge": ["clients/compare/measure", "clients/shared", *LAYERS],
     "clients/board": ["clients/compare/measure", "clients/shared", *LAYERS],
+    "clients/explore": ["clients/shared", *LAYERS],
     "clients": LAYERS,
     "stages": LAYERS,
 }

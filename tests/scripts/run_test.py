@@ -46,6 +46,7 @@ NOT_HERE = {
     "bare-machine": "makes a machine and tests there, for a quarter of an hour, as root",
     "container": "builds a container and tests in it, for half an hour, as root",
     "live": "begins a tmux session, to be used by hand",
+    "minutes": "plays what the test board.minutes plays, and keeps it in docs/",
     "setup": "installs packages",
     "test": "runs this test",
 }

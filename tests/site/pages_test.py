@@ -14,13 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts" / "shared" / "site"))
 import questions  # noqa: E402
+import recordings  # noqa: E402
 
 PAGE = """# A page
 
 ## Predict
 
 1. What does it see?
-   <!-- predict: an error | nothing * -->
+   <!-- vote: an error | *nothing -->
 2. How many?
    <!-- predict: a number from 100 to 140 -->
 3. Why?
@@ -47,9 +48,9 @@ class Questions(unittest.TestCase):
         self.assertEqual(re.findall(r"<Predict :form='\{\"n\": (\d), \"kind\": \"(\w+)\"", text),
                          [("1", "choice"), ("2", "number"), ("3", "words")])
         self.assertIn('"answers": ["an error", "nothing"], "right": [1]', text)
-        self.assertEqual(re.findall(r'<Verdict :of="(.*?)" />', text), ["[1]", "[2, 3]"])
+        self.assertEqual(re.findall(r"<Verdict :of='(.*?)' />", text), ["[1]", "[2, 3]"])
         self.assertIn("<Score :questions='[1, 2, 3]' />", text)
-        self.assertNotIn("predict:", text)
+        self.assertNotIn("vote:", text)
 
     def test_a_line_of_a_source(self):
         form = questions.read_mark("a line of stages/04_generators.cpp: Task handle ... co_yield WriteReady: co_yield ReadReady")
@@ -57,8 +58,7 @@ class Questions(unittest.TestCase):
         self.assertTrue(all("co_yield ReadReady" in form["answers"][index] for index in form["right"]))
 
     def test_a_comment_that_says_nothing_is_refused(self):
-        for mark in ("an error | nothing", "nothing *", "a | b * | c *",
-                     "a line of stages/04_generators.cpp: no such line ... none: x"):
+        for mark in ("nothing", "*nothing", "a | *b | *c", "a line of stages/04_generators.cpp: no such line ... none: x"):
             with self.assertRaises(questions.Wrong):
                 questions.read_mark(mark)
 
@@ -70,15 +70,32 @@ class Questions(unittest.TestCase):
         with self.assertRaises(questions.Wrong):
             questions.put_forms(PAGE.replace("(question 1)", "(question 7)"), "page")
 
-    def test_every_question_of_the_pages_has_an_answer(self):
-        """A page whose questions nothing answers would leave its reader alone."""
+    def test_a_question_above_a_fold(self):
+        text = questions.put_forms("# A page\n\n<!-- vote: yes | *no -->\n<details><summary>Why</summary>\n\nNo.\n\n</details>\n", "page")
+        self.assertIn("<Predict :form='{\"n\": \"A\", \"kind\": \"choice\"", text)
+        self.assertIn("""<details><summary>Why</summary>\n\n<Verdict :of='["A"]' />""", text)
+
+    def test_every_question_of_the_pages_can_be_compared_with_an_answer(self):
         lacking = []
         for page in sorted((ROOT / "docs").glob("[0-9]*.md")):
             text = page.read_text(encoding="utf-8")
             _, found = questions.questions_of(text)
             answered = {n for match in questions.FOLD.finditer(text) for n in questions.numbers(match[2])}
-            lacking += [f"{page.name}: question {n}" for n, _, form in found if form["kind"] != "words" and n not in answered]
+            lacking += [f"{page.name}: question {n}" for n, _, form in found if form["kind"] == "words" and n not in answered]
         self.assertEqual(lacking, [])
+
+
+class Recordings(unittest.TestCase):
+    def test_each_is_small_and_of_the_present_sources(self):
+        for path in recordings.all_of_them():
+            self.assertEqual(recordings.stale(path), [], f"record it anew: scripts/measure/minutes {path.stem}")
+            self.assertLess(path.stat().st_size, 600_000, path)
+
+    def test_one_is_a_page_that_needs_nothing_else(self):
+        for path in recordings.all_of_them():
+            text = recordings.page(path)
+            self.assertNotIn("{{", re.sub(r"<script type.*?</script>", "", text, flags=re.DOTALL))
+            self.assertEqual(text.count("<script"), 3)
 
 
 class LaidOut(unittest.TestCase):

@@ -2,6 +2,7 @@
 
     site_test.py [-v] [Site.test_...]      like any unittest
     SITE=DIR site_test.py                  looks at a site that has been made already
+    ONLY=REGEX site_test.py                looks only at pages that match
 
 axe, a library that finds what hinders readers with a screen reader or a keyboard, comes with what scripts/site fetches.
 """
@@ -14,13 +15,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
-from browser import Browser, missing  # noqa: E402
+from browser import PATIENCE, Browser, missing  # noqa: E402
+
+try:
+    from selenium.common.exceptions import WebDriverException
+except ImportError:  # then all tests are skipped
+    WebDriverException = AssertionError
 
 AXE = ROOT / "build" / "site-tools" / "node_modules" / "axe-core" / "axe.min.js"
 LARGEST_VIEW = 500_000
@@ -75,7 +82,8 @@ class Site(unittest.TestCase):
             if made.returncode != 0:
                 raise AssertionError(f"scripts/site failed: {made.stdout}{made.stderr}")
         cls.pages = sorted(str(path.relative_to(cls.folder)) for path in cls.folder.rglob("*.html")
-                           if "recordings" not in path.parts and path.name != "404.html")
+                           if "recordings" not in path.parts and path.name != "404.html"
+                           and re.search(os.environ.get("ONLY", ""), str(path.relative_to(cls.folder))))
         server = subprocess.Popen([sys.executable, ROOT / "scripts/shared/site/serve.py", cls.folder, "/", "0"],
                                   stdout=subprocess.PIPE, text=True)
         cls.addClassCleanup(server.wait)
@@ -89,15 +97,21 @@ class Site(unittest.TestCase):
     def open(self, page, width=1280):
         self.browser.resize(width, 720)
         self.browser.open(self.address + page)
-        self.until("document.querySelector('#app').__vue_app__ !== undefined")  # it is alive
+        self.until("document.querySelector('#app')?.__vue_app__ !== undefined")  # it is alive
         self.browser.settle()
 
     def until(self, condition):
-        """Waits for it; the browser's own deadline ends what never comes true."""
-        self.browser.look(f"""new Promise((done) => {{
-            const look = () => {condition} ? done(true) : setTimeout(look, 20);
-            look();
-        }})""")
+        """Waits for it, on whatever page the browser is by then."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                if self.browser.look(condition):
+                    return
+            except (AssertionError, WebDriverException):  # there is no page at the moment
+                pass
+            if time.monotonic() > deadline:
+                raise AssertionError(f"never: {condition}; the page is {self.browser.look('location.href')}")
+            time.sleep(0.02)
 
     def test_every_page_wide_and_narrow_light_and_dark(self):
         findings = []

@@ -12,12 +12,15 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -432,7 +435,7 @@ namespace {
 // does what the test says.
 class Traced {
   public:
-    static constexpr std::size_t nobody_reads = SIZE_MAX;
+    static constexpr std::size_t into_a_pipe = SIZE_MAX;
 
     explicit Traced(const std::function<void()>& server, std::size_t most_bytes = most_trace_bytes)
         : folder_(new_folder())
@@ -441,6 +444,9 @@ class Traced {
         REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
         said_ = Descriptor(ends[0]);
         say() = Descriptor(ends[1]);
+        if (most_bytes == into_a_pipe) {
+            REQUIRE(::mkfifo(file().c_str(), 0600) == 0);
+        }
         pid_ = ::fork();
         REQUIRE(pid_ != -1);
         if (pid_ == 0) {
@@ -451,7 +457,7 @@ class Traced {
             const int log = ::open(log_file().c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
             ::dup2(log, STDERR_FILENO);
             observe::memory.store(nullptr);
-            trace_to(most_bytes == nobody_reads ? "/dev/null" : file(), "unit", most_bytes);
+            trace_to(file(), "unit", most_bytes);
             ::alarm(60);  // is not inherited
             server();
             ::_exit(7);
@@ -488,6 +494,11 @@ class Traced {
         return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
     }
 
+    // Where the trace comes out, if it goes into a pipe.
+    [[nodiscard]] Descriptor pipe() const
+    {
+        return Descriptor(check(::open(file().c_str(), O_RDONLY | O_CLOEXEC), "open"));
+    }
     [[nodiscard]] nlohmann::json trace() const
     {
         std::ifstream trace(file());
@@ -610,26 +621,51 @@ TEST_CASE("trace: it contains what happened after an unfinished event")
     CHECK(traced.log() == "unit: 1 events lost: the trace has gaps\n");
 }
 
+// The trace goes into a pipe, and the test reads so slowly that there is always more to be written.
 TEST_CASE("trace: SIGTERM reaches the server although its trace is behind")
 {
-    const auto report_without_end = [] {
-        for (;;) {
-            const Seam seam(computes, this_thread, Here::at(), 1);
-        }
+    struct Server {
+        std::atomic<pid_t> pid;
+        std::atomic<std::uint64_t> events;
     };
+    void* const memory =
+        ::mmap(nullptr, sizeof(Server), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    auto& server = *new (memory) Server{};
     Traced traced(
-        [&] {
-            for (int i = 0; i < 3; ++i) {  // so that one of them runs while the trace is written
-                std::thread(report_without_end).detach();
+        [&server] {
+            server.pid = ::getpid();
+            for (;;) {
+                const Seam seam(computes, this_thread, Here::at(), 1);
+                ++server.events;
             }
-            Traced::says();
-            report_without_end();
         },
-        Traced::nobody_reads);
-    traced.wait_until_said();
-    std::this_thread::sleep_for(300ms);  // far more happens than can be written
+        Traced::into_a_pipe);
+    const Descriptor trace = traced.pipe();
+    eventually("it has begun", [&] { return server.events > 0; });
+    std::size_t size = 0;
+    const auto read_some = [&] {
+        static std::array<char, 65'536> bytes;  // the lines of some 600 events
+        const std::uint64_t enough = server.events + 5'000;
+        eventually("more has happened, or it has ended", [&] {
+            const auto info = ground::test::process_info(server.pid);
+            return server.events > enough || !info || info->state == 'Z';
+        });
+        const ssize_t some = ::read(trace.get(), bytes.data(), bytes.size());
+        size += static_cast<std::size_t>(std::max<ssize_t>(some, 0));
+        return some > 0;
+    };
+    while (size < 2'000'000) {
+        REQUIRE(read_some());
+    }
     traced.signal(SIGTERM);
+    constexpr std::size_t ring = most_events * 120;  // its lines
+    size = 0;
+    while (size < 3 * ring && read_some()) {
+    }
+    CHECK(size < 3 * ring);
     CHECK(traced.wait() == -SIGTERM);
+    ::munmap(memory, sizeof(Server));
 }
 
 TEST_CASE("trace: a SIGTERM that comes while events are written does not cut the file off")

@@ -12,6 +12,22 @@ const lanes = new LanesView(find("#lanes"));
 
 const room = new RoomView(model, command, complain);
 
+// One of two pages side by side is a pane, in a page that has the buttons and the room for both.
+const pane = document.body.dataset.pane;
+const outer = pane === "" ? null : window.parent;
+if (outer) {
+  document.body.classList.add("pane");
+  room.which = Number(pane);
+}
+window.stageShown = () => model.stage;
+function hear(news) {
+  room.apply(news);
+  if (outer && room.which === 0) {
+    window.heard = news;  // for a page around this one that is loaded later
+    outer.roomNews?.(news);
+  }
+}
+
 let selected = null;  // whose story is shown: an id
 let complaint = { text: "", until: 0 };
 
@@ -319,12 +335,21 @@ function enable(actions) {
       event.target.blur();
       return;
     }
-    const action = (keys[event.key] ?? []).find((name) => actions[name]);
-    if (action && !(find("#help").open && action !== "help")) {
+    if (outer) {
+      outer.pressed(event);  // which gives it to both
+    } else if (press(event.key)) {
       event.preventDefault();
-      actions[action]();
     }
   });
+  function press(pressed) {
+    const action = (keys[pressed] ?? []).find((name) => actions[name]);
+    if (!action || (find("#help").open && action !== "help")) {
+      return false;
+    }
+    actions[action]();
+    return true;
+  }
+  window.press = press;
   // The dots are drawn again all the time. When the mouse is released, another element may be there.
   find("#left").addEventListener("pointerdown", (event) => {
     const dot = event.target.closest("[data-id]");
@@ -354,7 +379,7 @@ function watch() {
     }
   });
   receive();
-  enable({ ...live, ...looking, ...room.actions });
+  enable(outer ? { ...live, ...looking } : { ...live, ...looking, ...room.actions });
 }
 
 // Frames come as server-sent events. If a proxy holds these back, the page asks for frames instead.
@@ -368,7 +393,7 @@ function receive() {
         const { last, frames, room: news } = await (await fetch(`frames?after=${after}`)).json();
         after = last;
         frames.forEach((frame) => model.apply(frame));
-        room.apply(news);
+        hear(news);
         draw();
       } catch {
         gone();
@@ -381,7 +406,7 @@ function receive() {
     model.apply(JSON.parse(event.data));
     draw();
   };
-  stream.addEventListener("room", (event) => room.apply(JSON.parse(event.data)));
+  stream.addEventListener("room", (event) => hear(JSON.parse(event.data)));
   stream.onerror = gone;
 }
 
@@ -390,6 +415,7 @@ function receive() {
 function replay() {
   find("#controls").hidden = true;
   find("#player").hidden = false;
+  find("#for-room").hidden = true;
   find("#stage").replaceChildren(...stages.map(({ name }) => element("option", name)));
   find("#stage").disabled = true;
   find("#story .do button").hidden = true;

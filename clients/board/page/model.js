@@ -30,7 +30,7 @@ class Model {
     this.said = [];
     this.options = "";
     this.ended = "";  // how the stage has ended, if it has
-    this.lockSeen = false;  // one has waited for a lock
+    this.lockSeen = false;  // one has waited for the interpreter lock
     this.hungry = new Map();  // of conversations with bytes that have not been received: since when
   }
 
@@ -182,7 +182,7 @@ class Model {
       if (now === state.runs && n > 0 && this.isMain(file)) {
         place.submitted = line;
       }
-      this.lockSeen ||= now === state.locked;
+      this.lockSeen ||= now === state.locked && !other;  // of a Mutex the holder is known
       this.move(place, { state: now, file, line, since: at, n, for: other });
       this.carry(place, tid, at);
     }

@@ -59,7 +59,9 @@ async function send(path, wish) {
   return response.json();
 }
 
+let following = new AbortController();  // of the request whose reply is held back
 function forgotten() {
+  following.abort();
   find("#name").value = me?.name ?? find("#name").value;
   remember(null);
   state = null;
@@ -85,9 +87,10 @@ async function follow() {
   let failures = 0;
   for (let after = 0; me && me === mine;) {
     try {
-      const response = await fetch(`state?after=${after}`, {
-        headers: { Authorization: `Phone ${mine.token}` }, signal: AbortSignal.timeout?.(20000),
-      });
+      const request = new AbortController();
+      following = request;
+      const limit = setTimeout(() => request.abort(), 20000);
+      const response = await fetch(`state?after=${after}`, { headers: { Authorization: `Phone ${mine.token}` }, signal: request.signal });
       if (me !== mine) {
         return;
       }
@@ -100,6 +103,7 @@ async function follow() {
         throw new Error(response.status);
       }
       const news = await response.json();
+      clearTimeout(limit);
       if (failures > 0) {
         say("");
       }
@@ -111,6 +115,9 @@ async function follow() {
         show();
       }
     } catch {
+      if (me !== mine) {
+        return;
+      }
       failures += 1;
       say("The board does not answer.");
       // Not all phones at the same moment.
@@ -130,7 +137,7 @@ function show() {
   find("#me").textContent = state.name;
   showServers();
   showQuestion(state.question);
-  const waits = asking || state.servers.some((server) => server.waits !== undefined);
+  const waits = asking || state.servers.every((server) => server.waits !== undefined);
   find("#small").textContent = `ask for fib(${state.small})`;
   find("#small").disabled = waits;
   find("#large").textContent = `ask for fib(${state.large})`;
@@ -186,7 +193,9 @@ function showQuestion(question) {
     if (!open) {
       const votes = question.counts[index];
       button.textContent += ` – ${votes}`;
-      button.append(Object.assign(document.createElement("meter"), { max: most, value: votes }));
+      const bar = element("i", "", "bar");
+      bar.style.width = `${(100 * votes) / most}%`;
+      button.append(bar);
     }
     button.addEventListener("click", () => {
       question.mine = index;

@@ -3,6 +3,12 @@
 
 const names_in_the_strip = 6;
 
+// How long a phone waits, of two servers for the slower one. null: for none.
+function longest(waits) {
+  const some = waits.filter((wait) => wait !== null);
+  return some.length > 0 ? Math.max(...some) : null;
+}
+
 class RoomView {
   constructor(model, command, complain) {
     this.model = model;
@@ -22,8 +28,9 @@ class RoomView {
     const first = this.address === "" && news.address;
     Object.assign(this, { big: news.big, address: news.address ?? "", qr: news.qr ?? [], question: news.question ?? null });
     this.came = performance.now();
-    this.phones = news.phones.map(([clients, name, away, waits]) => ({ client: clients[this.which], name, away, waits: waits[this.which] }));
-    this.model.names = new Map(this.phones.map(({ client, name }) => [client, name]));
+    this.phones = news.phones.map(([clients, name, away, waits]) => ({ client: clients[this.which], name, away, waits: longest(waits) }));
+    // Names of clients that have left stay, because their lanes do for a while.
+    this.phones.forEach(({ client, name }) => this.model.names.set(client, name));
     if (first && this.phones.length === 0) {
       this.invited = true;
     }

@@ -103,7 +103,6 @@ export default {
         _render(text, env, md) {
           const path = join(folder, 'search', env.relativePath.replace(/\.md$/, '.html'))
           if (existsSync(path)) {
-            md.render(text, env) // for the title
             return readFileSync(path, 'utf8')
           }
           searching = true
@@ -119,8 +118,9 @@ export default {
       },
     },
   },
-  // The annotated sources are code: their blanks stay as they are.
-  vue: { template: { compilerOptions: { isPreTag: (tag) => tag === 'pre' || tag === 'article' } } },
+  // The annotated sources are large, and nothing in them is for Vue: they come into the finished pages.
+  transformHtml: (html) => html.replace(/(<article [^>]*data-source="([^"]+)"[^>]*>)<\/article>/,
+    (_, open, address) => `${open}${readFileSync(join(folder, 'sources', `${address}.html`), 'utf8')}</article>`),
   vite: {
     css: { postcss: { plugins: [postcssIsolateStyles({ includeFiles: [/vp-doc\.css/] })] } },
     build: { chunkSizeWarningLimit: 4000, reportCompressedSize: false },

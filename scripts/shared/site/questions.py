@@ -2,12 +2,15 @@
 
 On a page they are a numbered list. A comment at the end of a question says which answers there are:
 
-    <!-- predict: a refusal | an error | nothing * -->         a choice; the star stands at the right one
-    <!-- predict: a number from 100 to 140 -->                 a number, right if it is between these
+    <!-- predict: a refusal | an error | *nothing -->          a choice; the star stands before the right one
+    <!-- vote: a refusal | an error | *nothing -->             the same, and a room votes on it, too (docs/room.md)
+    <!-- predict: a number of MB from 30 to 80 -->             a number, right if it is between these
     <!-- predict: a line of FILE: FIRST ... LAST: TEXT -->     a line of these, right if it contains TEXT
 
-A question without such a comment takes a sentence, and its reader says whether it was right. The answers stand further
-below on the page, folded away, and the fold's summary ends with "(question 2)", "(questions 1 and 3)" or the like.
+A question without such a comment takes a sentence, and its reader says whether it was right. The answers stand further below
+on the page, folded away, and the fold's summary ends with "(question 2)", "(questions 1 and 3)" or the like.
+
+Such a comment may also stand directly above a fold, on any page. Its form then stands there. These questions have letters.
 """
 
 import json
@@ -16,8 +19,10 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-MARK = re.compile(r"\s*<!-- predict: (.*?) -->", re.DOTALL)
+MARK = re.compile(r"\s*<!-- (?:vote|predict): (.*?) -->", re.DOTALL)
 FOLD = re.compile(r"^<details><summary>(.*?)\(questions? ([\d, toand]+)(?:, [^)]*)?\)</summary>$", re.MULTILINE)
+ABOVE_FOLD = re.compile(r"^<!-- (?:vote|predict): (.*?) -->\n+(<details><summary>.*?</summary>)$", re.MULTILINE | re.DOTALL)
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class Wrong(Exception):
@@ -34,8 +39,8 @@ def numbers(text):
 def read_mark(text):
     """What a comment asks for: the properties of the form."""
     text = " ".join(text.split())
-    if match := re.fullmatch(r"a number from ([\d.]+) to ([\d.]+)", text):
-        return {"kind": "number", "from": float(match[1]), "to": float(match[2])}
+    if match := re.fullmatch(r"a number(?: of (.+))? from ([\d.]+) to ([\d.]+)", text):
+        return {"kind": "number", "unit": match[1] or "", "from": float(match[2]), "to": float(match[3])}
     if match := re.fullmatch(r"a line of (\S+): (.+?) \.\.\. (.+?): (.+)", text):
         lines = (ROOT / match[1]).read_text(encoding="utf-8").split("\n")
         first = next((i for i, line in enumerate(lines) if match[2] in line), None)
@@ -47,11 +52,15 @@ def read_mark(text):
         if not right:
             raise Wrong(f"no line of {match[1]} from '{match[2]}' to '{match[3]}' contains '{match[4]}'")
         return {"kind": "line", "file": match[1], "first": first + 1, "answers": shown, "right": right}
-    answers = [answer.strip() for answer in text.split(" | ")]
-    right = [i for i, answer in enumerate(answers) if answer.endswith("*")]
-    if len(answers) < 2 or len(right) != 1:
-        raise Wrong(f"'{text}' needs two answers or more between bars, and a star at the one that is right")
-    return {"kind": "choice", "answers": [answer.removesuffix("*").strip() for answer in answers], "right": right}
+    answers = [answer.strip() for answer in text.split("|")]
+    right = [i for i, answer in enumerate(answers) if answer.startswith("*")]
+    if len(answers) < 2 or len(right) > 1:
+        raise Wrong(f"'{text}' needs two answers or more between bars, and a star before the one that is right")
+    return {"kind": "choice", "answers": [plain(answer) for answer in answers], "right": right}
+
+
+def plain(answer):
+    return re.sub(r"\]\([^)]*\)|[\[\]`*]", "", answer).strip()
 
 
 def questions_of(text):
@@ -65,25 +74,37 @@ def questions_of(text):
     return section, found
 
 
+def form_of(number, properties, indent=""):
+    listed = json.dumps({"n": number, **properties}, ensure_ascii=False).replace("'", "&#39;")
+    return f"\n\n{indent}<Predict :form='{listed}' />\n\n"
+
+
 def put_forms(text, address):
-    """The page with a form below each question, and with a verdict in each fold that has an answer."""
+    """The page with a form for each question, and with a verdict in each fold that has an answer."""
+    asked = []
     section, found = questions_of(text)
-    body = section[1]
-    folds = [(numbers(match[2]), match[1].strip()) for match in FOLD.finditer(text)]
-    for number, match, form in reversed(found):
-        begin, end = match.span()
-        question = MARK.sub("", body[begin:end]).rstrip()
-        properties = json.dumps({"n": number, **form}, ensure_ascii=False).replace("'", "&#39;")
-        body = f"{body[:begin]}{question}\n\n   <Predict :form='{properties}' />\n\n{body[end:]}"
-    text = text[: section.start(1)] + body + text[section.end(1):]
-    asked = {number for number, _, _ in found}
-    for wanted, _ in folds:
-        if missing := set(wanted) - asked:
-            raise Wrong(f"{address}: a fold answers question {missing.pop()}, which does not exist")
+    if section:
+        body = section[1]
+        for number, match, properties in reversed(found):
+            question = MARK.sub("", match[0]).rstrip()
+            body = body[: match.start()] + question + form_of(number, properties, "   ") + body[match.end():]
+            asked.insert(0, number)
+        text = text[: section.start(1)] + body + text[section.end(1):]
+        for fold in FOLD.finditer(text):
+            if missing := set(numbers(fold[2])) - set(asked):
+                raise Wrong(f"{address}: a fold answers question {missing.pop()}, which does not exist")
+        text = FOLD.sub(lambda fold: fold[0] + verdict_of(numbers(fold[2])), text)
 
-    def fold(match):
-        listed = json.dumps(numbers(match[2]))
-        return f'{match[0].replace("<details>", "<details class=answer>")}\n\n<Verdict :of="{listed}" />\n'
+    def above(match):
+        asked.append(LETTERS[sum(isinstance(n, str) for n in asked)])
+        return form_of(asked[-1], read_mark(match[1])).lstrip() + match[2] + verdict_of([asked[-1]])
 
-    text = FOLD.sub(fold, text)
-    return f"{text.rstrip()}\n\n<Score :questions='{json.dumps(sorted(asked))}' />\n"
+    text = ABOVE_FOLD.sub(above, text)
+    if not asked:
+        return text
+    listed = json.dumps(asked)
+    return f"{text.rstrip()}\n\n<Score :questions='{listed}' />\n"
+
+
+def verdict_of(of):
+    return f"\n\n<Verdict :of='{json.dumps(of)}' />\n"

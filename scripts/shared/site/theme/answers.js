@@ -38,5 +38,5 @@ export function judge(form, said) {
   if (form.kind === 'number') {
     return Number(said) >= form.from && Number(said) <= form.to
   }
-  return form.right ? form.right.includes(said) : null
+  return form.right?.length ? form.right.includes(said) : null
 }

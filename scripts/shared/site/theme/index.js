@@ -1,4 +1,4 @@
-// The site's theme is VitePress' own, with three parts for predictions, and with marked lines in the sources.
+// The site's theme is VitePress' own, with three parts for predictions, one for recordings, and with marked lines in the sources.
 
 import DefaultTheme from 'vitepress/theme-without-fonts'
 import { onMounted, watch } from 'vue'
@@ -8,6 +8,7 @@ import './style.css'
 import Predict from './Predict.vue'
 import Verdict from './Verdict.vue'
 import Score from './Score.vue'
+import Recording from './Recording.vue'
 
 // Marks the lines that an address names: #L12 or #L12-L20. (A line may be absent: an empty line of a comment.)
 function markLines(hash) {
@@ -36,10 +37,24 @@ function unfold(hash) {
 
 export default {
   extends: DefaultTheme,
-  enhanceApp({ app }) {
+  enhanceApp({ app, router }) {
+    // A source is in its page's HTML and nowhere else, so such a page is loaded whole.
+    router.onBeforePageLoad = (to) => {
+      if (import.meta.env.SSR) {
+        return
+      }
+      const { pathname, href } = new URL(to, location.href)
+      const [, address] = /\/(source\/.*?)(?:\.html)?$/.exec(pathname) ?? []
+      const wanted = address?.replace(/\/$/, '/index')
+      if (wanted && document.querySelector('article[data-source]')?.dataset.source !== wanted) {
+        location.pathname === pathname ? location.reload() : location.assign(href)
+        return false
+      }
+    }
     app.component('Predict', Predict)
     app.component('Verdict', Verdict)
     app.component('Score', Score)
+    app.component('Recording', Recording)
   },
   setup() {
     const route = useRoute()

@@ -1,4 +1,4 @@
-#include "clients/board/catalogue.hpp"
+#include "clients/shared/catalogue.hpp"
 
 #include "clients/shared/target.hpp"
 
@@ -12,7 +12,7 @@
 #include <iterator>
 #include <sstream>
 
-namespace ground::board {
+namespace ground {
 
 namespace {
 
@@ -32,22 +32,31 @@ bool fits(const std::string& name, const std::string& text, int how)
                       : name.starts_with(text);
 }
 
+fs::path source_directory(const fs::path& stages)
+{
+    const fs::path installed = stages.parent_path() / "source";
+    return fs::is_directory(installed) ? installed : fs::path(SOURCE_DIRECTORY);
+}
+
+bool is_program(const fs::path& path)
+{
+    return fs::is_regular_file(path) && ::access(path.c_str(), X_OK) == 0;
+}
+
 }  // namespace
 
 Catalogue read_catalogue(const std::string& directory)
 {
     Catalogue catalogue;
     std::ifstream table(fs::path(directory) / "stages.tsv");
-    const fs::path installed = fs::path(directory).parent_path() / "source";
-    const fs::path sources = fs::is_directory(installed) ? installed : fs::path(SOURCE_DIRECTORY);
+    const fs::path sources = source_directory(directory);
     for (std::string line; std::getline(table, line);) {
         std::istringstream fields(line);
         StageEntry stage;
         std::string group;
         std::string since;
-        std::string traits;
         for (std::string* const field :
-             {&stage.name, &group, &stage.model, &since, &traits, &stage.file}) {
+             {&stage.name, &group, &stage.model, &since, &stage.traits, &stage.file}) {
             std::getline(fields, *field, '\t');
         }
         stage.program = fs::path(directory) / stage.name;
@@ -55,11 +64,51 @@ Catalogue read_catalogue(const std::string& directory)
             catalogue.others.push_back(stage.name);
         } else if (::access(stage.program.c_str(), X_OK) == 0) {
             stage.source = read_file(sources / stage.file);
-            stage.questions = read_questions(read_file(sources / "docs" / (stage.name + ".md")));
+            stage.page = read_file(sources / "docs" / (stage.name + ".md"));
             catalogue.stages.push_back(std::move(stage));
         }
     }
     return catalogue;
+}
+
+StageEntry own_program(const Catalogue& catalogue, const std::string& path)
+{
+    std::vector<fs::path> found;
+    std::error_code failed;
+    if (fs::is_directory(path, failed)) {
+        for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
+            if (is_program(entry.path())) {
+                found.push_back(entry.path());
+            }
+        }
+    } else if (is_program(path)) {
+        found.emplace_back(path);
+    }
+    if (found.size() != 1) {
+        throw ClientError(found.empty()
+                              ? fmt::format("there is no program '{}'; build it first", path)
+                              : fmt::format("there are {} programs in '{}'; name one of them",
+                                            found.size(), path));
+    }
+    StageEntry program;
+    const std::string name = found.front().filename();
+    program.name = "yours: " + name;
+    program.model = "a program of yours";
+    program.program = fs::absolute(found.front());
+    for (const StageEntry& stage : catalogue.stages) {
+        if (stage.name == name) {
+            program.model = stage.model;
+            program.page = stage.page;
+        }
+    }
+    return program;
+}
+
+// The compiler's name is a path below our directory, or any other that is to be taken as it is.
+void find_source(StageEntry& program, const std::string& file)
+{
+    program.file = file;
+    program.source = read_file(fs::path(SOURCE_DIRECTORY) / file);
 }
 
 const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name)
@@ -96,4 +145,4 @@ const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name
                                   fmt::join(names, ", ")));
 }
 
-}  // namespace ground::board
+}  // namespace ground

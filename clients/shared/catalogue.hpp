@@ -1,21 +1,20 @@
-// catalogue.hpp -- the stages that the board can show: those that are built.
+// catalogue.hpp -- the stages that board and explore can run: those that are built.
 #pragma once
-
-#include "clients/board/questions.hpp"
 
 #include <string>
 #include <vector>
 
-namespace ground::board {
+namespace ground {
 
 struct StageEntry {
     std::string name;     // "05_futures"
     std::string model;    // "one thread for all clients"
+    std::string traits;   // "pool,select"
     std::string program;  // its path
     std::string
         file;  // its source, as the table and __builtin_FILE() have it: "stages/05_futures.cpp"
-    std::string source;               // the text of that; empty if it no longer exists
-    std::vector<Question> questions;  // those of its page that a room can vote on
+    std::string source;  // the text of that; empty if it no longer exists
+    std::string page;    // the text of docs/05_futures.md
 };
 
 struct Catalogue {
@@ -26,8 +25,16 @@ struct Catalogue {
 // From the table that CMake has put beside the stages. It lists those that have been built.
 [[nodiscard]] Catalogue read_catalogue(const std::string& directory);
 
+// A server of one's own: this file, or the only program in this folder. If it has the name of a
+// stage, as in a lab, it is taken for one of that kind. Its source is found when it runs. Throws
+// ClientError.
+[[nodiscard]] StageEntry own_program(const Catalogue& catalogue, const std::string& path);
+
+// The source of a server of one's own, by the name that the compiler knew it by.
+void find_source(StageEntry& program, const std::string& file);
+
 // The stage with this name, or the only one whose name begins like this: "05", "05_futures". Throws
 // ClientError.
 [[nodiscard]] const StageEntry& find_stage(const Catalogue& catalogue, const std::string& name);
 
-}  // namespace ground::board
+}  // namespace ground

@@ -1,0 +1,262 @@
+// explore.cpp -- in which order do threads have to run, so that a server breaks a promise?
+//
+// It is a scheduler. The server runs at the gate of common/observe: at each seam its threads wait
+// until explore says which one goes next. Each schedule is a run of its own, with a server that is
+// started for it.
+
+#include "clients/explore/explore_options.hpp"
+#include "clients/explore/puzzle.hpp"
+#include "clients/explore/report.hpp"
+#include "clients/shared/catalogue.hpp"
+#include "clients/shared/target.hpp"
+#include "clients/shared/wrong_turns.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+using namespace ground;
+using namespace ground::explore;
+
+namespace {
+
+std::string read_file(const std::string& name)
+{
+    std::ifstream file(name);
+    if (!file) {
+        throw ClientError(fmt::format("can't read {}", name));
+    }
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void write_file(const std::string& name, const std::string& text)
+{
+    std::ofstream file(name);
+    file << text;
+    file.flush();
+    if (!file) {
+        throw ClientError(fmt::format("can't write {}", name));
+    }
+}
+
+// A server, and what is known of it.
+struct Subject {
+    Server server;
+    StageEntry stage;
+    Source source;
+    bool counts = false;
+    std::string story;  // the one to play, unless another one is asked for
+};
+
+bool has_trait(const StageEntry& stage, const std::string& trait)
+{
+    return ("," + stage.traits + ",").find("," + trait + ",") != std::string::npos;
+}
+
+Subject subject_of(const StageEntry& stage, std::vector<std::string> options)
+{
+    return {{stage.name, stage.program, std::move(options), stage.file},
+            stage,
+            Source(stage.file, stage.source),
+            has_trait(stage, "guard"),
+            ""};
+}
+
+Subject find_subject(const std::string& directory, const ExploreOptions& options)
+{
+    const Catalogue catalogue = read_catalogue(directory);
+    if (options.wrong.empty()) {
+        return subject_of(find_stage(catalogue, options.stage), options.stage_options);
+    }
+    WrongTurn turn = find_wrong_turn(catalogue, directory, options.wrong);
+    turn.options.insert(turn.options.end(), options.stage_options.begin(),
+                        options.stage_options.end());
+    Subject subject = subject_of(turn.entry, turn.options);
+    subject.counts = subject.counts || turn.counts;
+    subject.story = turn.story;
+    return subject;
+}
+
+// One worker that is a thread: with more, the kernel decides which of them takes a request.
+void choose_pool(Subject& subject)
+{
+    auto& options = subject.server.options;
+    const bool given = std::any_of(options.begin(), options.end(), [](const std::string& option) {
+        return option.starts_with("--pool") || option.starts_with("--workers");
+    });
+    if (has_trait(subject.stage, "pool") && !given) {
+        options.insert(options.end(), {"--pool", "threads", "--workers", "1"});
+    }
+}
+
+std::vector<Story> choose_stories(const Subject& subject, const std::string& name)
+{
+    std::vector<Story> stories = stories_for(subject.stage, subject.counts);
+    if (name.empty()) {
+        stories.resize(by_default);
+        return stories;
+    }
+    std::vector<std::string> names;
+    for (const Story& story : stories) {
+        names.push_back(story.name);
+        if (story.name == name) {
+            return {story};
+        }
+    }
+    throw ClientError(
+        fmt::format("there is no story '{}'; there are: {}", name, fmt::join(names, ", ")));
+}
+
+// A schedule from a file, once.
+int play(const std::string& directory, ExploreOptions options)
+{
+    const ScheduleFile file = [&] {
+        try {
+            return parse_schedule(read_file(options.play));
+        } catch (const ClientError& problem) {
+            throw ClientError(fmt::format("{}: {}", options.play, problem.what()));
+        }
+    }();
+    const bool is_wrong_turn = file.source.find("/wrong_turns/") != std::string::npos;
+    (is_wrong_turn ? options.wrong : options.stage) = file.stage;
+    Subject subject = find_subject(directory, options);
+    subject.server.options = file.options;
+    const std::string source = subject.source.file() + " " + fingerprint(subject.source.text());
+    if (!file.source.empty() && file.source != source) {
+        throw ClientError(fmt::format(
+            "{}: {} has changed since; explore again, or take out the line 'source:' to try",
+            options.play, subject.stage.file));
+    }
+    const Story story = choose_stories(subject, file.story).front();
+    const Run run = explore::run(subject.server, story, playing(file.actors));
+    const Explored explored{subject.server, story, {}};
+    const ScheduleFile played = to_schedule_file(explored, run, subject.source);
+    for (std::size_t i = 0; i < std::min(file.acts.size(), played.acts.size()); ++i) {
+        if (!file.acts[i].empty() && file.acts[i] != played.acts[i]) {
+            throw ClientError(fmt::format(
+                "{}: in step {} {} should come to '{}', but comes to '{}'. If the file was edited, "
+                "take out what stands behind the colon from here on; if not, explore again",
+                options.play, i + 1, file.actors[i], file.acts[i], played.acts[i]));
+        }
+    }
+    if (run.outcome == Outcome::strange && run.steps.size() < file.actors.size()) {
+        throw ClientError(fmt::format("{}: step {} can't be taken: {} can't move there",
+                                      options.play, run.steps.size() + 1,
+                                      file.actors[run.steps.size()]));
+    }
+    fmt::print("{}", to_report(run, subject.source));
+    return run.outcome == Outcome::kept ? 0 : run.outcome == Outcome::broken ? 1 : 2;
+}
+
+class Progress {
+  public:
+    explicit Progress(bool on) : on_(on) {}
+    void show(const Story& story, const Counts& counts)
+    {
+        if (on_ && counts.seconds - shown_ > 0.2) {
+            shown_ = counts.seconds;
+            fmt::print(stderr, "\r\033[K{}: {} schedules, {:.0f} s", story.name, counts.runs(),
+                       counts.seconds);
+        }
+    }
+    void clear()
+    {
+        if (on_) {
+            fmt::print(stderr, "\r\033[K");
+        }
+        shown_ = 0;
+    }
+
+  private:
+    const bool on_;
+    double shown_ = 0;
+};
+
+int solve(const std::string& directory, ExploreOptions options)
+{
+    if (options.puzzles) {
+        for (const Puzzle& puzzle : puzzles()) {
+            fmt::print("{:<13} {} ({})\n", puzzle.name, puzzle.goal, puzzle.stage);
+        }
+        return 0;
+    }
+    const Puzzle& puzzle = find_puzzle(options.puzzle);
+    (puzzle.wrong ? options.wrong : options.stage) = puzzle.stage;
+    options.stage_options = puzzle.options;
+    Subject subject = find_subject(directory, options);
+    choose_pool(subject);
+    const Story story = choose_stories(subject, puzzle.story).front();
+    return play_puzzle(puzzle, subject.server, story, subject.source) ? 0 : 1;
+}
+
+int search_all(const std::string& directory, const ExploreOptions& options)
+{
+    Subject subject = find_subject(directory, options);
+    choose_pool(subject);
+    if (options.list) {
+        for (const Story& story : stories_for(subject.stage, subject.counts)) {
+            fmt::print("{:<8} {}\n", story.name, story.about);
+        }
+        return 0;
+    }
+    Progress progress(!options.quiet && ::isatty(STDERR_FILENO) != 0);
+    std::vector<Explored> all;
+    bool broken = false;
+    bool unknown = false;
+    for (const Story& story :
+         choose_stories(subject, options.story.empty() ? subject.story : options.story)) {
+        Explored explored{subject.server, story,
+                          search(subject.server, story, options.limits,
+                                 [&](const Counts& counts) { progress.show(story, counts); })};
+        progress.clear();
+        if (options.json != "-") {
+            fmt::print("{}{}", all.empty() ? "" : "\n", to_report(explored, subject.source));
+            std::fflush(stdout);
+        }
+        const auto& found = explored.result.found;
+        if (found && !options.save.empty() && !broken) {
+            write_file(options.save,
+                       to_text(to_schedule_file(explored, found->run, subject.source)));
+        }
+        broken = broken || (found && found->broken_again == replays);
+        unknown = unknown || (found && found->broken_again < replays) ||
+                  explored.result.counts.strange > 0;
+        all.push_back(std::move(explored));
+    }
+    if (options.json == "-") {
+        fmt::print("{}", to_json(all, subject.source));
+    } else if (!options.json.empty()) {
+        write_file(options.json, to_json(all, subject.source));
+    }
+    return broken ? 1 : unknown ? 2 : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv)
+{
+    const ExploreOptions options = parse_explore_options(argc, argv);
+    ::signal(SIGPIPE, SIG_IGN);
+    // What a server leaves behind becomes a child of this process.
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    try {
+        const auto here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+        const std::string stages = here.parent_path() / "stages";
+        if (options.puzzles || !options.puzzle.empty()) {
+            return solve(stages, options);
+        }
+        return options.play.empty() ? search_all(stages, options) : play(stages, options);
+    } catch (const std::exception& problem) {
+        fmt::print(stderr, "explore: {}\n", problem.what());
+        return 3;
+    }
+}

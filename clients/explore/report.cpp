@@ -1,0 +1,554 @@
+#include "clients/explore/report.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <regex>
+#include <set>
+#include <sstream>
+
+namespace ground::explore {
+
+namespace {
+
+using observe::Deed;
+
+std::string base_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+std::string without_extension(const std::string& name) { return name.substr(0, name.rfind('.')); }
+
+bool has_word(const std::string& line, const std::string& word)
+{
+    const auto is_part = [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+    };
+    for (std::size_t at = line.find(word); at != std::string::npos; at = line.find(word, at + 1)) {
+        const std::size_t end = at + word.size();
+        if ((at == 0 || !is_part(line[at - 1])) && (end == line.size() || !is_part(line[end]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::string shortened(const std::string& text, std::size_t most)
+{
+    return text.size() <= most ? text : text.substr(0, most - 3) + "...";
+}
+
+std::string place(const Act& act)
+{
+    return act.file.empty()
+               ? ""
+               : fmt::format("{}:{}", without_extension(base_name(act.file)), act.line);
+}
+
+std::string thing(const Act& act, const std::map<std::uint32_t, std::string>& names)
+{
+    const auto found = names.find(act.object);
+    const char* const what =
+        act.deed == Deed::locks || act.deed == Deed::unlocks ? "mutex" : "value";
+    return found == names.end() ? fmt::format("{} {}", what, act.object) : found->second;
+}
+
+using Names = std::map<std::uint32_t, std::string>;
+
+// A client and the thread that serves only this client share a column.
+std::string column_of(const std::string& actor, const std::set<std::string>& actors)
+{
+    if (actor.starts_with("client ")) {
+        for (const char* const kind : {"thread ", "process "}) {
+            if (const std::string server = kind + actor.substr(7); actors.contains(server)) {
+                return actor + ", " + server;
+            }
+        }
+    }
+    for (const std::string_view kind : {"thread ", "process "}) {
+        if (actor.starts_with(kind)) {
+            const std::string client = "client " + actor.substr(kind.size());
+            return actors.contains(client) ? client + ", " + actor : actor;
+        }
+    }
+    return actor;
+}
+
+// The columns: those of clients first.
+std::map<std::string, std::string> columns_of(const Run& run)
+{
+    std::set<std::string> actors;
+    for (const Step& step : run.steps) {
+        actors.insert(step.act().actor);
+    }
+    std::map<std::string, std::string> columns;
+    for (const std::string& actor : actors) {
+        columns[actor] = column_of(actor, actors);
+    }
+    return columns;
+}
+
+// Why the one that goes in this step is another one than before.
+std::string why_switched(const Run& run, std::size_t i)
+{
+    if (i == 0 || run.steps[i].act().actor == run.steps[i - 1].act().actor) {
+        return "";
+    }
+    const Step& before = run.steps[i - 1];
+    const std::string& actor = before.act().actor;
+    if (run.steps[i].preempts) {
+        return fmt::format("{} could go on, but is held", actor);
+    }
+    if (before.act().outside) {
+        return "";
+    }
+    return before.waits.empty() ? fmt::format("{} has done its part", actor)
+                                : fmt::format("{} {}", actor, before.waits);
+}
+
+// A row for each step, a column for each thread and client.
+std::string to_table(const Run& run, const Source& source, const Names& names, std::size_t from = 0,
+                     const std::set<std::size_t>& marked = {})
+{
+    std::map<std::string, std::string> column = columns_of(run);
+    std::map<std::string, std::size_t> width;
+    for (const auto& [actor, title] : column) {
+        width[title] = title.size();
+    }
+    std::vector<std::string> cells;
+    for (const Step& step : run.steps) {
+        const Act& act = step.act();
+        std::string cell = describe(act, source, names);
+        if (!act.on_behalf_of.empty()) {
+            cell = act.on_behalf_of + ": " + cell;
+        } else if (act.outside && column[act.actor] != act.actor) {
+            cell = act.actor + " " + cell;
+        }
+        cells.push_back(shortened(cell, 34));
+        std::size_t& its = width[column[act.actor]];
+        its = std::max(its, cells.back().size());
+    }
+    std::string text = "  step  line";
+    for (const auto& [title, size] : width) {
+        text += fmt::format("  {:<{}}", title, size);
+    }
+    while (text.ends_with(' ')) {
+        text.pop_back();
+    }
+    text += '\n';
+    if (from > 0) {
+        text += fmt::format("   ...  as above until step {}\n", from);
+    }
+    constexpr std::size_t enough = 20;  // of a schedule that was shown before in part
+    for (std::size_t i = from; i < run.steps.size(); ++i) {
+        if (from > 0 && i == from + enough && i + 3 < run.steps.size()) {
+            text += fmt::format("   ...  and {} more steps, until the story ends\n",
+                                run.steps.size() - i);
+            break;
+        }
+        const Act& act = run.steps[i].act();
+        const std::string line = act.line == 0         ? ""
+                                 : source.is(act.file) ? std::to_string(act.line)
+                                                       : "...";
+        std::string row =
+            fmt::format("{} {:>4}  {:>4}", marked.contains(i) ? '>' : ' ', i + 1, line);
+        for (const auto& [title, size] : width) {
+            row += fmt::format("  {:<{}}", title == column[act.actor] ? cells[i] : "", size);
+        }
+        if (const std::string why = why_switched(run, i); !why.empty()) {
+            row += fmt::format("  ({})", why);
+        }
+        while (row.ends_with(' ')) {
+            row.pop_back();
+        }
+        text += row + '\n';
+    }
+    return text;
+}
+
+// Of the two accesses whose order decides: one by the actor that was held, one by an actor that
+// came between. The same thing, and one of them writes. Nothing if there is no such pair.
+std::optional<std::pair<std::size_t, std::size_t>> that_matter(const Run& run, std::size_t switched)
+{
+    if (switched == 0 || switched >= run.steps.size()) {
+        return std::nullopt;
+    }
+    const std::string& held = run.steps[switched - 1].act().actor;
+    std::optional<std::pair<std::size_t, std::size_t>> found;
+    for (std::size_t later = switched; later < run.steps.size(); ++later) {
+        const Act& its = run.steps[later].act();
+        if (its.actor != held || !its.is_shared()) {
+            continue;
+        }
+        for (std::size_t between = switched; between < later; ++between) {
+            const Act& other = run.steps[between].act();
+            if (other.actor != held && other.object == its.object &&
+                (other.writes() || its.writes()) && (!found || (other.writes() && its.writes()))) {
+                found = {between, later};
+                if (other.writes() && its.writes()) {
+                    return found;
+                }
+            }
+        }
+    }
+    return found;
+}
+
+std::string step_in_words(const Run& run, std::size_t i, const Source& source, const Names& names)
+{
+    const Act& act = run.steps[i].act();
+    return fmt::format("{} {}{} (step {})", act.actor, describe(act, source, names),
+                       place(act).empty() ? "" : fmt::format(", {}", place(act)), i + 1);
+}
+
+std::string to_stuck(const Run& run)
+{
+    if (run.stuck.empty()) {
+        return "";
+    }
+    std::string text = "\nWhat each of them waits for:\n\n";
+    std::size_t width = 0;
+    for (const Stuck& stuck : run.stuck) {
+        width = std::max(width, stuck.actor.size());
+    }
+    for (const Stuck& stuck : run.stuck) {
+        text += fmt::format(
+            "  {:<{}}  {}{}\n", stuck.actor, width, stuck.why,
+            stuck.line == 0 || stuck.file.empty()
+                ? ""
+                : fmt::format(", {}:{}", without_extension(base_name(stuck.file)), stuck.line));
+    }
+    // A circle of locks, or nothing that could act.
+    std::vector<std::string> holders;
+    for (const Stuck& stuck : run.stuck) {
+        if (const std::size_t at = stuck.why.find("waits for a lock that ");
+            at != std::string::npos) {
+            holders.push_back(stuck.actor);
+        }
+    }
+    if (!holders.empty()) {
+        text += fmt::format("\nOne of {} would have to release its lock, and none of them can.\n",
+                            fmt::join(holders, " and "));
+    } else {
+        text +=
+            "\nNo lock is in the way: one of these would have to wake another one, and has not.\n";
+    }
+    return text;
+}
+
+std::string percent(double share)
+{
+    return share > 0.9999 ? "more than 99.99%"
+           : share > 0.99 ? fmt::format("{:.2f}%", std::floor(share * 10'000) / 100)
+                          : fmt::format("{:.0f}%", std::floor(share * 100));
+}
+
+std::string grouped(std::size_t n)
+{
+    std::string digits = std::to_string(n);
+    for (std::size_t at = digits.size(); at > 3;) {
+        at -= 3;
+        digits.insert(at, ",");
+    }
+    return digits;
+}
+
+std::string not_found(const Counts& counts)
+{
+    std::string text;
+    for (std::size_t i = 0; i <= Counts::most_preemptions; ++i) {
+        if (counts.with_preemptions[i] > 0 || counts.complete[i]) {
+            text += fmt::format(
+                "  {:>9} {} {}{}\n", grouped(counts.with_preemptions[i]),
+                counts.with_preemptions[i] == 1 ? "schedule " : "schedules",
+                i == 0   ? "without a pre-emption"
+                : i == 1 ? "with one pre-emption"
+                         : "with two pre-emptions",
+                counts.complete[i] ? ": all that there are" : ": not all, the time was over");
+        }
+    }
+    if (counts.random > 0) {
+        text += fmt::format("  {:>9} schedules at random\n", grouped(counts.random));
+    }
+    for (const unsigned depth : {2U, 3U}) {
+        const std::size_t runs = depth == 2 ? counts.priorities_2 : counts.priorities_3;
+        if (runs > 0) {
+            text += fmt::format(
+                "  {:>9} at random, by priorities: an error of depth {} would have shown with at "
+                "least {}\n",
+                grouped(runs), depth, percent(counts.certainty(depth)));
+        }
+    }
+    text +=
+        fmt::format("  {:>9} in all, {:.0f} s, {:.0f} a second, of up to {} steps by {} actors\n",
+                    grouped(counts.runs()), counts.seconds,
+                    static_cast<double>(counts.runs()) / std::max(counts.seconds, 0.001),
+                    counts.most_steps, counts.most_actors);
+    if (counts.strange > 0) {
+        text += fmt::format("  {:>9} could not be judged: {}\n", grouped(counts.strange),
+                            counts.strange_because);
+    }
+    return text;
+}
+
+std::string command(const Explored& explored)
+{
+    std::string text = explored.server.name;
+    for (const std::string& option : explored.server.options) {
+        text += " " + option;
+    }
+    return text;
+}
+
+std::string to_report(const Explored& explored, const Found& found, const Source& source)
+{
+    const Run& run = found.run;
+    const Names names = source.names(run);
+    const bool always = !found.beside;
+    std::size_t held = 0;
+    if (found.beside && found.differs_at > 0) {
+        held = found.differs_at;
+    }
+    const auto pair = that_matter(run, held);
+    std::set<std::size_t> marked;
+    if (pair) {
+        marked = {pair->first, pair->second};
+    }
+    std::string text = fmt::format(
+        "{}, story '{}' ({}): a promise is broken.\n\n"
+        "  Promised: {}.\n"
+        "  Seen:     {}.\n"
+        "  Source:   {}.\n"
+        "  Found {}, in run {}, after {:.1f} s. Played again, it breaks {} times of {}.\n\n",
+        command(explored), explored.story.name, explored.story.about, run.promise, run.seen,
+        source.file(), found.how, grouped(found.after), found.seconds, found.broken_again, replays);
+    text += to_table(run, source, names, 0, marked);
+    text += to_stuck(run);
+    if (pair) {
+        text += fmt::format("\nThe two steps that matter, in this order:\n\n  {}\n  {}\n",
+                            step_in_words(run, pair->first, source, names),
+                            step_in_words(run, pair->second, source, names));
+    }
+    if (found.beside) {
+        const Run& beside = *found.beside;
+        const std::size_t at = found.differs_at;
+        text += fmt::format(
+            "\nThe schedule beside it differs in one choice: in step {} {} goes, not {}. Then all "
+            "promises are kept:\n\n",
+            at + 1, beside.steps[at].act().actor, run.steps[at].act().actor);
+        text += to_table(beside, source, source.names(beside), at);
+    } else if (always) {
+        text +=
+            "\nNo schedule that differs in one choice keeps the promise. Perhaps none does: then "
+            "it "
+            "is not a matter of order.\n";
+    }
+    return text;
+}
+
+nlohmann::json to_json(const Run& run, const Source& source)
+{
+    const Names names = source.names(run);
+    nlohmann::json steps = nlohmann::json::array();
+    for (const Step& step : run.steps) {
+        const Act& act = step.act();
+        steps.push_back({{"actor", act.actor},
+                         {"does", describe(act, source, names)},
+                         {"for", act.on_behalf_of},
+                         {"file", act.file},
+                         {"line", act.line},
+                         {"preempts", step.preempts}});
+    }
+    nlohmann::json stuck = nlohmann::json::array();
+    for (const Stuck& one : run.stuck) {
+        stuck.push_back({{"actor", one.actor}, {"why", one.why}, {"line", one.line}});
+    }
+    return {{"promise", run.promise}, {"seen", run.seen}, {"steps", steps}, {"stuck", stuck}};
+}
+
+}  // namespace
+
+Source::Source(std::string file, std::string text) : file_(std::move(file)), text_(std::move(text))
+{
+    std::istringstream in(text_);
+    for (std::string line; std::getline(in, line);) {
+        lines_.push_back(line);
+    }
+    static const std::regex declaration(R"((?:Atomic<[^;]*>|Mutex)&?\s+(\w+)\s*(?:[;={]))");
+    for (auto at = std::sregex_iterator(text_.begin(), text_.end(), declaration);
+         at != std::sregex_iterator(); ++at) {
+        declared_.push_back((*at)[1]);
+    }
+}
+
+bool Source::is(const std::string& file) const { return base_name(file) == base_name(file_); }
+
+std::string Source::line(unsigned number) const
+{
+    if (number == 0 || number > lines_.size()) {
+        return "";
+    }
+    const std::string& text = lines_[number - 1];
+    const std::size_t begin = text.find_first_not_of(" \t");
+    return begin == std::string::npos ? "" : text.substr(begin);
+}
+
+Names Source::names(const Run& run) const
+{
+    std::map<std::uint32_t, std::vector<std::string>> candidates;
+    for (const Step& step : run.steps) {
+        for (const Act& act : step.enabled) {
+            // After an unlock the line is still the one before.
+            if (!act.is_shared() || act.deed == Deed::unlocks || !is(act.file)) {
+                continue;
+            }
+            auto& names = candidates.emplace(act.object, declared_).first->second;
+            std::erase_if(names,
+                          [&](const std::string& name) { return !has_word(line(act.line), name); });
+        }
+    }
+    Names names;
+    for (const auto& [object, left] : candidates) {
+        if (left.size() == 1) {
+            names[object] = left.front();
+        }
+    }
+    return names;
+}
+
+std::string describe(const Act& act, const Source& source, const Names& names)
+{
+    if (act.outside) {
+        return act.text;
+    }
+    switch (act.deed) {
+        case Deed::reads:
+            return fmt::format("reads {}: {}", thing(act, names), act.value);
+        case Deed::writes:
+            return fmt::format("writes {}: {}", thing(act, names), act.value);
+        case Deed::changes:
+            return fmt::format("changes {}, was {}", thing(act, names), act.value);
+        case Deed::locks:
+            return fmt::format("locks {}", thing(act, names));
+        case Deed::unlocks:
+            return fmt::format("goes on without {}", thing(act, names));
+        case Deed::accepts:
+            return "accepts a client";
+        case Deed::receives:
+            return "receives";
+        case Deed::sends:
+            return "sends";
+        case Deed::computes:
+            return "computes";
+        case Deed::submits:
+            return "asks the pool";
+        case Deed::awaits:
+            return "awaits the result";
+        case Deed::selects:
+            return "selects";
+        case Deed::takes_gil:
+            return "takes the interpreter lock";
+        case Deed::passes:
+            break;
+    }
+    // The call that the line makes: "requests.next()" of "while (auto request = requests.next())
+    // {".
+    const std::string line = source.is(act.file) ? source.line(act.line) : "";
+    static const std::regex call(R"([\w.:]+\([^()]*\))");
+    std::string last = line.empty() ? "goes on" : line;
+    for (auto at = std::sregex_iterator(line.begin(), line.end(), call);
+         at != std::sregex_iterator(); ++at) {
+        last = at->str();
+    }
+    return last;
+}
+
+std::string to_report(const Explored& explored, const Source& source)
+{
+    if (explored.result.found) {
+        return to_report(explored, *explored.result.found, source);
+    }
+    return fmt::format("{}, story '{}' ({}): every promise was kept.\n\n{}", command(explored),
+                       explored.story.name, explored.story.about,
+                       not_found(explored.result.counts));
+}
+
+std::string to_report(const Run& run, const Source& source)
+{
+    std::string text = to_table(run, source, source.names(run));
+    text += to_stuck(run);
+    text += '\n';
+    switch (run.outcome) {
+        case Outcome::kept:
+            text += "Every promise was kept.\n";
+            break;
+        case Outcome::broken:
+            text += fmt::format("A promise is broken.\n\n  Promised: {}.\n  Seen:     {}.\n",
+                                run.promise, run.seen);
+            break;
+        case Outcome::strange:
+            text += fmt::format("It could not be judged: {}.\n", run.seen);
+            break;
+    }
+    return text;
+}
+
+std::string to_json(const std::vector<Explored>& all, const Source& source)
+{
+    nlohmann::json stories = nlohmann::json::array();
+    for (const Explored& explored : all) {
+        const Counts& counts = explored.result.counts;
+        nlohmann::json story{{"story", explored.story.name},
+                             {"about", explored.story.about},
+                             {"schedules", counts.runs()},
+                             {"seconds", counts.seconds},
+                             {"most_steps", counts.most_steps},
+                             {"actors", counts.most_actors},
+                             {"without_preemption", counts.with_preemptions[0]},
+                             {"one_preemption", counts.with_preemptions[1]},
+                             {"two_preemptions", counts.with_preemptions[2]},
+                             {"complete", counts.complete},
+                             {"priorities_2", counts.priorities_2},
+                             {"priorities_3", counts.priorities_3},
+                             {"random", counts.random},
+                             {"strange", counts.strange}};
+        if (const auto& found = explored.result.found) {
+            story["found"] = to_json(found->run, source);
+            story["found"]["how"] = found->how;
+            story["found"]["after_runs"] = found->after;
+            story["found"]["after_seconds"] = found->seconds;
+            story["found"]["broken_again"] = found->broken_again;
+            if (found->beside) {
+                story["found"]["differs_at"] = found->differs_at + 1;
+                story["found"]["beside"] = to_json(*found->beside, source);
+            }
+        }
+        stories.push_back(story);
+    }
+    const nlohmann::json result{
+        {"format", "explore 1"},
+        {"stage", all.empty() ? "" : all.front().server.name},
+        {"options", all.empty() ? std::vector<std::string>() : all.front().server.options},
+        {"stories", stories}};
+    return result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+ScheduleFile to_schedule_file(const Explored& explored, const Run& run, const Source& source)
+{
+    ScheduleFile file{.stage = explored.server.name,
+                      .options = explored.server.options,
+                      .story = explored.story.name,
+                      .source = source.file() + " " + fingerprint(source.text()),
+                      .actors = schedule_of(run),
+                      .acts = {}};
+    const Names names = source.names(run);
+    for (const Step& step : run.steps) {
+        const std::string where = place(step.act());
+        file.acts.push_back(describe(step.act(), source, names) +
+                            (where.empty() ? "" : ", " + where));
+    }
+    return file;
+}
+
+}  // namespace ground::explore

@@ -1,0 +1,96 @@
+#include "clients/explore/schedule_file.hpp"
+
+#include "clients/shared/target.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <array>
+#include <cstdint>
+#include <sstream>
+
+namespace ground::explore {
+
+namespace {
+
+constexpr std::string_view first_line = "explore schedule 1";
+
+std::string trimmed(const std::string& text)
+{
+    const std::size_t begin = text.find_first_not_of(" \t\r");
+    const std::size_t end = text.find_last_not_of(" \t\r");
+    return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
+}
+
+}  // namespace
+
+// FNV-1a.
+std::string fingerprint(const std::string& text)
+{
+    std::uint32_t hash = 2'166'136'261U;
+    for (const char c : text) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 16'777'619U;
+    }
+    return fmt::format("{:08x}", hash);
+}
+
+std::string to_text(const ScheduleFile& file)
+{
+    std::string text = fmt::format("{}\nstage: {}\n", first_line, file.stage);
+    if (!file.options.empty()) {
+        text += fmt::format("options: {}\n", fmt::join(file.options, " "));
+    }
+    text += fmt::format("story: {}\nsource: {}\n\n", file.story, file.source);
+    for (std::size_t i = 0; i < file.actors.size(); ++i) {
+        text += fmt::format("{}: {}\n", file.actors[i], file.acts[i]);
+    }
+    return text;
+}
+
+ScheduleFile parse_schedule(const std::string& text)
+{
+    ScheduleFile file;
+    std::istringstream lines(text);
+    std::string line;
+    std::size_t number = 0;
+    while (std::getline(lines, line)) {
+        ++number;
+        line = trimmed(line);
+        if (number == 1 && line != first_line) {
+            throw ClientError(fmt::format("line 1 is not '{}'", first_line));
+        }
+        if (number == 1 || line.empty() || line.starts_with('#')) {
+            continue;
+        }
+        const std::size_t colon = line.find(':');
+        const std::string key = trimmed(line.substr(0, colon));
+        const std::string value = colon == std::string::npos ? "" : trimmed(line.substr(colon + 1));
+        if (key == "stage") {
+            file.stage = value;
+        } else if (key == "story") {
+            file.story = value;
+        } else if (key == "source") {
+            file.source = value;
+        } else if (key == "options") {
+            std::istringstream words(value);
+            for (std::string word; words >> word;) {
+                file.options.push_back(word);
+            }
+        } else if (key == "main" || key.find(' ') != std::string::npos) {
+            file.actors.push_back(key);
+            file.acts.push_back(value);
+        } else {
+            throw ClientError(fmt::format("line {}: '{}' is no actor; try client 1, thread 1, main",
+                                          number, key));
+        }
+    }
+    if (number == 0) {
+        throw ClientError("it is empty");
+    }
+    if (file.stage.empty() || file.story.empty()) {
+        throw ClientError("it names no stage, or no story");
+    }
+    return file;
+}
+
+}  // namespace ground::explore

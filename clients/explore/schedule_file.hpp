@@ -1,0 +1,38 @@
+// schedule_file.hpp -- a schedule as a text that can be read, edited and played.
+//
+//     explore schedule 1
+//     stage: 02d_shared_state
+//     options: --guard none
+//     story: two
+//     source: stages/02d_shared_state.cpp 3af1c2d4
+//     client 1: sends 7
+//     thread 1: reads answered_, 02d_shared_state:51
+//
+// What stands behind the colon is for the reader, and is compared when it is played.
+#pragma once
+
+#include "clients/explore/search.hpp"
+
+#include <string>
+#include <vector>
+
+namespace ground::explore {
+
+struct ScheduleFile {
+    std::string stage;  // or wrong turn
+    std::vector<std::string> options;
+    std::string story;
+    std::string source;  // "stages/02d_shared_state.cpp 3af1c2d4"
+    Schedule actors;
+    std::vector<std::string> acts;  // as long as actors; empty: anything
+};
+
+// A number that changes with the text.
+[[nodiscard]] std::string fingerprint(const std::string& text);
+
+[[nodiscard]] std::string to_text(const ScheduleFile& file);
+
+// Throws ClientError that names the line.
+[[nodiscard]] ScheduleFile parse_schedule(const std::string& text);
+
+}  // namespace ground::explore
