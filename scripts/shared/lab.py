@@ -27,7 +27,7 @@ SANITIZED = ROOT / "build" / "lab-sanitized"  # without tests, so it is not the 
 STATE = ".state.json"
 LANGUAGES = ("c++", "python")
 SUITES = {}  # the name of a test -> the suite that has it
-PATIENCE = ("5", "20")  # seconds that a suite waits for what must happen: as the judge does and, if in vain, once more
+PATIENCE = (5, 20)  # seconds that a suite waits for what must happen, at least and at most
 TIME_LIMIT = "300"  # seconds that the judge has for a few groups, on a machine that is busy
 FRAMES = 3  # lines of each stack that are shown: the innermost one may be the end of a coroutine
 WATCH_SECONDS = 0.3  # between two looks at the file
@@ -347,13 +347,19 @@ def suite_command(promise, program):
     return [BUILD / "tests" / SUITES[promise], program, f"--dt-test-case={escaped}"]
 
 
+def patiences():
+    """How long a suite waits in the first run, and in the second. On a busy machine it waits longer at once."""
+    busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return [str(round(min(max(PATIENCE[0] * busy, PATIENCE[0]), PATIENCE[1]))), str(PATIENCE[1])]
+
+
 def ask_suite(work, promise):
     """What the suite of our own stages says about one promise of the step."""
     command = suite_command(promise, work.command()[0])
     again = shlex.join(str(word).replace(f"{ROOT}/", "") for word in command)
     facts = {"page": f"docs/{work.lab.stage}.md#build-it-yourself", "again": again}
     seen = []
-    for patience in PATIENCE:  # a second run, because a machine may be busy once
+    for patience in patiences():  # a second run, because a machine may be busy once
         ran = subprocess.run([str(word) for word in command], cwd=ROOT, text=True, check=False, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "JUDGE_PATIENCE": patience})
         if not re.search(r"test cases: *1 ", ran.stdout) and ran.returncode == 0:
@@ -407,7 +413,7 @@ def look_for_line(work, finding):
     program = SANITIZED / "lab" / work.name / work.lab.stage
     with tempfile.TemporaryDirectory(prefix="lab.") as scratch:
         options = f"log_path={scratch}/report:handle_abort=1:detect_leaks=0:print_stacktrace=1"
-        environment = {**os.environ, "ASAN_OPTIONS": options, "UBSAN_OPTIONS": options, "JUDGE_PATIENCE": PATIENCE[0]}
+        environment = {**os.environ, "ASAN_OPTIONS": options, "UBSAN_OPTIONS": options, "JUDGE_PATIENCE": patiences()[0]}
         command = [BUILD / "clients" / "judge", "--as", work.lab.stage, "--only", finding.get("id"), "--", program]
         if not finding.get("id"):
             command = suite_command(finding.promise, program)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts" / "shared"))
-from lab import PATIENCE  # noqa: E402
+from lab import patiences  # noqa: E402
 import labs  # noqa: E402
 
 BUILD = Path(sys.argv[1]).resolve()
@@ -36,7 +36,7 @@ def is_broken(program, name):
     hangs ends its suite."""
     escaped = name.replace(",", "\\,")
     command = (BUILD / "tests" / SUITES[name], program, f"--dt-test-case={escaped}")
-    return all(run(*command, timeout=300, env={**os.environ, "JUDGE_PATIENCE": patience}).returncode != 0 for patience in PATIENCE)
+    return all(run(*command, timeout=300, env={**os.environ, "JUDGE_PATIENCE": patience}).returncode != 0 for patience in patiences())
 
 
 def broken_by(program, suites):
