@@ -149,11 +149,14 @@ BoardOptions parse_board_options(int argc, char** argv)
         refuse(error.what());
     }
     if (const std::vector<std::string> unknown = app.remaining(); !unknown.empty()) {
+        // What follows an option of the stage's may be the option's value, which is no stage.
+        const auto first = std::find(arguments.begin(), arguments.end(), unknown.front());
         refuse(unknown.front().starts_with('-')
-                   ? fmt::format(
-                         "{} is no option of the board's; the stage's come after --, as in: "
-                         "board {} -- {}",
-                         unknown.front(), fmt::join(options.stages, " "), fmt::join(unknown, " "))
+                   ? fmt::format("{} is no option of the board's; the stage's come after --, as "
+                                 "in: board {} -- {}",
+                                 unknown.front(),
+                                 fmt::join(std::next(arguments.begin()), first, " "),
+                                 fmt::join(first, arguments.end(), " "))
                    : fmt::format("two stages, not also '{}'", unknown.front()));
     }
     if (options.stages.empty() && options.wrong.empty() && options.programs.empty()) {
