@@ -23,7 +23,7 @@ from sources_pages import read_pages  # noqa: E402
 
 # Which pages stand in the side bar after the stages and primers, and in which order. Those that no list names come last.
 SHELVES = {
-    "Tools": ["board", "room", "judge", "lab", "peers", "platforms"],
+    "Tools": ["board", "room", "explore", "wrong_turns", "judge", "lab", "peers", "platforms"],
     "To look up": ["which_server", "protocol", "robustness", "measuring", "figures", "faq", "glossary", "further-reading"],
     "To teach": ["instructors-guide", "deeper/lab_answers"],
     "How it is made": ["architecture"],

@@ -87,7 +87,7 @@ def page(path):
     shown = [json.loads(frame).get("stage") for frame in frames]
     entries = [{"name": name, "model": model, "file": source, "source": (ROOT / source).read_text(encoding="utf-8")}
                for name, (model, source) in stages().items() if name in shown]
-    parts = {"nonce": "recorded", "stages": json.dumps(entries, ensure_ascii=False).replace("<", "\\u003c"),
+    parts = {"nonce": "recorded", "pane": "", "stages": json.dumps(entries, ensure_ascii=False).replace("<", "\\u003c"),
              "frames": "[" + ",\n".join(frames).replace("<", "\\u003c") + "]",
              "policy": "default-src 'none'; style-src 'nonce-recorded'; script-src 'nonce-recorded'; connect-src 'none'; "
                        "base-uri 'none'; form-action 'none'"}
