@@ -75,7 +75,7 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
 // A request that crashes its worker must not crash one worker after another. The broker only says
 // whether a request has been delivered before (redelivered), not how often. (A "quorum" queue
 // counts, but writes every request to several disks.) So a worker that gets a redelivered request
-// does not compute it. It puts a marked copy into the queue, which is new to the broker.
+// does not compute it. It puts a marked copy into the queue. To the broker the copy is new.
 //
 //     delivered     no mark   compute; after a crash the broker redelivers it
 //     redelivered   no mark   put a marked copy into the queue
@@ -122,7 +122,7 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
         // First the reply, then the acknowledgement: until then the broker can give the request to
         // another worker. The other way round, a worker that crashes in between loses the reply.
         // (After two crashes the reply itself may be the cause: RabbitMQ closes the connection of a
-        // worker that replies to certain addresses. Then the request must be gone first.)
+        // worker that replies to certain addresses. So then the acknowledgement comes first.)
         broker.cork(true);
         if (two_have_died_of(*request)) {
             broker.acknowledge(*request);

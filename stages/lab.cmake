@@ -9,7 +9,7 @@ function(add_lab target folder stage)
   get_target_property(libraries ${stage} LINK_LIBRARIES)
   add_executable(${target} EXCLUDE_FROM_ALL ${ARGN} ${CMAKE_CURRENT_BINARY_DIR}/${stage}.about.cpp)
   target_link_libraries(${target} PRIVATE ${libraries})
-  target_compile_options(${target} PRIVATE -Wno-error)
+  set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS -Wno-error)  # behind the options of the target
   set_target_properties(${target} PROPERTIES OUTPUT_NAME ${stage} RUNTIME_OUTPUT_DIRECTORY ${output})
 endfunction()
 

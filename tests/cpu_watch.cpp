@@ -59,7 +59,7 @@ void CpuWatch::add(CpuLook& seen, const Thread& before, const Thread& now, char 
     constexpr nanoseconds tiny = std::chrono::microseconds(100);
     seen.used += ran;
     seen.waited += lost;
-    seen.demand += rest > tiny ? ratio(ran, rest) : 1;
+    seen.demand += wants_to_run(state) || rest <= tiny ? 1 : ratio(ran, rest);
     seen.progress = std::min(seen.progress, ratio(rest, seen.time));
 }
 
@@ -86,6 +86,17 @@ CpuLook CpuWatch::look(const std::vector<pid_t>& processes)
     threads_ = std::move(threads);
     last_ = now;
     return seen;
+}
+
+double share_of_a_cpu()
+{
+    constexpr nanoseconds enough = std::chrono::milliseconds(40);
+    const auto start = std::chrono::steady_clock::now();
+    const auto used_before = thread_cpu_time();
+    while (thread_cpu_time() - used_before < enough) {
+    }
+    const nanoseconds time = std::chrono::steady_clock::now() - start;
+    return std::min(1.0, ratio(enough, time));
 }
 
 }  // namespace ground::test

@@ -20,7 +20,8 @@ struct CpuLook {
     std::chrono::nanoseconds used{0};    // of all threads
     std::chrono::nanoseconds waited{0};  // for a CPU, of all threads
     // The CPUs that all threads together would use if there were enough of them: 1 for a thread
-    // that spins, however seldom it gets a CPU.
+    // that spins, however seldom it gets a CPU. A thread that wants to run just now counts as 1,
+    // because nothing is known of the time since it last ran.
     double demand = 0;
     // Of the thread that had to wait longest, the part of the time in which it did not wait for a
     // CPU: 1 on an idle machine.
@@ -47,5 +48,9 @@ class CpuWatch {
     std::map<pid_t, Thread> threads_;
     Clock::time_point last_{};
 };
+
+// Computes for a while: which part of the time did it have a CPU? For a server whose processes
+// can't be looked at, because the test has not started them.
+[[nodiscard]] double share_of_a_cpu();
 
 }  // namespace ground::test

@@ -237,8 +237,10 @@ class LostTime {
         for (const ProcessInfo& process : family_of(child)) {
             all.push_back(process.pid);
         }
+        const double share = stage().foreign()->port ? share_of_a_cpu() : 1;
         const CpuLook seen = watch_.look(all);
-        lost_ += std::chrono::duration_cast<Clock::duration>((1 - seen.progress) * seen.time);
+        const double progress = std::min(seen.progress, share);
+        lost_ += std::chrono::duration_cast<Clock::duration>((1 - progress) * seen.time);
         return std::min<Clock::duration>(lost_, most);
     }
     [[nodiscard]] bool is_too_much() const { return lost_ >= most; }

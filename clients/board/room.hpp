@@ -68,7 +68,7 @@ class Room {
     };
     using Questions = std::map<std::string, std::vector<Question>>;  // by the stage's name
     // Called when something has changed for a phone, or without a number, for all of them. From any
-    // thread, and with the room locked: it may only leave word.
+    // thread, and with the room locked: it may only note that, and must not call the room.
     using Wake = std::function<void(std::optional<unsigned> phone)>;
 
     // A phone has a client in each crowd.
@@ -90,7 +90,7 @@ class Room {
     [[nodiscard]] Reply leave(std::string_view token);
     // The number of the phone with this token. Its time of silence begins again.
     [[nodiscard]] std::optional<unsigned> phone_of(std::string_view token);
-    // What this phone shows, and the number of this state. The time is that of its next change.
+    // What this phone shows, and the number of this state.
     struct State {
         std::uint64_t version = 0;
         std::string json;
@@ -100,8 +100,8 @@ class Room {
 
     // ---- For the board
 
-    // Does what a button asks for. Empty, or one line that says why not. Nothing if the command is
-    // not for the room.
+    // Does what a button asks for. Returns an empty text, or one line that says why not. Returns
+    // nothing if the command is not for the room.
     [[nodiscard]] std::optional<std::string> obey(const nlohmann::json& command);
     // Call it often. stages: those that run now, one for each crowd.
     void tick(const std::vector<std::string>& stages);
@@ -133,7 +133,7 @@ class Room {
     struct Vote {
         std::string stage;
         std::size_t index = 0;  // of the question, in its stage
-        unsigned serial = 0;    // a vote is for this one, and for no other round
+        unsigned serial = 0;    // of this round; each vote of a phone names it
         unsigned round = 1;
         Step step = Step::open;
         std::map<unsigned, std::size_t> phones = {};

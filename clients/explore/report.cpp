@@ -56,6 +56,25 @@ std::string thing(const Act& act, const std::map<std::uint32_t, std::string>& na
 
 using Names = std::map<std::uint32_t, std::string>;
 
+// What a line calls: "requests.next()" of "while (auto request = requests.next()) {", and "co_yield
+// ReadReady" of a line that yields.
+std::string call_in(const std::string& line)
+{
+    static const std::regex pause(R"(co_(?:yield|await)\s+[\w.:]+)");
+    static const std::regex call(R"(([\w.:]+)\()");
+    static const std::set<std::string> keywords{"if", "while", "for", "switch", "return"};
+    if (std::smatch found; std::regex_search(line, found, pause)) {
+        return found[0];
+    }
+    for (auto at = std::sregex_iterator(line.begin(), line.end(), call);
+         at != std::sregex_iterator(); ++at) {
+        if (!keywords.contains((*at)[1])) {
+            return (*at)[1].str() + "()";
+        }
+    }
+    return line.empty() ? "goes on" : line;
+}
+
 // A client and the thread that serves only this client share a column.
 std::string column_of(const std::string& actor, const std::set<std::string>& actors)
 {
@@ -452,16 +471,7 @@ std::string describe(const Act& act, const Source& source, const Names& names)
         case Deed::passes:
             break;
     }
-    // The call that the line makes: "requests.next()" of "while (auto request = requests.next())
-    // {".
-    const std::string line = source.is(act.file) ? source.line(act.line) : "";
-    static const std::regex call(R"([\w.:]+\([^()]*\))");
-    std::string last = line.empty() ? "goes on" : line;
-    for (auto at = std::sregex_iterator(line.begin(), line.end(), call);
-         at != std::sregex_iterator(); ++at) {
-        last = at->str();
-    }
-    return last;
+    return call_in(source.is(act.file) ? source.line(act.line) : "");
 }
 
 std::string to_report(const Explored& explored, const Source& source)

@@ -147,6 +147,10 @@ std::string cause(const Run& run)
     if (run.seen.find("Connection reset by peer") != std::string::npos) {
         return "it reset the connection";
     }
+    constexpr std::string_view in_vain = "waited in vain for ";
+    if (begins_with(in_vain) && run.promised.empty()) {
+        return fmt::format("waited in vain for this: {}", run.seen.substr(in_vain.size()));
+    }
     if (run.promised.empty()) {
         return run.seen.empty() ? "something else than promised" : run.seen;
     }

@@ -22,7 +22,7 @@ enum class Outcome {
     kept,
     broken,
     hung,            // it was not decided when its time was over, which is no better than broken
-    undecided,       // the machine was too busy, or the time limit of all was over
+    undecided,       // the machine was too busy, or the time for all promises was over
     not_applicable,  // this server can't be asked for it, as the run has shown
     error,           // the suite has said nothing
 };
@@ -94,7 +94,7 @@ struct Summary {
 // In quotes, with escapes, cut in the middle if it is longer than that.
 [[nodiscard]] std::string in_quotes(std::string_view text, std::size_t longest = 160);
 
-// The order in which to judge, and to tell: the first cause first.
+// The order in which to judge and to report: a promise comes before those that depend on it.
 [[nodiscard]] std::vector<Promise> in_order(std::vector<Promise> promises);
 
 }  // namespace ground::judge

@@ -29,10 +29,11 @@ namespace ground {
 // The state of a slot is one word: its phase and a detail. So a single compare-and-swap takes a
 // request and says which worker has it.
 //
-//     idle ──> queued ──> taken ──┬──> computed ──> idle       queued, cancelled: by which ticket
-//                └──> cancelled ──┘ └──> failed ────> idle     taken, computed: by which worker
+//     idle ──> queued ──> taken ──┬──> computed ──> idle     detail of queued, cancelled: ticket
+//                └──> cancelled ──┘ └──> failed ────> idle   detail of taken, computed: worker
 //
-// A worker that takes a cancelled request does not compute it. (cancelled ──> taken, as queued.)
+// A worker takes a cancelled request like a queued one (cancelled ──> taken), but does not compute
+// it.
 enum class Phase : std::uint64_t { idle, queued, cancelled, taken, computed, failed };
 
 struct alignas(32) Slot {
@@ -90,8 +91,8 @@ class SharedQueue {
     }
 
     // Call it before the collector sleeps. If it returns a nap, nothing is finished, and a worker
-    // that finishes something from now on will ring. If it returns nothing, look again. Afterwards,
-    // wake_up().
+    // that finishes something from now on will ring. After the sleep, call wake_up(nap). If it
+    // returns nothing, do not sleep, but look again.
     [[nodiscard]] std::optional<std::uint64_t> fall_asleep() noexcept;
     void wake_up(std::uint64_t nap) noexcept;
 

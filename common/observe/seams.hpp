@@ -366,7 +366,8 @@ inline void has_read(std::uint64_t value) noexcept
     }
 }
 
-// Waits for a lock, which this entry holds (0: not known), while the object lives.
+// While the object lives, this thread waits for a lock. `holder` is the entry of the thread that
+// holds the lock (0: not known).
 class WaitsForLock {
   public:
     explicit WaitsForLock(std::uint32_t holder) noexcept
@@ -391,9 +392,9 @@ class WaitsForLock {
 // The entry of the conversation or thread that runs, by its number in the table; 0: not watched.
 [[nodiscard]] inline std::uint32_t runs_as() noexcept { return watched() ? detail::running() : 0; }
 
-// If the environment has GROUND_WATCH, the descriptor of a Watcher's memory, the server is watched
-// from now on. Call it once, before there are threads or children. Throws std::runtime_error if
-// that is no such memory.
+// If GROUND_WATCH is in the environment, the server is watched from now on. Its value is the
+// descriptor of a Watcher's memory. Call it once, before there are threads or children. Throws
+// std::runtime_error if that is no such memory.
 void attach();
 void attach(int descriptor);
 

@@ -13,8 +13,9 @@
 
 namespace ground {
 
-// A value that any thread may read and write at any time. Every access has a name, because each one
-// is a step of its own. The order is sequentially consistent.
+// A value that any thread may read and write at any time. There are only named functions, and no
+// operators, so that you see each access: each is a step of its own. The order is sequentially
+// consistent.
 template <typename T>
 class Atomic {
   public:
@@ -87,8 +88,8 @@ class Mutex {
         }
         holder_.store(observe::runs_as(), std::memory_order_relaxed);
     }
-    // Here the seam comes after the operation: another thread may do something before this one does
-    // what needs no lock.
+    // Here the seam comes after the operation. So another thread may go first, before this one goes
+    // on without the lock.
     void unlock() noexcept
     {
         if (!observe::watched()) [[likely]] {

@@ -368,9 +368,9 @@ def ask_suite(work, promise):
 
 
 def what_was_seen(output):
-    """The first failure in the output of a suite: what was checked, and the values."""
+    """The first failure in the output of a suite: what was checked, the values, and what the student's server does meanwhile."""
     lines = output.split("\n")
-    at = next((at for at, line in enumerate(lines) if re.search(r"\bERROR:|waited in vain", line)), None)
+    at = next((at for at, line in enumerate(lines) if re.search(r"\bERROR:|waited in vain|has not ended in", line)), None)
     if at is None:
         return "\n".join(line for line in lines if line.strip())[-600:]
     found, ours = [], False  # ours: lines about the suite's own process
@@ -378,8 +378,9 @@ def what_was_seen(output):
         if not line.strip() or line.startswith("===") or len(found) == 6:
             break
         process = re.match(r" *\d+ \(CPU [^)]*\): (\S+)", line)
-        ours = process[1] in SUITES.values() if process else ours
-        if not ours and "where each process is" not in line:
+        ours = process[1].rpartition("/")[2] in SUITES.values() if process else ours
+        if not ours and not re.search(r"where each process is|unread at port|^ +and \d+ more", line):
+            line = re.sub(r'^watchdog: the test case ".*" has not', "it hangs: it has not", line)
             found.append(re.sub(r"^.*?\bERROR: ", "", line).strip())
     return "\n".join(found)
 

@@ -24,7 +24,7 @@ import textwrap
 HEADING = "## Build it yourself"
 # What may have been seen, in the words of the pages. lab.py says which of them it was.
 SYMPTOMS = {
-    "step": "It still does what the start does.",
+    "step": "It still behaves like the file that you began with.",
     "build": "It does not compile.",
     "hangs": "A reply does not come.",
     "wrong": "A reply is wrong, or in the wrong place.",

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parents[2])
-# The heading in README.md above the rows of a place's stages.
-HEADINGS = {"the talk": "## The stages", "around the talk": "### Around the talk", "beyond the talk": "### Beyond the talk"}
+LIST = "docs/stages.md"
+# The heading there above the rows of a place's stages.
+HEADINGS = {"the talk": "## The talk", "around the talk": "## Around the talk", "beyond the talk": "## Beyond the talk"}
 MODELS = ("one client at a time", "a thread per client", "a process per client", "one thread for all clients",
           "a thread per core", "no server")
 KEYS = ("Changed since", "Buys:", "Costs:", "Leaves:")
@@ -72,15 +73,15 @@ def check_page(name, place, model):
 
 def check_places(name, place, source, model):
     """The texts that speak of every stage."""
-    readme = read("README.md")
+    listed = read(LIST)
     if place in HEADINGS:
-        rows = {row[0]: row for row in ROW.findall(section(readme, HEADINGS[place]))}
-        expected = (name, source, f"docs/{name}.md")
+        rows = {row[0]: row for row in ROW.findall(section(listed, HEADINGS[place]))}
+        expected = (name, f"../{source}", f"{name}.md")
         if name not in rows:
-            yield (f"README.md: no row below '{HEADINGS[place]}'; it begins: "
-                   f"| [`{name}`]({source}) ([page](docs/{name}.md)) |")
+            yield (f"{LIST}: no row below '{HEADINGS[place]}'; it begins: "
+                   f"| [`{name}`](../{source}) ([page]({name}.md)) |")
         elif rows[name] != expected:
-            yield f"README.md: the row of {name} does not lead to {source} and docs/{name}.md"
+            yield f"{LIST}: the row of {name} does not lead to {source} and docs/{name}.md"
     if name not in read("docs/instructors-guide.md"):
         yield f"docs/instructors-guide.md: never speaks of {name}; who would show it, and for how long?"
     columns = {cell.strip() for line in read("docs/robustness.md").splitlines() if line.startswith("| fault |")
@@ -102,9 +103,9 @@ def check():
     for page in sorted((ROOT / "docs").glob("[0-9]*_*.md")):
         if page.stem not in names:
             yield f"docs/{page.name}: there is no stages/{page.stem}.cpp"
-    for row in ROW.findall(read("README.md")):
+    for row in ROW.findall(read(LIST)):
         if row[0] not in names:
-            yield f"README.md: has a row for {row[0]}, which is no stage"
+            yield f"{LIST}: has a row for {row[0]}, which is no stage"
 
 
 findings = list(check())

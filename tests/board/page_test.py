@@ -437,7 +437,7 @@ class Page(unittest.TestCase):
 
     def test_a_proxy_that_holds_events_back_does_not_blind_the_page(self):
         held = self.browser.call("Page.addScriptToEvaluateOnNewDocument",
-                                 source="window.EventSource = class { addEventListener() {} close() {} };")
+                                 source="window.EventSource = class { close() {} addEventListener() {} };")
         self.addCleanup(self.browser.call, "Page.removeScriptToEvaluateOnNewDocument", identifier=held["identifier"])
         board = self.board("02")
         board.do("client")

@@ -710,13 +710,13 @@ class Claims(DocsTest):
         hints = "".join(f"<details><summary>{grade}</summary>\n\nLook.\n\n</details>\n\n"
                         for grade in ("A question", "The place", "The mechanism", "The lines"))
         page = ("# A\n\n## Build it yourself\n\nBuild it.\n\n*Done when these hold, asserted by:* `it greets`.\n\n"
-                f"**It still does what the start does.**\n\n{hints}## Next\n")
+                f"**It still behaves like the file that you began with.**\n\n{hints}## Next\n")
         self.record(page)
         self.assert_current()
         self.break_page("The mechanism", "The lines")
         self.assert_finding("page.md:23: 'The lines' is no hint here", "page.md:9: .* lacks a hint: The lines", count=2)
         self.record(page)
-        self.break_page("**It still does what the start does.**", "**It is slow.**")
+        self.break_page("**It still behaves like the file that you began with.**", "**It is slow.**")
         self.assert_finding("page.md:9: 'It is slow.' is no symptom", "page.md:3: hints are missing", count=2)
         self.record(page)
         self.break_page("*Done when", "Done when")

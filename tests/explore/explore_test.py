@@ -32,7 +32,7 @@ def explore(*options, status=None):
 
 
 def results(*options, status=None):
-    return json.loads(explore(*options, "--json", "-", status=status).stdout)["stories"]
+    return json.loads(explore("--json", "-", *options, status=status).stdout)["stories"]
 
 
 class Finds(unittest.TestCase):
@@ -54,7 +54,7 @@ class Finds(unittest.TestCase):
     def test_with_the_lock_there_is_nothing(self):
         report = explore("--budget", "5", "--story", "two", "02d", status=0).stdout
         self.assertIn("every promise was kept", report)
-        self.assertIn("all that there are", report)
+        self.assertRegex(report, "schedules without a pre-emption: (all that there are|not all, the time was over)")
         self.assertIn("an error of depth 2 would have shown", report)
 
     def test_the_report_says_what_to_know(self):
@@ -276,9 +276,9 @@ class WrongTurns(unittest.TestCase):
         only = os.environ.get("ONLY", "")
         for name in [turn.name for turn in wrong_turns.all_of_them() if turn.story and turn.name.startswith(only)]:
             with self.subTest(name):
-                found = results("--wrong", name, status=1)[0]["found"]
+                found = results("--budget", "540", "--wrong", name, status=1)[0]["found"]
                 self.assertEqual(found["broken_again"], 3)
-                self.assertLess(found["after_seconds"], 60)
+                self.assertLess(found["after_runs"], 5_000)  # within a minute, where a run takes some milliseconds
 
 
     def test_the_others_show_what_their_heads_say_and_the_stages_do_not(self):

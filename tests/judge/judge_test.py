@@ -147,6 +147,9 @@ class Broken(unittest.TestCase):
     def test_sigterm_is_ignored(self):
         self.check("ignores_sigterm", "process/sigterm", only="start,process/sigterm")
 
+    def test_a_process_is_left_after_sigterm(self):
+        self.check("child_stays", "process/sigterm", "1 of the processes", only="start,process/sigterm")
+
     def test_only_one_client_is_accepted(self):
         self.check("blocked_accept", "model/idle-client", "no reply", only="start,model/idle-client", options=("--as", "02"))
 

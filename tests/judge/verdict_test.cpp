@@ -128,6 +128,9 @@ TEST_CASE("judge: the first cause is said first")
     CHECK(cause(run) == "no further reply");
     run.seen = "waited in vain for the server to send more or to close";
     CHECK(cause(run) == "no further reply, and no end of the connection");
+    Run other = broken;
+    other.seen = "waited in vain for all descriptors are closed";
+    CHECK(cause(other) == "waited in vain for this: all descriptors are closed");
     run.seen = "waited in vain for the server to read or to send";
     CHECK(cause(run) == "no further reply: it does not read what is sent");
 }

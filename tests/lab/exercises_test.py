@@ -79,7 +79,7 @@ class Tree(unittest.TestCase):
 
     def exercise(self, *words, status=0):
         done = subprocess.run([self.root / "scripts" / "exercise", *words], capture_output=True, text=True, check=False,
-                              env=self.environment, cwd=self.root, timeout=100)
+                              env=self.environment, cwd=self.root, timeout=200)
         self.assertEqual(status, done.returncode, done.stdout + done.stderr)
         return done.stdout + done.stderr
 
@@ -149,7 +149,7 @@ class Checking(Tree):
         watching = subprocess.Popen([self.root / "scripts" / "exercise", "check", "--watch"], stdout=subprocess.PIPE, text=True,
                                     env=self.environment, cwd=self.root)
         self.addCleanup(watching.stdout.close)
-        watchdog = threading.Timer(100, watching.kill)
+        watchdog = threading.Timer(200, watching.kill)
         watchdog.start()
         self.addCleanup(watchdog.cancel)
         for text in ("832040", "Waiting until you save", "does not compile"):
@@ -157,7 +157,7 @@ class Checking(Tree):
                 self.header().write_text("NO CODE")
             self.assertTrue(any(text in line for line in watching.stdout), text)
         watching.send_signal(signal.SIGINT)
-        self.assertEqual(130, watching.wait(60))
+        self.assertEqual(130, watching.wait(200))
 
 
 class Showing(Tree):

@@ -128,7 +128,7 @@ class Tree(unittest.TestCase):
 
     def lab(self, *words, status=0):
         done = subprocess.run([self.root / "scripts" / "lab", *words], capture_output=True, text=True, check=False,
-                              env=self.environment, cwd=self.root, timeout=60)
+                              env=self.environment, cwd=self.root, timeout=200)
         self.assertEqual(status, done.returncode, done.stdout + done.stderr)
         return done.stdout + done.stderr
 
@@ -310,7 +310,7 @@ class Watching(Tree):
         watching = subprocess.Popen([self.root / "scripts" / "lab", "check", "--watch"], stdout=subprocess.PIPE, text=True,
                                     env=self.environment, cwd=self.root, start_new_session=True)
         self.addCleanup(watching.stdout.close)
-        watchdog = threading.Timer(60, watching.kill)
+        watchdog = threading.Timer(200, watching.kill)
         watchdog.start()
         self.addCleanup(watchdog.cancel)
 
@@ -328,7 +328,7 @@ class Watching(Tree):
         self.source().write_text("KEPT")
         read_until("promises kept")
         os.killpg(watching.pid, signal.SIGINT)
-        self.assertEqual(130, watching.wait(60))
+        self.assertEqual(130, watching.wait(200))
 
 
 class Hints(Tree):

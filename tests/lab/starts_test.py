@@ -50,8 +50,8 @@ class Starts(unittest.TestCase):
         if not JUDGE.exists():
             return
         with tempfile.NamedTemporaryFile(suffix=".json") as report:
-            ran = run(JUDGE, "--as", lab.stage, "--only", "start,protocol,model,process", "--time-limit", "900",
-                      "--json", report.name, "--", program, timeout=1000)
+            ran = run(JUDGE, "--as", lab.stage, "--only", "start,protocol,model,process", "--time-limit", "1500",
+                      "--json", report.name, "--", program, timeout=1600)
             told = json.loads(Path(report.name).read_text(encoding="utf-8"))["promises"]
         self.assertEqual(expected, {one["id"] for one in told if one["verdict"] in ("fail", "unknown", "judge's error")}, ran.stdout)
 

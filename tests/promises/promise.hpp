@@ -38,7 +38,7 @@ struct Promise {
     std::string_view id;
     std::string_view page;  // with the section that promises it
     Needs needs = Needs::port;
-    std::string_view by_design = {};  // a flaw that servers of this model have, and show: which
+    std::string_view by_design = {};  // the flaw that servers of this model have, and show
     std::string_view after = {};      // the id of another. If that is broken, so is this, and
                                       // nothing new is learnt
     std::string_view help = {};       // where to look if it is broken
@@ -48,7 +48,7 @@ struct Promise {
 struct Registered {
     Promise promise;
     std::string name;     // of the test case
-    std::string why_not;  // it is not asked for; empty if it is
+    std::string why_not;  // why it is not asked for; empty if it is
 };
 
 // All of them, in no order.

@@ -348,6 +348,12 @@ TEST_CASE("SIGTERM ends it, also while a client is connected, and leaves no proc
     server.signal(SIGTERM);
     const int status = server.wait(Deadline(time_to_end));
     CHECK((status == 0 || status == -SIGTERM || status == 128 + SIGTERM));
-    eventually(
-        "no process is left", [&] { return server.descendants().empty(); }, Deadline(time_to_end));
+    try {
+        eventually(
+            "no process is left", [&] { return server.descendants().empty(); },
+            Deadline(time_to_end));
+    } catch (const std::exception&) {
+        throw std::runtime_error(fmt::format("{} of the processes that it has started are left",
+                                             server.descendants().size()));
+    }
 }

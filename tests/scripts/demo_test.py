@@ -28,7 +28,7 @@ class Demo(unittest.TestCase):
 
     def test_ends_with_things_to_do_that_exist(self):
         rest = self.run_of_it.stdout.partition("Where to go next")[2]
-        for word in ("demo.html", "scripts/live", "clients/board", "scripts/stage-diff", "scripts/annotate", "README.md"):
+        for word in ("demo.html", "scripts/live", "clients/board", "scripts/stage-diff", "scripts/annotate", "scripts/site", "README.md"):
             self.assertIn(word, rest)
         for path in re.findall(r"^  ([\w./-]+)", rest, re.MULTILINE):
             if path != "build/release/clients/board":  # which CMake can do without

@@ -27,6 +27,7 @@ RUNS = [
     # With the broker of the test broker.07_coroutines, which runs this, because to start one costs more than all of it.
     ("broker-rate", "--rounds 1 --seconds 1 --clients 4", ("$GROUND_BROKER", "tests/bare/bare_broker"), r"median +bare pair +\d"),
     ("demo", "01 --duration 200ms --big 20", (), r"01_blocking"),
+    ("explore", "--only 02d_a_lock --budget 5", ("stages/wrong_turns/02d_a_lock_too_few",), r"02d_a_lock_too_few \| \d+ \| \d+ \| \d+ \("),
     ("gil-and-python", "1 0.2", ("jq",), r"\| CPython threads \| \d"),
     ("hog-chart", "{scratch}/hog.json", (), r"Written: docs/img/hog\.svg"),
     ("judge-runs", "--runs 1 --load 0 --only start 01", (), r"01_blocking +1 judgements.* 1 pass"),
@@ -39,6 +40,7 @@ RUNS = [
     ("stage-diff", "--code-only 01 02", (), r"start_thread"),
     ("stage-trace", "02", (), r"Written: 02_threads\.trace\.json"),
     ("switches", "50 100", ("tests/bare/switches",), r"\| coroutine \|"),
+    ("wrong-turn", "02d_a_lock", (), r"Promised: every request"),
 ]
 
 # Scripts that no test can run.
@@ -46,6 +48,7 @@ NOT_HERE = {
     "bare-machine": "makes a machine and tests there, for a quarter of an hour, as root",
     "container": "builds a container and tests in it, for half an hour, as root",
     "live": "begins a tmux session, to be used by hand",
+    "minutes": "plays what the test board.minutes plays, and keeps it in docs/",
     "setup": "installs packages",
     "test": "runs this test",
 }

@@ -33,7 +33,7 @@ PAGE = """<!-- stage: beyond the talk; a thread per core -->
 
 *Asserted by:* `a test`
 """
-ROW = "| [`99_new`](stages/99_new.cpp) ([page](docs/99_new.md)) | something new | nothing |\n"
+ROW = "| [`99_new`](../stages/99_new.cpp) ([page](99_new.md)) | something new | nothing |\n"
 
 
 class Tree(unittest.TestCase):
@@ -43,7 +43,6 @@ class Tree(unittest.TestCase):
         self.root = Path(scratch.name)
         for name in ("scripts", "stages", "docs"):
             shutil.copytree(ROOT / name, self.root / name)
-        shutil.copy(ROOT / "README.md", self.root)
 
     def write(self, name, text):
         (self.root / name).write_text(text, encoding="utf-8")
@@ -76,14 +75,14 @@ class Tree(unittest.TestCase):
         self.write("stages/99_new.cpp", SOURCE)
         self.write("docs/99_new.md", PAGE)
         self.write("docs/diagrams/99_new.dot", "digraph {}\n")
-        readme = (self.root / "README.md").read_text(encoding="utf-8")
-        head, found, rest = readme.partition("### Beyond the talk\n")
+        listed = (self.root / "docs/stages.md").read_text(encoding="utf-8")
+        head, found, rest = listed.partition("## Beyond the talk\n")
         if found:
             lines = rest.splitlines(keepends=True)
             last = max(i for i, line in enumerate(lines[:40]) if line.startswith("| [`"))
-            self.write("README.md", head + found + "".join(lines[:last + 1]) + ROW + "".join(lines[last + 1:]))
+            self.write("docs/stages.md", head + found + "".join(lines[:last + 1]) + ROW + "".join(lines[last + 1:]))
         else:
-            self.append("README.md", "\n### Beyond the talk\n\n| stage | the idea | what to watch |\n|---|---|---|\n" + ROW)
+            self.append("docs/stages.md", "\n## Beyond the talk\n\n| stage | the idea | what to watch |\n|---|---|---|\n" + ROW)
         self.append("docs/instructors-guide.md", "\n`99_new` is for those who stay.\n")
         self.append("docs/robustness.md", "\n| fault | 99 |\n|---|---|\n")
 
@@ -133,11 +132,11 @@ class Check(Tree):
 
     def test_notices_a_row_that_is_missing_or_in_the_wrong_table_or_leads_elsewhere(self):
         self.add_stage()
-        self.replace("README.md", "(docs/99_new.md)", "(docs/98_new.md)")
-        self.assert_finding("README.md", "does not lead to")
-        self.replace("README.md", "(docs/98_new.md)", "(docs/99_new.md)")
+        self.replace("docs/stages.md", "(99_new.md)", "(98_new.md)")
+        self.assert_finding("docs/stages.md", "does not lead to")
+        self.replace("docs/stages.md", "(98_new.md)", "(99_new.md)")
         self.replace("docs/99_new.md", "beyond the talk", "the talk")
-        self.assert_finding("README.md", "no row below '## The stages'")
+        self.assert_finding("docs/stages.md", "no row below '## The talk'")
 
     def test_notices_a_guide_and_a_table_of_faults_without_it(self):
         self.add_stage()
@@ -150,7 +149,7 @@ class Check(Tree):
         self.add_stage()
         (self.root / "stages/99_new.cpp").unlink()
         self.assert_finding("docs/99_new.md", "no stages/99_new.cpp")
-        self.assert_finding("README.md", "99_new, which is no stage")
+        self.assert_finding("docs/stages.md", "99_new, which is no stage")
 
 
 class Table(Tree):

@@ -23,7 +23,7 @@ from sources_pages import read_pages  # noqa: E402
 
 # Which pages stand in the side bar after the stages and primers, and in which order. Those that no list names come last.
 SHELVES = {
-    "Tools": ["tour", "stages", "board", "judge", "lab", "peers", "platforms"],
+    "Tools": ["board", "room", "judge", "lab", "peers", "platforms"],
     "To look up": ["which_server", "protocol", "robustness", "measuring", "figures", "faq", "glossary", "further-reading"],
     "To teach": ["instructors-guide", "deeper/lab_answers"],
     "How it is made": ["architecture"],
@@ -230,7 +230,7 @@ def side_bars(pages):
         rest.remove(address)
         return entry(address, **more)
 
-    bars = [{"text": "Start", "items": [entry("index", "What this is")]}]
+    bars = [{"text": "Start", "items": [entry("index", "What this is"), take("tour"), take("stages")]}]
     rows = [line.split("\t") for line in docs.subprocess.run(
         [ROOT / "scripts" / "stages", "--tsv"], capture_output=True, text=True, check=True).stdout.splitlines()]
     for place in dict.fromkeys(source.place for source in pages.sources if source.is_stage):

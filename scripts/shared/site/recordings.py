@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+MOST_EVENTS = 60  # of a frame: what glows on the board's page, and fills its lanes
 FOLDER = ROOT / "docs" / "recordings"
 PAGE = ROOT / "clients" / "board" / "page"
 
@@ -38,10 +39,25 @@ def lines_of(frames):
     return texts
 
 
+def thin(frame):
+    """A frame with fewer events, the last ones of each client and thread: as clients/board/session.cpp does with far more."""
+    known = json.loads(frame)
+    events = known.get("e", [])
+    if len(events) <= MOST_EVENTS:
+        return frame
+    share = max(1, MOST_EVENTS // len({event[0] for event in events}))
+    seen, left = {}, []
+    for event in reversed(events):
+        seen[event[0]] = seen.get(event[0], 0) + 1
+        if seen[event[0]] <= share:
+            left.insert(0, event)
+    return json.dumps({**known, "e": left}, separators=(",", ":"), ensure_ascii=False)
+
+
 def keep(path, name):
     text = Path(path).read_text(encoding="utf-8")
     frames = re.search(r'<script type="application/json" id="frames">\[(.*?)\]</script>', text, re.DOTALL)[1].split(",\n")
-    frames = [frame.replace("\\u003c", "<") for frame in frames]
+    frames = [thin(frame.replace("\\u003c", "<")) for frame in frames]
     head = {"lines": lines_of(frames)}
     FOLDER.mkdir(exist_ok=True)
     target = FOLDER / f"{name}.jsonl"

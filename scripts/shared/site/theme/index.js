@@ -10,20 +10,23 @@ import Verdict from './Verdict.vue'
 import Score from './Score.vue'
 import Recording from './Recording.vue'
 
-// Marks the lines that an address names: #L12 or #L12-L20. (A line may be absent: an empty line of a comment.)
+// Marks the lines that an address names: #L12 or #L12-L20. An empty line of a comment is not there: the line before it
+// counts instead.
 function markLines(hash) {
   document.querySelectorAll('.hit').forEach((line) => line.classList.remove('hit'))
   const range = /^#L(\d+)(?:-L(\d+))?$/.exec(hash)
   if (!range) {
     return
   }
-  const lines = []
-  for (let n = Number(range[1]); n <= Number(range[2] ?? range[1]); ++n) {
-    lines.push(document.getElementById(`L${n}`))
+  let first = Number(range[1])
+  while (first > 1 && !document.getElementById(`L${first}`)) {
+    --first
   }
-  lines.forEach((line) => line?.classList.add('hit'))
-  if (range[2]) { // no element has this name, so the browser has not scrolled
-    lines.find(Boolean)?.scrollIntoView({ block: 'center' })
+  for (let n = first; n <= Number(range[2] ?? first); ++n) {
+    document.getElementById(`L${n}`)?.classList.add('hit')
+  }
+  if (`#L${first}` !== hash) { // no element has this name, so the browser has not scrolled
+    document.getElementById(`L${first}`)?.scrollIntoView({ block: 'center' })
   }
 }
 
