@@ -1,6 +1,6 @@
 // 01_blocking.cpp -- one client at a time.
 //
-// Changed since nothing: this is where the talk begins.
+// Changed since nothing: no stage comes before this one. The talk begins here.
 // Buys:   the whole program in two short functions, read from top to bottom.
 // Costs:  all other clients wait, in silence, until the one client leaves.
 // Leaves: how can a second client be served? 02_threads starts a thread for it.

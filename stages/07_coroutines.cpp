@@ -20,8 +20,8 @@ using namespace ground;
 
 namespace {
 
-// Waits for a future as Asio waits for a socket: an asynchronous operation, for any completion
-// token. The future's callback runs on the pool's thread and posts the handler to the handler's
+// An asynchronous operation like those of Asio, for any completion token. It ends when the future
+// is done. The future's callback runs on the pool's thread and posts the handler to the handler's
 // event loop.
 template <typename Token>
 auto async_wait(const Future<Number>& future, Token&& token)

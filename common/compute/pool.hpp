@@ -21,8 +21,8 @@ class Pool {
         return begin(n, here);
     }
 
-    // How many requests no worker has begun to compute, without the cancelled ones. Any thread may
-    // call it. Workers go on taking requests, so the number may be out of date at once.
+    // The number of requests that no worker has begun to compute, without the cancelled ones. Any
+    // thread may call it. Workers go on taking requests, so the number may be out of date at once.
     [[nodiscard]] virtual std::size_t waiting() const = 0;
 
   private:

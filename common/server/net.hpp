@@ -63,17 +63,16 @@ inline constexpr asio::use_awaitable_t<Executor> use_awaitable;
 [[nodiscard]] std::vector<Descriptor> listen_reuse_port(const Options& options, unsigned count);
 [[nodiscard]] tcp::acceptor adopt(asio::io_context& context, Descriptor listening);
 
-// For a stage that should hold that many clients with that many loops. If the limit on descriptors
-// leaves room for fewer, it says so in one line on stderr, and says what to type. Call it after the
-// pool has been made.
+// For a stage that should hold `clients` connections with `loops` event loops. If the limit on
+// descriptors leaves room for fewer, it says so in one line on stderr, and says what to type. Call
+// it after the pool has been made.
 void warn_of_limit(const Options& options, std::size_t clients, unsigned loops = 1);
 
 // Whether accept() failed for lack of descriptors or memory. Then try again a little later.
 [[nodiscard]] bool is_exhausted(const asio::error_code& error) noexcept;
 inline constexpr std::chrono::milliseconds retry_interval{100};
 
-// Logs that no descriptor is left: once in the life of the process, because it may happen again and
-// again.
+// Logs that no descriptor is left, but only the first time: it may happen again and again.
 void say_no_descriptors_left();
 
 // The listening socket.

@@ -57,13 +57,14 @@ class Requests {
 
     explicit Requests(Rules rules) : rules_(rules), whose_(observe::whose()) {}
 
-    // Where the next read goes. Never empty once next() has returned nothing.
+    // Where the next read goes. It has room for some bytes whenever next() has returned nothing.
     [[nodiscard]] std::span<char> buffer(Here here = Here::at()) noexcept;
 
     // That many bytes were read into buffer(); 0 means end of file.
     void received(std::size_t size) noexcept;
 
-    // The next request, or nothing if that takes another read. Call until it returns nothing.
+    // The next request, or nothing if more bytes must be received first. Call until it returns
+    // nothing.
     [[nodiscard]] std::optional<Request> next(Here here = Here::at());
 
     // Nothing more will come: the client has finished, or has sent a line that is too long.
@@ -78,7 +79,7 @@ class Requests {
     observe::Who whose_;
     bool ended_ = false;
     bool line_end_seen_ = false;
-    std::uint16_t begin_ = 0;  // bytes_[begin_, end_) have been received but not read
+    std::uint16_t begin_ = 0;  // bytes_[begin_, end_): received, not yet given out by next()
     std::uint16_t end_ = 0;
     // At most max_line bytes are kept from one read to the next, so there is always room for more.
     std::array<char, 128> bytes_;

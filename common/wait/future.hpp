@@ -51,8 +51,8 @@ class [[nodiscard]] Future {
         const observe::Seam seam(done() ? observe::runs : observe::awaits, state_->whose, here);
         if (!done()) {
             // A turnstile: each thread that has passed lets the next one pass. (A condition
-            // variable costs one more system call. When a thread wakes, glibc locks its mutex as if
-            // other threads waited for it.)
+            // variable would cost one more system call: when a thread wakes, glibc locks the mutex
+            // as if others waited for it too, and then unlocking it has to call the kernel.)
             while (::sem_wait(&state_->completed) == -1) {
             }
             ::sem_post(&state_->completed);
@@ -87,10 +87,10 @@ class [[nodiscard]] Future {
         return std::get<T>(state_->outcome);
     }
 
-    // If no worker has begun to compute the result, none will. The future is done, its callbacks
-    // run before this returns, and result() throws Cancelled. Returns whether it is cancelled, by
-    // this call or an earlier one. A computation that has begun can't be stopped: then this returns
-    // false.
+    // Takes the request back if no worker has begun to compute it. Then the future is done, its
+    // callbacks run before this returns, and result() throws Cancelled. Returns whether it is
+    // cancelled, by this call or an earlier one. A computation that has begun can't be stopped:
+    // then this returns false.
     bool cancel() const
     {
         std::unique_lock lock(state_->mutex);
@@ -128,9 +128,9 @@ class [[nodiscard]] Future {
 
     // Calls callback(future) exactly once: on the thread that completes the future, as soon as that
     // happens, or right here if it is done already. Callbacks run in the order in which they were
-    // added. A callback that is added after the completion runs even if earlier ones have not yet,
-    // as in Python. The callback may be movable only. It must be quick, because the completing
-    // thread has other work. It must not throw: that would end the program.
+    // added. But one that is added after the completion runs at once, even if earlier ones have not
+    // run yet, as in Python. The callback may be movable only. It must be quick, because the
+    // completing thread has other work. It must not throw: that would end the program.
     template <typename Callback>
     void add_done_callback(Callback callback, Here here = Here::at()) const
     {
