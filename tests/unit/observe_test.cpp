@@ -628,10 +628,10 @@ TEST_CASE("trace: SIGTERM reaches the server although its trace is behind")
         std::atomic<pid_t> pid;
         std::atomic<std::uint64_t> events;
     };
-    void* const memory =
+    void* const shared =
         ::mmap(nullptr, sizeof(Server), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(memory != MAP_FAILED);
-    auto& server = *new (memory) Server{};
+    REQUIRE(shared != MAP_FAILED);
+    auto& server = *new (shared) Server{};
     Traced traced(
         [&server] {
             server.pid = ::getpid();
@@ -665,7 +665,7 @@ TEST_CASE("trace: SIGTERM reaches the server although its trace is behind")
     }
     CHECK(size < 3 * ring);
     CHECK(traced.wait() == -SIGTERM);
-    ::munmap(memory, sizeof(Server));
+    ::munmap(shared, sizeof(Server));
 }
 
 TEST_CASE("trace: a SIGTERM that comes while events are written does not cut the file off")
