@@ -18,9 +18,11 @@ Run as a program it is called by CMake, and by scripts/wrong-turn:
     wrong_turns.py --tsv                 a line for each: name, stage, options, story
     wrong_turns.py --apply PATCH OUTPUT  the stage's source with the mistake in it
     wrong_turns.py --list                for people
+    wrong_turns.py --renew               writes all patches anew, here and on their page, if lines around them have moved
     wrong_turns.py --name BEGINNING, --stage NAME, --head NAME, --show NAME
 """
 
+import difflib
 import re
 import sys
 import textwrap
@@ -28,6 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "stages" / "wrong_turns"
+PAGE = ROOT / "docs" / "wrong_turns.md"
 NEEDED = ("stage", "promise", "breaks", "symptom", "tried", "why-not", "mend")
 OPTIONAL = ("options", "story", "try")
 
@@ -116,6 +119,19 @@ def find(name):
     return fitting[0]
 
 
+def renew():
+    """A patch whose own lines are as they were still applies; this makes its line numbers and context right again."""
+    page = PAGE.read_text(encoding="utf-8")
+    for turn in all_of_them():
+        name = f"stages/{turn.stage}.cpp"
+        before, after = (text.splitlines() for text in (turn.stage_source().read_text(encoding="utf-8"), turn.applied()))
+        diff = "\n".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}", lineterm="")) + "\n"
+        text = turn.path.read_text(encoding="utf-8")
+        turn.path.write_text(text[: -len(turn.diff)] + diff, encoding="utf-8")
+        page = page.replace(turn.diff, diff)
+    PAGE.write_text(page, encoding="utf-8")
+
+
 def paragraph(label, text):
     return textwrap.fill(f"{label} {text}", width=100, initial_indent="  ", subsequent_indent="    ")
 
@@ -141,6 +157,8 @@ def main(arguments):
             print("\t".join([turn.name, turn.stage, turn.options or "-", turn.story or "-"]))
     elif len(arguments) == 3 and arguments[0] == "--apply":
         Path(arguments[2]).write_text(WrongTurn(Path(arguments[1])).applied(), encoding="utf-8")
+    elif arguments == ["--renew"]:
+        renew()
     elif arguments == ["--list"]:
         for turn in all_of_them():
             print(f"{turn.name:<30} {turn.breaks}: {turn.promise}")
