@@ -30,6 +30,7 @@ except ImportError:  # then all tests are skipped
     WebDriverException = AssertionError
 
 AXE = ROOT / "build" / "site-tools" / "node_modules" / "axe-core" / "axe.min.js"
+LOOKING = 600  # seconds: on a busy machine axe takes minutes for a large page
 LARGEST_VIEW = 500_000
 LARGEST_SITE = 30_000_000
 
@@ -92,6 +93,8 @@ class Site(unittest.TestCase):
         cls.address = server.stdout.readline().split()[0]
         cls.browser = Browser(1280, 720, "--hide-scrollbars", note_requests=True)
         cls.addClassCleanup(cls.browser.close)
+        cls.browser.driver.set_page_load_timeout(LOOKING)
+        cls.browser.driver.set_script_timeout(LOOKING)
         cls.axe = AXE.read_text(encoding="utf-8")
 
     def open(self, page, width=1280):
