@@ -1195,8 +1195,8 @@ constexpr std::string_view more_or_the_end = "the server to send more or to clos
 
 std::string Client::read_all()
 {
-    const Deadline deadline;
-    while (receive(deadline, more_or_the_end)) {
+    // As long as something comes, the server is not stuck.
+    for (Deadline deadline; receive(deadline, more_or_the_end); deadline = Deadline()) {
     }
     return std::exchange(received_, {});
 }

@@ -386,7 +386,7 @@ def parse_arguments():
         parser.error("the page shows all peers; leave out --only, or --record")
     if arguments.judge and (arguments.goals or arguments.html):
         parser.error("--judge measures nothing; leave out --goals and --html")
-    if arguments.record and not arguments.judge:
+    if arguments.record:
         recording.refuse_if_busy()
     if not 1 <= arguments.big <= 50:
         parser.error("--big is a number that the servers accept: 1 to 50")
