@@ -568,8 +568,10 @@ TEST_CASE("1,000 clients and more that come and go leave nothing behind" *
         }
     }
     check_descriptors_return_to(before, server);
-    CHECK_NOTHROW(
-        eventually("the threads end", [&] { return server.info().threads <= threads_before; }));
+    // A runtime such as Go's keeps threads for reuse, and starts some more now and then.
+    const unsigned spare = stage().foreign() != nullptr ? clients_per_round : 0;
+    CHECK_NOTHROW(eventually("the threads end",
+                             [&] { return server.info().threads <= threads_before + spare; }));
     // A sanitizer keeps freed memory for a while, to catch its use. So does a garbage collector.
     if (!sanitized && stage().foreign() == nullptr) {
         CHECK(server.memory() < memory_before + 1'000'000);
