@@ -239,7 +239,6 @@ TEST_CASE("a client that has left leaves no thread and no process behind, not ev
 }
 
 TEST_CASE("a request that has been answered costs no memory" * only_if(!sanitized) *
-          because("a sanitizer keeps freed memory") *
           promise({.id = "process/memory",
                    .page = "docs/robustness.md",
                    .needs = Needs::process,
