@@ -6,6 +6,7 @@
 #include "clients/board/room_door.hpp"
 #include "clients/board/session.hpp"
 #include "clients/board/web.hpp"
+#include "clients/shared/files.hpp"
 #include "clients/shared/target.hpp"
 #include "clients/shared/wrong_turns.hpp"
 
@@ -50,16 +51,6 @@ void check_can_be_written(const std::string& file)
     if (!there) {
         fs::remove(file);
     }
-}
-
-void write(const std::string& file, const std::string& text)
-{
-    std::ofstream out(file, std::ios::binary);
-    out << text;
-    if (!out.flush()) {
-        throw ClientError(fmt::format("can't write '{}'; choose another file", file));
-    }
-    fmt::print("board: {} is the last minute; open it in a browser\n", file);
 }
 
 // A running server, and what was seen of it.
@@ -208,7 +199,8 @@ void run(const BoardOptions& options)
         }
     }
     if (!options.record.empty()) {
-        write(options.record, recorded_page(stages, frames));
+        write_file(options.record, recorded_page(stages, frames));
+        fmt::print("board: {} is the last minute; open it in a browser\n", options.record);
     }
 }
 

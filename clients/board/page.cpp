@@ -8,8 +8,10 @@
 #include <algorithm>
 
 EMBED(board_html, BOARD_PAGE_DIRECTORY "/board.html");
+EMBED(board_overlays_html, BOARD_PAGE_DIRECTORY "/overlays.html");
 EMBED(board_css, BOARD_PAGE_DIRECTORY "/board.css");
 EMBED(board_words_js, BOARD_PAGE_DIRECTORY "/words.js");
+EMBED(board_post_js, BOARD_PAGE_DIRECTORY "/post.js");
 EMBED(board_model_js, BOARD_PAGE_DIRECTORY "/model.js");
 EMBED(board_source_js, BOARD_PAGE_DIRECTORY "/source.js");
 EMBED(board_lanes_js, BOARD_PAGE_DIRECTORY "/lanes.js");
@@ -59,6 +61,8 @@ std::string page(const Json& stages, const std::string& frames, const std::strin
                  {"pane.css", {board_pane_css, board_pane_css_size}},
                  {"board.css", {board_css, board_css_size}},
                  {"words.js", {board_words_js, board_words_js_size}},
+                 {"post.js", {board_post_js, board_post_js_size}},
+                 {"overlays.html", {board_overlays_html, board_overlays_html_size}},
                  {"model.js", {board_model_js, board_model_js_size}},
                  {"source.js", {board_source_js, board_source_js_size}},
                  {"lanes.js", {board_lanes_js, board_lanes_js_size}},
@@ -89,6 +93,8 @@ std::string pair_page(const std::string& nonce)
                  {"room.css", {board_room_css, board_room_css_size}},
                  {"pair.css", {board_pair_css, board_pair_css_size}},
                  {"words.js", {board_words_js, board_words_js_size}},
+                 {"post.js", {board_post_js, board_post_js_size}},
+                 {"overlays.html", {board_overlays_html, board_overlays_html_size}},
                  {"room.js", {board_room_js, board_room_js_size}},
                  {"pair.js", {board_pair_js, board_pair_js_size}}});
 }

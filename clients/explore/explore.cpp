@@ -8,6 +8,7 @@
 #include "clients/explore/puzzle.hpp"
 #include "clients/explore/report.hpp"
 #include "clients/shared/catalogue.hpp"
+#include "clients/shared/files.hpp"
 #include "clients/shared/target.hpp"
 #include "clients/shared/wrong_turns.hpp"
 
@@ -21,32 +22,11 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 
 using namespace ground;
 using namespace ground::explore;
 
 namespace {
-
-std::string read_file(const std::string& name)
-{
-    std::ifstream file(name);
-    if (!file) {
-        throw ClientError(fmt::format("can't read {}", name));
-    }
-    return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void write_file(const std::string& name, const std::string& text)
-{
-    std::ofstream file(name);
-    file << text;
-    file.flush();
-    if (!file) {
-        throw ClientError(fmt::format("can't write {}", name));
-    }
-}
 
 // A server, and what is known of it.
 struct Subject {

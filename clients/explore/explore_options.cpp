@@ -37,7 +37,7 @@ others.
 
 Examples:
   explore 02d --guard none
-  explore --wrong 05_poked_too_late --save lost.schedule
+  explore --wrong 05_list_before_byte --save lost.schedule
   explore --play lost.schedule
   explore --puzzle lost-update
 

@@ -6,6 +6,7 @@
 #include "clients/compare/measure/machine.hpp"
 #include "clients/judge/forms.hpp"
 #include "clients/judge/suite.hpp"
+#include "clients/shared/files.hpp"
 #include "clients/shared/target.hpp"
 
 #include <fmt/format.h>
@@ -18,8 +19,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 
 using namespace ground;
 using namespace ground::judge;
@@ -76,29 +75,13 @@ class Progress {
     std::string text_;
 };
 
-std::string read_file(const std::string& name)
+// "-" is stdout. Nothing is written if there is no name.
+void write(const std::string& name, const std::string& text)
 {
-    std::ifstream file(name);
-    if (!file) {
-        throw ClientError(fmt::format("can't read {}", name));
-    }
-    return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void write_file(const std::string& name, const std::string& text)
-{
-    if (name.empty()) {
-        return;
-    }
     if (name == "-") {
         fmt::print("{}", text);
-        return;
-    }
-    std::ofstream file(name);
-    file << text;
-    file.flush();
-    if (!file) {
-        throw ClientError(fmt::format("can't write {}", name));
+    } else if (!name.empty()) {
+        write_file(name, text);
     }
 }
 
@@ -278,9 +261,9 @@ int run(JudgeOptions options)
     end_all_children();
     progress.clear();
     const auto& judgements = judge.judgements();
-    write_file(options.json, to_json(judgements, the_case));
-    write_file(options.junit, to_junit(judgements));
-    write_file(options.gradescope, to_gradescope(judgements, the_case));
+    write(options.json, to_json(judgements, the_case));
+    write(options.junit, to_junit(judgements));
+    write(options.gradescope, to_gradescope(judgements, the_case));
     const Summary summary = summarize(judgements);
     std::FILE* const where =
         options.json == "-" || options.junit == "-" || options.gradescope == "-" ? stderr : stdout;

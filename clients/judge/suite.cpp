@@ -14,7 +14,6 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
 namespace ground::judge {
 
@@ -217,7 +216,7 @@ void end_all_children() noexcept
                 ::kill(std::stoi(name), SIGKILL);
             }
         }
-        std::this_thread::sleep_for(milliseconds(1));
+        ::waitpid(-1, nullptr, 0);  // at least one has been killed
     }
 }
 

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(os.path.abspath(__file__)).parents[2]
@@ -224,18 +223,6 @@ def check(exercise):
     return 0
 
 
-def watch(exercise):
-    last = None
-    while True:
-        now = exercise.digest()
-        if now != last:
-            last = now
-            print(f"---- {time.strftime('%H:%M:%S')}", flush=True)
-            check(exercise)
-            print("Waiting until you save. Ctrl-C ends.", flush=True)
-        time.sleep(lab.WATCH_SECONDS)
-
-
 def judge(exercise):
     errors = build(exercise)
     if errors is not None:
@@ -305,7 +292,7 @@ def main(arguments):
         lay_out(named(options.words, every), options.fresh)
     elif options.command == "check":
         exercise = of_the_student(options.words, every)
-        return watch(exercise) if options.watch else check(exercise)
+        return lab.watch(exercise, lambda: check(exercise)) if options.watch else check(exercise)
     elif options.command == "judge":
         return judge(of_the_student(options.words, every))
     else:

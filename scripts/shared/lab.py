@@ -569,7 +569,7 @@ def as_gradescope(work, result):
             "output": first_of(ERROR, result.errors) if result.errors is not None else f"step: {step} of 12, the rest: {rest} of 4"}
 
 
-def watch(work, options):
+def watch(work, check_it):
     """Checks at once, and again after every change, until Ctrl-C."""
     seen = None
     while True:
@@ -577,7 +577,7 @@ def watch(work, options):
         if now != seen:
             seen = now
             print(f"---- {time.strftime('%H:%M:%S')}", flush=True)
-            check(work, options)
+            check_it()
             print("Waiting until you save. Ctrl-C ends.", flush=True)
         time.sleep(WATCH_SECONDS)
 
@@ -666,7 +666,7 @@ def main(arguments):
         list_labs(every)
     elif options.what == "check":
         work = work_of(options.name, every)
-        return watch(work, options) if options.watch else check(work, options)
+        return watch(work, lambda: check(work, options)) if options.watch else check(work, options)
     elif options.what == "hint":
         hint(work_of(options.name, every))
     elif options.what == "show":

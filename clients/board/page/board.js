@@ -242,19 +242,6 @@ function command(what) {
   sent = sent.then(() => post(what));
 }
 
-async function post(what) {
-  try {
-    const response = await fetch("do", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what),
-    });
-    if (!response.ok) {
-      complain((await response.text()).trim());
-    }
-  } catch {
-    complain("The board has ended.");
-  }
-}
-
 function changeStage(step) {
   const index = stages.findIndex(({ name }) => name === model.stage?.name);
   const next = stages[index + step];

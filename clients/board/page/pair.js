@@ -20,20 +20,7 @@ function setText(selector, text) {
   }
 }
 
-async function command(what) {
-  try {
-    const response = await fetch("do", {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(what),
-    });
-    if (!response.ok) {
-      complain((await response.text()).trim());
-    }
-  } catch {
-    complain("The board has ended.");
-  }
-}
-
-const room = new RoomView(stub, command, complain);
+const room = new RoomView(stub, post, complain);
 
 // The left page passes on what it hears of the room.
 function roomNews(news) {
