@@ -108,9 +108,14 @@ class Board:
             connection.request("GET", self.path + "frames", headers={"Host": self.host})
             response = connection.getresponse()
             assert response.status == 200, response.status
+            kind = b""
             while line := response.readline():
-                if line.startswith(b"data: "):
+                if line.startswith(b"event: "):
+                    kind = line[7:].strip()  # "room": what is new there is no frame
+                elif line.startswith(b"data: ") and not kind:
                     yield json.loads(line[6:])
+                elif line == b"\n":
+                    kind = b""
         finally:
             connection.close()
 
