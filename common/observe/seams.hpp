@@ -316,8 +316,8 @@ class WorksFor {
     WorksFor& operator=(const WorksFor&) = delete;
 };
 
-// The process `pid` has died, or all workers of the pool that `process` owns, perhaps in the middle
-// of something. Async-signal-safe.
+// The process `pid` has died, perhaps in the middle of something. workers_have_died(): all workers
+// of the pool that `process` owns have. Async-signal-safe.
 inline void has_died(int pid) noexcept
 {
     if (watched()) [[unlikely]] {
