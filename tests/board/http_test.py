@@ -272,7 +272,7 @@ class Commands(unittest.TestCase):
 
     def test_without_a_choice_a_worker_that_computes_is_killed(self):
         with Board("05", "--with", "hog", "--", "--workers", "8") as board:
-            computes = lambda frame: [place[0] for place in frame.get("p", []) if place[1] == 3 and place[2] == 3]
+            computes = lambda frame: [place[0] for place in frame.get("p", []) if place[1] == 3 and place[2] == 2]
             workers = board.wait_for("one computes", lambda frame: frame.get("key") and len(computes(frame)) == 1)
             self.assertEqual(board.do("kill"), (200, "done\n"))
             told = board.wait_for("it is told", lambda frame: "killed" in frame)
