@@ -187,7 +187,10 @@ int Deadline::milliseconds() const
     return passed_ ? 0 : std::max(1, until(second_half_->next_look));
 }
 
-void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
+namespace {
+
+bool holds_before(const Deadline& deadline, std::string_view what,
+                  const std::function<bool()>& condition)
 {
     const Waiting waiting(what);
     announce(deadline);
@@ -195,9 +198,28 @@ void eventually(std::string_view what, const std::function<bool()>& condition, D
     for (std::chrono::milliseconds pause(1); !condition();
          pause = std::min(2 * pause, longest_pause)) {
         if (deadline.milliseconds() == 0) {
-            fail_in_vain(what);
+            return false;
         }
         std::this_thread::sleep_for(pause);
+    }
+    return true;
+}
+
+}  // namespace
+
+void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
+{
+    if (!holds_before(deadline, what, condition)) {
+        fail_in_vain(what);
+    }
+}
+
+void eventually(std::string_view what, const std::function<bool()>& condition,
+                const std::function<std::string()>& seen, Deadline deadline)
+{
+    if (!holds_before(deadline, what, condition)) {
+        waited_in_vain(what);
+        fail(seen());
     }
 }
 
