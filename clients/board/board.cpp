@@ -3,6 +3,7 @@
 #include "clients/board/board_options.hpp"
 #include "clients/board/page.hpp"
 #include "clients/board/questions.hpp"
+#include "clients/board/recording.hpp"
 #include "clients/board/room_door.hpp"
 #include "clients/board/session.hpp"
 #include "clients/board/web.hpp"
@@ -150,8 +151,21 @@ RoomDoorLimits limits_of(const BoardOptions& options)
     return limits;
 }
 
+// Reads both before it writes: the file may be one of them.
+void write_beside(const BoardOptions& options)
+{
+    const Recording left = read_recording(options.beside.front());
+    const Recording right = read_recording(options.beside.back());
+    write_file(options.record, page_beside(left, right));
+    fmt::print("board: {} has both; open it in a browser\n", options.record);
+}
+
 void run(const BoardOptions& options)
 {
+    if (!options.beside.empty()) {
+        write_beside(options);
+        return;
+    }
     if (!options.record.empty()) {
         check_can_be_written(options.record);
     }

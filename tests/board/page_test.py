@@ -435,6 +435,81 @@ class Page(unittest.TestCase):
             self.assertEqual(self.look("performance.getEntriesByType('resource').length"), 0)
             self.browser.open("about:blank")
 
+    def test_a_recordings_address_leads_to_a_moment(self):
+        with tempfile.TemporaryDirectory() as directory:
+            file = os.path.join(directory, "02.html")
+            subprocess.run([BOARD, "02", "--with", "idle,client", "--for", "4", "--record", file], check=True, capture_output=True)
+            shown = "Math.round((model.now - film[0].t) / 1e4) / 100"  # hundredths of a second
+            self.browser.open(file_url(file) + "#t=2.4")
+            self.assertAlmostEqual(self.look(shown), 2.4, delta=0.2)
+            self.assertTrue(self.look("find('#scrub-text').textContent.startsWith('2.')"))
+            # A frame on, the address is that of the frame, and leads to it.
+            self.browser.press("ArrowRight")
+            self.until("the address follows", f"location.hash === `#t=${{{shown}}}`")
+            there, now = self.look("[location.href, model.now]")
+            self.look("location.hash = '#t=0.3', 0")
+            self.until("it has jumped", f"{shown} < 1")
+            self.browser.open("about:blank")
+            self.browser.open(there)
+            self.assertEqual(self.look("model.now"), now)
+            # While it plays, the address stays; when it stops, the address is that of the present.
+            self.browser.press(" ")
+            self.until("it plays", f"model.now > {now}")
+            self.assertEqual(self.look("location.href"), there)
+            self.browser.press(" ")
+            self.until("it has stopped", f"location.href !== {json.dumps(there)} && location.hash === `#t=${{{shown}}}`")
+            # What is no time is no moment, and what is too late is the end.
+            for wrong, right in (("#t=", "opening()"), ("#t=-1", "opening()"), ("#t=1e9", "opening()"), ("#t=1<b>", "opening()"), ("#t=999", "film.length - 1")):
+                self.browser.open("about:blank")
+                self.browser.open(file_url(file) + wrong)
+                self.assertTrue(self.look(f"model.now === film[{right}].t"), wrong)
+            self.browser.open("about:blank")
+
+    def test_two_recordings_are_played_beside_each_other(self):
+        with tempfile.TemporaryDirectory() as directory:
+            left, right, both = (os.path.join(directory, name) for name in ("left.html", "right.html", "both.html"))
+            for stage, seconds, file in (("04", "6", left), ("05", "4", right)):
+                subprocess.run([BOARD, stage, "--with", "hog,client", "--for", seconds, "--record", file], check=True, capture_output=True)
+            subprocess.run([BOARD, "--beside", left, right, "--record", both], check=True, capture_output=True)
+            self.browser.open(file_url(both) + "#t=3.5")
+            pane = "document.querySelectorAll('iframe')[{}].contentWindow.".format
+            self.until("both are there", "player !== null")
+            for number, stage in enumerate(("04_generators", "05_futures")):
+                self.assertEqual(self.look(pane(number) + "stageShown().name"), stage)
+                self.assertAlmostEqual(self.look(pane(number) + "moment()"), 3.5, delta=0.2)
+                self.until("its source is shown", pane(number) + "document.querySelectorAll('#source li[data-line]').length > 20")
+                self.assertTrue(self.look(pane(number) + "document.getElementById('player').hidden"))
+            # One clock. The shorter one stays at its end.
+            self.look("find('#scrub').value = 0, find('#scrub').dispatchEvent(new Event('input')), 0")
+            self.assertEqual(self.look(f"[{pane(0)}moment(), {pane(1)}moment()]"), [0, 0])
+            self.browser.press(" ")
+            self.until("both play", f"{pane(0)}moment() > 0.3 && {pane(1)}moment() > 0.3")
+            self.browser.press(" ")
+            self.assertAlmostEqual(self.look(f"{pane(0)}moment() - {pane(1)}moment()"), 0, delta=0.2)
+            self.look("find('#scrub').value = find('#scrub').max, find('#scrub').dispatchEvent(new Event('input')), 0")
+            ends = self.look(f"[{pane(0)}moment(), {pane(1)}moment()]")
+            self.assertGreater(ends[0], 5)
+            self.assertLess(ends[1], 5)
+            self.until("the address follows", "location.hash === `#t=${Number((player.times.at(-1) / 1e6).toFixed(2))}`")
+            # A key that a side got, because something was clicked there, is for both.
+            self.browser.press("ArrowLeft")
+            self.until("a frame back", f"{pane(0)}moment() < {ends[0]}")
+            self.look(pane(1) + "document.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight' })), 0")
+            self.until("and forward", f"{pane(0)}moment() === {ends[0]}")
+            self.assertEqual(self.look("performance.getEntriesByType('resource').length"), 0)
+            for width, height in ((1280, 720), (400, 800)):
+                self.browser.resize(width, height)
+                self.assertFalse(self.look("document.documentElement.scrollWidth > innerWidth"))
+            self.browser.open("about:blank")
+            # It is no recording itself, and neither is another file.
+            for file in (both, "/dev/null", os.path.join(directory, "none")):
+                refused = subprocess.run([BOARD, "--beside", left, file, "--record", os.path.join(directory, "not.html")], capture_output=True, text=True)
+                self.assertEqual(refused.returncode, 1, refused)
+                self.assertIn(file, refused.stderr)
+            self.assertNotIn("not.html", os.listdir(directory))
+            refused = subprocess.run([BOARD, "--beside", left, right], capture_output=True, text=True)
+            self.assertEqual((refused.returncode, "--record" in refused.stderr), (2, True))
+
     def test_a_proxy_that_holds_events_back_does_not_blind_the_page(self):
         held = self.browser.call("Page.addScriptToEvaluateOnNewDocument",
                                  source="window.EventSource = class { close() {} addEventListener() {} };")
