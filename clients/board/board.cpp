@@ -171,7 +171,8 @@ void run(const BoardOptions& options)
     }
     const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
     const std::string folder = here.parent_path() / "stages";
-    const Catalogue catalogue = read_catalogue(folder);
+    Catalogue catalogue = read_catalogue(folder);
+    add_patched(catalogue, folder);
     Choice choice = choose(catalogue, folder, options);
     std::vector<StageEntry>& stages = choice.stages;
     const std::optional<RoomPlace> place =

@@ -497,8 +497,12 @@ Place* detail::enter(State state, Who who, Here here, unsigned n) noexcept
     return &place;
 }
 
+// A greenlet that was switched to inside the seam (06c) runs its conversation again.
 void detail::leave(Place& place, State before) noexcept
 {
+    if (&place != self.current && &place != self.mine && &place != &nowhere) [[unlikely]] {
+        switch_to(&place);
+    }
     become(place, before, line_of(place, {}));
 }
 
