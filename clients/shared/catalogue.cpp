@@ -90,7 +90,7 @@ void add_patched(Catalogue& catalogue, const std::string& directory)
     stage.model = "one thread for all clients";
     stage.program = program;
     stage.page = read_file(source_directory(directory) / "docs" / (name + ".md"));
-    stage.arguments = {patched->name};
+    stage.arguments = {patched->program};
     const auto place = before == catalogue.stages.end() ? before : std::next(before);
     catalogue.stages.insert(place, std::move(stage));
 }

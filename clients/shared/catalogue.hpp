@@ -13,8 +13,8 @@ struct StageEntry {
     std::string program;  // its path
     std::string
         file;  // its source, as the table and __builtin_FILE() have it: "stages/05_futures.cpp"
-    std::string source;  // the text of that; empty if it no longer exists
-    std::string page;    // the text of docs/05_futures.md
+    std::string source;                       // the text of that; empty if it no longer exists
+    std::string page;                         // the text of docs/05_futures.md
     std::vector<std::string> arguments = {};  // that the program needs before its options
 };
 

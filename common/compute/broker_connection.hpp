@@ -65,8 +65,8 @@ struct Message {
     std::string correlation_id;  // the same in a request and its reply
     std::string type;            // what the body is
     std::string body;
-    int attempt = 1;       // a header of ours, 1 or more: see 10_worker.cpp
-    bool announce = false;  // another one: the worker is to say when it begins
+    int attempt = 1;                          // a header of ours, 1 or more: see 10_worker.cpp
+    bool announce = false;                    // another one: the worker is to say when it begins
     std::chrono::milliseconds expiration{0};  // the queue drops the message then; 0: never
     bool persistent = false;                  // survives a restart in a durable queue
 

@@ -162,9 +162,9 @@ Future<Number> BrokerPool::begin(unsigned n, Here here)
     Future<Number> future = promise.future();
     const bool was_empty = requests_.empty();
     const bool slept = std::exchange(connection_sleeps_, false);
-    requests_.emplace_hint(requests_.end(), number,
-                           Request{n, Clock::now() + options_.timeout, std::move(promise),
-                                   observe::whose(), ""});
+    requests_.emplace_hint(
+        requests_.end(), number,
+        Request{n, Clock::now() + options_.timeout, std::move(promise), observe::whose(), ""});
     lock.unlock();
     if (was_empty) {
         changed_.notify_all();  // the clock had nothing to wait for

@@ -680,8 +680,8 @@ void detail::rest() noexcept
 // It has no process or thread here. If the owner dies, the entry is forgotten with it.
 Place* detail::far_worker() noexcept
 {
-    Place* const place = take_place(most_conversations, most_conversations + most_others,
-                                    Kind::worker, idles, 0);
+    Place* const place =
+        take_place(most_conversations, most_conversations + most_others, Kind::worker, idles, 0);
     place->owner.store(me().pid, memory_order_relaxed);
     place->pid.store(0, memory_order_relaxed);
     place->tid.store(0, memory_order_relaxed);

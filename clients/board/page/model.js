@@ -357,8 +357,8 @@ class Model {
     const door = this.atTheDoor.length;
     const computing = this.inState("computes").filter((place) => place.kind !== "worker");
     const computed = computing.find((place) => this.now - place.since > 150e3);
-    if (this.pace === "paused" && this.oneThread) {
-      const own = held.filter((place) => place.kind !== "worker");
+    const own = held.filter((place) => place.kind !== "worker");
+    if (this.pace === "paused" && this.oneThread && own.length < 2) {  // green threads (06c) stop each by itself
       const who = own.length === 1 ? `: now ${name(own[0])}` : computing.length === 1 ? `: ${name(computing[0])}, still on its way` : "";
       return `Paused. One thread: the one that runs stops all others. Only one can move${who}` +
         (held.length > own.length ? ", and a worker." : ".") + (door > 0 ? ` At the door: ${door}.` : "");
