@@ -3,6 +3,7 @@
 #include "clients/board/board_options.hpp"
 #include "clients/board/page.hpp"
 #include "clients/board/questions.hpp"
+#include "clients/board/recording.hpp"
 #include "clients/board/room_door.hpp"
 #include "clients/board/session.hpp"
 #include "clients/board/web.hpp"
@@ -150,14 +151,28 @@ RoomDoorLimits limits_of(const BoardOptions& options)
     return limits;
 }
 
+// Reads both before it writes: the file may be one of them.
+void write_beside(const BoardOptions& options)
+{
+    const Recording left = read_recording(options.beside.front());
+    const Recording right = read_recording(options.beside.back());
+    write_file(options.record, page_beside(left, right));
+    fmt::print("board: {} has both; open it in a browser\n", options.record);
+}
+
 void run(const BoardOptions& options)
 {
+    if (!options.beside.empty()) {
+        write_beside(options);
+        return;
+    }
     if (!options.record.empty()) {
         check_can_be_written(options.record);
     }
     const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
     const std::string folder = here.parent_path() / "stages";
-    const Catalogue catalogue = read_catalogue(folder);
+    Catalogue catalogue = read_catalogue(folder);
+    add_patched(catalogue, folder);
     Choice choice = choose(catalogue, folder, options);
     std::vector<StageEntry>& stages = choice.stages;
     const std::optional<RoomPlace> place =

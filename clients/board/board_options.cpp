@@ -36,6 +36,9 @@ clients.
       --phones-per-address N
                         more phones than that from one address are refused  [4]
       --record FILE     at the end, write the last minute as a page of its own
+      --beside FILE FILE
+                        write two such pages as one, with --record: both are
+                        played at once. Starts no server
       --for SECONDS     end after this time                  [end with Ctrl-C]
       --with LIST       clients at the beginning, one second after the other:
                         client, hog, idle; 20*client: a crowd
@@ -58,6 +61,8 @@ Examples:
   board 04 --room                  a room of students: each phone is a client
   board 04 --with client,client,hog --for 20 --record 04.html
                                    a page to keep, without a browser
+  board --beside 04.html 05.html --record both.html
+                                   two of them, and one clock
 
 Exit status: 0, also after Ctrl-C; 1 if the stage does not start or the file
 cannot be written, 2 after a mistake in the options.
@@ -137,6 +142,7 @@ BoardOptions parse_board_options(int argc, char** argv)
     const auto* const each =
         add_number<std::size_t>(app, "--phones-per-address", options.phones_per_address, 1, 300);
     app.add_option("--record", options.record);
+    app.add_option("--beside", options.beside)->expected(2);
     app.add_option("--wrong", options.wrong)->allow_extra_args(false);
     const auto* const duration = add_number(app, "--for", seconds, 0.1, 86'400.0);
     app.add_option("--with", with)->delimiter(',')->allow_extra_args(false);
@@ -159,6 +165,15 @@ BoardOptions parse_board_options(int argc, char** argv)
                                  fmt::join(first, arguments.end(), " "))
                    : fmt::format("two stages, not also '{}'", unknown.front()));
     }
+    if (!options.beside.empty()) {
+        if (options.record.empty()) {
+            refuse("--beside writes a page: say which, with --record FILE");
+        }
+        if (!options.stages.empty() || !options.wrong.empty() || !options.programs.empty()) {
+            refuse("--beside starts no server");
+        }
+        return options;
+    }
     if (options.stages.empty() && options.wrong.empty() && options.programs.empty()) {
         options.stages = {"05"};
     }
@@ -168,7 +183,8 @@ BoardOptions parse_board_options(int argc, char** argv)
         refuse(fmt::format("two servers at most, not {}", servers));
     }
     if (servers > 1 && !options.record.empty()) {
-        refuse("a recording has one server; record each of them alone");
+        refuse(
+            "a recording has one server; record each of them alone, and join them with --beside");
     }
     if (options.in_container && port->count() == 0) {
         options.port = 8000;

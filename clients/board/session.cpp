@@ -109,8 +109,9 @@ std::vector<std::string> command_of(const StageEntry& stage,
                                     const std::vector<std::string>& options)
 {
     // With --quiet, what the stage prints is about itself, and may say why it ends.
-    std::vector<std::string> command{stage.program, "--host", "127.0.0.1",
-                                     "--port",      "0",      "--quiet"};
+    std::vector<std::string> command{stage.program};
+    command.insert(command.end(), stage.arguments.begin(), stage.arguments.end());
+    command.insert(command.end(), {"--host", "127.0.0.1", "--port", "0", "--quiet"});
     command.insert(command.end(), options.begin(), options.end());
     return command;
 }

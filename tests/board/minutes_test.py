@@ -78,7 +78,7 @@ PROMISES = {
     "The next stage is 06b, and its clients wait at plain calls.": PLAIN,
     "The clients wait at plain calls.": PLAIN,
     "The stage before is 06, and its clients wait at a `co_await`.": AWAIT,
-    "06c runs the program of another stage: the board has nothing to show, and says so.": "",
+    "The source is that of 02.": "model.stage.name.startsWith('06c_') && document.getElementById('source').textContent.includes('02_threads.cpp')",
     "10 computes for another stage: the board has nothing to show, and says so.": "",
     "A hundred clients are a few numbers.": "clients().length === 100 && document.querySelectorAll('#source .dot').length < 15 && "
                                             "dots('many').some((dot) => Number(dot.dataset.count) > 20)",
