@@ -1,7 +1,7 @@
 // explore_options.hpp -- what explore is asked to do.
 #pragma once
 
-#include "clients/explore/search.hpp"
+#include "clients/shared/schedule/search.hpp"
 
 #include <string>
 #include <vector>

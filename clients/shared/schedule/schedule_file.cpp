@@ -1,4 +1,4 @@
-#include "clients/explore/schedule_file.hpp"
+#include "clients/shared/schedule/schedule_file.hpp"
 
 #include "clients/shared/target.hpp"
 

@@ -11,7 +11,7 @@
 // What stands behind the colon is for the reader, and is compared when it is played.
 #pragma once
 
-#include "clients/explore/search.hpp"
+#include "clients/shared/schedule/search.hpp"
 
 #include <string>
 #include <vector>
