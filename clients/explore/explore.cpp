@@ -6,6 +6,7 @@
 
 #include "clients/explore/explore_options.hpp"
 #include "clients/explore/puzzle_player.hpp"
+#include "clients/explore/recorded.hpp"
 #include "clients/explore/report.hpp"
 #include "clients/shared/files.hpp"
 #include "clients/shared/target.hpp"
@@ -28,22 +29,8 @@ namespace {
 // A schedule from a file, once.
 int play(const std::string& directory, const ExploreOptions& options)
 {
-    const ScheduleFile file = [&] {
-        try {
-            return parse_schedule(read_file(options.play));
-        } catch (const ClientError& problem) {
-            throw ClientError(fmt::format("{}: {}", options.play, problem.what()));
-        }
-    }();
-    const bool wrong = file.source.find("/wrong_turns/") != std::string::npos;
-    Subject subject = find_subject(directory, file.stage, wrong, {});
-    subject.server.options = file.options;
-    const std::string source = subject.source.file() + " " + fingerprint(subject.source.text());
-    if (!file.source.empty() && file.source != source) {
-        throw ClientError(fmt::format(
-            "{}: {} has changed since; explore again, or take out the line 'source:' to try",
-            options.play, subject.stage.file));
-    }
+    const ScheduleFile file = read_schedule(options.play);
+    const Subject subject = find_subject(directory, file, options.play);
     const Story story = choose_stories(subject, file.story).front();
     const Run run = explore::run(subject.server, story, playing(file.actors));
     const Explored explored{subject.server, story, {}};
@@ -102,7 +89,8 @@ int solve_puzzle(const std::string& directory, const ExploreOptions& options)
     return play_puzzle(game) ? 0 : 1;
 }
 
-int search_all(const std::string& directory, const ExploreOptions& options)
+int search_all(const std::string& directory, const std::string& board,
+               const ExploreOptions& options)
 {
     const bool wrong = !options.wrong.empty();
     const Subject subject = find_subject(directory, wrong ? options.wrong : options.stage, wrong,
@@ -132,6 +120,9 @@ int search_all(const std::string& directory, const ExploreOptions& options)
             write_file(options.save,
                        to_text(to_schedule_file(explored, found->run, subject.source)));
         }
+        if (found && !options.page.empty() && !broken) {
+            write_page(board, options.page, explored, subject.source);
+        }
         broken = broken || (found && found->broken_again == replays);
         unknown = unknown || (found && found->broken_again < replays) ||
                   explored.result.counts.strange > 0;
@@ -159,7 +150,7 @@ int main(int argc, char** argv)
         if (options.puzzles || !options.puzzle.empty()) {
             return solve_puzzle(stages, options);
         }
-        return options.play.empty() ? search_all(stages, options) : play(stages, options);
+        return options.play.empty() ? search_all(stages, here / "board", options) : play(stages, options);
     } catch (const std::exception& problem) {
         fmt::print(stderr, "explore: {}\n", problem.what());
         return 3;

@@ -45,7 +45,7 @@ void show_solution(const Game& game)
 {
     if (!game.puzzle().can_be_solved) {
         fmt::print("There is none. {}\n", game.puzzle().lesson);
-    } else if (const auto run = solve(game.subject(), game.story())) {
+    } else if (const auto run = solve(game.subject(), game.story(), [] {})) {
         fmt::print("{}\n{}\n", to_report(*run, game.subject().source), game.puzzle().lesson);
     } else {
         fmt::print("Explore has not found it within a minute.\n");

@@ -206,11 +206,12 @@ std::size_t Game::choices() const
         taken_.begin(), taken_.end(), [](const Choice& choice) { return choice.by_reader; }));
 }
 
-std::optional<Run> solve(const Subject& subject, const Story& story)
+std::optional<Run> solve(const Subject& subject, const Story& story,
+                         const std::function<void()>& tick)
 {
     Limits limits;
     limits.strategy = Strategy::bounded;
-    Result result = search(subject.server, story, limits, [](const Counts&) {});
+    Result result = search(subject.server, story, limits, [&](const Counts&) { tick(); });
     return result.found ? std::optional(std::move(result.found->run)) : std::nullopt;
 }
 

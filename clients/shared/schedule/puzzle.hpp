@@ -3,6 +3,7 @@
 
 #include "clients/shared/schedule/subject.hpp"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -90,6 +91,8 @@ class Game {
 };
 
 // Of a puzzle that can be solved, with the fewest pre-emptions. Nothing if it is not found in time.
-[[nodiscard]] std::optional<Run> solve(const Subject& subject, const Story& story);
+// `tick` is called after each run, and may throw to end the search.
+[[nodiscard]] std::optional<Run> solve(const Subject& subject, const Story& story,
+                                       const std::function<void()>& tick);
 
 }  // namespace ground::explore

@@ -87,8 +87,15 @@ Process::Process(const Server& server, int watch)
         arguments.push_back(word.data());
     }
     arguments.push_back(nullptr);
-    const std::string watched = std::to_string(watch);
-    ::setenv("GROUND_WATCH", watched.c_str(), 1);
+    // Not setenv(): another thread may start a server, too.
+    std::string watched = fmt::format("GROUND_WATCH={}", watch);
+    std::vector<char*> environment{watched.data()};
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+        if (!std::string_view(*variable).starts_with("GROUND_WATCH=")) {
+            environment.push_back(*variable);
+        }
+    }
+    environment.push_back(nullptr);
     Pipe out;
     const pid_t parent = ::getpid();
     pid_ = check(::fork(), "fork");
@@ -102,11 +109,10 @@ Process::Process(const Server& server, int watch)
             ::sigemptyset(&none);
             ::sigprocmask(SIG_SETMASK, &none, nullptr);
             ::signal(SIGPIPE, SIG_DFL);
-            ::execv(arguments[0], arguments.data());
+            ::execve(arguments[0], arguments.data(), environment.data());
         }
         ::_exit(127);
     }
-    ::unsetenv("GROUND_WATCH");
     out.write_end.reset();
     const std::string line = first_line(out.read_end);
     const std::size_t address = line.find("127.0.0.1:");

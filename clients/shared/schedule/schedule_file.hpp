@@ -35,4 +35,7 @@ struct ScheduleFile {
 // Throws ClientError that names the line.
 [[nodiscard]] ScheduleFile parse_schedule(const std::string& text);
 
+// The same, of a file. Names the file, too.
+[[nodiscard]] ScheduleFile read_schedule(const std::string& file);
+
 }  // namespace ground::explore

@@ -65,6 +65,21 @@ Subject find_subject(const std::string& directory, const std::string& name, bool
     return subject;
 }
 
+Subject find_subject(const std::string& directory, const ScheduleFile& schedule,
+                     const std::string& file)
+{
+    const bool wrong = schedule.source.find("/wrong_turns/") != std::string::npos;
+    Subject subject = find_subject(directory, schedule.stage, wrong, {});
+    subject.server.options = schedule.options;
+    const std::string source = subject.source.file() + " " + fingerprint(subject.source.text());
+    if (!schedule.source.empty() && schedule.source != source) {
+        throw ClientError(fmt::format(
+            "{}: {} has changed since; explore again, or take out the line 'source:' to try", file,
+            subject.stage.file));
+    }
+    return subject;
+}
+
 std::vector<Story> choose_stories(const Subject& subject, const std::string& name)
 {
     std::vector<Story> stories = stories_for(subject.stage, subject.counts);

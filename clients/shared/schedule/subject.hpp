@@ -2,6 +2,7 @@
 #pragma once
 
 #include "clients/shared/catalogue.hpp"
+#include "clients/shared/schedule/schedule_file.hpp"
 #include "clients/shared/schedule/source.hpp"
 #include "clients/shared/schedule/story.hpp"
 
@@ -25,6 +26,10 @@ struct Subject {
 // Throws ClientError if there is no such stage or wrong turn, or if it is not built.
 [[nodiscard]] Subject find_subject(const std::string& directory, const std::string& name,
                                    bool wrong, const std::vector<std::string>& options);
+
+// That of a schedule that was read from `file`. Throws ClientError also if the source has changed.
+[[nodiscard]] Subject find_subject(const std::string& directory, const ScheduleFile& schedule,
+                                   const std::string& file);
 
 // The story of this name; without one, those that are explored by default. Throws ClientError if
 // there is no such story.
