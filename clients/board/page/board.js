@@ -15,6 +15,7 @@ const source = new SourceView(find("#source"), { door: find("#door"), workers: f
 const lanes = new LanesView(find("#lanes"));
 
 const room = new RoomView(model, command, complain);
+const scheduled = new ScheduledView(model, command);
 
 if (outer) {
   document.body.classList.add("pane");
@@ -69,6 +70,7 @@ function show() {
   find("#kill").disabled = model.workerProcesses.length === 0;
   showSentence();
   room.update();
+  scheduled.update();
 }
 
 // Complaints and news, for some seconds or until the next command. Otherwise the sentence about the present state.
@@ -77,7 +79,7 @@ function showSentence() {
   const alarm = performance.now() < complaint.until;
   const news = model.news.at(-1);
   const fresh = news && news.t > seen && news.t <= model.now && model.now - news.t < 5e6;
-  const text = alarm ? complaint.text : fresh ? news.text : calm(model.explanation());
+  const text = alarm ? complaint.text : fresh ? news.text : calm(scheduled.there ? scheduled.sentence() : model.explanation());
   setText("#says", text);
   find("#says").title = text;
   find("#says").classList.toggle("alarm", alarm || Boolean(fresh) || model.ended !== "");
@@ -331,7 +333,7 @@ function enable(actions) {
     }
   });
   function press(pressed) {
-    const action = (keys[pressed] ?? []).find((name) => actions[name]);
+    const action = ((scheduled.there && scheduled_keys[pressed]) || keys[pressed] || []).find((name) => actions[name]);
     if (!action || (find("#help").open && action !== "help")) {
       return false;
     }
@@ -368,7 +370,7 @@ function watch() {
     }
   });
   receive();
-  enable(outer ? { ...live, ...looking } : { ...live, ...looking, ...room.actions });
+  enable(outer ? { ...live, ...looking } : { ...live, ...looking, ...room.actions, ...scheduled.actions });
 }
 
 // Frames come as server-sent events. If a proxy holds these back, the page asks for frames instead.
