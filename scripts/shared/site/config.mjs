@@ -63,14 +63,15 @@ function wrapTables(md) {
 }
 
 // Two parts of VitePress' theme, mended for keyboards and screen readers: the heading of a part of the side bar is no button
-// around another button, that button says what it does, and the search's name is not "Search K".
+// around another button, that button says what it does, and the search's button shows what it is called.
 const mends = {
   'VPSidebarItem.vue': [
     ["(isLink.value ? undefined : 'button')", 'undefined'],
     [':tabindex="item.items && 0"', ''],
     ['aria-label="toggle section"', ':aria-label="`What is below: ${item.text}`" :aria-expanded="!collapsed" @keydown.space.prevent="toggle"'],
   ],
-  'VPNavBarSearchButton.vue': [['class="DocSearch-Button-Keys"', 'class="DocSearch-Button-Keys" aria-hidden="true"']],
+  // Like the other key's name, that of this one comes from the style.
+  'VPNavBarSearchButton.vue': [['<kbd class="DocSearch-Button-Key">K</kbd>', '<kbd class="DocSearch-Button-Key"></kbd>']],
 }
 const mendTheme = {
   name: 'mend-theme',
