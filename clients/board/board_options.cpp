@@ -36,6 +36,13 @@ clients.
       --phones-per-address N
                         more phones than that from one address are refused  [4]
       --record FILE     at the end, write the last minute as a page of its own
+      --beside FILE FILE
+                        write two such pages as one, with --record: both are
+                        played at once. Starts no server
+      --puzzle NAME     you say who goes next, and make the server break its
+                        promise; explore --puzzles lists them
+      --play FILE       play a schedule that explore has saved, slowly; with
+                        --record, end after that
       --for SECONDS     end after this time                  [end with Ctrl-C]
       --with LIST       clients at the beginning, one second after the other:
                         client, hog, idle; 20*client: a crowd
@@ -58,6 +65,9 @@ Examples:
   board 04 --room                  a room of students: each phone is a client
   board 04 --with client,client,hog --for 20 --record 04.html
                                    a page to keep, without a browser
+  board 02d --puzzle lost-update   make the count lie
+  board --beside 04.html 05.html --record both.html
+                                   two of them, and one clock
 
 Exit status: 0, also after Ctrl-C; 1 if the stage does not start or the file
 cannot be written, 2 after a mistake in the options.
@@ -137,6 +147,9 @@ BoardOptions parse_board_options(int argc, char** argv)
     const auto* const each =
         add_number<std::size_t>(app, "--phones-per-address", options.phones_per_address, 1, 300);
     app.add_option("--record", options.record);
+    app.add_option("--beside", options.beside)->expected(2);
+    app.add_option("--puzzle", options.puzzle);
+    app.add_option("--play", options.play);
     app.add_option("--wrong", options.wrong)->allow_extra_args(false);
     const auto* const duration = add_number(app, "--for", seconds, 0.1, 86'400.0);
     app.add_option("--with", with)->delimiter(',')->allow_extra_args(false);
@@ -159,7 +172,23 @@ BoardOptions parse_board_options(int argc, char** argv)
                                  fmt::join(first, arguments.end(), " "))
                    : fmt::format("two stages, not also '{}'", unknown.front()));
     }
-    if (options.stages.empty() && options.wrong.empty() && options.programs.empty()) {
+    if (!options.beside.empty()) {
+        if (options.record.empty()) {
+            refuse("--beside writes a page: say which, with --record FILE");
+        }
+        if (!options.stages.empty() || !options.wrong.empty() || !options.programs.empty()) {
+            refuse("--beside starts no server");
+        }
+        return options;
+    }
+    if (!options.puzzle.empty() || !options.play.empty()) {
+        if (!options.wrong.empty() || !options.programs.empty() || !options.with.empty() ||
+            options.room || !options.stage_options.empty() || options.stages.size() > 1 ||
+            (!options.play.empty() && (!options.puzzle.empty() || !options.stages.empty()))) {
+            refuse(fmt::format("{} brings its own server and clients",
+                               options.play.empty() ? "a puzzle" : "a schedule"));
+        }
+    } else if (options.stages.empty() && options.wrong.empty() && options.programs.empty()) {
         options.stages = {"05"};
     }
     const std::size_t servers =
@@ -168,7 +197,8 @@ BoardOptions parse_board_options(int argc, char** argv)
         refuse(fmt::format("two servers at most, not {}", servers));
     }
     if (servers > 1 && !options.record.empty()) {
-        refuse("a recording has one server; record each of them alone");
+        refuse(
+            "a recording has one server; record each of them alone, and join them with --beside");
     }
     if (options.in_container && port->count() == 0) {
         options.port = 8000;

@@ -20,7 +20,10 @@ struct BoardOptions {
     bool in_container = false;  // listen on all its addresses, for a port that is forwarded to it
     std::optional<std::string> room;  // phones may come, to this address; empty: to our own
     std::size_t phones_per_address = 4;
-    std::string record;  // a file for the last minute; empty: none
+    std::string record;               // a file for the last minute; empty: none
+    std::vector<std::string> beside;  // two recordings, to be written as one
+    std::string puzzle;  // its name; empty: none
+    std::string play;    // the file of a schedule; empty: none
     std::optional<std::chrono::milliseconds> duration;
     std::vector<std::pair<Role, std::size_t>> with;  // which clients come, one after the other
 };

@@ -24,6 +24,13 @@ EMBED(board_pane_css, BOARD_PAGE_DIRECTORY "/pane.css");
 EMBED(board_phone_html, BOARD_PAGE_DIRECTORY "/phone.html");
 EMBED(board_phone_css, BOARD_PAGE_DIRECTORY "/phone.css");
 EMBED(board_phone_js, BOARD_PAGE_DIRECTORY "/phone.js");
+EMBED(board_player_html, BOARD_PAGE_DIRECTORY "/player.html");
+EMBED(board_player_js, BOARD_PAGE_DIRECTORY "/player.js");
+EMBED(board_beside_html, BOARD_PAGE_DIRECTORY "/beside.html");
+EMBED(board_beside_js, BOARD_PAGE_DIRECTORY "/beside.js");
+EMBED(board_scheduled_html, BOARD_PAGE_DIRECTORY "/scheduled.html");
+EMBED(board_scheduled_css, BOARD_PAGE_DIRECTORY "/scheduled.css");
+EMBED(board_scheduled_js, BOARD_PAGE_DIRECTORY "/scheduled.js");
 EMBED(board_board_js, BOARD_PAGE_DIRECTORY "/board.js");
 
 namespace ground::board {
@@ -45,17 +52,24 @@ std::string dump(const Json& json)
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// policy: what a file may do that comes from no server.
-std::string page(const Json& stages, const std::string& frames, const std::string& nonce,
-                 const std::string& pane)
+// What a page may do. from_file: it comes from no server, so it asks none for anything.
+std::string policy_of(const std::string& nonce, bool from_file)
 {
-    const std::string policy = fmt::format(
+    return fmt::format(
         "default-src 'none'; style-src 'nonce-{0}'; script-src 'nonce-{0}'; connect-src {1}; "
         "base-uri "
         "'none'; form-action 'none'",
-        nonce, frames.empty() ? "'self'" : "'none'");
+        nonce, from_file ? "'none'" : "'self'");
+}
+
+// Nothing but this program puts anything into a recording, so any nonce will do.
+const std::string recorded = "recorded";
+
+std::string page(std::string_view stages, const std::string& frames, const std::string& nonce,
+                 const std::string& pane, bool from_file)
+{
     return fill({board_html, board_html_size},
-                {{"policy", policy},
+                {{"policy", policy_of(nonce, from_file)},
                  {"nonce", nonce},
                  {"pane", pane},
                  {"pane.css", {board_pane_css, board_pane_css_size}},
@@ -68,8 +82,13 @@ std::string page(const Json& stages, const std::string& frames, const std::strin
                  {"lanes.js", {board_lanes_js, board_lanes_js_size}},
                  {"room.css", {board_room_css, board_room_css_size}},
                  {"room.js", {board_room_js, board_room_js_size}},
+                 {"player.html", {board_player_html, board_player_html_size}},
+                 {"player.js", {board_player_js, board_player_js_size}},
+                 {"scheduled.html", {board_scheduled_html, board_scheduled_html_size}},
+                 {"scheduled.css", {board_scheduled_css, board_scheduled_css_size}},
+                 {"scheduled.js", {board_scheduled_js, board_scheduled_js_size}},
                  {"board.js", {board_board_js, board_board_js_size}},
-                 {"stages", for_script(dump(stages))},
+                 {"stages", for_script(stages)},
                  {"frames", for_script(frames)}});
 }
 
@@ -82,7 +101,7 @@ std::string live_page(const std::vector<StageEntry>& stages, const std::string& 
     for (const StageEntry& stage : stages) {
         all.push_back(json_of(stage));
     }
-    return page(all, "", nonce, pane);
+    return page(dump(all), "", nonce, pane, false);
 }
 
 std::string pair_page(const std::string& nonce)
@@ -121,8 +140,28 @@ std::string recorded_page(const std::vector<StageEntry>& stages,
             shown.push_back(json_of(stage));
         }
     }
-    // Nothing but this program puts anything into the file, so any nonce will do.
-    return page(shown, text, "recorded", "");
+    return page(dump(shown), text, recorded, "", true);
+}
+
+std::string page_beside(const Recording& left, const Recording& right)
+{
+    const auto json = [](const Recording& recording) {
+        return for_script(
+            fmt::format(R"({{"stages":{},"frames":{}}})", recording.stages, recording.frames));
+    };
+    const std::string pane = page("null", "", recorded, "", true);
+    return fill({board_beside_html, board_beside_html_size},
+                {{"policy", policy_of(recorded, true)},
+                 {"nonce", recorded},
+                 {"board.css", {board_css, board_css_size}},
+                 {"pair.css", {board_pair_css, board_pair_css_size}},
+                 {"player.html", {board_player_html, board_player_html_size}},
+                 {"pane", for_script(dump(pane))},
+                 {"left", json(left)},
+                 {"right", json(right)},
+                 {"words.js", {board_words_js, board_words_js_size}},
+                 {"player.js", {board_player_js, board_player_js_size}},
+                 {"beside.js", {board_beside_js, board_beside_js_size}}});
 }
 
 }  // namespace ground::board

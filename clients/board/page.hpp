@@ -2,6 +2,7 @@
 #pragma once
 
 #include "clients/board/film.hpp"
+#include "clients/board/recording.hpp"
 #include "clients/shared/catalogue.hpp"
 
 #include <string>
@@ -24,5 +25,8 @@ namespace ground::board {
 // and those sources that they show.
 [[nodiscard]] std::string recorded_page(const std::vector<StageEntry>& stages,
                                         const std::vector<FramePointer>& frames);
+
+// One such file with two of them, side by side, that are played together.
+[[nodiscard]] std::string page_beside(const Recording& left, const Recording& right);
 
 }  // namespace ground::board

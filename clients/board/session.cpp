@@ -109,8 +109,9 @@ std::vector<std::string> command_of(const StageEntry& stage,
                                     const std::vector<std::string>& options)
 {
     // With --quiet, what the stage prints is about itself, and may say why it ends.
-    std::vector<std::string> command{stage.program, "--host", "127.0.0.1",
-                                     "--port",      "0",      "--quiet"};
+    std::vector<std::string> command{stage.program};
+    command.insert(command.end(), stage.arguments.begin(), stage.arguments.end());
+    command.insert(command.end(), {"--host", "127.0.0.1", "--port", "0", "--quiet"});
     command.insert(command.end(), options.begin(), options.end());
     return command;
 }
@@ -174,16 +175,42 @@ void Session::run(const StageEntry& stage)
         stage_->child.terminate();
         stage_.reset();
     }
-    shown_.clear();
-    files_.clear();
+    scheduled_.reset();
     latencies_.clear();
     body_ = {};
     pace_ = Pace::free;
     slow_ms_ = 0;
-    next_key_ = next_body_ = 0;
-    ++run_;
+    next_body_ = 0;
+    forget_places();
     stage_.emplace(supervisor_, stage, options_[stage.name]);
     crowd_.aim(stage_->port);
+}
+
+// Another server is shown from the next frame on.
+void Session::forget_places()
+{
+    shown_.clear();
+    files_.clear();
+    next_key_ = 0;
+    ++run_;
+}
+
+void Session::start(std::unique_ptr<Scheduled> scheduled)
+{
+    scheduled_ = std::move(scheduled);
+    scheduled_run_ = scheduled_->run();
+    pace_ = Pace::paused;
+    forget_places();
+}
+
+observe::Watcher& Session::watcher()
+{
+    return scheduled_ ? scheduled_->play().watcher() : stage_->watcher;
+}
+
+const StageEntry* Session::entry() const
+{
+    return scheduled_ ? &scheduled_->subject().stage : stage_ ? &stage_->entry : nullptr;
 }
 
 std::string Session::main_file()
@@ -215,6 +242,13 @@ std::future<std::string> Session::submit(Json command)
 std::string Session::obey(const Json& command)
 {
     const std::string what = text_in(command, "do");
+    if (scheduled_) {
+        try {
+            return scheduled_->obey(command);
+        } catch (const ClientError& error) {
+            return error.what();
+        }
+    }
     if (what == "client") {
         return come(Role::client, command);
     }
@@ -331,8 +365,8 @@ std::string Session::leave(const Json& command)
     return crowd_.leave(number) ? "" : "the board has no such client";
 }
 
-// The chosen one, or the first. The memory says which process is a worker; the kernel says whether
-// that is true.
+// The chosen one. Without a choice, one that computes, because then somebody loses a request. The
+// memory says which process is a worker; the kernel says whether that is true.
 std::string Session::kill_worker(const Json& command)
 {
     const auto wanted = number_in(command, "id");
@@ -341,7 +375,11 @@ std::string Session::kill_worker(const Json& command)
     }
     bool workers = false;
     bool threads = false;
-    for (const observe::Seen& seen : stage_->watcher.look()) {
+    std::vector<observe::Seen> there = stage_->watcher.look();
+    std::stable_partition(there.begin(), there.end(), [](const observe::Seen& seen) {
+        return seen.where.state == observe::State::computes;
+    });
+    for (const observe::Seen& seen : there) {
         if (seen.kind != observe::Kind::worker) {
             continue;
         }
@@ -391,6 +429,9 @@ std::string Session::restart()
 const std::vector<std::string>& Session::options() const
 {
     static const std::vector<std::string> none;
+    if (scheduled_) {
+        return scheduled_->subject().server.options;
+    }
     const auto given = stage_ ? options_.find(stage_->entry.name) : options_.end();
     return given == options_.end() ? none : given->second;
 }
@@ -407,7 +448,13 @@ void Session::tick()
     for (auto& [command, result] : submitted) {
         result.set_value(obey(command));
     }
-    if (stage_) {
+    if (scheduled_) {
+        scheduled_->tick();
+        if (const unsigned run = scheduled_->run(); run != scheduled_run_) {
+            scheduled_run_ = run;
+            forget_places();
+        }
+    } else if (stage_) {
         stage_->watcher.renew();
         notice_end();
     }
@@ -442,15 +489,18 @@ void Session::film()
     if (key) {
         next_key_ = now_ + key_period;
         append(json, R"(,"key":true,"run":{},"stage":{},"options":{})", run_,
-               stage_ ? quoted(stage_->entry.name) : "null",
+               entry() != nullptr ? quoted(entry()->name) : "null",
                quoted(fmt::format("{}", fmt::join(options(), " "))));
     }
-    if (stage_) {
+    if (entry() != nullptr) {
         film_places(json, key);
         film_events(json);
-        if (!stage_->end.empty()) {
-            append(json, R"(,"ended":{})", quoted(std::as_const(stage_->end)));
-        }
+    }
+    if (stage_ && !stage_->end.empty()) {
+        append(json, R"(,"ended":{})", quoted(std::as_const(stage_->end)));
+    }
+    if (scheduled_) {
+        film_scheduled(json, key);
     }
     append_list(json, "killed", std::exchange(killed_, {}),
                 [&json](std::uint32_t id) { append(json, "{}", id); });
@@ -478,7 +528,7 @@ void Session::film_places(std::string& json, bool key)
     std::vector<std::uint32_t> gone;
     bool new_file = false;
     for (const observe::Seen& seen :
-         running() ? stage_->watcher.look() : std::vector<observe::Seen>()) {
+         running() ? watcher().look() : std::vector<observe::Seen>()) {
         const observe::Seen& kept = there.emplace(seen.id, seen).first->second;
         const auto before = shown_.find(seen.id);
         if (key || before == shown_.end() || !same(before->second, kept)) {
@@ -493,7 +543,7 @@ void Session::film_places(std::string& json, bool key)
     }
     if (key || new_file) {
         for (auto& [number, name] : files_) {
-            name = stage_->watcher.file(static_cast<std::uint8_t>(number));
+            name = watcher().file(static_cast<std::uint8_t>(number));
         }
         append_list(json, "files", files_, [&json](const auto& file) {
             append(json, "[{},{}]", file.first, quoted(file.second));
@@ -512,7 +562,7 @@ void Session::film_places(std::string& json, bool key)
 // All of them, or if they are too many for a page, the last ones of each.
 void Session::film_events(std::string& json)
 {
-    std::vector<observe::Happened> events = stage_->watcher.events();
+    std::vector<observe::Happened> events = watcher().events();
     if (events.size() > most_events_in_a_frame) {
         std::map<std::uint32_t, std::size_t> of_each;
         for (const observe::Happened& event : events) {
@@ -533,6 +583,9 @@ void Session::film_events(std::string& json)
 
 void Session::film_clients(std::string& json, const Tally& tally, bool key)
 {
+    if (scheduled_) {
+        return;  // the story's clients are no crowd
+    }
     append_list(json, "c", key ? crowd_.all() : tally.changed, [&json](const ClientSeen& client) {
         append(json, R"([{},"{}",{}])", client.number,
                role_names.at(static_cast<std::size_t>(client.role)), client.port);
@@ -542,6 +595,23 @@ void Session::film_clients(std::string& json, const Tally& tally, bool key)
         append(json, "[{},{},{},{:.1f}]", line.number, line.reply, quoted(line.text),
                line.milliseconds);
     });
+}
+
+// The clients of the story, and what there is to choose from.
+void Session::film_scheduled(std::string& json, bool key)
+{
+    if (!key && !scheduled_->changed()) {
+        return;
+    }
+    std::vector<std::pair<std::size_t, std::uint16_t>> clients;
+    for (const std::uint16_t port : scheduled_->play().client_ports()) {
+        clients.emplace_back(clients.size() + 1, port);
+    }
+    append_list(json, "c", clients, [&json](const auto& client) {
+        append(json, R"([{},"client",{}])", client.first, client.second);
+    });
+    append(json, R"(,"scheduled":{})",
+           scheduled_->json().dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void Session::count(const Tally& tally)
@@ -565,7 +635,7 @@ void Session::film_figures(std::string& json, const Tally& tally)
            sorted.empty() ? 0 : sorted[sorted.size() / 2], sorted.empty() ? 0 : sorted.back());
     append(json, R"(,"clients":{},"waiting":{},"longest":{:.0f})", tally.clients, tally.waiting,
            tally.longest_wait_so_far);
-    if (running()) {
+    if (stage_ && running()) {
         if (now_ >= next_body_) {
             next_body_ = now_ + body_period;
             const Body before = std::exchange(body_, body_of(stage_->child.pid()));

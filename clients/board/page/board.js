@@ -4,17 +4,19 @@
 const paces = [0, 5, 10, 20, 50, 100, 200, 300, 500, 1000, 2000];  // milliseconds of a step
 const story_length = 40;
 
-const stages = JSON.parse(find("#stages").textContent);
-const film = JSON.parse(find("#frames").textContent || "null");
+// One of two pages side by side is a pane, in a page that has the buttons and the room for both. If they are recordings,
+// that page has these, too.
+const pane = document.body.dataset.pane;
+const outer = pane === "" ? null : window.parent;
+const { stages, frames: film } = outer?.recordings?.[pane] ??
+  { stages: JSON.parse(find("#stages").textContent), frames: JSON.parse(find("#frames").textContent || "null") };
 const model = new Model(stages);
 const source = new SourceView(find("#source"), { door: find("#door"), workers: find("#workers"), elsewhere: find("#elsewhere") });
 const lanes = new LanesView(find("#lanes"));
 
 const room = new RoomView(model, command, complain);
+const scheduled = new ScheduledView(model, command);
 
-// One of two pages side by side is a pane, in a page that has the buttons and the room for both.
-const pane = document.body.dataset.pane;
-const outer = pane === "" ? null : window.parent;
 if (outer) {
   document.body.classList.add("pane");
   room.which = Number(pane);
@@ -68,6 +70,7 @@ function show() {
   find("#kill").disabled = model.workerProcesses.length === 0;
   showSentence();
   room.update();
+  scheduled.update();
 }
 
 // Complaints and news, for some seconds or until the next command. Otherwise the sentence about the present state.
@@ -76,7 +79,7 @@ function showSentence() {
   const alarm = performance.now() < complaint.until;
   const news = model.news.at(-1);
   const fresh = news && news.t > seen && news.t <= model.now && model.now - news.t < 5e6;
-  const text = alarm ? complaint.text : fresh ? news.text : calm(model.explanation());
+  const text = alarm ? complaint.text : fresh ? news.text : calm(scheduled.there ? scheduled.sentence() : model.explanation());
   setText("#says", text);
   find("#says").title = text;
   find("#says").classList.toggle("alarm", alarm || Boolean(fresh) || model.ended !== "");
@@ -162,10 +165,11 @@ function showStory() {
   setText("#story h2", model.nameOf(place));
   const unread = model.unreadOf(place);
   const facts = [
-    there ? `${doing(place)}${place.line ? ` at line ${place.line}` : ""}` : "is gone",
+    there ? `${model.doing(place)}${place.line ? ` at line ${place.line}` : ""}` : "is gone",
     place.kind === "conversation" ? `${plural(place.requests, "request")} answered` : "",
     unread > 0 ? `${plural(unread, "byte")} not read` : "",
-    `last run by thread ${place.tid}${place.tid === place.pid ? "" : ` of process ${place.pid}`}`,
+    place.pid === 0 ? "a program of its own"
+      : `last run by thread ${place.tid}${place.tid === place.pid ? "" : ` of process ${place.pid}`}`,
   ];
   setText("#story .now", facts.filter(Boolean).join(" · "));
   const lines = lane.segments.slice(-story_length).map((segment, index, all) => {
@@ -329,7 +333,7 @@ function enable(actions) {
     }
   });
   function press(pressed) {
-    const action = (keys[pressed] ?? []).find((name) => actions[name]);
+    const action = ((scheduled.there && scheduled_keys[pressed]) || keys[pressed] || []).find((name) => actions[name]);
     if (!action || (find("#help").open && action !== "help")) {
       return false;
     }
@@ -366,7 +370,7 @@ function watch() {
     }
   });
   receive();
-  enable(outer ? { ...live, ...looking } : { ...live, ...looking, ...room.actions });
+  enable(outer ? { ...live, ...looking } : { ...live, ...looking, ...room.actions, ...scheduled.actions });
 }
 
 // Frames come as server-sent events. If a proxy holds these back, the page asks for frames instead.
@@ -401,7 +405,6 @@ function receive() {
 
 function replay() {
   find("#controls").hidden = true;
-  find("#player").hidden = false;
   find("#for-room").hidden = true;
   find("#stage").replaceChildren(...stages.map(({ name }) => element("option", name)));
   find("#stage").disabled = true;
@@ -409,13 +412,12 @@ function replay() {
   find("#keys").hidden = true;
   find("#player-keys").hidden = false;
   model.live = false;
-  const scrub = find("#scrub");
-  scrub.max = film.length - 1;
   let position = -1;
-  let playing = null;  // a timer
 
-  function seek(index) {
-    const target = Math.min(Math.max(Math.round(index), 0), film.length - 1);
+  function seek(target) {
+    if (target === position) {
+      return;
+    }
     let first = position + 1;
     if (target < first || target > first + 200) {
       first = target;
@@ -430,45 +432,21 @@ function replay() {
       model.apply(film[i]);
     }
     position = target;
-    scrub.value = target;
-    const seconds = (t) => ((t - film[0].t) / 1e6).toFixed(1);
-    setText("#scrub-text", `${seconds(film[target].t)} of ${seconds(film.at(-1).t)} s`);
     draw();
   }
 
-  function play(on) {
-    clearInterval(playing);
-    setText("#play .label", on ? "stop" : "play");
-    playing = null;
-    if (!on) {
-      return;
-    }
-    if (position === film.length - 1) {
-      seek(0);
-    }
-    const begin = performance.now() - film[position].t / 1000;
-    playing = setInterval(() => {
-      let next = position;
-      while (next + 1 < film.length && film[next + 1].t / 1000 <= performance.now() - begin) {
-        ++next;
-      }
-      if (next !== position) {
-        seek(next);
-      }
-      if (next === film.length - 1) {
-        play(false);
-      }
-    }, 50);
+  const times = film.map(({ t }) => t - film[0].t);
+  if (outer) {  // which has the player of both
+    const upTo = (time) => Math.max(0, times.findLastIndex((other) => other <= time));
+    window.film_shown = { times, seek: (time) => seek(upTo(time)), opening: times[opening()] };
+    window.moment = () => times[position] / 1e6;  // in seconds
+    enable(looking);
+    return;
   }
-
-  enable({
-    ...looking,
-    play: () => play(playing === null),
-    back: () => { play(false); seek(position - 1); },
-    forth: () => { play(false); seek(position + 1); },
-  });
-  scrub.addEventListener("input", () => { play(false); seek(Number(scrub.value)); });
-  seek(opening());
+  const index = new Map(times.map((time, number) => [time, number]));
+  const player = new Player(times, (time) => seek(index.get(time)));
+  enable({ ...looking, ...player.actions });
+  player.open(opening());
 }
 
 // A recording is opened at the moment when all clients have come, so that there is something to see.
