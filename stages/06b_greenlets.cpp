@@ -20,6 +20,7 @@
 #include <deque>
 #include <memory>
 #include <tuple>
+#include <vector>
 
 using namespace ground;
 

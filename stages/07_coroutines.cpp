@@ -74,7 +74,7 @@ int main(int argc, char** argv)
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     exit_on_signals();
     warn_of_limit(options, 10'000);
-    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // other threads only post
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // other threads only call post()
     tcp::acceptor acceptor = listen(context, options);
     asio::co_spawn(context, serve(acceptor, options.rules, *pool), log_error);
     context.run();

@@ -97,7 +97,7 @@ int main(int argc, char** argv)
 {
     const Options options = parse_options(argc, argv, about, {.pool = true, .limits = true});
     // The context must outlive the pool, whose thread may still be inside its last asio::post().
-    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // other threads only post
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE_IO);  // other threads only call post()
     const auto pool = make_pool(options);  // forks, so it comes before threads and sockets
     warn_of_limit(options, 10'000);
     TaskGroup tasks(context.get_executor());
@@ -106,6 +106,6 @@ int main(int argc, char** argv)
     // Ends the waits for new clients and for requests, and no other wait. So requests that are
     // being computed still get their replies. Then the group is empty, and run() has nothing left
     // to wait for.
-    stop_on_signals(context, [&] { tasks.stop(); });
+    const StopOnSignals stopping(context, [&] { tasks.stop(); });
     context.run();
 }

@@ -80,9 +80,9 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
                     const OnTimeout late(client.get_executor(), limits.request, [&] {
                         future.give_up("it took too long, try a smaller number");
                     });
-                    if (!replies.empty()) {
+                    if (!replies.empty()) {  // they must not wait for this result
                         co_await async_send(client, replies, limits.idle);
-                        replies.clear();  // so that they do not wait for the next result
+                        replies.clear();
                     }
                     co_await async_wait(future, use_awaitable);
                 }
@@ -97,7 +97,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
 
 // A loop and its clients. Only its own thread touches them; other threads may post.
 struct Loop {
-    asio::io_context context{ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // other threads only post
+    asio::io_context context{ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // other threads only call post()
     TaskGroup tasks{context.get_executor()};
     std::size_t clients = 0;  // so far
 };
@@ -153,7 +153,7 @@ int main(int argc, char** argv)
     // Ends the waits for new clients and for requests, and no other wait. So requests that are
     // being computed still get their replies. Then the groups are empty, and no run() has anything
     // left to wait for.
-    stop_on_signals([&] {
+    const StopOnSignals stopping([&] {
         for (Loop& loop : loops) {
             asio::post(loop.context, [&] { loop.tasks.stop(); });
         }

@@ -30,8 +30,8 @@ struct Worker {
 };
 
 // Computes on the other thread, because this one must keep serving the connection. A worker that
-// computed here for a minute would send no heartbeats. The broker would take it for dead and give
-// its request to the next worker, and the same would happen there.
+// computed here for a minute would send no heartbeats. The broker would believe that it is dead and
+// give its request to the next worker, and the same would happen there.
 Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned n)
 {
     const Future<Number> number = thread.submit(n);
@@ -51,6 +51,17 @@ Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned 
     return number.result();
 }
 
+// A watched server wants to know when its request is begun, and by which worker.
+Message begun(const Message& request)
+{
+    Message message;
+    message.routing_key = request.reply_to;
+    message.correlation_id = request.correlation_id;
+    message.type = "begun";
+    message.body = name_of_this_program();
+    return message;
+}
+
 bool two_have_died_of(const Message& request) { return request.redelivered && request.attempt > 1; }
 
 Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Message& request)
@@ -65,6 +76,9 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
     } else if (!n || *n > fib_limit || (request.type != "fib" && request.type != "fib_fast")) {
         reply.body = "the worker does not know this request";
     } else {
+        if (request.announce) {
+            broker.publish(begun(request));
+        }
         reply.type = "result";
         reply.body = fmt::format(
             "{}", request.type == "fib" ? compute(worker, broker, thread, *n) : fib_fast(*n));
@@ -119,8 +133,8 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
         const bool second = request->redelivered && request->attempt == 1;
         const Message message = second ? copy_for_a_second_attempt(worker, *request)
                                        : answer(worker, broker, thread, *request);
-        // First the reply, then the acknowledgement: until then the broker can give the request to
-        // another worker. The other way round, a worker that crashes in between loses the reply.
+        // Reply first: until the acknowledgement the broker can give the request to another worker.
+        // The other way round, a worker that crashes in between loses the reply.
         // (After two crashes the reply itself may be the cause: RabbitMQ closes the connection of a
         // worker that replies to certain addresses. So then the acknowledgement comes first.)
         broker.cork(true);
@@ -139,11 +153,10 @@ void work(Worker& worker, BrokerConnection& broker, Pool& thread)
 
 int main(int argc, char** argv)
 {
-    // Never destroyed: the thread that waits for signals may still ring the bell when main() ends.
-    static Worker& worker = *new Worker{parse_worker_options(argc, argv, about), {}};
+    Worker worker{parse_worker_options(argc, argv, about), {}};
     // On a signal the worker first finishes its request. If that takes too long, the worker ends,
     // and another worker gets the request.
-    stop_on_signals([] {
+    const StopOnSignals stopping([&] {
         worker.ending = true;
         worker.bell.ring();
     });

@@ -67,13 +67,15 @@ void announce(const Deadline& deadline)
     }
 }
 
-// Waits for one event on one descriptor; false at the deadline.
+// Waits for one event on one descriptor; false at the deadline. As in all waits here, the last look
+// comes after the deadline: on a busy machine this thread may not have run for seconds before that.
 bool wait_for_event(int fd, short events, const Deadline& deadline)
 {
     pollfd entry{fd, events, 0};
     for (;;) {
-        const int ready = ::poll(&entry, 1, deadline.milliseconds());
-        if ((ready == -1 && errno == EINTR) || (ready == 0 && deadline.milliseconds() > 0)) {
+        const int left = deadline.milliseconds();
+        const int ready = ::poll(&entry, 1, left);
+        if ((ready == -1 && errno == EINTR) || (ready == 0 && left > 0)) {
             continue;
         }
         return check(ready, "poll") == 1;
@@ -187,17 +189,41 @@ int Deadline::milliseconds() const
     return passed_ ? 0 : std::max(1, until(second_half_->next_look));
 }
 
-void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
+namespace {
+
+bool holds_before(const Deadline& deadline, std::string_view what,
+                  const std::function<bool()>& condition)
 {
     const Waiting waiting(what);
     announce(deadline);
     // A look may cost more than what is waited for: often it reads all of /proc.
-    for (std::chrono::milliseconds pause(1); !condition();
-         pause = std::min(2 * pause, longest_pause)) {
-        if (deadline.milliseconds() == 0) {
-            fail_in_vain(what);
+    for (std::chrono::milliseconds pause(1);; pause = std::min(2 * pause, longest_pause)) {
+        const bool last = deadline.milliseconds() == 0;
+        if (condition()) {
+            return true;
+        }
+        if (last) {
+            return false;
         }
         std::this_thread::sleep_for(pause);
+    }
+}
+
+}  // namespace
+
+void eventually(std::string_view what, const std::function<bool()>& condition, Deadline deadline)
+{
+    if (!holds_before(deadline, what, condition)) {
+        fail_in_vain(what);
+    }
+}
+
+void eventually(std::string_view what, const std::function<bool()>& condition,
+                const std::function<std::string()>& seen, Deadline deadline)
+{
+    if (!holds_before(deadline, what, condition)) {
+        waited_in_vain(what);
+        fail(seen());
     }
 }
 
@@ -915,8 +941,11 @@ void Server::wait_until_foreign_listens()
         if (has_ended(pause)) {
             fail("it ended before it listened");
         }
+        const bool over = deadline.milliseconds() == 0;
+        const bool asleep = sleep.time_of(*this) >= time_asleep();
         // In this order: a socket that is there when the processes are looked at belongs to one of
-        // them, or to a process that we have not started. A container's port does.
+        // them, or to a process that we have not started. A container's port does. Both come after
+        // the looks at the time: it may listen, and then sleep, while this thread does not run.
         const bool listens = !tcp_sockets(port_, in_state(TcpState::listen)).empty();
         const auto ports = ports_of(*this);
         if (ports.contains(port_)) {
@@ -926,8 +955,7 @@ void Server::wait_until_foreign_listens()
             process_known_ = false;
             return;
         }
-        const bool over = deadline.milliseconds() == 0;
-        if (over || sleep.time_of(*this) >= time_asleep()) {
+        if (over || asleep) {
             fail(fmt::format(
                 "it does not listen on port {} after {} s{}{}", port_,
                 std::chrono::duration<double>(over ? time_to_listen() : time_asleep()).count(),
@@ -1227,8 +1255,9 @@ std::string Client::converse(std::string_view text)
         if (!text.empty()) {
             entry.events |= POLLOUT;
         }
-        if (check(::poll(&entry, 1, deadline.milliseconds()), "poll") == 0) {
-            if (deadline.milliseconds() > 0) {
+        const int left = deadline.milliseconds();
+        if (check(::poll(&entry, 1, left), "poll") == 0) {
+            if (left > 0) {
                 continue;
             }
             fail_in_vain(text.empty() ? more_or_the_end : "the server to read or to send");

@@ -100,6 +100,9 @@ class Deadline {
 // something sends an event, wait for that event.
 void eventually(std::string_view what, const std::function<bool()>& condition,
                 Deadline deadline = Deadline());
+// The same. If it throws, the text is what was seen.
+void eventually(std::string_view what, const std::function<bool()>& condition,
+                const std::function<std::string()>& seen, Deadline deadline = Deadline());
 
 // One process, as /proc knows it.
 struct ProcessInfo {

@@ -187,9 +187,24 @@ TEST_CASE("each client has a thread of its own, as long as it is connected" *
             clients.emplace_back(server);
             REQUIRE(clients.back().ask("10\n") == "55");
         }
-        CHECK(server.info().threads == with_one + 10);
+        unsigned threads = server.info().threads;
+        CHECK_MESSAGE(threads == with_one + 10,
+                      fmt::format("it had {} threads with 11 clients, and {} with one; a thread "
+                                  "for each client was promised",
+                                  threads, with_one));
         clients.clear();
-        CHECK_NOTHROW(eventually("threads end", [&] { return server.info().threads == with_one; }));
+        CHECK_NOTHROW(eventually(
+            "threads end",
+            [&] {
+                threads = server.info().threads;
+                return threads == with_one;
+            },
+            [&] {
+                return fmt::format(
+                    "it had {} threads when 10 of 11 clients had left, and {} "
+                    "before they came",
+                    threads, with_one);
+            }));
     }
 }
 
@@ -216,7 +231,11 @@ TEST_CASE("one thread serves all clients" *
             clients.emplace_back(server);
             REQUIRE(clients.back().ask("10\n") == "55");
         }
-        CHECK(server.info().threads == with_one);
+        const unsigned threads = server.info().threads;
+        CHECK_MESSAGE(threads == with_one,
+                      fmt::format("it had {} threads with 11 clients, and {} with one; no thread "
+                                  "more was promised",
+                                  threads, with_one));
     }
 }
 
@@ -431,16 +450,25 @@ TEST_CASE("each client has a process of its own, which is reaped when it leaves"
     for (std::size_t i = 1; i <= 10; ++i) {
         clients.emplace_back(server);
         REQUIRE(clients.back().ask("10\n") == "55");
-        CHECK(server.descendants().size() == i);
+        const std::size_t children = server.descendants().size();
+        CHECK_MESSAGE(children == i,
+                      fmt::format("it had {} processes beside the first one, and {} clients; one "
+                                  "for each was promised",
+                                  children, i));
     }
     std::vector<pid_t> processes;
     for (const ProcessInfo& process : server.descendants()) {
         processes.push_back(process.pid);
     }
     clients.clear();
-    CHECK_NOTHROW(eventually("no child is left, not even as a zombie", [&] {
-        return std::none_of(processes.begin(), processes.end(), process_info);
-    }));
+    CHECK_NOTHROW(eventually(
+        "no child is left, not even as a zombie",
+        [&] { return std::none_of(processes.begin(), processes.end(), process_info); },
+        [&] {
+            return fmt::format("{} of {} child processes were left when their clients had left",
+                               std::count_if(processes.begin(), processes.end(), process_info),
+                               processes.size());
+        }));
     CHECK(server.err().text().find("Lost a client") == std::string::npos);
 }
 

@@ -196,7 +196,8 @@ void run(const BoardOptions& options)
     }
     const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
     const std::string folder = here.parent_path() / "stages";
-    const Catalogue catalogue = read_catalogue(folder);
+    Catalogue catalogue = read_catalogue(folder);
+    add_patched(catalogue, folder);
     std::unique_ptr<Scheduled> scheduled;
     Choice choice{catalogue.stages, {}};
     if (options.puzzle.empty() && options.play.empty()) {

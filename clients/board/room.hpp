@@ -67,8 +67,8 @@ class Room {
         std::string body;
     };
     using Questions = std::map<std::string, std::vector<Question>>;  // by the stage's name
-    // Called when something has changed for a phone, or without a number, for all of them. From any
-    // thread, and with the room locked: it may only note that, and must not call the room.
+    // Called when something has changed for this phone (no number: for all phones). It is called
+    // from any thread, and with the room locked: it may only note that, and must not call the room.
     using Wake = std::function<void(std::optional<unsigned> phone)>;
 
     // A phone has a client in each crowd.
@@ -83,7 +83,7 @@ class Room {
     void open(std::string address, Wake wake);
     void close();
 
-    // {"token": ..., "name": ...}: a name that another phone has gets a number.
+    // Replies {"token": ..., "name": ...}. If another phone has the name, a number is added to it.
     [[nodiscard]] Reply join(const nlohmann::json& wish, const std::string& address);
     [[nodiscard]] Reply ask(std::string_view token, const nlohmann::json& wish);
     [[nodiscard]] Reply vote(std::string_view token, const nlohmann::json& wish);

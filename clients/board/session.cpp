@@ -109,8 +109,9 @@ std::vector<std::string> command_of(const StageEntry& stage,
                                     const std::vector<std::string>& options)
 {
     // With --quiet, what the stage prints is about itself, and may say why it ends.
-    std::vector<std::string> command{stage.program, "--host", "127.0.0.1",
-                                     "--port",      "0",      "--quiet"};
+    std::vector<std::string> command{stage.program};
+    command.insert(command.end(), stage.arguments.begin(), stage.arguments.end());
+    command.insert(command.end(), {"--host", "127.0.0.1", "--port", "0", "--quiet"});
     command.insert(command.end(), options.begin(), options.end());
     return command;
 }
@@ -364,8 +365,8 @@ std::string Session::leave(const Json& command)
     return crowd_.leave(number) ? "" : "the board has no such client";
 }
 
-// The chosen one, or the first. The memory says which process is a worker; the kernel says whether
-// that is true.
+// The chosen one. Without a choice, one that computes, because then somebody loses a request. The
+// memory says which process is a worker; the kernel says whether that is true.
 std::string Session::kill_worker(const Json& command)
 {
     const auto wanted = number_in(command, "id");
@@ -374,7 +375,11 @@ std::string Session::kill_worker(const Json& command)
     }
     bool workers = false;
     bool threads = false;
-    for (const observe::Seen& seen : stage_->watcher.look()) {
+    std::vector<observe::Seen> there = stage_->watcher.look();
+    std::stable_partition(there.begin(), there.end(), [](const observe::Seen& seen) {
+        return seen.where.state == observe::State::computes;
+    });
+    for (const observe::Seen& seen : there) {
         if (seen.kind != observe::Kind::worker) {
             continue;
         }

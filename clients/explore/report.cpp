@@ -128,8 +128,9 @@ std::string to_table(const Run& run, const Source& source, const Names& names, s
     return text;
 }
 
-// Of the two accesses whose order decides: one by the actor that was held, one by an actor that
-// came between. The same thing, and one of them writes. Nothing if there is no such pair.
+// The two accesses whose order decides: the first by an actor that came between, the second by the
+// actor that was held, both to the same thing. Best a read and a write, because exchanging two
+// writes alone does not mend a read that came too early. Nothing if there is no such pair.
 std::optional<std::pair<std::size_t, std::size_t>> that_matter(const Run& run, std::size_t switched)
 {
     if (switched == 0 || switched >= run.steps.size()) {
@@ -144,12 +145,14 @@ std::optional<std::pair<std::size_t, std::size_t>> that_matter(const Run& run, s
         }
         for (std::size_t between = switched; between < later; ++between) {
             const Act& other = run.steps[between].act();
-            if (other.actor != held && other.object == its.object &&
-                (other.writes() || its.writes()) && (!found || (other.writes() && its.writes()))) {
+            if (other.actor == held || other.object != its.object) {
+                continue;
+            }
+            if (other.writes() != its.writes()) {
+                return std::pair{between, later};
+            }
+            if (other.writes() && !found) {
                 found = {between, later};
-                if (other.writes() && its.writes()) {
-                    return found;
-                }
             }
         }
     }

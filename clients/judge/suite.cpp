@@ -37,7 +37,7 @@ std::string find_program()
     return program;
 }
 
-// What a child has said of itself, without its last line end.
+// The last line of what a child has written, without its line end.
 std::string last_line(const std::string& text)
 {
     const auto end = text.find_last_not_of('\n');
@@ -64,9 +64,12 @@ std::string what_hung(const std::string& err)
 Run to_run(const Child& child)
 {
     Run run;
+    // A child that was stopped has perhaps written nothing, or half of the line.
     const std::string& text = child.out();
-    const auto at = text.find("{\"outcome\"");
-    if (at == std::string::npos) {
+    const auto at = std::min(text.find("{\"outcome\""), text.size());
+    const auto line =
+        nlohmann::json::parse(text.substr(at, text.find('\n', at) - at), nullptr, false);
+    if (line.is_discarded()) {
         constexpr std::string_view too_busy = "the machine was too busy";
         run.seen = what_hung(child.err());
         if (!child.ended()) {
@@ -82,7 +85,6 @@ Run to_run(const Child& child)
         }
         return run;
     }
-    const auto line = nlohmann::json::parse(text.substr(at, text.find('\n', at) - at));
     const std::string outcome = line.at("outcome");
     run.outcome = outcome == "kept"             ? Outcome::kept
                   : outcome == "undecided"      ? Outcome::undecided
@@ -209,8 +211,9 @@ void end_all_children() noexcept
             return;  // there are none
         }
         std::error_code problem;
-        for (const auto& entry : fs::directory_iterator("/proc", problem)) {
-            const std::string name = entry.path().filename();
+        for (fs::directory_iterator entry("/proc", problem), end; !problem && entry != end;
+             entry.increment(problem)) {
+            const std::string name = entry->path().filename();
             if (name.find_first_not_of("0123456789") == std::string::npos &&
                 parent_of(name) == self) {
                 ::kill(std::stoi(name), SIGKILL);

@@ -7,6 +7,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -69,6 +70,29 @@ Catalogue read_catalogue(const std::string& directory)
         }
     }
     return catalogue;
+}
+
+void add_patched(Catalogue& catalogue, const std::string& directory)
+{
+    const std::string name = "06c_monkey_patch";
+    const auto found = [&](const std::string& wanted) {
+        return std::find_if(catalogue.stages.begin(), catalogue.stages.end(),
+                            [&](const StageEntry& stage) { return stage.name == wanted; });
+    };
+    const auto patched = found("02_threads");
+    const auto before = found("06b_greenlets");
+    const fs::path program = fs::path(directory) / name;
+    if (patched == catalogue.stages.end() || !is_program(program)) {
+        return;
+    }
+    StageEntry stage = *patched;
+    stage.name = name;
+    stage.model = "one thread for all clients";
+    stage.program = program;
+    stage.page = read_file(source_directory(directory) / "docs" / (name + ".md"));
+    stage.arguments = {patched->program};
+    const auto place = before == catalogue.stages.end() ? before : std::next(before);
+    catalogue.stages.insert(place, std::move(stage));
 }
 
 StageEntry own_program(const Catalogue& catalogue, const std::string& path)

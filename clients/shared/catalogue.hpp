@@ -13,8 +13,9 @@ struct StageEntry {
     std::string program;  // its path
     std::string
         file;  // its source, as the table and __builtin_FILE() have it: "stages/05_futures.cpp"
-    std::string source;  // the text of that; empty if it no longer exists
-    std::string page;    // the text of docs/05_futures.md
+    std::string source;                       // the text of that; empty if it no longer exists
+    std::string page;                         // the text of docs/05_futures.md
+    std::vector<std::string> arguments = {};  // that the program needs before its options
 };
 
 struct Catalogue {
@@ -24,6 +25,10 @@ struct Catalogue {
 
 // From the table that CMake has put beside the stages. It lists those that have been built.
 [[nodiscard]] Catalogue read_catalogue(const std::string& directory);
+
+// Adds 06c, if it is built. It is no server, and runs the program of 02, so it is shown with the
+// source of that.
+void add_patched(Catalogue& catalogue, const std::string& directory);
 
 // A server of one's own: this file, or the only program in this folder. If it has the name of a
 // stage, as in a lab, it is taken for one of that kind. Its source is found when it runs. Throws

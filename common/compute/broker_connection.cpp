@@ -23,6 +23,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -43,6 +44,7 @@ constexpr timeval patience{10, 0};
 constexpr int largest_frame = 131'072;
 constexpr std::string_view consumer = "ground";  // one on each channel, so any name will do
 constexpr std::string_view attempt_header = "x-attempt";
+constexpr std::string_view announce_header = "x-announce";
 
 amqp_bytes_t bytes(std::string_view text)
 {
@@ -123,6 +125,13 @@ class Address {
 };
 
 }  // namespace
+
+std::string name_of_this_program()
+{
+    std::array<char, 256> host{};
+    ::gethostname(host.data(), host.size() - 1);
+    return fmt::format("{} {}", host.data(), ::getpid());
+}
 
 std::string printable(std::string_view text, std::size_t longest)
 {
@@ -402,13 +411,21 @@ void BrokerConnection::publish(const Message& message, bool must_arrive)
         properties._flags |= AMQP_BASIC_DELIVERY_MODE_FLAG;
         properties.delivery_mode = AMQP_DELIVERY_PERSISTENT;
     }
-    amqp_table_entry_t attempt{};
-    if (message.attempt != 1) {
-        attempt.key = bytes(attempt_header);
-        attempt.value.kind = AMQP_FIELD_KIND_I32;
-        attempt.value.value.i32 = message.attempt;
+    std::array<amqp_table_entry_t, 2> headers{};
+    const auto header = [&](std::string_view name, int value) {
         properties._flags |= AMQP_BASIC_HEADERS_FLAG;
-        properties.headers = {1, &attempt};
+        properties.headers.entries = headers.data();
+        amqp_table_entry_t& entry =
+            headers.at(static_cast<std::size_t>(properties.headers.num_entries++));
+        entry.key = bytes(name);
+        entry.value.kind = AMQP_FIELD_KIND_I32;
+        entry.value.value.i32 = value;
+    };
+    if (message.attempt != 1) {
+        header(attempt_header, message.attempt);
+    }
+    if (message.announce) {
+        header(announce_header, 1);
     }
     const int status =
         amqp_basic_publish(impl_->state, channel, amqp_empty_bytes, bytes(message.routing_key),
@@ -494,9 +511,11 @@ std::optional<Message> BrokerConnection::next()
         const amqp_table_t& headers = properties.headers;
         for (const auto& entry :
              std::span(headers.entries, static_cast<std::size_t>(headers.num_entries))) {
-            if (text(entry.key) == attempt_header && entry.value.kind == AMQP_FIELD_KIND_I32) {
+            const bool number = entry.value.kind == AMQP_FIELD_KIND_I32;
+            if (number && text(entry.key) == attempt_header) {
                 message.attempt = std::max(1, entry.value.value.i32);
             }
+            message.announce = message.announce || (number && text(entry.key) == announce_header);
         }
     }
     message.delivery_tag = envelope.delivery_tag;

@@ -66,6 +66,7 @@ struct Message {
     std::string type;            // what the body is
     std::string body;
     int attempt = 1;                          // a header of ours, 1 or more: see 10_worker.cpp
+    bool announce = false;                    // another one: the worker is to say when it begins
     std::chrono::milliseconds expiration{0};  // the queue drops the message then; 0: never
     bool persistent = false;                  // survives a restart in a durable queue
 
@@ -73,6 +74,9 @@ struct Message {
     std::uint64_t delivery_tag = 0;  // names the message in its acknowledgement
     bool redelivered = false;        // delivered before, but not acknowledged
 };
+
+// Host and process: "lab7 4711". Nothing else that is connected to the broker has the same name.
+[[nodiscard]] std::string name_of_this_program();
 
 class BrokerConnection {
   public:

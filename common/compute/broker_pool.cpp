@@ -55,6 +55,8 @@ class BrokerPool final : public Pool {
         unsigned n;
         Clock::time_point deadline;
         Promise<Number> promise;
+        observe::Who whose;
+        std::string worker;  // that has begun it, if it has said so
     };
     // By ascending numbers. So they are also in the order of their deadlines, and published
     // requests come before unpublished ones.
@@ -64,6 +66,8 @@ class BrokerPool final : public Pool {
     void talk(BrokerConnection& connection);
     [[nodiscard]] std::unique_ptr<BrokerConnection> connect_again(const BrokerError& lost);
     [[nodiscard]] bool publish_what_waits(BrokerConnection& connection);
+    void take_reply(const Message& reply);
+    void enter_begun(std::uint64_t number, const Message& reply);
     void complete(const Message& reply);
     void fail_published(const std::string& why);
     void run_clock();
@@ -84,6 +88,11 @@ class BrokerPool final : public Pool {
     std::uint64_t next_ = 1;
     std::uint64_t next_to_publish_ = 1;
     std::size_t published_ = 0;  // how many of requests_ have been sent
+
+    // Only for a server that is watched: the workers that have said when they begin. A worker that
+    // should have ended its request, and did not, is forgotten until it begins another one.
+    static constexpr std::size_t most_workers = 256;
+    std::map<std::string, observe::FarWorker> workers_;
 
     Attempts attempts_;  // only for the connection's thread
     std::thread connection_thread_;
@@ -153,8 +162,9 @@ Future<Number> BrokerPool::begin(unsigned n, Here here)
     Future<Number> future = promise.future();
     const bool was_empty = requests_.empty();
     const bool slept = std::exchange(connection_sleeps_, false);
-    requests_.emplace_hint(requests_.end(), number,
-                           Request{n, Clock::now() + options_.timeout, std::move(promise)});
+    requests_.emplace_hint(
+        requests_.end(), number,
+        Request{n, Clock::now() + options_.timeout, std::move(promise), observe::whose(), ""});
     lock.unlock();
     if (was_empty) {
         changed_.notify_all();  // the clock had nothing to wait for
@@ -206,7 +216,7 @@ void BrokerPool::talk(BrokerConnection& connection)
 {
     for (;;) {
         while (const auto reply = connection.next()) {
-            complete(*reply);
+            take_reply(*reply);
         }
         if (!publish_what_waits(connection)) {
             return;
@@ -270,6 +280,7 @@ bool BrokerPool::publish_what_waits(BrokerConnection& connection)
         message.expiration =
             std::max(duration_cast<milliseconds>(options_.timeout), milliseconds(1));
         message.persistent = options_.durable;
+        message.announce = observe::watched();
         connection.cork(true);
         for (const auto& [number, n] : batch) {
             message.correlation_id = fmt::format("{}", number);
@@ -278,6 +289,33 @@ bool BrokerPool::publish_what_waits(BrokerConnection& connection)
         }
         connection.cork(false);
     }
+}
+
+void BrokerPool::take_reply(const Message& reply)
+{
+    if (reply.type != "begun") {
+        complete(reply);
+    } else if (const auto number = parse_number<std::uint64_t>(reply.correlation_id);
+               number && observe::watched()) {
+        enter_begun(*number, reply);
+    }
+}
+
+// Any program may have written the reply.
+void BrokerPool::enter_begun(std::uint64_t number, const Message& reply)
+{
+    const std::string worker = printable(reply.body);
+    const std::lock_guard lock(mutex_);
+    const auto request = requests_.find(number);
+    if (request == requests_.end() || number >= next_to_publish_ ||
+        (workers_.size() >= most_workers && !workers_.contains(worker))) {
+        return;
+    }
+    if (std::string& before = request->second.worker; before != worker) {
+        workers_.erase(before);  // the broker has lost it
+        before = worker;
+    }
+    workers_[worker].computes(request->second.n, request->second.whose);
 }
 
 void BrokerPool::complete(const Message& reply)
@@ -291,6 +329,9 @@ void BrokerPool::complete(const Message& reply)
             return;  // it came too late, or a second time
         }
         promise = std::move(request->second.promise);
+        if (const auto worker = workers_.find(request->second.worker); worker != workers_.end()) {
+            worker->second.rests();
+        }
         requests_.erase(request);
         --published_;
     }
@@ -317,6 +358,7 @@ void BrokerPool::fail_published(const std::string& why)
         }
         requests_.erase(requests_.begin(), end);
         published_ = 0;
+        workers_.clear();
     }
     for (Promise<Number>& promise : failed) {
         promise.set_exception(error(why));
@@ -343,6 +385,7 @@ void BrokerPool::run_clock()
             --published_;  // and perhaps another one can be published now
         }
         const bool connected = connected_;
+        workers_.erase(oldest->second.worker);
         requests_.erase(oldest);
         const bool wake = std::exchange(connection_sleeps_, false);
         lock.unlock();

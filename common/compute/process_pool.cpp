@@ -95,8 +95,9 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
         std::snprintf(name, sizeof name, "worker %u", worker);
         ::prctl(PR_SET_NAME, name);
         // A worker that wakes up must not preempt the thread that woke it, because that thread may
-        // have more to do. A server that its user has given another policy keeps it: under
-        // SCHED_IDLE, such a worker would take the CPU from the server itself.
+        // have more to do. If the user has chosen another policy for the server, its workers
+        // keep that one: beside a server with SCHED_IDLE, a worker with SCHED_BATCH would take the
+        // CPU from the server.
         if (::sched_getscheduler(0) == SCHED_OTHER) {
             const sched_param no_priority{};
             ::sched_setscheduler(0, SCHED_BATCH, &no_priority);
@@ -111,9 +112,10 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 [[noreturn]] void run_forker(SharedQueue& shared, unsigned count, FibFunction fib,
                              int shutdown_pipe, int bell) noexcept
 {
-    // The end of file of `shutdown_pipe` also says that the server is gone, but a stopped process
-    // does not read it. (The kernel sends this signal when the *thread* that has forked us ends.
-    // That is the main thread or the collector. Both live as long as the pool.)
+    // If the server is gone, `shutdown_pipe` is at its end of file. But if this process has been
+    // stopped, it does not read that; SIGKILL ends it anyway. (The kernel sends this signal when
+    // the *thread* that has forked us ends. That is the main thread or the collector. Both live as
+    // long as the pool.)
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     // Ctrl-C in a terminal reaches all processes. The server decides what it means.
     ::signal(SIGINT, SIG_IGN);
@@ -240,8 +242,10 @@ ProcessPool::~ProcessPool()
     {
         const std::lock_guard lock(mutex_);
         ending_ = true;
-        current_shutdown_pipe = -1;
         current_forker = -1;
+        if (current_shutdown_pipe.exchange(-1) == -1) {
+            (void)shutdown_pipe_.release();  // end_workers() closes it
+        }
         shutdown_pipe_.reset();
         wake(forker_);
     }

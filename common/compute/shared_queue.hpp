@@ -2,7 +2,8 @@
 // that these processes share.
 //
 // A worker can be killed or stopped between any two instructions. So there is no lock that it could
-// keep. No fact depends on two stores. And no process depends on what another one was about to do.
+// keep. Each fact becomes true by a single store. And no process depends on what another one was
+// about to do.
 //
 //     slots       each: its state (one word), n, result
 //     queue       numbers of slots, from head to tail, first come, first served
@@ -62,7 +63,7 @@ class SharedQueue {
     // Returns true if no worker has taken the slot's request. Then none will compute it.
     [[nodiscard]] bool cancel(std::uint32_t slot) noexcept;
 
-    // How many requests no worker has taken, cancelled ones included. Any thread.
+    // The number of requests that no worker has taken. Cancelled ones are included. Any thread.
     [[nodiscard]] std::size_t waiting() const noexcept { return tail_.load() - head_.load(); }
 
     // Makes the finished slots idle and calls done(slot, result) for each, or done(slot, nullopt)
@@ -90,9 +91,9 @@ class SharedQueue {
         }
     }
 
-    // Call it before the collector sleeps. If it returns a nap, nothing is finished, and a worker
-    // that finishes something from now on will ring. After the sleep, call wake_up(nap). If it
-    // returns nothing, do not sleep, but look again.
+    // Call it before the collector sleeps. If it returns nothing, do not sleep, but look again. If
+    // it returns a nap, nothing is finished, and a worker that finishes something from now on will
+    // ring. Then sleep, and call wake_up(nap) afterwards.
     [[nodiscard]] std::optional<std::uint64_t> fall_asleep() noexcept;
     void wake_up(std::uint64_t nap) noexcept;
 
@@ -123,8 +124,8 @@ class SharedQueue {
         slots_[slot].result = result;
         slots_[slot].state.store(computed(worker));
         finish(slot);
-        // First ring, then say so. The other way round, if a worker were stopped in between, no
-        // worker would ring.
+        // First ring, then note that it is awake. The other way round, if a worker were stopped in
+        // between, no worker would ring.
         const std::uint64_t nap = naps_.load();
         if (is_asleep(nap)) {
             ring();
@@ -134,8 +135,8 @@ class SharedQueue {
 
     // --- The forker, and the thread that starts another one.
 
-    // For a worker that has died, at whatever instruction. What it had taken and not computed
-    // fails.
+    // For a worker that has died, at whatever instruction. The requests that it had taken, but not
+    // computed, fail.
     void fail_requests_of(unsigned worker) noexcept;
 
     // For the forker, because a worker that was woken may be stopped. To wake one too many does no
@@ -143,7 +144,7 @@ class SharedQueue {
     void wake_again() noexcept { ::sem_post(&wakes_); }
     [[nodiscard]] std::uint64_t head() const noexcept { return head_.load(); }
 
-    // Makes the collector look at the slot. Once too often does no harm.
+    // Makes the collector look at the slot. To call it more often than needed does no harm.
     void finish(std::uint32_t slot) noexcept;
 
   private:
@@ -171,7 +172,7 @@ class SharedQueue {
     static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "shared between processes");
 
     // Tickets count the requests. The slot of ticket t stands at queue_[t % queue_size]. Only the
-    // server writes tail and queue. Any worker that sees that the first request is taken moves
+    // server writes tail and queue. If a worker sees that the first request is taken, it moves
     // head.
     sem_t wakes_;
     std::atomic<std::uint64_t> head_{0};

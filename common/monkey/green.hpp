@@ -2,15 +2,15 @@
 //
 // A green thread is a stack, a block for its thread_locals, and the registers that it had when it
 // last stopped running. All green threads take turns on the only kernel thread. They change places
-// only in park(): a thread that must wait chooses the next one, or asks the kernel what has
-// happened meanwhile. There is no hub.
+// only in park() and yield(). A thread that must wait chooses the next one, or asks the kernel what
+// has happened meanwhile. There is no hub.
 //
 // With one kernel thread, nothing here takes a lock. But a signal handler may run at any moment. A
 // hook that is called by a handler must not touch the lists (see in_handler()).
 //
 // The library is loaded into programs in C, C++ and other languages, and is called before it has
-// been initialised. So it needs nothing of libstdc++ and has no constructors. It makes system calls
-// itself where libc's functions would come back through the hooks.
+// been initialised. So it needs nothing of libstdc++, and none of its variables has a constructor.
+// It makes system calls itself where libc's functions would come back through the hooks.
 #pragma once
 
 #include <errno.h>

@@ -231,7 +231,8 @@ void tell(const Place& place, std::uint64_t where, std::uint32_t n) noexcept
     }
     event.where.store(where, memory_order_relaxed);
     event.id.store(id, memory_order_relaxed);
-    event.tid.store(me().tid, memory_order_relaxed);
+    const bool far = place.tid.load(memory_order_relaxed) == 0;  // no thread of this server
+    event.tid.store(far ? 0 : me().tid, memory_order_relaxed);
     event.n.store(n, memory_order_relaxed);
     event.for_id.store(place.for_id.load(memory_order_relaxed), memory_order_relaxed);
     event.sequence.store(number + 1, memory_order_release);
@@ -496,8 +497,12 @@ Place* detail::enter(State state, Who who, Here here, unsigned n) noexcept
     return &place;
 }
 
+// A greenlet that was switched to inside the seam (06c) runs its conversation again.
 void detail::leave(Place& place, State before) noexcept
 {
+    if (&place != self.current && &place != self.mine && &place != &nowhere) [[unlikely]] {
+        switch_to(&place);
+    }
     become(place, before, line_of(place, {}));
 }
 
@@ -670,6 +675,44 @@ void detail::rest() noexcept
     worker.for_id.store(0, memory_order_relaxed);
     worker.n.store(0, memory_order_relaxed);
     become(worker, idles, line_of(worker, {}));
+}
+
+// It has no process or thread here. If the owner dies, the entry is forgotten with it.
+Place* detail::far_worker() noexcept
+{
+    Place* const place =
+        take_place(most_conversations, most_conversations + most_others, Kind::worker, idles, 0);
+    place->owner.store(me().pid, memory_order_relaxed);
+    place->pid.store(0, memory_order_relaxed);
+    place->tid.store(0, memory_order_relaxed);
+    tell(*place, place->now.load(memory_order_relaxed), 0);
+    return place;
+}
+
+void detail::far_worker_computes(Place& place, unsigned n, Who who) noexcept
+{
+    Place* const asks = who.key < this_thread.key ? conversation(who) : nullptr;
+    place.n.store(n, memory_order_relaxed);
+    place.for_id.store(asks != nullptr ? asks->id.load(memory_order_relaxed) : 0,
+                       memory_order_relaxed);
+    if (asks != nullptr) {
+        asks->for_id.store(place.id.load(memory_order_relaxed), memory_order_relaxed);
+    }
+    become(place, computes, 0);
+}
+
+void detail::far_worker_rests(Place& place) noexcept
+{
+    place.for_id.store(0, memory_order_relaxed);
+    place.n.store(0, memory_order_relaxed);
+    become(place, idles, 0);
+}
+
+void detail::far_worker_leaves(Place& place) noexcept
+{
+    if (&place != &nowhere) {
+        leave_place(place);
+    }
 }
 
 void detail::forget(std::uint32_t pid) noexcept

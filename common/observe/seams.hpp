@@ -82,6 +82,10 @@ void unpin(Place& place) noexcept;
 void become_worker(std::uint32_t owner) noexcept;
 void work_for(Who who) noexcept;
 void rest() noexcept;
+Place* far_worker() noexcept;
+void far_worker_computes(Place& place, unsigned n, Who who) noexcept;
+void far_worker_rests(Place& place) noexcept;
+void far_worker_leaves(Place& place) noexcept;
 void forget(std::uint32_t pid) noexcept;
 void forget_workers(std::uint32_t owner) noexcept;
 void end_pauses() noexcept;
@@ -316,8 +320,40 @@ class WorksFor {
     WorksFor& operator=(const WorksFor&) = delete;
 };
 
-// The process `pid` has died, or all workers of the pool that `process` owns, perhaps in the middle
-// of something. Async-signal-safe.
+// A worker that is another program, perhaps on another machine (10_worker). What it has told this
+// server is entered here, by one thread at a time. The entry ends with the object. Nothing can hold
+// it.
+class FarWorker {
+  public:
+    FarWorker() noexcept : place_(watched() ? detail::far_worker() : nullptr) {}
+    ~FarWorker()
+    {
+        if (place_ != nullptr) [[unlikely]] {
+            detail::far_worker_leaves(*place_);
+        }
+    }
+    FarWorker(const FarWorker&) = delete;
+    FarWorker& operator=(const FarWorker&) = delete;
+
+    void computes(unsigned n, Who whose) noexcept
+    {
+        if (place_ != nullptr) [[unlikely]] {
+            detail::far_worker_computes(*place_, n, whose);
+        }
+    }
+    void rests() noexcept
+    {
+        if (place_ != nullptr) [[unlikely]] {
+            detail::far_worker_rests(*place_);
+        }
+    }
+
+  private:
+    Place* place_;
+};
+
+// The process `pid` has died, perhaps in the middle of something. workers_have_died(): all workers
+// of the pool that `process` owns have. Async-signal-safe.
 inline void has_died(int pid) noexcept
 {
     if (watched()) [[unlikely]] {

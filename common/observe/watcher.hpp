@@ -61,7 +61,8 @@ class Watcher {
     [[nodiscard]] std::uint32_t server() const noexcept;  // its process; 0: not started yet
     [[nodiscard]] std::string file(std::uint8_t index) const;
     [[nodiscard]] std::vector<Seen> look() const;  // all entries, in the order of the table
-    // The same, but only the first `most` places for conversations, and as many of the others.
+    // The same, but at most the first `most` places for conversations and the first `most` of the
+    // others.
     [[nodiscard]] std::vector<Seen> look(std::size_t most) const;
 
     // What has happened since the last call, at most this many events. Events that were overwritten
@@ -74,8 +75,8 @@ class Watcher {
     [[nodiscard]] std::uint64_t next() const noexcept { return next_; }
 
     // The gate. Each of these renews the lease. Call renew() at least every second, from any
-    // thread, or choose a longer lease before: then the server is held for so long if the watcher
-    // dies.
+    // thread, or choose a longer lease before. If the watcher dies, the server is held until the
+    // lease is over.
     void set_lease(std::uint64_t microseconds) noexcept { lease_ = microseconds; }
     void go();
     void slow(std::uint32_t microseconds_per_step);

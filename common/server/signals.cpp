@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <ctime>
+#include <mutex>
 #include <new>
 #include <string_view>
 #include <thread>
@@ -140,16 +141,27 @@ void ParentSignals::leave_to_parent() const noexcept
     ::sigprocmask(SIG_SETMASK, &before_, nullptr);
 }
 
-void stop_on_signals(asio::io_context& context, std::function<void()> stop)
+struct StopOnSignals::Stop {
+    std::mutex mutex;  // held while it is called
+    std::function<void()> call;
+};
+
+StopOnSignals::StopOnSignals(asio::io_context& context, std::function<void()> stop)
+    : StopOnSignals([&context, stop = std::move(stop)] { asio::post(context, stop); })
 {
-    stop_on_signals([&context, stop = std::move(stop)] { asio::post(context, stop); });
 }
 
-void stop_on_signals(std::function<void()> stop)
+StopOnSignals::StopOnSignals(std::function<void()> stop) : stop_(std::make_shared<Stop>())
 {
+    stop_->call = std::move(stop);
     std::set_new_handler(out_of_memory);
-    await_signal_on_a_thread([stop = std::move(stop)](const sigset_t& set) {
-        stop();
+    await_signal_on_a_thread([stop = stop_](const sigset_t& set) {
+        {
+            const std::lock_guard lock(stop->mutex);
+            if (stop->call) {
+                stop->call();
+            }
+        }
         using Clock = std::chrono::steady_clock;
         const auto end = Clock::now() + std::chrono::milliseconds(1500);
         // Ctrl-Z and fg interrupt the wait. Then wait for the rest of the time.
@@ -161,6 +173,12 @@ void stop_on_signals(std::function<void()> stop)
         }
         leave();
     });
+}
+
+StopOnSignals::~StopOnSignals()
+{
+    const std::lock_guard lock(stop_->mutex);
+    stop_->call = nullptr;
 }
 
 }  // namespace ground

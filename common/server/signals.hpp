@@ -1,6 +1,6 @@
 // signals.hpp -- how a server ends: on SIGINT (Ctrl-C) and SIGTERM, with status 0 and within 2 s.
 //
-// Call exit_on_signals() or stop_on_signals() once, after the pool has been made and before other
+// Call exit_on_signals() or make a StopOnSignals once, after the pool has been made and before other
 // threads are started. Both also handle a lack of memory: the server says so in one line and ends
 // with 1, and so do its workers. A server that still runs but can't accept clients, for example,
 // would be worse.
@@ -11,6 +11,7 @@
 #include <signal.h>
 
 #include <functional>
+#include <memory>
 
 namespace ground {
 
@@ -24,13 +25,25 @@ void clean_up_before_exit(CleanUp f) noexcept;
 // The workers of a process pool end before the server does.
 void exit_on_signals();
 
-// Makes a signal call stop() on a thread that runs the context, so that run() can return. If the
-// process is still there after 1.5 s, or at a second signal, it ends as with exit_on_signals().
-void stop_on_signals(asio::io_context& context, std::function<void()> stop);
+// Makes a signal call stop(), so that main() can come to its end. If the process is still there
+// after 1.5 s, or at a second signal, it ends as with exit_on_signals().
+class StopOnSignals {
+  public:
+    // stop() is called on a thread that runs the context.
+    StopOnSignals(asio::io_context& context, std::function<void()> stop);
+    // For several loops, or for none. stop() is called on the thread that waits for signals, so it
+    // may only post to a loop or ring a bell.
+    explicit StopOnSignals(std::function<void()> stop);
+    // Afterwards that thread touches nothing that is main()'s.
+    ~StopOnSignals();
 
-// The same for several loops, or for none. stop() is called on the thread that waits for signals,
-// so it may only post to a loop or ring a bell.
-void stop_on_signals(std::function<void()> stop);
+    StopOnSignals(const StopOnSignals&) = delete;
+    StopOnSignals& operator=(const StopOnSignals&) = delete;
+
+  private:
+    struct Stop;
+    std::shared_ptr<Stop> stop_;
+};
 
 // For a server that is about to fork. The parent then waits for the children and passes SIGINT and
 // SIGTERM on to them, as SIGTERM (see prefork.hpp). From here on these signals and SIGCHLD are
@@ -43,8 +56,8 @@ class ParentSignals {
     [[nodiscard]] const sigset_t& awaited() const noexcept { return awaited_; }
 
     // Call it in the child, which then takes signals again. There the functions above take only
-    // SIGTERM, and SIGINT is ignored. Otherwise Ctrl-C, which reaches parent and children, and the
-    // SIGTERM that the parent passes on would be two signals.
+    // SIGTERM, and SIGINT is ignored. Otherwise the child would get two signals: Ctrl-C, which
+    // reaches parent and children, and the SIGTERM that the parent passes on.
     void leave_to_parent() const noexcept;
 
   private:

@@ -188,8 +188,9 @@ class TraceFile {
         if (track.group == clients) {
             track.name = fmt::format("client at port {}", event.n);
         } else {
-            track.name =
-                fmt::format("{} {}", track.group == threads ? "thread" : "worker", event.tid);
+            const char* const kind = track.group == threads ? "thread" : "worker";
+            track.name = event.tid == 0 ? fmt::format("{} behind the broker", kind)
+                                        : fmt::format("{} {}", kind, event.tid);
         }
         if (track.group == threads) {
             by_thread_[event.tid] = event.id;

@@ -39,8 +39,9 @@ class Greenlet {
 
     // The body does not run before the first switch_to(). If it takes an argument, that is the
     // value of this switch_to(). When the body returns, the parent resumes with what it returned
-    // (or nothing). When it throws, the call in which the parent waits throws the exception. A body
-    // that GreenletExit ends has returned nothing. This constructor throws what Stack::make() does.
+    // (or nothing). When it throws, the call in which the parent waits throws the exception. If
+    // GreenletExit ends the body, the parent gets nothing. This constructor throws what
+    // Stack::make() throws.
     template <typename Body>
     requires(!std::same_as<std::remove_cvref_t<Body>, Greenlet>) explicit Greenlet(
         Body body, Greenlet& parent = current());
@@ -59,7 +60,7 @@ class Greenlet {
     // thread.
     [[gnu::always_inline]] Value switch_to(Value value = {});
 
-    // As switch_to(), but the call in which this greenlet waits throws. A greenlet that
+    // As switch_to(), but in this greenlet the call that waits throws the error. A greenlet that
     // has not begun is dead afterwards, and its parent gets the exception.
     Value throw_into(std::exception_ptr error);
 
@@ -199,7 +200,8 @@ Greenlet::Value Greenlet::BodyOf<Body>::run(Value first)
                                                              std::exception_ptr* error)
 {
     Message message{&from, &value, error};
-    // Loaded separately: one load of both would have to wait for the two stores of the last switch.
+    // Two loads, because the last switch wrote these with two stores. A single load of both would
+    // have to wait until both stores are complete.
     void* const caught = thread_.in_flight->caught;
     const unsigned uncaught = thread_.in_flight->uncaught;
     const int error_number = *thread_.error_number;

@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -11,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +26,8 @@ JUDGE = BUILD / "clients" / "judge"
 
 
 class Contestant:
+    """A stage or a peer, and what was said of it. One judgement at a time."""
+
     def __init__(self, name, command, options, peer=None):
         self.name = name
         self.command = command
@@ -32,33 +36,38 @@ class Contestant:
         self.verdicts = collections.defaultdict(collections.Counter)  # of each promise
         self.seconds = []
         self.first = []  # until the first verdict
+        self.slowdowns = []
 
-    def judge(self, only):
-        """One judgement. Says what it did not like."""
+    def judge(self, only, running):
+        """One judgement; None if it was interrupted."""
         start = time.monotonic()
         with tempfile.NamedTemporaryFile() as result:
-            command = [JUDGE, "--time-limit", "600", "--json", result.name, *only, *self.options, "--", *self.command]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-                try:
-                    process.stdout.readline()
-                    first = time.monotonic() - start
-                    process.stdout.read()
-                except BaseException:
-                    process.terminate()
-                    raise
-            self.first.append(first)
-            self.seconds.append(time.monotonic() - start)
-            if process.returncode == 130:
-                raise KeyboardInterrupt
+            command = [JUDGE, "--time-limit", "900", "--json", result.name, *only, *self.options, "--", *self.command]
+            with running.process(command) as process:
+                process.stdout.readline()
+                first = time.monotonic() - start
+                process.stdout.read()
+            if running.stopped or process.returncode in (130, -signal.SIGTERM):
+                return None
             judgement = json.load(result)
+        return {"name": self.name, "only": only[1:], "first": first, "seconds": time.monotonic() - start,
+                "slowdown": judgement["slowdown"],
+                "promises": [{key: promise[key] for key in ("id", "verdict", "cause")}
+                             for promise in judgement["promises"] if promise["verdict"] != "not applicable"]}
+
+    def add(self, judgement):
+        """Says what it does not like about it."""
+        self.first.append(judgement["first"])
+        self.seconds.append(judgement["seconds"])
+        self.slowdowns.append(judgement["slowdown"])
         for promise in judgement["promises"]:
             verdict = promise["verdict"]
             self.verdicts[promise["id"]][verdict] += 1
             follows = promise["cause"].startswith("not judged, because")
-            told = verdict not in ("pass", "by design", "not applicable", *(["fail"] if self.peer else []))
+            told = verdict not in ("pass", "by design", *(["fail"] if self.peer else []))
             if told and not follows:
-                print(f"{self.name}: {promise['id']}: {verdict}: {promise['cause']} (slowdown {judgement['slowdown']:.1f})",
-                      flush=True)
+                print(f"{self.name}: {promise['id']}: {verdict}: {promise['cause']} (slowdown "
+                      f"{judgement['slowdown']:.1f})", flush=True)
 
     def wrong(self):
         """The promises with wrong verdicts."""
@@ -67,10 +76,11 @@ class Contestant:
 
     def summary(self):
         counts = sum(self.verdicts.values(), collections.Counter())
-        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common() if verdict != "not applicable")
+        told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
         return (f"{self.name:20} {len(self.seconds):3} judgements; seconds: {statistics.median(self.seconds):.0f}, at most "
                 f"{max(self.seconds):.0f}; first verdict: {statistics.median(self.first):.1f}, at most "
-                f"{max(self.first):.1f}; {told}")
+                f"{max(self.first):.1f}; slowdown: {statistics.median(self.slowdowns):.1f}, at most "
+                f"{max(self.slowdowns):.1f}; {told}")
 
 
 def all_contestants():
@@ -113,21 +123,90 @@ def load(count):
             process.wait()
 
 
+class Running:
+    """The judges that run now, each on behalf of a thread."""
+
+    def __init__(self):
+        self.stopped = False
+        self.lock = threading.Lock()
+        self.processes = set()
+
+    @contextlib.contextmanager
+    def process(self, command):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            with self.lock:
+                self.processes.add(process)
+                if self.stopped:
+                    process.terminate()
+            try:
+                yield process
+            finally:
+                process.wait()
+                with self.lock:
+                    self.processes.remove(process)
+
+    def stop(self):
+        with self.lock:
+            self.stopped = True
+            for process in self.processes:
+                process.terminate()
+
+
+def judge_all(contestants, arguments, kept):
+    """Those with the fewest judgements come first. So at any end all have about as many."""
+    only = ["--only", arguments.only] if arguments.only else []
+    running = Running()
+    busy = {}
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as executor:
+        try:
+            while True:
+                waiting = sorted((c for c in contestants if c not in busy.values() and len(c.seconds) < arguments.runs),
+                                 key=lambda c: len(c.seconds))
+                for contestant in waiting[:arguments.jobs - len(busy)]:
+                    busy[executor.submit(contestant.judge, only, running)] = contestant
+                if not busy:
+                    return
+                for future in concurrent.futures.wait(busy, return_when=concurrent.futures.FIRST_COMPLETED).done:
+                    contestant = busy.pop(future)
+                    judgement = future.result()
+                    if judgement is None:
+                        raise KeyboardInterrupt
+                    contestant.add(judgement)
+                    if kept:
+                        kept.write(json.dumps(judgement) + "\n")
+                        kept.flush()
+                    fewest = min(len(c.seconds) for c in contestants)
+                    if fewest == len(contestant.seconds) and all(c.seconds for c in contestants):
+                        print(f"{fewest} of {arguments.runs} judgements of each", file=sys.stderr, flush=True)
+        finally:
+            running.stop()
+
+
 def main():
+    cpus = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(prog="scripts/check/judge-runs", description=__doc__)
     parser.add_argument("--runs", type=int, default=50, metavar="N", help="judgements of each (default: 50)")
-    parser.add_argument("--load", type=int, default=2 * len(os.sched_getaffinity(0)), metavar="N",
+    parser.add_argument("--load", type=int, default=2 * cpus, metavar="N",
                         help="processes that compute meanwhile (default: two for each CPU)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+                        help="so many judges at once, each of which is load for the others (default: 1)")
+    parser.add_argument("--keep", metavar="FILE", help="add each judgement to FILE, and count those that it has already")
     parser.add_argument("--only", metavar="LIST", help="only these promises and groups, as for judge")
     parser.add_argument("names", nargs="*", metavar="NAME", help="a stage or a peer, or a part of its name")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     contestants = chosen(arguments.names)
-    with load(arguments.load), contextlib.suppress(KeyboardInterrupt):
-        for number in range(arguments.runs):
-            for contestant in contestants:
-                contestant.judge(["--only", arguments.only] if arguments.only else [])
-            print(f"round {number + 1} of {arguments.runs} done", file=sys.stderr, flush=True)
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(open(arguments.keep, "a+", encoding="utf-8")) if arguments.keep else None
+        if kept:
+            by_name = {c.name: c for c in contestants}
+            kept.seek(0)
+            for judgement in map(json.loads, kept):
+                if judgement["name"] in by_name and judgement["only"] == ([arguments.only] if arguments.only else []):
+                    by_name[judgement["name"]].add(judgement)
+        stack.enter_context(load(arguments.load))
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        judge_all(contestants, arguments, kept)
     wrong = False
     for contestant in contestants:
         if contestant.seconds and contestant.verdicts:

@@ -1,10 +1,14 @@
 """What a room of phones costs the board, beside as many plain clients. Run by scripts/measure/room.
 
-    scripts/measure/room [--phones 200] [--seconds 10] [--stage 05] [--board build/release/clients/board]
+    scripts/measure/room [--phones 200] [--seconds 10] [--rounds 3] [--stage 05] [--board build/release/clients/board]
 
 Two thirds of the phones ask for a number about twice a second, over real HTTP, each from an address of its own. The
 others are what a lecture room has, too: a third of them have gone without a word, a third send a byte now and then, and
 a third ask and never read. Then as many plain clients, which the board makes itself, do the same to the same stage.
+
+Meanwhile one more client of the server, which belongs to neither, asks for fib(1) again and again: its rate and its latency
+say whether the server notices that its clients are phones. It shares a CPU with the server, and the others have the rest.
+The two alternate, for as many rounds as you ask for. The last line has the medians, and the ratio of the two.
 
 Prints for each of the two how many frames a second a page is sent, the longest pause between two, the board's CPU and
 memory, and the figures of the server. The phones run on the same machine, and use more of it than the board does.
@@ -13,10 +17,12 @@ memory, and the figures of the server. The phones run on the same machine, and u
 import argparse
 import asyncio
 import json
+import multiprocessing
 import os
 import random
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -183,7 +189,8 @@ async def watch(board, seconds):
     used = cpu(board.program.pid)
     last = None
     made, figures = [], []
-    while time.monotonic() < begin + seconds:
+    bystander = None
+    while time.monotonic() < begin + seconds or bystander is None or bystander.is_alive():
         line = await reader.readline()
         if not line.startswith(b"data: {\"t\":"):
             continue
@@ -194,15 +201,56 @@ async def watch(board, seconds):
             made.append(frame["t"] / 1e6)
             if "m" in frame:
                 figures.append(frame["m"])
+                if bystander is None:
+                    replies, mine = multiprocessing.Pipe(False)
+                    bystander = multiprocessing.Process(target=ask_again, args=(board.program.pid, frame["m"]["port"], seconds, mine))
+                    bystander.start()
     writer.close()
     gaps = [later - earlier for earlier, later in zip(made, made[1:])]
-    return {"frames": (len(made) - 1) / (made[-1] - made[0]), "gap": max(gaps), "figures": figures,
+    return {"frames": (len(made) - 1) / (made[-1] - made[0]), "gap": max(gaps), "figures": figures, "bystander": replies.recv(),
             "cpu": (cpu(board.program.pid) - used) / (time.monotonic() - begin)}
+
+
+def below(pid):
+    """A process and its descendants."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", encoding="utf-8") as file:
+                    parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
+            except OSError:
+                pass
+    found = [pid]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return found
+
+
+def ask_again(board, port, seconds, result):
+    """The bystander. Sends its requests per second, and their median in milliseconds."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) > 1:
+        for process in below(board):
+            for thread in os.listdir(f"/proc/{process}/task"):
+                os.sched_setaffinity(int(thread), cpus[1:] if process == board else cpus[:1])
+        os.sched_setaffinity(os.getppid(), cpus[1:])
+        os.sched_setaffinity(0, cpus[:1])
+    times = []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        end = time.monotonic() + seconds
+        while (begin := time.monotonic()) < end:
+            connection.sendall(b"1\n")
+            if not connection.recv(100).endswith(b"\n"):
+                break
+            times.append(time.monotonic() - begin)
+    result.send((len(times) / seconds, 1000 * statistics.median(times)))
 
 
 def report(name, seen, before, board, extra=""):
     rates = [m["rate"] for m in seen["figures"]]
     medians = [m["median"] for m in seen["figures"] if m["rate"] > 0]
+    extra = f"{seen['bystander'][0]:6.0f} {seen['bystander'][1]:8.3f} ms  {extra}"
     print(f"{name:14} {seen['frames']:8.1f} {seen['gap'] * 1000:9.0f} ms {100 * seen['cpu']:5.0f} % {before:8.1f} {memory(board.program.pid):8.1f} "
           f"{memory(board.program.pid, 'VmHWM'):8.1f} MB {statistics.mean(rates):8.0f} {statistics.median(medians or [0]):8.2f} ms  {extra}", flush=True)
 
@@ -235,28 +283,42 @@ async def with_phones(options):
     status = board.end()
     if grown > most_memory:
         print(f"room: the board has grown by {grown:.0f} MB", file=sys.stderr)
-    return status == 0 and served == good and grown < most_memory
+    return seen["bystander"], status == 0 and served == good and grown < most_memory
 
 
 async def with_clients(options, count):
     board = Board(options)
     before = memory(board.program.pid)
     board.do(do="client", count=count)
+    if options.phones > count:
+        board.do(do="idle", count=options.phones - count)
     await asyncio.sleep(3)
-    report(f"{count} clients", await watch(board, options.seconds), before, board)
-    return board.end() == 0
+    seen = await watch(board, options.seconds)
+    report(f"{count} clients", seen, before, board)
+    return seen["bystander"], board.end() == 0
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phones", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--stage", default="05")
     parser.add_argument("--board", default=str(ROOT / "build/release/clients/board"))
     options = parser.parse_args()
-    print(f"{'':14} frames/s  longest gap   CPU  memory before, now, most          reqs/s   median", flush=True)
-    fine = asyncio.run(with_clients(options, options.phones - options.phones // 3))
-    fine = asyncio.run(with_phones(options)) and fine
+    print(f"{'':14} frames/s  longest gap   CPU  memory before, now, most          reqs/s   median    and the one more client", flush=True)
+    fine = True
+    beside = {"clients": [], "phones": []}
+    cpus = os.sched_getaffinity(0)
+    for _ in range(options.rounds):
+        for kind, run in (("clients", with_clients(options, options.phones - options.phones // 3)), ("phones", with_phones(options))):
+            os.sched_setaffinity(0, cpus)
+            figures, well = asyncio.run(run)
+            beside[kind].append(figures)
+            fine = fine and well
+    rate, wait = ({kind: statistics.median(figures[index] for figures in rounds) for kind, rounds in beside.items()} for index in (0, 1))
+    print(f"the one more client: {rate['phones']:.0f} reqs/sec beside phones, {rate['clients']:.0f} beside clients, ratio {rate['phones'] / rate['clients']:.2f}; "
+          f"median {wait['phones']:.3f} ms and {wait['clients']:.3f} ms, ratio {wait['phones'] / wait['clients']:.2f}")
     sys.exit(0 if fine else 1)
 
 

@@ -563,8 +563,8 @@ def points(work, result):
 def as_gradescope(work, result):
     """The form of its results.json."""
     step, rest = points(work, result)
-    tests = [{"name": f"{finding.promise}", "status": "failed" if finding.verdict == "fail" else "passed",
-              "output": finding.get("seen") or finding.verdict} for finding in result.findings]
+    tests = [{"name": f"{finding.promise}", "status": "passed" if finding.is_kept() else "failed",
+              "output": finding.get("seen") or finding.get("cause") or finding.verdict} for finding in result.findings]
     return {"score": step + rest, "tests": tests,
             "output": first_of(ERROR, result.errors) if result.errors is not None else f"step: {step} of 12, the rest: {rest} of 4"}
 

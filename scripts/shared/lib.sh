@@ -14,7 +14,8 @@ build_packages=(
 )
 # The clients of others, which the tests run against every stage. A browser for our pages, and its driver. tmux for the
 # panes of scripts/live. Python for a server of the talk's and for the programs beside the primers.
-test_packages=(tmux netcat-openbsd netcat-traditional telnet socat chromium chromium-driver python3-selenium)
+test_packages=(tmux netcat-openbsd netcat-traditional telnet socat python3-selenium)
+test_packages+=(chromium-headless-shell chromium-driver)
 test_packages+=(python3 python3-greenlet python3-gevent)
 # Optional for CMake, which leaves out what needs them: Boost.Context is for greenlets, cpp-httplib for the board, libqrencode for
 # the QR code of its room.

@@ -38,7 +38,7 @@ int main()
     tasks.spawn(nap("short", 1s, pending));
     tasks.spawn(nap("medium", 100s, pending));
     tasks.spawn(nap("long", 200s, pending));
-    stop_on_signals(context, [&] {
+    const StopOnSignals stopping(context, [&] {
         for (const auto name : pending) {
             fmt::print("{} is pending\n", name);
         }

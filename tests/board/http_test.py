@@ -270,6 +270,14 @@ class Commands(unittest.TestCase):
                 self.assertEqual(board.do("kill", id=7)[0], 409)
             self.assertIsNone(bystander.poll())
 
+    def test_without_a_choice_a_worker_that_computes_is_killed(self):
+        with Board("05", "--with", "hog", "--", "--workers", "8") as board:
+            computes = lambda frame: [place[0] for place in frame.get("p", []) if place[1] == 3 and place[2] == 2]
+            workers = board.wait_for("one computes", lambda frame: frame.get("key") and len(computes(frame)) == 1)
+            self.assertEqual(board.do("kill"), (200, "done\n"))
+            told = board.wait_for("it is told", lambda frame: "killed" in frame)
+            self.assertEqual(told["killed"], computes(workers))
+
     def test_only_a_worker_can_be_killed(self):
         with Board("05") as board:
             self.assertEqual(board.do("ask", text="30")[0], 200)
@@ -524,7 +532,7 @@ class Endings(unittest.TestCase):
         self.assertIn("connect-src 'none'", text)
 
     def test_a_mistake_gets_one_line(self):
-        for arguments, status in ((["nosuch"], 1), (["10"], 1), (["06c"], 1), (["02", "03", "04"], 2), (["02", "--program", "/no/such/program"], 1), (["--program", "/bin"], 1), (["02", "03", "--program", "/bin/true"], 2), (["02", "03", "--record", "x.html"], 2), (["02", "--guard", "none"], 2), (["0"], 1), (["--for", "soon"], 2), (["--with", "wolf"], 2), (["--with", "0*hog"], 2),
+        for arguments, status in ((["nosuch"], 1), (["10"], 1), (["02", "03", "04"], 2), (["02", "--program", "/no/such/program"], 1), (["--program", "/bin"], 1), (["02", "03", "--program", "/bin/true"], 2), (["02", "03", "--record", "x.html"], 2), (["02", "--guard", "none"], 2), (["0"], 1), (["--for", "soon"], 2), (["--with", "wolf"], 2), (["--with", "0*hog"], 2),
                                   (["--record", "/no/such/file.html", "02"], 1), (["02", "--", "--no-such-option"], 1), (["--port", "70000"], 2)):
             done = subprocess.run([BOARD, *arguments], capture_output=True, text=True, timeout=PATIENCE)
             self.assertEqual(done.returncode, status, (arguments, done))

@@ -43,51 +43,51 @@ AWAIT = "model.stage.name.startsWith('06_') && " + AT.format("/co_await/.test(te
 PLAIN = "model.stage.name.startsWith('06b_') && " + AT.format("/recv\\(/.test(textAt(place)) && !/co_/.test(textAt(place))")
 PROMISES = {
     "One dot waits for bytes.": "clients('idle').length === 1 && dots('hollow').some((dot) => dot.dataset.state === 'receives')",
-    "The two others are not in the source: they are at the door.":
+    "The two other clients are not in the source: they are at the door.":
         "model.atTheDoor.length === 2 && document.getElementById('door').textContent.startsWith('At the door: 2')",
-    "One of those has sent a request.": "document.getElementById('door').textContent.includes('3 bytes not read')",
-    "Each client comes to a stop by itself.": f"clients().length === 2 && {STOPS}",
-    "The chosen client moves when you say so, and the other one stays: you are the scheduler.": MOVES,
-    "Two hogs, and one lock: one dot is full, the other one has a ring.":
+    "One of these two has sent a request.": "document.getElementById('door').textContent.includes('3 bytes not read')",
+    "Each client stops at its next step.": f"clients().length === 2 && {STOPS}",
+    "The chosen client moves when you say so, and the other client stays: you are the scheduler.": MOVES,
+    "Two hogs share one lock: one dot is full, the other dot has a ring.":
         "says('One lock') && dots('full').length === 1 && dots('ringed').length === 1",
-    "They take turns.": "clients('hog').every(({ id }) => model.lanes.get(id).segments.filter((segment) => "
+    "The hogs take turns.": "clients('hog').every(({ id }) => model.lanes.get(id).segments.filter((segment) => "
                         "segment.state === state.computes).length > 2)",
     "The sentence above says who has the lock.": "says('has the lock')",
     "Each client has a process of its own.": "clients().length === 2 && new Set([...clients(), ...model.ofKind('thread')].map(({ pid }) => pid)).size === 3 && "
                                              "model.figures.processes === 3",
     "The process ends when its client leaves.": "model.figures.processes === 2",
-    "Reads and writes of what they share are steps, too.": "!model.lockSeen && clients().every(({ state: now }) => now === state.held)",
+    "Each read and each write of what the clients share is a step, too.": "!model.lockSeen && clients().every(({ state: now }) => now === state.held)",
     "Three dots with a ring are on one line.": "dots('ringed').length === 3 && new Set(dots('ringed').map((dot) => dot.closest('li'))).size === 1",
     "Both workers compute.": BUSY,
-    "Both workers compute, and the third hog waits for one.":
+    "Both workers compute, and the third hog waits for a worker.":
         f"{BUSY} && clients('hog').length === 3 && clients('hog').every((hog) => hog.state === state.awaits)",
     "The sentence above says whose request was lost.": "says('was killed: the request of hog')",
-    "Another worker takes the place.": "model.ofKind('worker').length === 2 && model.ofKind('worker').some(({ id }) => !before.has(id))",
+    "A new worker takes the place of the killed one.": "model.ofKind('worker').length === 2 && model.ofKind('worker').some(({ id }) => !before.has(id))",
     "The hog's dot is full.": HOG,
     "The clients' dot is dashed: they have sent, and the server does not read.": STARVE,
     "Their lanes are pale.": "clients().every(({ id }) => model.lanes.get(id).starved.length > 0)",
     "The main thread's lane has the hog's colour.":
         "clients('hog').some(({ id }) => model.ofKind('thread').some((thread) => model.lanes.get(thread.id).segments.some((segment) => segment.for === id)))",
-    "The client comes to a stop.": f"clients().length === 1 && {STOPS}",
+    "The client stops.": f"clients().length === 1 && {STOPS}",
     "It is chosen.": "model.places.get(selected)?.client?.role === 'client'",
-    "It has a ring: its request is with a worker, and it can't be stepped.":
+    "The client has a ring: its request is with a worker, and the client can't take a step.":
         "model.places.get(selected).state === state.awaits && dots('ringed').length === 1",
-    "It is dashed: its result is there, and the scheduler has not come to it.":
+    "The client is dashed: its result is there, but the scheduler has not come to this client yet.":
         "clients()[0].state === state.ready && dots('ready').length === 1",
     "The clients wait at a `co_await`.": AWAIT,
     "The next stage is 06b, and its clients wait at plain calls.": PLAIN,
     "The clients wait at plain calls.": PLAIN,
     "The stage before is 06, and its clients wait at a `co_await`.": AWAIT,
-    "It runs the program of another stage: the board has nothing to show, and says so.": "",
-    "It computes for another stage: the board has nothing to show, and says so.": "",
+    "The source is that of 02.": "model.stage.name.startsWith('06c_') && document.getElementById('source').textContent.includes('02_threads.cpp')",
+    "10 computes for another stage: the board has nothing to show, and says so.": "",
     "A hundred clients are a few numbers.": "clients().length === 100 && document.querySelectorAll('#source .dot').length < 15 && "
                                             "dots('many').some((dot) => Number(dot.dataset.count) > 20)",
-    "The line with `submit` says where the clients wait whose request went to the pool.":
+    "A note beside the line with `submit` says where clients wait for their results from the pool.":
         "[...document.querySelectorAll('#source li')].some((row) => /submit\\(/.test(row.textContent) && "
         "/wait for this at line/.test(row.querySelector('.note').textContent))",
     "The small number is answered, although no worker is free.":
         f"document.getElementById('said').textContent.startsWith('→ 5 ') && {BUSY}",
-    "The picture is that of 07: what the loop asks the kernel for is not in the source.":
+    "The picture is that of 07: the source does not show what the loop asks the kernel for.":
         "clients().length === 20 && dots('ringed').length > 0 && dots('ringed').every((dot) => /add_done_callback|lines/.test(dot.closest('li').textContent))",
     "The hog that leaves is gone, although its request was not computed.":
         f"clients('hog').length === 2 && {BUSY} && [...model.lanes.values()].some(({{ place, ended }}) => ended < Infinity && "

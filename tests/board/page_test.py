@@ -131,6 +131,52 @@ class Page(unittest.TestCase):
         self.browser.press(" ")
         self.says("One thread: the one that runs stops all others")
 
+    def test_the_page_says_which_client_has_the_lock(self):
+        self.board("02d", "--", "--guard", "mutex")
+        inside = line_of("02d_shared_state", "answered_.store(")
+        for _ in range(3):
+            self.browser.press("c")
+        clients = "model.ofKind('conversation').filter(({ client }) => client)"
+        self.until("three are there", f"{clients}.length === 3 && {clients}.every(({{ requests }}) => requests > 0)")
+        self.browser.press(" ")
+        self.until("all have stopped", f"{clients}.every(({{ state: now }}) => now === state.held)")
+        first, second, third = self.look(f"{clients}.map(({{ id }}) => id)")
+
+        def step(one, what, condition):
+            def there():
+                if self.look(f"model.places.get({one}).state === state.held && !({condition})"):
+                    since = self.look(f"model.places.get({one}).since")
+                    self.look(f"command({{ do: 'step', id: {one} }}), 0")
+                    self.until("it has made a step", f"model.places.get({one}).since > {since}")
+                return self.look(condition)
+            eventually(what, there)
+
+        def waits(one):
+            return f"model.places.get({one}).state === state.locked"
+
+        def note(one):
+            return self.look(f"model.doing(model.places.get({one}))")
+
+        # The first has taken the lock, and stands where it writes. The others come, and wait for the lock.
+        step(first, "it is inside", f"model.places.get({first}).line === {inside} && model.places.get({first}).state === state.held")
+        self.assertNotIn("lock", note(first))  # no client has asked for it yet
+        names = [self.look(f"model.nameOf(model.places.get({one}))") for one in (first, second, third)]
+        step(second, "it waits", waits(second))
+        self.says(f"{names[1]} waits for the lock, which {names[0]} has")
+        self.assertIn("has the lock", note(first))
+        step(third, "it waits", waits(third))
+        self.until("the note says it", f"[...document.querySelectorAll('#source .note')].some((note) => note.textContent.includes('2 wait for the lock, which {names[0]} has'))")
+        # The first releases it. One of the two has it now, and the other one hears of that.
+        self.look(f"globalThis.had = [{second}, {third}], 0")
+        step(first, "it has released the lock", "had.filter((id) => model.places.get(id).state === state.locked).length === 1")
+        holder, waiter = (second, third) if self.look(waits(third)) else (third, second)
+        self.says(f"waits for the lock, which {names[1 if holder == second else 2]} has")
+        self.assertIn("has the lock", note(holder))
+        self.assertNotIn("has the lock", note(first))
+        self.assertIn(f"which {names[1 if holder == second else 2]} has", note(waiter))
+        self.browser.press(" ")
+        self.until("it goes on", "document.body.dataset.pace === 'free'")
+
     def test_the_slider_sets_slow_motion(self):
         self.board("02")
         for _ in range(4):
@@ -234,11 +280,14 @@ class Page(unittest.TestCase):
         self.until("they are served", "model.figures.rate > 10")
         self.assertEqual(self.look("[...model.lanes.values()].filter(({ starved }) => starved.length > 0).length"), 0)
         receiving = line_of("04_generators", "co_yield ReadReady{client")
-        self.browser.press("h")
-        self.until("all of them starve", "document.querySelector('#source .dot.many.ready')?.dataset.count === '20'")
-        self.until("and it is said", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.startsWith('20 have sent, not yet read')")
-        self.until("and drawn", "[...model.lanes.values()].filter(({ starved }) => starved.length > 0).length === 20")
-        self.browser.press("l")  # the hog
+        for _ in range(3):  # one after the other, they compute for longer than clients think, however fast the CPU is
+            self.browser.press("h")
+        # So do the hogs whose turn it is not.
+        self.until("all of them starve", "document.querySelector('#source .dot.many.ready')?.dataset.count >= 20")
+        self.until("and it is said", f"document.querySelector('li[data-line=\"{receiving}\"] .note').textContent.match(/^2[0-3] have sent, not yet read/)")
+        self.until("and drawn", "[...model.lanes.values()].filter(({ starved }) => starved.length > 0).length >= 20")
+        for _ in range(3):
+            self.browser.press("l")  # a hog
         self.until("they are served again", "model.figures.rate > 10 && document.querySelectorAll('#source .dot.ready').length === 0")
         self.assertEqual(self.look("[...model.lanes.values()].filter(({ starved }) => starved.at(-1)?.until === Infinity).length"), 0)
 
@@ -296,13 +345,18 @@ class Page(unittest.TestCase):
             self.assertGreater(self.look("document.getElementById('lanes').clientHeight"), 100)
         self.browser.resize(1280, 720)
 
-    def test_the_page_says_that_it_does_not_see_workers_behind_a_broker(self):
+    def test_workers_behind_a_broker_are_shown_when_they_have_begun(self):
         self.board("02")
         self.look("""globalThis.other = new Model(stages), other.apply({ t: 1, key: true, run: 1, stage: "07_coroutines", options: "--pool broker",
                      p: [[5, 1, state.awaits, 0, 32, 0, 20, 0, 0, 4000, 1, 1]], pace: "free" }), 0""")
         self.assertIn("1 waits for a result from behind the broker", self.look("other.explanation()"))
         self.assertIn("behind the broker", self.look("(source.updateStrips(other, []), source.strips.workers.textContent)"))
         self.assertTrue(self.look("find('#kill').disabled"))
+        self.assertIn("No worker there has begun one", self.look("other.explanation()"))
+        self.look("other.apply({ t: 2, pace: 'free', p: [[6, 3, state.computes, 0, 0, 2, 20, 5, 0, 0, 0, 0]] }), 0")
+        self.assertIn("1 worker has begun one", self.look("other.explanation()"))
+        self.assertRegex(self.look("(source.updateStrips(other, []), source.strips.workers.textContent)"), r"behind the broker.*computes fib\(20\) for guest 5")
+        self.assertEqual(self.look("other.workerProcesses"), [])
 
     def test_the_model_forgets_what_has_gone(self):
         self.board("02")

@@ -1,6 +1,7 @@
 // The pool at a real RabbitMQ: `scripts/broker --restart -- broker_test SERVER --pool broker`, with
 // the worker's executable beside the server's.
 #include "common/compute/broker_connection.hpp"
+#include "common/observe/watcher.hpp"
 #include "tests/suite.hpp"
 
 #include <nlohmann/json.hpp>
@@ -371,7 +372,7 @@ class Asker {
         connection_.consume(BrokerConnection::direct_reply, 0);
     }
     void send(std::string_view type, std::string_view body, int attempt = 1,
-              std::string_view reply_to = BrokerConnection::direct_reply)
+              std::string_view reply_to = BrokerConnection::direct_reply, bool announce = false)
     {
         Message request;
         request.routing_key = queue_;
@@ -380,6 +381,7 @@ class Asker {
         request.type = type;
         request.body = body;
         request.attempt = attempt;
+        request.announce = announce;
         connection_.publish(request, true);
     }
     Message reply(std::chrono::seconds longest = patience)
@@ -746,6 +748,20 @@ TEST_CASE("worker: it can be traced like a server")
           }) == 1);
 }
 
+TEST_CASE("worker: it says when it begins, if it is asked to")
+{
+    const std::string queue = new_queue();
+    const Worker worker(queue);
+    Asker asker(queue);
+    asker.send("fib", "20", 1, BrokerConnection::direct_reply, true);
+    const Message begun = asker.reply();
+    CHECK(begun.type == "begun");
+    CHECK(begun.correlation_id == "1");
+    CHECK(begun.body.ends_with(fmt::format(" {}", worker.pid())));
+    CHECK(asker.reply().body == "6765");
+    CHECK(asker.ask("fib", "10").body == "55");  // not asked to
+}
+
 TEST_SUITE_END();
 
 TEST_CASE("broker: workers that are killed under load cause no lost, doubled or confused reply")
@@ -1021,6 +1037,122 @@ TEST_CASE("broker: replies that come twice, too late, or without a request are i
         worker.acknowledge(request);
         CHECK(client.read_line() == "[Error] a worker sent an invalid reply");
     }
+}
+
+// What the board and --trace get.
+class WatchedOn {
+  public:
+    explicit WatchedOn(const std::string& queue, const std::string& timeout = "600s")
+        : server_({"--quiet", "--queue", queue, "--broker-timeout", timeout},
+                  Start{.command = {},
+                        .environment = {fmt::format("GROUND_WATCH={}", watcher_.descriptor())},
+                        .keep = watcher_.descriptor()})
+    {
+    }
+    [[nodiscard]] const Server& server() const { return server_; }
+    [[nodiscard]] std::vector<observe::Seen> all(observe::Kind kind) const
+    {
+        std::vector<observe::Seen> all = watcher_.look();
+        std::erase_if(all, [kind](const observe::Seen& seen) { return seen.kind != kind; });
+        return all;
+    }
+    [[nodiscard]] std::vector<observe::Seen> workers() const { return all(observe::Kind::worker); }
+    // Waits until there are as many workers as this, each in one of these states.
+    void wait_for(const std::vector<observe::State>& states) const
+    {
+        eventually("the workers are as they should be", [&] {
+            std::vector<observe::State> found;
+            for (const observe::Seen& seen : workers()) {
+                found.push_back(seen.where.state);
+            }
+            return std::is_permutation(found.begin(), found.end(), states.begin(), states.end());
+        });
+    }
+
+  private:
+    observe::Watcher watcher_;
+    Server server_;
+};
+
+TEST_CASE("broker: a watched server shows which worker has its request")
+{
+    using enum observe::State;
+    const std::string queue = new_queue();
+    const WatchedOn watched(queue);
+    std::list<Worker> workers;
+    workers.emplace_back(queue);
+    Client first(watched.server());
+    const LongRequest request(milliseconds(1500));
+    first.send(request.text());
+    watched.wait_for({computes});
+    const observe::Seen worker = watched.workers().front();
+    const observe::Seen conversation = watched.all(observe::Kind::conversation).front();
+    CHECK(worker.for_id == conversation.id);
+    CHECK(conversation.for_id == worker.id);
+    CHECK(fmt::format("{}\n", worker.n) == request.text());
+    CHECK(worker.pid == 0);  // it is no process of the server's
+    // The worker is killed. The next one gets the request, and the lane of the first ends.
+    workers.front().signal(SIGKILL);
+    workers.pop_front();
+    workers.emplace_back(queue);
+    eventually("another one has it", [&] {
+        const auto now = watched.workers();
+        return now.size() == 1 && now.front().id != worker.id;
+    });
+    CHECK(first.read_line() == request.reply());
+    watched.wait_for({idles});
+    CHECK(first.ask("20\n") == "6765");
+    // And two at once.
+    workers.emplace_back(queue);
+    Client second(watched.server());
+    first.send(endless_request);
+    second.send(endless_request);
+    watched.wait_for({computes, computes});
+}
+
+TEST_CASE("broker: what a worker says of itself may be anything")
+{
+    using enum observe::State;
+    const std::string queue = new_queue();
+    const WatchedOn watched(queue, "2s");
+    OddWorker worker(queue);
+    Client client(watched.server());
+    client.send("20\n");
+    const Message request = worker.take();
+    CHECK(request.announce);
+    for (const char* const stranger : {"999999", "0", "", "x", "18446744073709551616", "-1"}) {
+        worker.reply(request, stranger, "a worker", "begun");
+    }
+    for (int i = 0; i < 1000; ++i) {
+        worker.reply(request, request.correlation_id, fmt::format("\x01 {}", i), "begun");
+    }
+    worker.reply(request, request.correlation_id, std::string(100'000, 'x'), "begun");
+    watched.wait_for({computes});
+    // It does not answer in time, so it is forgotten.
+    CHECK(client.read_line().starts_with("[Error] no worker has answered"));
+    watched.wait_for({});
+    worker.acknowledge(request);
+    client.send("21\n");
+    const Message next = worker.take();
+    worker.reply(next, next.correlation_id, "", "begun");
+    watched.wait_for({computes});
+    worker.reply(next, next.correlation_id, "10946");
+    CHECK(client.read_line() == "10946");
+    watched.wait_for({idles});
+}
+
+TEST_CASE("broker: an unwatched server does not ask when its request begins")
+{
+    const std::string queue = new_queue();
+    const ServerOn server(queue);
+    OddWorker worker(queue);
+    Client client(server);
+    client.send("20\n");
+    const Message request = worker.take();
+    CHECK_FALSE(request.announce);
+    worker.reply(request, request.correlation_id, "a worker", "begun");  // says it unasked
+    worker.reply(request, request.correlation_id, "6765");
+    CHECK(client.read_line() == "6765");
 }
 
 TEST_CASE("broker: a reply to a request that has not been sent yet is ignored")

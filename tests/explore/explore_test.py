@@ -60,9 +60,12 @@ class Finds(unittest.TestCase):
     def test_the_report_says_what_to_know(self):
         report = explore("--story", "two", "02d", "--guard", "none", status=1).stdout
         for text in ("Promised: every request that was answered is counted.", "asked count and got 1 in place of 2",
-                     "it breaks 3 times of 3", "The two steps that matter", "thread 1 writes answered_: 1",
+                     "it breaks 3 times of 3", "The two steps that matter",
                      "client 1, thread 1", "The schedule beside it differs in one choice", "02d_shared_state:"):
             self.assertIn(text, report)
+        pair = report.partition("The two steps that matter, in this order:\n\n")[2].splitlines()
+        self.assertRegex(pair[0], r"thread 1 reads answered_: 0")
+        self.assertRegex(pair[1], r"thread 2 writes answered_: 1")
 
     def test_a_stage_with_a_pool_and_one_with_one_thread(self):
         for stage in ("03", "04"):

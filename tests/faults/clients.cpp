@@ -367,8 +367,10 @@ TEST_CASE("a client that reads its replies byte by byte gets all of them, and ot
         right = right && byte == reply[received % reply.size()];
         ++received;
     }
-    CHECK(right);
-    CHECK(received == requests * reply.size());
+    CHECK_MESSAGE(right, "a reply was wrong");
+    CHECK_MESSAGE(received == requests * reply.size(),
+                  fmt::format("{} bytes of replies came, {} were promised", received,
+                              requests * reply.size()));
     others.check_when_it_has_left();
     check_descriptors_return_to(before, server);
     others.report();
@@ -411,8 +413,11 @@ TEST_CASE("a client that sends and never reads costs bounded memory" *
         memory = std::max(memory, server.memory());
     }
     CAPTURE(sent);
-    CHECK(sent < 64'000'000);
-    CHECK(memory < memory_before + 16'000'000 * slowdown);
+    CHECK_MESSAGE(sent < 64'000'000,
+                  fmt::format("it read {} MB of a client that read no reply", sent / 1'000'000));
+    CHECK_MESSAGE(memory < memory_before + 16'000'000 * slowdown,
+                  fmt::format("it needs {} MB more since a client sends and does not read",
+                              (memory - memory_before) / 1'000'000));
     others.check_now();
     flood.reset();
     others.check_when_it_has_left();
@@ -570,8 +575,15 @@ TEST_CASE("1,000 clients and more that come and go leave nothing behind" *
     check_descriptors_return_to(before, server);
     // A runtime such as Go's keeps threads for reuse, and starts some more now and then.
     const unsigned spare = stage().foreign() != nullptr ? clients_per_round : 0;
-    CHECK_NOTHROW(eventually("the threads end",
-                             [&] { return server.info().threads <= threads_before + spare; }));
+    CHECK_NOTHROW(eventually(
+        "the threads end", [&] { return server.info().threads <= threads_before + spare; },
+        [&] {
+            return fmt::format(
+                "it had {} threads when all clients had left, and {} after {} of "
+                "{} clients",
+                server.info().threads, threads_before, (rounds / 5 + 1) * clients_per_round,
+                rounds * clients_per_round);
+        }));
     // A sanitizer keeps freed memory for a while, to catch its use. So does a garbage collector.
     if (!sanitized && stage().foreign() == nullptr) {
         CHECK(server.memory() < memory_before + 1'000'000);

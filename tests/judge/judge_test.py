@@ -150,6 +150,12 @@ class Broken(unittest.TestCase):
     def test_a_process_is_left_after_sigterm(self):
         self.check("child_stays", "process/sigterm", "1 of the processes", only="start,process/sigterm")
 
+    def test_threads_are_counted_and_not_called_a_reply(self):
+        for model, promise, cause in (("04", "model/one-thread", "it had 12 threads with 11 clients, and 2 with one"),
+                                      ("02c", "model/process-per-client", "it had 0 processes beside the first one, and 1 clients")):
+            failure = self.check("right", promise, cause, only=f"start,{promise}", options=("--as", model))
+            self.assertNotIn("replied", failure["cause"])
+
     def test_only_one_client_is_accepted(self):
         self.check("blocked_accept", "model/idle-client", "no reply", only="start,model/idle-client", options=("--as", "02"))
 

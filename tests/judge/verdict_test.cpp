@@ -152,7 +152,10 @@ TEST_CASE("judge: what was seen and what was promised, from an assertion")
     CHECK(lines.seen == "x");
     CHECK(lines.promised == "a == b\n");
     CHECK(from_assertion("a.empty()", "false").seen == "it is not so that a.empty()");
-    CHECK(from_assertion("a == b", "1 == 2").promised == "2");
+    CHECK(from_assertion("client.read_line() == reply", "1 == 2").promised == "2");
+    const auto count = from_assertion("threads == 3", "13 == 3");
+    CHECK(count.seen == "it is not so that threads == 3 (13 == 3)");
+    CHECK(count.promised == "");
 }
 
 TEST_CASE("judge: a baseline is a list of ids, or an earlier result")

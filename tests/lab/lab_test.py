@@ -391,6 +391,11 @@ class Marking(Tree):
         self.add("KEPT MIXED")
         self.lab("check", "--all", "--gradescope", "g.json", status=1)
         self.assertEqual(12, json.loads((self.root / "g.json").read_text())["score"])
+        self.source().write_text("KEPT RARELY")
+        self.lab("check", "--all", "--gradescope", "g.json", status=2)
+        unknown = json.loads((self.root / "g.json").read_text())["tests"][-1]
+        self.assertEqual(("a reset is forgotten", "failed", "one of three runs broke it"),
+                         (unknown["name"], unknown["status"], unknown["output"]))
         self.add("NO CODE")
         self.lab("check", "--all", "--gradescope", "g.json", status=1)
         grade = json.loads((self.root / "g.json").read_text())

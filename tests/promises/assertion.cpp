@@ -1,5 +1,9 @@
 #include "assertion.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
 #include <optional>
 
 namespace ground::test {
@@ -30,6 +34,16 @@ std::optional<std::string> unquote(std::string_view text)
     return result;
 }
 
+// Whether the left side asks a client what it has received.
+bool is_reply(std::string_view source)
+{
+    const auto left = source.substr(0, source.find(equals));
+    constexpr std::array<std::string_view, 3> calls{".ask(", ".read_", ".converse("};
+    return std::any_of(calls.begin(), calls.end(), [&](std::string_view call) {
+        return left.find(call) != std::string_view::npos;
+    });
+}
+
 }  // namespace
 
 // The text may contain the sign as well.
@@ -55,9 +69,10 @@ SeenAndPromised from_assertion(std::string_view source, std::string_view values)
             return {std::string(values.substr(0, values.size() - end.size())), promised};
         }
     }
+    // What is no reply must not be shown as one: a number of threads, or of bytes.
     const auto at = values.rfind(equals);
-    if (at == std::string_view::npos) {
-        return {std::string(values), ""};
+    if (at == std::string_view::npos || !is_reply(source)) {
+        return {fmt::format("it is not so that {} ({})", source, values), ""};
     }
     return {std::string(values.substr(0, at)), std::string(values.substr(at + equals.size()))};
 }

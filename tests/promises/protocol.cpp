@@ -2,6 +2,8 @@
 #include "promise.hpp"
 #include "tests/suite.hpp"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <chrono>
 #include <string>
@@ -162,7 +164,8 @@ TEST_CASE("bad input gets an error that says why, and the connection stays open"
         CAPTURE(bad.input);
         const std::string reply = client.ask(bad.input + "\n");
         CHECK(reply.starts_with("[Error] "));
-        CHECK_MESSAGE(reply.find(bad.reason) != std::string::npos, reply);
+        CHECK_MESSAGE(reply.find(bad.reason) != std::string::npos,
+                      fmt::format("its error does not say \"{}\": {}", bad.reason, reply));
         CHECK(client.ask("20\n") == "6765");
     }
 }
@@ -305,7 +308,8 @@ TEST_CASE("a client that half-closes without a request gets the end without a re
 {
     const Server server;
     Client client(server);
-    CHECK(client.converse("") == "");
+    const std::string replies = client.converse("");
+    CHECK_MESSAGE(replies.empty(), fmt::format("a reply to nothing: {}", replies));
 }
 
 TEST_CASE("a line of 100 bytes is served, one of 101 is refused and the connection closed" *
@@ -324,7 +328,8 @@ TEST_CASE("a line of 100 bytes is served, one of 101 is refused and the connecti
         CHECK(client.read_line() == "2");
         const std::string reply = client.read_line();
         CHECK(reply.starts_with("[Error] "));
-        CHECK(reply.find("100") != std::string::npos);
+        CHECK_MESSAGE(reply.find("100") != std::string::npos,
+                      fmt::format("its error does not say \"100\": {}", reply));
         CHECK(client.read_all().empty());
     }
 }
@@ -340,7 +345,9 @@ TEST_CASE("the reply to an endless line reaches a client that first sends all of
     client.send("3\n" + std::string(256 << 10, '1'));  // the server reads hardly any of it
     const std::string replies = client.read_all();     // the end, and no reset
     CHECK(replies.starts_with("2\n[Error] "));
-    CHECK(count_lines(replies) == 2);
+    CHECK_MESSAGE(
+        count_lines(replies) == 2,
+        fmt::format("{} lines came, instead of a reply and an error", count_lines(replies)));
 }
 
 TEST_CASE("the reply to an endless line reaches a client that has half-closed meanwhile" *
@@ -352,7 +359,9 @@ TEST_CASE("the reply to an endless line reaches a client that has half-closed me
     Client client(server);
     const std::string replies = client.converse("3\n" + std::string(1 << 20, '1'));
     CHECK(replies.starts_with("2\n[Error] "));
-    CHECK(count_lines(replies) == 2);
+    CHECK_MESSAGE(
+        count_lines(replies) == 2,
+        fmt::format("{} lines came, instead of a reply and an error", count_lines(replies)));
 }
 
 TEST_CASE("an endless line is refused" *
@@ -366,7 +375,9 @@ TEST_CASE("an endless line is refused" *
     client.send("3\n" + std::string(100'000, '1'));
     const std::string replies = client.read_all();
     CHECK(replies.starts_with("2\n[Error] "));
-    CHECK(count_lines(replies) == 2);
+    CHECK_MESSAGE(
+        count_lines(replies) == 2,
+        fmt::format("{} lines came, instead of a reply and an error", count_lines(replies)));
     Client next(server);
     CHECK(next.ask("30\n") == "832040");
 }
@@ -383,5 +394,8 @@ TEST_CASE("a reply leaves in one write" *
         REQUIRE(client.ask("x\n").starts_with("[Error] "));
     }
     // TCP_NODELAY turns each write into a segment of its own.
-    CHECK(client.segments_received() <= 200);
+    const auto segments = client.segments_received();
+    CHECK_MESSAGE(
+        segments <= 200,
+        fmt::format("200 replies came in {} segments, at least one for each write", segments));
 }

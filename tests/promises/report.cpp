@@ -8,6 +8,8 @@
 
 #include <iostream>
 #include <optional>
+#include <sstream>
+#include <string>
 
 namespace ground::test {
 
@@ -20,6 +22,18 @@ std::string without_quotes(std::string text)
         text = text.substr(1, text.size() - 2);
     }
     return text;
+}
+
+// What CHECK_MESSAGE says. What CAPTURE says is of no use to someone who does not know the test.
+std::string message_of_assertion()
+{
+    const int count = doctest::IReporter::get_num_active_contexts();
+    if (count == 0) {
+        return "";
+    }
+    std::ostringstream text;
+    doctest::IReporter::get_active_contexts()[count - 1]->stringify(&text);
+    return text.str().find(" := ") == std::string::npos ? text.str() : "";
 }
 
 class Report : public SilentReporter {
@@ -37,7 +51,10 @@ class Report : public SilentReporter {
         failed_.emplace();
         failed_->where = data.m_file + (":" + std::to_string(data.m_line));
         failed_->talk = last_talk();
-        if (data.m_threw) {
+        const std::string message = message_of_assertion();
+        if (!message.empty() && !data.m_threw) {
+            failed_->what.seen = message;
+        } else if (data.m_threw) {
             failed_->what = {without_quotes(data.m_exception.c_str()), promised_text(data.m_expr)};
         } else {
             failed_->what = from_assertion(data.m_expr, data.m_decomp.c_str());

@@ -168,7 +168,7 @@ TEST_CASE("when several clients ask at the same time, none of their replies is l
             const std::string problem = each.get();
             problems = problems.empty() ? problem : problems;
         }
-        REQUIRE(problems == "");
+        REQUIRE_MESSAGE(problems.empty(), problems);
     }
 }
 
@@ -191,13 +191,12 @@ TEST_CASE("a client that has left costs no descriptor" *
     for (int i = 0; i < 3; ++i) {
         come_and_go();
     }
-    try {
-        eventually("all descriptors are closed", [&] { return server.descriptors() <= before; });
-    } catch (const std::exception&) {
-        throw std::runtime_error(
-            fmt::format("it has {} descriptors open, 60 clients before it had {}",
-                        server.descriptors(), before));
-    }
+    eventually(
+        "all descriptors are closed", [&] { return server.descriptors() <= before; },
+        [&] {
+            return fmt::format("it has {} descriptors open, 60 clients before it had {}",
+                               server.descriptors(), before);
+        });
 }
 
 TEST_CASE("a client that has left leaves no thread and no process behind, not even a zombie" *
@@ -223,19 +222,20 @@ TEST_CASE("a client that has left leaves no thread and no process behind, not ev
     const Population before = population_of(server);
     come_and_go(clients);
     Population now;
-    try {
-        eventually("they end", [&] {
+    eventually(
+        "they end",
+        [&] {
             now = population_of(server);
             return now.threads <= before.threads + few && now.processes <= before.processes + few &&
                    now.zombies <= few;
+        },
+        [&] {
+            return fmt::format(
+                "it has {} threads, {} processes and {} zombies, {} clients before "
+                "it had {}, {} and {}",
+                now.threads, now.processes, now.zombies, clients, before.threads, before.processes,
+                before.zombies);
         });
-    } catch (const std::exception&) {
-        throw std::runtime_error(
-            fmt::format("it has {} threads, {} processes and {} zombies, {} clients before it had "
-                        "{}, {} and {}",
-                        now.threads, now.processes, now.zombies, clients, before.threads,
-                        before.processes, before.zombies));
-    }
 }
 
 TEST_CASE("a request that has been answered costs no memory" * only_if(!sanitized) *
@@ -299,26 +299,22 @@ TEST_CASE("a server that no client asks for anything uses hardly any CPU time" *
     // At the beginning it may have something to do: a pool to start, a rate to measure.
     CpuWatch watch;
     std::string seen;
-    try {
-        eventually(
-            "it is idle",
-            [&] {
-                constexpr milliseconds window{300};
-                constexpr double hardly_any = 0.1;
-                const std::uint64_t written = server.written();
-                static_cast<void>(watch.look(all_processes(server)));
-                std::this_thread::sleep_for(window);
-                const CpuLook look = watch.look(all_processes(server));
-                const std::uint64_t more = server.written() - written;
-                seen = fmt::format("it used {} ms of CPU time in {} ms{}, and wrote {} bytes",
-                                   look.used / milliseconds(1), look.time / milliseconds(1),
-                                   waited_for_a_cpu(look), more);
-                return look.demand <= hardly_any && more < 10'000 && !server.still_writes();
-            },
-            Deadline(stage().foreign() != nullptr ? patience / 2 : patience));
-    } catch (const std::exception&) {
-        throw std::runtime_error(seen);
-    }
+    eventually(
+        "it is idle",
+        [&] {
+            constexpr milliseconds window{300};
+            constexpr double hardly_any = 0.1;
+            const std::uint64_t written = server.written();
+            static_cast<void>(watch.look(all_processes(server)));
+            std::this_thread::sleep_for(window);
+            const CpuLook look = watch.look(all_processes(server));
+            const std::uint64_t more = server.written() - written;
+            seen = fmt::format("it used {} ms of CPU time in {} ms{}, and wrote {} bytes",
+                               look.used / milliseconds(1), look.time / milliseconds(1),
+                               waited_for_a_cpu(look), more);
+            return look.demand <= hardly_any && more < 10'000 && !server.still_writes();
+        },
+        [&] { return seen; }, Deadline(stage().foreign() != nullptr ? patience / 2 : patience));
 }
 
 TEST_CASE("what it writes does not grow without bounds" *
@@ -335,8 +331,11 @@ TEST_CASE("what it writes does not grow without bounds" *
     for (std::size_t i = 0; i < requests; ++i) {
         text += "10\n";
     }
-    CHECK(count_lines(client.converse(text)) == requests);
-    CHECK(server.written() < 200 * requests);
+    const auto replies = count_lines(client.converse(text));
+    CHECK_MESSAGE(replies == requests, fmt::format("{} replies to {} requests", replies, requests));
+    const auto written = server.written();
+    CHECK_MESSAGE(written < 200 * requests,
+                  fmt::format("it wrote {} bytes for {} requests", written, requests));
 }
 
 TEST_CASE("SIGTERM ends it, also while a client is connected, and leaves no process behind" *
@@ -351,13 +350,15 @@ TEST_CASE("SIGTERM ends it, also while a client is connected, and leaves no proc
     CHECK(client.ask("10\n") == "55");
     server.signal(SIGTERM);
     const int status = server.wait(Deadline(time_to_end));
-    CHECK((status == 0 || status == -SIGTERM || status == 128 + SIGTERM));
-    try {
-        eventually(
-            "no process is left", [&] { return server.descendants().empty(); },
-            Deadline(time_to_end));
-    } catch (const std::exception&) {
-        throw std::runtime_error(fmt::format("{} of the processes that it has started are left",
-                                             server.descendants().size()));
-    }
+    const bool ended_well = status == 0 || status == -SIGTERM || status == 128 + SIGTERM;
+    CHECK_MESSAGE(ended_well, fmt::format("SIGTERM ended it with {}",
+                                          status < 0 ? fmt::format("signal {}", -status)
+                                                     : fmt::format("exit status {}", status)));
+    eventually(
+        "no process is left", [&] { return server.descendants().empty(); },
+        [&] {
+            return fmt::format("{} of the processes that it has started are left",
+                               server.descendants().size());
+        },
+        Deadline(time_to_end));
 }

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <iostream>
 #include <string>
+#include <thread>
 
 using ground::test::Deadline;
 using ground::test::eventually;
@@ -106,4 +107,24 @@ TEST_CASE("watchdog: a wait in vain says where all processes are, and after thre
 TEST_CASE("watchdog: a test case that announces a longer wait gets the time for it")
 {
     CHECK(run_a_suite_that_is_to("take its time").status == 0);
+}
+
+TEST_CASE("harness: what happens while the test itself does not run is seen after the deadline")
+{
+    // The first look takes longer than the deadline, as if this thread had got no CPU meanwhile.
+    const std::chrono::milliseconds soon(20);
+    int looks = 0;
+    CHECK_NOTHROW(eventually(
+        "the second look",
+        [&] {
+            if (++looks == 1) {
+                std::this_thread::sleep_for(5 * soon);
+            }
+            return looks == 2;
+        },
+        Deadline(soon)));
+    CHECK_THROWS_WITH(
+        eventually(
+            "pigs fly", [] { return false; }, [] { return std::string("no pig"); }, Deadline(soon)),
+        "no pig");
 }

@@ -165,10 +165,11 @@ function showStory() {
   setText("#story h2", model.nameOf(place));
   const unread = model.unreadOf(place);
   const facts = [
-    there ? `${doing(place)}${place.line ? ` at line ${place.line}` : ""}` : "is gone",
+    there ? `${model.doing(place)}${place.line ? ` at line ${place.line}` : ""}` : "is gone",
     place.kind === "conversation" ? `${plural(place.requests, "request")} answered` : "",
     unread > 0 ? `${plural(unread, "byte")} not read` : "",
-    `last run by thread ${place.tid}${place.tid === place.pid ? "" : ` of process ${place.pid}`}`,
+    place.pid === 0 ? "a program of its own"
+      : `last run by thread ${place.tid}${place.tid === place.pid ? "" : ` of process ${place.pid}`}`,
   ];
   setText("#story .now", facts.filter(Boolean).join(" · "));
   const lines = lane.segments.slice(-story_length).map((segment, index, all) => {

@@ -32,6 +32,7 @@ class Model {
     this.scheduled = null;  // of a server that is run step by step: what there is to choose from
     this.ended = "";  // how the stage has ended, if it has
     this.lockSeen = false;  // one has waited for the interpreter lock
+    this.holders = new Map();  // of those that wait for a Mutex: which one has it
     this.hungry = new Map();  // of conversations with bytes that have not been received: since when
   }
 
@@ -156,6 +157,9 @@ class Model {
   enter([id, kind, now, file, line, since, n, other, requests, peer, pid, tid]) {
     let place = this.places.get(id);
     if (!place) {
+      if (now === state.locked && other !== 0) {
+        this.holders.set(id, other);  // it has waited since before this page looked
+      }
       place = { id, kind: kinds[kind], since: -Infinity };
       if (place.kind in this.numbers) {
         place.number = ++this.numbers[place.kind];
@@ -181,12 +185,28 @@ class Model {
     if (now === state.gone) {
       this.remove(id, at);
     } else {
+      this.pass(place, now, other);
       if (now === state.runs && n > 0 && this.isMain(file)) {
         place.submitted = line;
       }
       this.lockSeen ||= now === state.locked && !other;  // of a Mutex the holder is known
       this.move(place, { state: now, file, line, since: at, n, for: other });
       this.carry(place, tid, at);
+    }
+  }
+
+  // A waiter hears which one has the lock when it begins to wait. If another waiter gets the lock first, that one has it.
+  pass(place, now, other) {
+    const before = this.holders.get(place.id);
+    if (now === state.locked && other !== 0) {
+      this.holders.set(place.id, other);
+    } else if (before !== undefined && now !== state.locked) {
+      this.holders.delete(place.id);
+      for (const [waiter, holder] of this.holders) {
+        if (holder === before) {
+          this.holders.set(waiter, place.id);
+        }
+      }
     }
   }
 
@@ -242,6 +262,24 @@ class Model {
       }
     }
     this.places.delete(id);
+    this.holders.delete(id);
+  }
+
+  // The conversation or thread that has the lock which this one waits for, if that is known.
+  holderFor(place) {
+    const holder = place.state === state.locked ? this.places.get(this.holders.get(place.id)) : undefined;
+    return holder === undefined || holder.state === state.locked ? undefined : holder;
+  }
+
+  hasLock(place) {
+    return [...this.holders].some(([waiter, holder]) => holder === place.id && this.places.get(waiter)?.state === state.locked) &&
+      place.state !== state.locked;
+  }
+
+  // What it does, in words.
+  doing(place) {
+    const holder = this.holderFor(place);
+    return doing(place) + (holder ? `, which ${this.nameOf(holder)} has` : this.hasLock(place) ? ", and has the lock" : "");
   }
 
   isMain(file) {
@@ -292,10 +330,10 @@ class Model {
     return /--pool[ =]broker/.test(this.options);
   }
 
-  // The workers that are processes: a thread can't be killed alone.
+  // The workers that are processes: a thread can't be killed alone, nor can a program behind the broker (0).
   get workerProcesses() {
     const main = this.ofKind("thread").find(({ number }) => number === 1);
-    return this.ofKind("worker").filter(({ pid }) => pid !== main?.pid);
+    return this.ofKind("worker").filter(({ pid }) => pid !== main?.pid && pid !== 0);
   }
 
   get oneThread() {
@@ -321,8 +359,8 @@ class Model {
     const door = this.atTheDoor.length;
     const computing = this.inState("computes").filter((place) => place.kind !== "worker");
     const computed = computing.find((place) => this.now - place.since > 150e3);
-    if (this.pace === "paused" && this.oneThread) {
-      const own = held.filter((place) => place.kind !== "worker");
+    const own = held.filter((place) => place.kind !== "worker");
+    if (this.pace === "paused" && this.oneThread && own.length < 2) {  // green threads (06c) stop each by itself
       const who = own.length === 1 ? `: now ${name(own[0])}` : computing.length === 1 ? `: ${name(computing[0])}, still on its way` : "";
       return `Paused. One thread: the one that runs stops all others. Only one can move${who}` +
         (held.length > own.length ? ", and a worker." : ".") + (door > 0 ? ` At the door: ${door}.` : "");
@@ -331,7 +369,7 @@ class Model {
       return held.length === 0
         ? "Paused. None has stopped yet, because all of them wait. Type a request: t."
         : `Paused. ${plural(held.length, "has", "have")} stopped${held.length > 1 ? ", each by itself" : ""}: ` +
-          `choose with ↓, step with Enter. You are the scheduler.${this.lockSeen ? this.holder(computing) : ""}`;
+          `choose with ↓, step with Enter. You are the scheduler.${this.lockSeen ? this.holder(computing) : this.mutexHolder()}`;
     }
     if (computed && this.oneThread) {
       const unread = (this.figures.unread ?? []).length;
@@ -343,11 +381,15 @@ class Model {
     }
     const locked = this.inState("locked");
     if (locked.length > 0) {
-      return `One lock: ${plural(locked.length, "waits", "wait")} for it, whatever the processors do.`;
+      const known = locked.map((place) => this.holderFor(place)).find(Boolean) ??
+        (this.lockSeen && computing.length === 1 ? computing[0] : undefined);
+      return `One lock: ${plural(locked.length, "waits", "wait")} for it, whatever the processors do.${known ? ` ${name(known)} has it.` : ""}`;
     }
     const awaiting = this.inState("awaits");
     if (awaiting.length > 0 && this.behindBroker) {
-      return `${plural(awaiting.length, "waits", "wait")} for a result from behind the broker. The board does not see the workers there.`;
+      const begun = this.ofKind("worker").filter((worker) => worker.state === state.computes).length;
+      return `${plural(awaiting.length, "waits", "wait")} for a result from behind the broker. ` +
+        (begun === 0 ? "No worker there has begun one." : `${plural(begun, "worker has", "workers have")} begun one.`);
     }
     const free = this.ofKind("worker").filter((worker) => worker.state !== state.computes).length;
     if (awaiting.length > 0 && this.ofKind("worker").length > 0) {
@@ -363,7 +405,13 @@ class Model {
     return this.live ? "There are no clients. Press c for one. All keys: ?" : "There are no clients. Space plays the recording.";
   }
 
-  // Of a lock, while the server is paused. Its holder is not stopped, because then all would be.
+  // Of a Mutex. Its holder may be stopped, and then a step of the holder is what others need.
+  mutexHolder() {
+    const waiter = this.inState("locked").find((place) => this.holderFor(place));
+    return waiter ? ` ${this.nameOf(waiter)} ${this.doing(waiter)}.` : "";
+  }
+
+  // Of the interpreter lock, while the server is paused. Its holder is not stopped, because then all would be.
   holder(computing) {
     return computing.length > 0 ? ` ${this.nameOf(computing[0])} has the lock, and keeps it until it is done.`
       : " No client has the lock: the next one that is stepped takes it.";

@@ -241,7 +241,7 @@ class SourceView {
   }
 
   dot(model, place) {
-    const name = `${model.nameOf(place)} ${doing(place)}`;
+    const name = `${model.nameOf(place)} ${model.doing(place)}`;
     const square = place.kind === "conversation" ? "" : "square";
     const dot = element("button", model.letterOf(place), {
       type: "button", tabIndex: -1, title: name, className: `dot ${looks(model.shownAs(place)).shape} ${square}`,
@@ -271,7 +271,10 @@ class SourceView {
       const time = longest > 200e3 && groups.size === 1 ? `, ${(longest / 1e6).toFixed(1)} s` : "";
       const brief = groups.size > 1 || group[0].kind === "thread";
       const who = brief ? model.letterOf(group[0]) : model.nameOf(group[0]);
-      return group.length === 1 ? `${who} ${doing(group[0])}${time}` : `${group.length} ${many}${time}`;
+      const holders = new Set(group.map((place) => model.holderFor(place)));
+      const holder = group.length > 1 && holders.size === 1 ? [...holders][0] : undefined;
+      return group.length === 1 ? `${who} ${model.doing(group[0])}${time}`
+        : `${group.length} ${many}${holder ? `, which ${model.nameOf(holder)} has` : ""}${time}`;
     }).join(" · ");
   }
 
@@ -288,8 +291,9 @@ class SourceView {
       const whom = model.places.get(worker.for);
       return [this.dot(model, worker), element("span", `${doing(worker)}${whom ? ` for ${model.nameOf(whom)}` : ""}`)];
     };
-    const unseen = model.behindBroker ? [element("b", "Workers"), element("span", "behind the broker: the board does not see them")] : [];
-    this.strip("workers", workers.length === 0 ? unseen : [element("b", "Workers"), ...workers.slice(0, 8).flatMap(line)]);
+    const heading = element("b", model.behindBroker ? "Workers behind the broker" : "Workers");
+    const unseen = model.behindBroker ? [heading, element("span", "each is shown from its first request on")] : [];
+    this.strip("workers", workers.length === 0 ? unseen : [heading, ...workers.slice(0, 8).flatMap(line)]);
     const where = (place) => {
       const whom = model.places.get(place.for);
       const file = model.isMain(place.file) ? "" : model.files.get(place.file);
