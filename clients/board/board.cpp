@@ -128,15 +128,13 @@ std::unique_ptr<Scheduled> scheduled_of(const Catalogue& catalogue, const std::s
 {
     if (!options.play.empty()) {
         const explore::ScheduleFile file = explore::read_schedule(options.play);
-        return std::make_unique<Scheduled>(
-            file, explore::find_subject(folder, file, options.play));
+        return std::make_unique<Scheduled>(file, explore::find_subject(folder, file, options.play));
     }
     const explore::Puzzle& puzzle = explore::find_puzzle(options.puzzle);
     for (const std::string& name : options.stages) {
         if (number_of(find_stage(catalogue, name).name) != number_of(puzzle.stage)) {
-            throw ClientError(
-                fmt::format("the puzzle '{}' is one of {}; leave the stage out", puzzle.name,
-                            number_of(puzzle.stage)));
+            throw ClientError(fmt::format("the puzzle '{}' is one of {}; leave the stage out",
+                                          puzzle.name, number_of(puzzle.stage)));
         }
     }
     return std::make_unique<Scheduled>(

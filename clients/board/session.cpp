@@ -527,8 +527,7 @@ void Session::film_places(std::string& json, bool key)
     std::vector<const observe::Seen*> changed;
     std::vector<std::uint32_t> gone;
     bool new_file = false;
-    for (const observe::Seen& seen :
-         running() ? watcher().look() : std::vector<observe::Seen>()) {
+    for (const observe::Seen& seen : running() ? watcher().look() : std::vector<observe::Seen>()) {
         const observe::Seen& kept = there.emplace(seen.id, seen).first->second;
         const auto before = shown_.find(seen.id);
         if (key || before == shown_.end() || !same(before->second, kept)) {
