@@ -94,7 +94,8 @@ void show(Supervisor& supervisor, std::deque<Server>& servers, Room& room,
     }
 }
 
-// Those that there are to choose from, and which of them are shown at first, with which options.
+// The servers that a user can choose from, and which of them are shown at first, with which
+// options.
 struct Choice {
     std::vector<StageEntry> stages;
     std::vector<std::pair<std::size_t, std::vector<std::string>>> shown;
@@ -165,7 +166,7 @@ Room::Questions questions_of(const std::vector<StageEntry>& stages)
     return questions;
 }
 
-// A few connections for each phone. Behind a port that is forwarded, all come from one address.
+// A few connections for each phone. Behind a forwarded port, all phones come from one address.
 RoomDoorLimits limits_of(const BoardOptions& options)
 {
     RoomDoorLimits limits;

@@ -24,7 +24,7 @@ struct ExploreOptions {
     Limits limits;
 };
 
-// Does not return after --help, nor after a mistake, which it reports in one line.
+// Does not return after --help or after a mistake. It reports a mistake in one line.
 [[nodiscard]] ExploreOptions parse_explore_options(int argc, char** argv);
 
 }  // namespace ground::explore
