@@ -1,7 +1,7 @@
 // 02d_shared_state.cpp -- one thread per client, and numbers that all of them share.
 //
 // Changed since 02_threads: the server counts the requests that it has answered and remembers the
-//         last result, for all clients. `count` asks how many; --guard says what protects them.
+//         last result, for all clients. `count` asks how many; --guard chooses the protection.
 // Buys:   the last result is not computed again if the next client asks for the same number.
 // Costs:  care with every shared number: without a guard, updates are lost and replies are wrong.
 // Leaves: can a server do without locks? With one thread for all clients, as in 04_generators.

@@ -2,7 +2,7 @@
 //
 // Changed since 03_process_pool: no threads, no pool. handle() and serve() are generators: they
 //         yield a socket and wait for it. A scheduler resumes them when select() reports it ready.
-// Buys:   hundreds of clients on one thread, without a lock: tasks switch only where one yields.
+// Buys:   hundreds of clients on one thread, without a lock, because tasks switch only at a yield.
 // Costs:  one big request stops all clients. select() holds 1,024 sockets at most, and each call
 //         checks all of them.
 // Leaves: can a task wait for computing as it waits for a socket? In 05_futures it can.

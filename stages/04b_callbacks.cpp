@@ -32,8 +32,8 @@ class Callbacks {
     virtual void on_writable() {}
 };
 
-// Owns all registered objects. An object may unregister itself while one of its functions runs: it
-// survives until the next select(). One thread owns all of this.
+// Owns all registered objects. An object may unregister itself while one of its functions runs,
+// because it survives until the next select(). One thread owns all of this.
 using Loop = Selector<std::unique_ptr<Callbacks>>;
 
 void run(Loop& loop)

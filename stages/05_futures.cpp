@@ -1,9 +1,9 @@
-// 05_futures.cpp -- one thread for all clients, which waits for a pool as it waits for sockets.
+// 05_futures.cpp -- one thread for all clients; it waits for a pool as it waits for sockets.
 //
-// Changed since 04_generators: a task can also yield a future. Its callback runs on another thread.
-//         There it only queues the task and pokes a socketpair that select() watches.
-// Buys:   big requests no longer stop the others, as long as there are fewer of them than workers.
-//         One thread still runs all connections.
+// Changed since 04_generators: a task can also yield a future. The future's callback runs on
+//         another thread. It only queues the task and pokes a socketpair that select() watches.
+// Buys:   big requests no longer stop the others, unless every worker computes a big one. One
+//         thread still runs all connections.
 // Costs:  one lock, and a wake-up through the kernel each time that results come in.
 // Leaves: the yields clutter the conversation. 06_async_sockets hides them.
 

@@ -2,7 +2,7 @@
 //
 // Changed since 05_futures: coroutines, not generators. They can await each other, so accept(),
 //         recv() and send() can wait on behalf of their callers. The scheduler sees no difference.
-// Buys:   each call that may pause is one line again, as in 01_blocking, marked with co_await.
+// Buys:   each call that may pause is one line again, as in 01_blocking. co_await marks it.
 // Costs:  a coroutine frame on the heap for each call in progress.
 // Leaves: a scheduler to maintain, and select()'s limits. 07_coroutines has a library instead.
 

@@ -60,12 +60,12 @@ class Hub {
             } catch (...) {
                 log_error(std::current_exception());  // only this greenlet ends; others go on
             }
-            running_.reset();  // destroys one that has ended; one that waits has been moved away
+            running_.reset();  // destroys an ended greenlet; a waiting one has been moved away
         }
     }
 
-    // Pauses the calling greenlet until the descriptor is ready. Any function may call this,
-    // however deep.
+    // Pauses the calling greenlet until the descriptor is ready. Any function may call this, at any
+    // depth.
     void wait_for(int fd, Events events)
     {
         if (!selector_.is_registered(fd)) {

@@ -1,4 +1,4 @@
-// 06c_monkey_patch.cpp -- an existing program with threads, made green without touching it.
+// 06c_monkey_patch.cpp -- makes an existing program's threads green, with its source unchanged.
 //
 // Changed since 06b_greenlets: no program is written. This library is loaded into the unchanged
 //         02_threads. It replaces the functions by which that program starts threads, accepts,
@@ -32,12 +32,12 @@ class Hub {
     void spawn(Greenlet* greenlet) { ready_.push_back(greenlet); }
     Greenlet& greenlet() { return greenlet_; }
 
-    // Pauses the caller until the descriptor is ready. One greenlet at a time may wait for it: in
-    // 02 each socket has a thread.
+    // Pauses the caller until the descriptor is ready. Only one greenlet at a time may wait for a
+    // descriptor. In 02 each socket has a thread of its own.
     void wait_for(int fd, unsigned events)
     {
         epoll_event event{events | EPOLLONESHOT, {.ptr = &Greenlet::current()}};
-        if (::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == -1) {  // it is new
+        if (::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == -1) {  // new for epoll
             ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
         }
         greenlet_.switch_to();
@@ -80,8 +80,8 @@ Hub& hub()
     return the_hub;
 }
 
-// Makes a call that must not block. As long as it fails because it would block, waits in the hub
-// and tries again.
+// Makes a call that fails with EAGAIN if it would have to block. While it fails like this, waits in
+// the hub and tries again.
 template <typename Try>
 ssize_t try_and_wait(int fd, unsigned events, Try attempt)
 {
@@ -111,8 +111,8 @@ try {
     return EAGAIN;
 }
 
-// libc frees a detached thread when the thread ends. Here every thread is freed when it ends: 02
-// joins none.
+// libc frees a detached thread when the thread ends. Here every thread is freed when it ends,
+// because 02 joins none.
 int pthread_detach(pthread_t) noexcept { return 0; }
 
 int accept(int fd, sockaddr* address, socklen_t* size)

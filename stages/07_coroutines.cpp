@@ -2,7 +2,7 @@
 //
 // Changed since 06_async_sockets: Asio's awaitable replaces Task, and its io_context replaces the
 //         Scheduler and waits with epoll. A future becomes one more thing that Asio can wait for.
-// Buys:   as many clients as there are descriptors, for a third of the lines.
+// Buys:   as many clients as there are descriptors, for a third of 06's lines.
 // Costs:  a library to learn, whose loop does not fit on one page.
 // Leaves: a request is computed even after its client has left. 08_cancellation ends it.
 

@@ -1,10 +1,10 @@
-// 07b_cheap_inline.cpp -- one thread for all clients, which computes small numbers itself.
+// 07b_cheap_inline.cpp -- one thread for all clients; it computes small numbers itself.
 //
 // Changed since 07_coroutines: a number that takes less time than a trip to the pool is computed
 //         here. The others go to the pool. The server measures at its start where the limit is.
 // Buys:   small requests no longer pay for the trip, and big ones still stop no other client.
-// Costs:  an estimate, which can be wrong: then all clients wait. While the machine is as idle as
-//         it was when the server started, they wait no longer than a trip takes.
+// Costs:  an estimate. If it is wrong, all clients wait. They wait no longer than a trip takes,
+//         while the machine is as idle as it was when the server started.
 // Leaves: the cost of a request must be known in advance. For fib(n) it is, but hardly ever for an
 //         SQL query.
 

@@ -1,12 +1,12 @@
 // 09_all_cores.cpp -- a thread for each core, each with clients of its own.
 //
-// Changed since 08_cancellation: as many loops as cores, which share only the port and the pool.
-//         And the replies to all requests of one read leave in one write.
+// Changed since 08_cancellation: as many loops as cores. They share only the port and the pool. And
+//         the replies to all requests of one read leave in one write.
 // Buys:   all cores can serve clients, without a lock, because no client ever changes loops.
 //         A client that pipelines costs a fraction of a system call per request.
-// Costs:  a client is dealt to a loop by chance, however busy that loop is. And a loop that does
-//         something for too long holds up its own clients, even when other loops are idle.
-// Leaves: all cores are those of one machine. 10_worker computes on others.
+// Costs:  a client comes to a loop by chance, however busy that loop is. And a loop that does
+//         something for too long delays its own clients, even when other loops are idle.
+// Leaves: all cores are those of one machine. 10_worker computes on other machines.
 
 #include "common/compute/pool.hpp"
 #include "common/server/async.hpp"

@@ -96,8 +96,8 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
 //     delivered     marked    compute; after a crash the broker redelivers it
 //     redelivered   marked    two workers have crashed: reply "worker died" (above)
 //
-// The broker sees the copy before the acknowledgement. A worker that crashes in between leaves
-// both. Then two workers compute the number and reply, and the server takes the first reply.
+// The broker sees the copy before the acknowledgement. If a worker crashes in between, request and
+// copy both remain. Then two workers compute the number, and the server takes the first reply.
 Message copy_for_a_second_attempt(const Worker& worker, const Message& request)
 {
     log("{}: fib({}) has been with a worker that is gone; it gets one more", worker.options.stage,

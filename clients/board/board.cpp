@@ -94,7 +94,8 @@ void show(Supervisor& supervisor, std::deque<Server>& servers, Room& room,
     }
 }
 
-// Those that there are to choose from, and which of them are shown at first, with which options.
+// The servers that a user can choose from, and which of them are shown at first, with which
+// options.
 struct Choice {
     std::vector<StageEntry> stages;
     std::vector<std::pair<std::size_t, std::vector<std::string>>> shown;
@@ -128,15 +129,13 @@ std::unique_ptr<Scheduled> scheduled_of(const Catalogue& catalogue, const std::s
 {
     if (!options.play.empty()) {
         const explore::ScheduleFile file = explore::read_schedule(options.play);
-        return std::make_unique<Scheduled>(
-            file, explore::find_subject(folder, file, options.play));
+        return std::make_unique<Scheduled>(file, explore::find_subject(folder, file, options.play));
     }
     const explore::Puzzle& puzzle = explore::find_puzzle(options.puzzle);
     for (const std::string& name : options.stages) {
         if (number_of(find_stage(catalogue, name).name) != number_of(puzzle.stage)) {
-            throw ClientError(
-                fmt::format("the puzzle '{}' is one of {}; leave the stage out", puzzle.name,
-                            number_of(puzzle.stage)));
+            throw ClientError(fmt::format("the puzzle '{}' is one of {}; leave the stage out",
+                                          puzzle.name, number_of(puzzle.stage)));
         }
     }
     return std::make_unique<Scheduled>(
@@ -167,7 +166,7 @@ Room::Questions questions_of(const std::vector<StageEntry>& stages)
     return questions;
 }
 
-// A few connections for each phone. Behind a port that is forwarded, all come from one address.
+// A few connections for each phone. Behind a forwarded port, all phones come from one address.
 RoomDoorLimits limits_of(const BoardOptions& options)
 {
     RoomDoorLimits limits;

@@ -105,8 +105,8 @@ bool is_address(std::string_view text)
            text.find_first_not_of("0123456789.:") == std::string_view::npos;
 }
 
-// Takes --room out of the arguments, and the address behind it. That is optional, so what follows
-// may also be the stage, which CLI11 would take for the address.
+// Takes --room out of the arguments, and the address behind it. The address is optional, so the
+// next word may be the stage. CLI11 would read this as the address.
 std::optional<std::string> take_room(std::vector<char*>& arguments)
 {
     auto found = std::find_if(arguments.begin(), arguments.end(),
@@ -162,7 +162,7 @@ BoardOptions parse_board_options(int argc, char** argv)
         refuse(error.what());
     }
     if (const std::vector<std::string> unknown = app.remaining(); !unknown.empty()) {
-        // What follows an option of the stage's may be the option's value, which is no stage.
+        // The word after an option of the stage may be the option's value, and is then no stage.
         const auto first = std::find(arguments.begin(), arguments.end(), unknown.front());
         refuse(unknown.front().starts_with('-')
                    ? fmt::format("{} is no option of the board's; the stage's come after --, as "

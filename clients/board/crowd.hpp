@@ -69,7 +69,7 @@ class Crowd {
     void aim(std::uint16_t port);
     // Returns how many have come: fewer than asked for if there would be more than most_clients.
     std::size_t come(Role role, std::size_t count);
-    // A request by hand: of the client that was last made for it, or of a new one.
+    // Sends a request by hand, from the client that was last made for this, or from a new one.
     bool ask(const std::string& text);
     // This client leaves, or the one that came last. False if there is none. Phones stay, unless
     // one is named.
@@ -81,8 +81,8 @@ class Crowd {
     // Sends this request as soon as there is a connection. The caller waits for the reply before it
     // calls this again.
     void phone_asks(unsigned number, unsigned n);
-    // Called on the crowd's thread, without a lock. When this returns, the listener before it is
-    // not called any more.
+    // Called on the crowd's thread, without a lock. When this returns, the previous listener is no
+    // longer called.
     void listen_to_phones(PhoneListener listener);
 
     [[nodiscard]] Tally take();

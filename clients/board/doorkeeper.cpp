@@ -46,8 +46,8 @@ std::uint64_t bytes_received(int fd)
                                                                       : 0;
 }
 
-// Its reader sees the end, its writer an error. When the server then closes, a reset tells the
-// client: a client that sends while no room is left might not notice an end.
+// The connection's reader then sees the end, its writer an error. When the server closes, the
+// client gets a reset, because a client that sends while no room is left might not notice an end.
 void put_out(int fd)
 {
     const linger reset{.l_onoff = 1, .l_linger = 0};

@@ -2,8 +2,8 @@
 //
 // cpp-httplib reads a request's head for as long as bytes come, and as many as come. Until that
 // head is whole, it gives no access to the connection. So the doorkeeper itself looks for the
-// connections among this process's descriptors. It shuts down those that exceed their bounds: their
-// reader then sees the end.
+// connections among this process's descriptors. It shuts down those that exceed their bounds. Then
+// their reader sees the end.
 #pragma once
 
 #include <chrono>

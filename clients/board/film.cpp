@@ -81,7 +81,7 @@ std::vector<FramePointer> Film::all() const
     return {frames_.begin(), frames_.end()};
 }
 
-// The last key frame up to this one. The first of all is one.
+// The last key frame that is not after this frame. The first frame of all is a key frame.
 std::size_t Film::key_before(std::size_t index) const
 {
     index = std::min(index, frames_.size() - 1);

@@ -31,9 +31,9 @@ class Film {
     void end();
     [[nodiscard]] bool ended() const;
 
-    // What to show after that frame, in order. 0 is a viewer that has just come: it gets the last
-    // seconds. Waits for a frame, but no longer than this. A viewer that is too slow gets the last
-    // key frame and what follows it.
+    // The frames after frame `number`, in order. A viewer that has just come passes 0 and gets the
+    // last seconds. Waits for a frame, but no longer than this. A viewer that is too slow gets the
+    // last key frame and what follows it.
     [[nodiscard]] std::vector<FramePointer> after(std::uint64_t number,
                                                   std::chrono::milliseconds longest) const;
 

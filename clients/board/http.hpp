@@ -2,8 +2,8 @@
 // program may have sent.
 //
 // cpp-httplib, which serves the board's own page, holds a thread for as long as a connection lasts
-// and reads a head however long it is. In front of a room of phones neither will do. What is here
-// is a function of its bytes and of nothing else, so a test can try it with anything.
+// and reads a head however long it is. For a room full of phones, both are too much. The result of
+// a function here depends only on the bytes that it gets, so a test can try it with any bytes.
 #pragma once
 
 #include <cstddef>

@@ -18,7 +18,7 @@ namespace ground::board {
 // The page around two of these. They are served below it, as 0/ and 1/.
 [[nodiscard]] std::string pair_page(const std::string& nonce);
 
-// What a phone shows that comes into the room.
+// The page for a phone that comes into the room.
 [[nodiscard]] std::string phone_page(const std::string& nonce);
 
 // One HTML file that needs no other: it contains the frames, to be played forwards and backwards,

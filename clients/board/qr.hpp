@@ -1,4 +1,4 @@
-// qr.hpp -- an address as a QR code, for phones that would rather not type it.
+// qr.hpp -- an address as a QR code, so that it need not be typed on a phone.
 #pragma once
 
 #include <string>

@@ -25,7 +25,7 @@ struct Question {
 };
 inline constexpr std::size_t most_answers = 6;
 
-// Of a page in Markdown. What is not marked well is left out.
+// The questions of a page in Markdown. A question that is not marked well is left out.
 [[nodiscard]] std::vector<Question> read_questions(std::string_view page);
 
 }  // namespace ground::board

@@ -79,7 +79,7 @@ std::optional<char32_t> take_code_point(std::string_view& text)
 
 bool between(char32_t c, char32_t first, char32_t last) { return c >= first && c <= last; }
 
-// Not to be seen, or turns the direction of what stands beside it.
+// Whether the character is invisible, or turns the direction of the text beside it.
 bool hidden(char32_t c)
 {
     return c < ' ' || between(c, 0x7f, 0x9f) || c == 0xad || c == 0x34f || c == 0x61c ||
@@ -241,7 +241,7 @@ Room::Phone* Room::find(std::string_view token)
     return number == tokens_.end() ? nullptr : &phones_.at(number->second);
 }
 
-// Gives it a client at each server. False if a crowd is full.
+// Gives the phone a client at each server. False if a crowd is full.
 bool Room::seat(Phone& phone, unsigned number)
 {
     for (std::size_t i = 0; i < crowds_.size(); ++i) {
@@ -286,8 +286,8 @@ void Room::forget(unsigned number)
     }
 }
 
-// For one phone more, if `full`: of those that are away, the one that was away longest gives its
-// place. With an address: of those that came from there.
+// Makes room for one more phone, if `full`: the phone that has been away longest gives its place.
+// If there is an address, only phones that came from there count.
 bool Room::make_room(bool full, const std::string* address)
 {
     if (!full) {
@@ -508,7 +508,8 @@ std::vector<std::size_t> Room::counted() const
     return counts;
 }
 
-// How many have voted is for the board alone, and how they voted for neither, until it is shown.
+// Only the board gets the number of votes. Until the result is shown, neither the board nor a phone
+// gets the votes themselves.
 Json Room::question_json(bool for_board) const
 {
     const Question& asked = question();
@@ -591,7 +592,7 @@ std::optional<std::string> Room::obey(const Json& command)
     return "";
 }
 
-// {"stage": ..., "index": ...}, or without an index, the one after that which is on.
+// {"stage": ..., "index": ...}, or without an index: the question after the current one.
 std::string Room::begin_vote(const Json& command)
 {
     const std::string stage = text_in(command, "stage");
@@ -633,7 +634,7 @@ std::string Room::raise_hand(const Json& command)
 
 // ---- The board
 
-// One, by its client's number, or all of them.
+// One phone, by its client's number, or all phones.
 std::string Room::phone_leaves(const Json& command)
 {
     if (flag_in(command, "all")) {

@@ -79,7 +79,7 @@ class Room {
 
     // ---- For phones
 
-    // From now on phones can come, to this address. From then on until close(), `wake` is called.
+    // From now on phones can come, to this address, and `wake` is called, until close().
     void open(std::string address, Wake wake);
     void close();
 
@@ -105,7 +105,7 @@ class Room {
     [[nodiscard]] std::optional<std::string> obey(const nlohmann::json& command);
     // Call it often. stages: those that run now, one for each crowd.
     void tick(const std::vector<std::string>& stages);
-    // What the board's page shows of the room. Votes are in it once they are to be seen.
+    // What the board's page shows of the room. Votes are in it only from when they may be seen.
     [[nodiscard]] State shown(std::uint64_t after) const;
 
   private:

@@ -182,7 +182,8 @@ class RoomDoor::Impl {
     [[nodiscard]] const std::string& address() const noexcept { return address_; }
 
   private:
-    // The usual port may be in use by another program. Phones scan the code, so any other one does.
+    // The usual port may be in use by another program. Phones scan the code, so any other port is
+    // as good.
     void listen(const RoomPlace& place)
     {
         const auto address = asio::ip::make_address_v4(place.listen);
@@ -245,7 +246,7 @@ class RoomDoor::Impl {
                 caller(address).connections >= limits_.per_address) {
                 continue;  // which closes it
             }
-            // A reply that a phone does not take is soon too much for the kernel, too.
+            // If a phone does not take a reply, the kernel's buffer is full soon, too.
             socket.set_option(asio::socket_base::send_buffer_size(64 << 10), error);
             socket.set_option(asio::socket_base::receive_buffer_size(16 << 10), error);
             socket.set_option(tcp::no_delay(true), error);
@@ -343,7 +344,8 @@ class RoomDoor::Impl {
     // Nothing is served except what is named here.
     awaitable<HttpResponse> answer(Connection& connection, const HttpRequest& request)
     {
-        // A name that another page has made point to this address is not ours.
+        // Another page may have made a name of its own point to this address. Such a name is not
+        // ours.
         if (request.host != host_) {
             co_return plain(403, "this is not the address of the room");
         }
@@ -402,7 +404,8 @@ class RoomDoor::Impl {
         return {.body = std::move(reply.body)};
     }
 
-    // As soon as the phone has something new to show; otherwise an empty one after a while.
+    // Replies as soon as the phone has something new to show, or else, after a while, with an empty
+    // state.
     awaitable<HttpResponse> state_of_phone(Connection& connection, const HttpRequest& request)
     {
         const std::optional<std::uint64_t> after = number_after(request.query);

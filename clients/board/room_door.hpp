@@ -3,8 +3,8 @@
 // It serves one page and six requests, and knows nothing of the board's page, its token and its
 // commands: those have another listener, on the loopback. It has one thread for all phones. A phone
 // asks for its next state, and the reply is held back until there is one, or for some seconds. That
-// costs a descriptor for each phone, and no thread; and a phone that is gone is missed, because it
-// does not ask again.
+// costs a descriptor for each phone, and no thread. And the board notices that a phone is gone,
+// because it does not ask again.
 #pragma once
 
 #include "clients/board/room.hpp"
@@ -24,8 +24,8 @@ struct RoomPlace {
 };
 
 // "192.0.2.7", "192.0.2.7:8080", or "": this machine's own address towards the others. In a
-// container it listens on all addresses of that, and what phones use has to be said. Throws
-// ClientError.
+// container it listens on all of the container's addresses, and `address` must say which one phones
+// use. Throws ClientError.
 [[nodiscard]] RoomPlace room_place(const std::string& address, bool in_container);
 
 struct RoomDoorLimits {

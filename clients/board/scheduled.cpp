@@ -149,10 +149,7 @@ void Scheduled::tick()
     changed_ = true;
 }
 
-bool Scheduled::over() const
-{
-    return reel_ && reel_->play->over() && Clock::now() >= reel_->when;
-}
+bool Scheduled::over() const { return reel_ && reel_->play->over() && Clock::now() >= reel_->when; }
 
 Json Scheduled::steps_of(const Run& run) const
 {

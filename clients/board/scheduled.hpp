@@ -1,5 +1,5 @@
-// scheduled.hpp -- a server that is run step by step on the board: a puzzle, where the reader says
-// who goes next, or a schedule that was saved, which is played.
+// scheduled.hpp -- a server that the board runs step by step: a puzzle, in which the reader chooses
+// the next step, or a saved schedule.
 //
 // All of it belongs to the main thread.
 #pragma once
@@ -42,7 +42,7 @@ class Scheduled {
     [[nodiscard]] unsigned run() const noexcept { return run_; }
     // Whether there is something new since the last json().
     [[nodiscard]] bool changed() const noexcept { return changed_; }
-    // A schedule that is played has come to its end, and that was shown for a while.
+    // All steps of a saved schedule have been taken, and the last one was shown for a while.
     [[nodiscard]] bool over() const;
     // For the page.
     [[nodiscard]] nlohmann::json json();

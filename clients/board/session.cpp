@@ -365,8 +365,8 @@ std::string Session::leave(const Json& command)
     return crowd_.leave(number) ? "" : "the board has no such client";
 }
 
-// The chosen one. Without a choice, one that computes, because then somebody loses a request. The
-// memory says which process is a worker; the kernel says whether that is true.
+// Kills the chosen worker. Without a choice, one that computes, because then a client loses a
+// request. The memory says which process is a worker; the kernel says whether that is true.
 std::string Session::kill_worker(const Json& command)
 {
     const auto wanted = number_in(command, "id");
@@ -519,16 +519,15 @@ void Session::film()
     film_.add(now_, key, std::move(json));
 }
 
-// Those that have changed since the frame before, and those that are gone. Of a stage that has
-// ended, the memory still says where all were, but none is there.
+// The entries that have changed since the frame before, and those that are gone. When a stage has
+// ended, the memory still says where all of them were, but none is there.
 void Session::film_places(std::string& json, bool key)
 {
     std::map<std::uint32_t, observe::Seen> there;
     std::vector<const observe::Seen*> changed;
     std::vector<std::uint32_t> gone;
     bool new_file = false;
-    for (const observe::Seen& seen :
-         running() ? watcher().look() : std::vector<observe::Seen>()) {
+    for (const observe::Seen& seen : running() ? watcher().look() : std::vector<observe::Seen>()) {
         const observe::Seen& kept = there.emplace(seen.id, seen).first->second;
         const auto before = shown_.find(seen.id);
         if (key || before == shown_.end() || !same(before->second, kept)) {
@@ -559,7 +558,7 @@ void Session::film_places(std::string& json, bool key)
     shown_ = std::move(there);
 }
 
-// All of them, or if they are too many for a page, the last ones of each.
+// All events. If these are too many for a page, only the last events of each entry.
 void Session::film_events(std::string& json)
 {
     std::vector<observe::Happened> events = watcher().events();

@@ -55,8 +55,8 @@ class Session {
 
     // Its clients. Any thread may use them.
     [[nodiscard]] Crowd& crowd() noexcept { return crowd_; }
-    // The file in which the running server waits for its first client: its own. Empty if it does
-    // not say, because it is not built on common/.
+    // The server's own source file: the file in which it waits for its first client. Empty if the
+    // server does not say, because it is not built on common/.
     [[nodiscard]] std::string main_file();
     // The name of the stage that runs, or ran last.
     [[nodiscard]] std::string stage() const { return entry() != nullptr ? entry()->name : ""; }

@@ -137,7 +137,7 @@ class Web::Impl {
             answer(response, 403, "this is not the address that the board has printed");
             return Handled::Handled;
         }
-        // What forwards a port may put its own name for that of the host, and leave the origin.
+        // A program that forwards a port may replace Host by its own name, and leave Origin.
         const std::string origin = request.get_header_value("Origin");
         if (request.has_header("Origin") && origin != "http://" + host &&
             !(origin.starts_with("https://") && is_forwarded(origin.substr(8)))) {
@@ -178,8 +178,8 @@ class Web::Impl {
         return !forwarded_.empty() && name == forwarded_;
     }
 
-    // Of two servers each has a page below the one that is around them: "0/frames" is the first
-    // one's. What follows the number is the same as for a single server.
+    // If there are two servers, each has a page below the page around them: "0/frames" belongs to
+    // the first server. After the number, paths are the same as for a single server.
     struct Divided {
         std::optional<std::size_t> pane;
         std::string what;
@@ -257,8 +257,8 @@ class Web::Impl {
         return std::move(state.json);
     }
 
-    // The frames after this one, as soon as there are any: for a page that a proxy keeps the events
-    // of a stream from.
+    // The frames after this one, as soon as there are any. For a page that gets no events of a
+    // stream, because a proxy holds them back.
     void frames_after(const httplib::Request& request, httplib::Response& response, Film& film)
     {
         const std::string text = request.get_param_value("after");

@@ -150,7 +150,8 @@ int main(int argc, char** argv)
         if (options.puzzles || !options.puzzle.empty()) {
             return solve_puzzle(stages, options);
         }
-        return options.play.empty() ? search_all(stages, here / "board", options) : play(stages, options);
+        return options.play.empty() ? search_all(stages, here / "board", options)
+                                    : play(stages, options);
     } catch (const std::exception& problem) {
         fmt::print(stderr, "explore: {}\n", problem.what());
         return 3;

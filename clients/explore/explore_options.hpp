@@ -16,7 +16,7 @@ struct ExploreOptions {
     std::string play;   // a file with a schedule
     std::string puzzle;
     bool puzzles = false;  // which puzzles there are
-    std::string page;  // a file for the recordings of what was found; empty: none
+    std::string page;      // a file for the recordings of what was found; empty: none
     std::string save;      // where to put the schedule that was found
     std::string json;
     bool list = false;   // which stories there are
@@ -24,7 +24,7 @@ struct ExploreOptions {
     Limits limits;
 };
 
-// Does not return after --help, nor after a mistake, which it reports in one line.
+// Does not return after --help or after a mistake. It reports a mistake in one line.
 [[nodiscard]] ExploreOptions parse_explore_options(int argc, char** argv);
 
 }  // namespace ground::explore

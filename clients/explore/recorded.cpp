@@ -62,9 +62,10 @@ void run_board(std::vector<std::string> words)
     }
     int status = 0;
     if (child < 0 || ::waitpid(child, &status, 0) != child || status != 0) {
-        throw ClientError(WIFEXITED(status) && WEXITSTATUS(status) == 127
-                              ? fmt::format("the page needs the board, and can't start {}", words[0])
-                              : "the board has not made the page");
+        throw ClientError(
+            WIFEXITED(status) && WEXITSTATUS(status) == 127
+                ? fmt::format("the page needs the board, and can't start {}", words[0])
+                : "the board has not made the page");
     }
 }
 

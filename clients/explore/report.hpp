@@ -15,9 +15,9 @@ struct Explored {
     Result result;
 };
 
-// What was found, or how likely nothing is there.
+// What was found, or how likely it is that there is nothing to find.
 [[nodiscard]] std::string to_report(const Explored& explored, const Source& source);
-// Of a schedule that was played.
+// About a schedule that was played.
 [[nodiscard]] std::string to_report(const Run& run, const Source& source);
 [[nodiscard]] std::string to_json(const std::vector<Explored>& all, const Source& source);
 

@@ -136,7 +136,7 @@ std::string to_details(const Judgement& judgement, const Case& the_case)
         }
     };
     line("cause", cause(run));
-    // What was said last tells something only if it is about that.
+    // The last words sent and received are shown only if the judgement is about them.
     const auto is_about = [&](std::string_view words) {
         return run.seen.find(words) != std::string::npos;
     };

@@ -1,7 +1,7 @@
 // judge.cpp -- which of our promises does a server keep? Any server, in any language.
 //
-// The test cases are those of our own stages. A program of its own has them, because each runs in
-// a process of its own (suite.hpp). Here is what becomes of the results.
+// The test cases are those of our own stages. They are in another program, because each runs in a
+// process of its own (suite.hpp). This file makes verdicts of the results and writes them.
 
 #include "clients/compare/measure/machine.hpp"
 #include "clients/judge/forms.hpp"
@@ -152,7 +152,7 @@ class Judge {
         if (!promise.why_not.empty()) {
             return not_run(promise, Verdict::not_applicable, promise.why_not);
         }
-        // Without the first two there is hardly a promise that is kept.
+        // If one of the first two is broken, hardly any other promise can be kept.
         constexpr std::string_view replies = "start/replies";
         constexpr std::string_view one_reply = "protocol/reply-per-line";
         for (const std::string_view before :

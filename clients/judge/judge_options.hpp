@@ -21,7 +21,7 @@ struct JudgeOptions {
     std::string gradescope;
     std::string baseline;
     std::chrono::milliseconds start{10'000};       // until it listens
-    std::chrono::milliseconds asleep{2'000};       // until then, if it does nothing
+    std::chrono::milliseconds asleep{2'000};       // the same, if it only sleeps
     std::chrono::milliseconds time_limit{60'000};  // of all of it
 };
 

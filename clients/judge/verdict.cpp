@@ -22,7 +22,7 @@ Judgement of_all(const Promise& promise, const std::vector<Run>& runs)
     for (const Run& run : runs) {
         judgement.failed_runs += is_broken(run) ? 1U : 0U;
         judgement.seconds += run.seconds;
-        // The first run that is broken shows it.
+        // The first broken run is the one that is shown.
         if (is_broken(run) && !is_broken(judgement.run)) {
             judgement.run = run;
         }
@@ -40,7 +40,7 @@ const Run* find(const std::vector<Run>& runs, Outcome outcome)
     return found == runs.end() ? nullptr : &*found;
 }
 
-// Those that tell something.
+// How many runs tell something.
 std::size_t counted(const std::vector<Run>& runs)
 {
     return static_cast<std::size_t>(std::count_if(runs.begin(), runs.end(), tells_something));
@@ -234,7 +234,7 @@ std::string in_quotes(std::string_view text, std::size_t longest)
 
 std::vector<Promise> in_order(std::vector<Promise> promises)
 {
-    // What others need comes before them. A group that is not named here comes last.
+    // A promise that others depend on comes before them. A group that is not named here comes last.
     constexpr std::array<std::string_view, 6> groups{"start/", "protocol/", "process/",
                                                      "load/",  "model/",    "faults/"};
     const auto place = [&](const Promise& promise) {

@@ -51,14 +51,14 @@ struct Judgement {
     Promise promise;
     Verdict verdict = Verdict::unknown;
     std::string reason;  // of all verdicts but pass and fail
-    Run run;             // one that shows it
+    Run run;             // one that shows the verdict
     unsigned runs = 0;
     unsigned failed_runs = 0;
     double seconds = 0;
     bool known = false;  // it fails, and a baseline says that it does
 };
 
-// It has kept or broken the promise, or it is an error.
+// Whether the run has kept or broken the promise, or is an error.
 [[nodiscard]] bool tells_something(const Run& run);
 
 // How many runs that agree make a fail.

@@ -7,7 +7,7 @@
 
 namespace ground {
 
-// Those of the kernel's states that are asked for here, with its numbers. (<netinet/tcp.h> and
+// The states that are asked for here, with the kernel's numbers. (<netinet/tcp.h> and
 // <linux/tcp.h>, which name them all, can't be included together.)
 enum class TcpState : unsigned { established = 1, time_wait = 6, close_wait = 8, listen = 10 };
 

@@ -163,7 +163,7 @@ struct BrokerConnection::Impl {
     explicit Impl(const BrokerOptions& options);
     ~Impl()
     {
-        // Without closing the connection first, which could block. The broker copes with that.
+        // Does not close the connection first, because that could block. The broker copes with it.
         amqp_destroy_connection(state);
     }
     Impl(const Impl&) = delete;
@@ -242,8 +242,9 @@ void BrokerConnection::Impl::open_socket()
 
 void BrokerConnection::Impl::login()
 {
-    // If its queue is deleted, a consumer is told so (basic.cancel) only if it has said here that
-    // it understands that. Otherwise it would wait for ever on a healthy connection.
+    // When a queue is deleted, the broker tells its consumers (basic.cancel), but only those that
+    // have said here that they understand this. Another consumer would wait for ever on a healthy
+    // connection.
     amqp_table_entry_t understands{};
     understands.key = bytes("consumer_cancel_notify");
     understands.value.kind = AMQP_FIELD_KIND_BOOLEAN;
@@ -313,8 +314,8 @@ void BrokerConnection::Impl::declare(const BrokerOptions& options)
                                   address.for_people(), options.queue, why.words));
 }
 
-// Publishing is not answered, so a user without the permission would learn of it much later. So
-// this publishes one message that no queue takes, and that must come back.
+// The broker does not answer a publish, so a user would learn much later that the permission is
+// missing. So this publishes one message that no queue takes. It must come back.
 void BrokerConnection::Impl::check_that_we_may_publish()
 {
     amqp_basic_publish(state, channel, amqp_empty_bytes, bytes("ground.nowhere"), 1, 0, nullptr,
@@ -471,8 +472,8 @@ void BrokerConnection::Impl::read_what_is_no_delivery()
 
 std::optional<Message> BrokerConnection::next()
 {
-    // The library reads as much as there is and keeps what it does not need yet. So there can be
-    // more when the socket has nothing. (TLS also keeps some and does not say so.)
+    // The library reads as much as there is and keeps what it does not need yet. So there can be a
+    // message although the socket has no bytes. (TLS also keeps bytes and does not report them.)
     if (!impl_->look && !impl_->may_have_more() && !impl_->address.tls()) {
         return std::nullopt;
     }

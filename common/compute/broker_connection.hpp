@@ -5,8 +5,8 @@
 // ringing a Bell.
 //
 // Both sides of a connection must send something every few seconds, if only a heartbeat. A side
-// that is silent for twice that time is taken for dead. So the thread of a connection must call
-// wait() or next() again and again, and must not compute in between.
+// that is silent for twice that time counts as dead. So the thread of a connection must call wait()
+// or next() again and again, and must not compute in between.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -54,8 +54,8 @@ class NoBroker : public BrokerError {
     using BrokerError::BrokerError;
 };
 
-// A text from the queue, made fit for a log or a client, because any program may have written it.
-// One line of printable ASCII, cut to this many characters.
+// A text from the queue, made fit for a log or a client: one line of printable ASCII, cut to this
+// many characters. (Any program may have written the text.)
 [[nodiscard]] std::string printable(std::string_view text, std::size_t longest = 200);
 
 // A message. The names are AMQP's.
@@ -67,7 +67,7 @@ struct Message {
     std::string body;
     int attempt = 1;                          // a header of ours, 1 or more: see 10_worker.cpp
     bool announce = false;                    // another one: the worker is to say when it begins
-    std::chrono::milliseconds expiration{0};  // the queue drops the message then; 0: never
+    std::chrono::milliseconds expiration{0};  // after this the queue drops it; 0: never
     bool persistent = false;                  // survives a restart in a durable queue
 
     // Only in a received message:
@@ -85,8 +85,8 @@ class BrokerConnection {
     // connection. There is no real queue: replies are dropped if this connection has gone.
     static constexpr std::string_view direct_reply = "amq.rabbitmq.reply-to";
 
-    // Connects, logs in, and declares the queue. Takes 30 s at most. Throws BrokerError, which then
-    // says what to do.
+    // Connects, logs in, and declares the queue. Takes 30 s at most. Throws BrokerError, whose
+    // what() says what to do.
     explicit BrokerConnection(const BrokerOptions& options);
     ~BrokerConnection();
     BrokerConnection(const BrokerConnection&) = delete;
@@ -123,8 +123,8 @@ class BrokerConnection {
     std::unique_ptr<Impl> impl_;
 };
 
-// The attempts to connect to a broker, or to connect again. Logs what is wrong, but the same error
-// only once, and how long it took.
+// The attempts to connect to a broker, or to connect again. Logs what is wrong (the same error only
+// once) and, in the end, how long it took.
 class Attempts {
   public:
     Attempts(std::string who, const BrokerOptions& options);

@@ -47,7 +47,7 @@ class BrokerPool final : public Pool {
 
     // At most this many requests are in the queue or with workers; others wait here. That keeps a
     // few hundred workers busy. A request that waits here can still be dropped when its time is up.
-    // And if the broker stops reading, this many requests fit into the buffers in between, so
+    // And if the broker stops reading, the buffers on the way have room for this many requests, so
     // publishing does not block.
     static constexpr std::size_t window = 1024;
 
@@ -147,7 +147,7 @@ BrokerPool::~BrokerPool()
     connection_thread_.join();
     clock_thread_.join();
 
-    // The remaining promises break outside the lock, because that calls callbacks.
+    // The remaining promises are broken outside the lock, because a broken promise calls callbacks.
     Requests broken;
     const std::lock_guard lock(mutex_);
     broken.swap(requests_);
@@ -276,7 +276,7 @@ bool BrokerPool::publish_what_waits(BrokerConnection& connection)
         message.routing_key = options_.queue;
         message.reply_to = BrokerConnection::direct_reply;
         message.type = request_type_;
-        // When no client waits for it any longer, the broker drops it from the queue.
+        // After this time no client waits for the reply, and the broker drops the request.
         message.expiration =
             std::max(duration_cast<milliseconds>(options_.timeout), milliseconds(1));
         message.persistent = options_.durable;

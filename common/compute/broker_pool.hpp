@@ -18,10 +18,10 @@
 //   know whether they arrived, or whether their replies are lost. Requests that have not been sent
 //   yet wait for the next connection.
 //
-// waiting() counts only requests that have not been sent yet. Up to 1,024 others are in the queue
-// or with workers, and only the broker knows how many of those have not been begun. So a server
-// that refuses by waiting() (--max-waiting) refuses 1,024 requests later than with the other pools.
-// Future::cancel() takes back the same requests that waiting() counts.
+// waiting() counts only requests that have not been sent yet. Up to 1,024 other requests are in the
+// queue or with workers, and only the broker knows how many of those have not been begun. So a
+// server that refuses by waiting() (--max-waiting) refuses 1,024 requests later than with the other
+// pools. Future::cancel() takes back the same requests that waiting() counts.
 #pragma once
 
 #include "common/compute/pool.hpp"

@@ -25,7 +25,7 @@ bool Gil::Thread::take(const std::stop_token& stop)
         }
         const std::uint64_t seen = gil_.switch_number_;
         const auto waited = gil_.unlocked_.wait_for(lock, gil_.interval_);
-        // Not if another thread has taken the lock meanwhile: the new holder has a full interval.
+        // If another thread has taken the lock meanwhile, the new holder has a full interval.
         if (waited == std::cv_status::timeout && gil_.locked_ && gil_.switch_number_ == seen) {
             gil_.drop_request_ = true;
             asked = true;

@@ -57,7 +57,7 @@ class Gil {
             return evaluate(f.plain(), n);
         }
 
-        // Calls f() without the lock: what Python does around every call that may block.
+        // Calls f() without the lock, as Python does with every call that may block.
         template <typename F>
         auto without_lock(F f)
         {

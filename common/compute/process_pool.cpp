@@ -120,7 +120,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
     // Ctrl-C in a terminal reaches all processes. The server decides what it means.
     ::signal(SIGINT, SIG_IGN);
     ::signal(SIGTERM, SIG_IGN);
-    ::signal(SIGCHLD, SIG_DFL);  // it may be ignored, which is inherited
+    ::signal(SIGCHLD, SIG_DFL);  // the parent may ignore it, and we inherit that
     ::prctl(PR_SET_NAME, "forker");
     close_all_but(shutdown_pipe, bell);
 
@@ -133,7 +133,7 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
     std::array<pid_t, ProcessPool::max_workers> workers;
     workers.fill(-1);
     std::uint64_t head_before = 0;
-    bool warned = false;  // the message is written once, because it may come again and again
+    bool warned = false;  // the error may come again and again, so the message is written once
     for (;;) {
         bool complete = true;
         for (unsigned i = 0; i < count; ++i) {
@@ -200,7 +200,8 @@ pid_t fork_worker(SharedQueue& shared, unsigned worker, FibFunction fib, int bel
 
 namespace {
 
-// The end of file of its pipe ends the forker, but only if it runs. It may have been stopped.
+// The forker ends when it reads the end of file of its pipe. To read that it must run, but it may
+// have been stopped.
 void wake(pid_t forker) noexcept
 {
     if (forker != -1) {

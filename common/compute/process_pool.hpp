@@ -9,8 +9,8 @@
 // forks the workers, and the replacements for workers that have died. (Python calls this
 // "forkserver", Android "zygote".)
 //
-// Why shared memory: through sockets, a request costs four system calls on its way there and back,
-// and as many context switches. Here a busy pool makes none.
+// Why shared memory: through sockets, a request costs four system calls and four context switches
+// on its way there and back. Here a busy pool makes neither.
 //
 // What is promised:
 // - When a worker dies, in whatever way, the one request that it was computing fails with
@@ -55,8 +55,8 @@ class ProcessPool final : public Pool {
     // Throws std::system_error if there is no memory or no process left.
     ProcessPool(unsigned workers, FibFunction fib);
 
-    // Ends the workers, whatever they are computing, and waits until they are gone. Futures that
-    // are not done then fail with broken_promise.
+    // Ends the workers, whatever they are computing, and waits until they are gone. Afterwards the
+    // futures that are not done fail with broken_promise.
     ~ProcessPool() override;
 
     ProcessPool(const ProcessPool&) = delete;
@@ -106,7 +106,7 @@ class ProcessPool final : public Pool {
     std::uint32_t cancelled_ = 0;                   // cancelled slots that a worker must still free
     std::map<std::uint64_t, Request> waiting_;  // requests without a slot, in the order of submit()
 
-    bool warned_ = false;  // has logged that no process is left, which it does once
+    bool warned_ = false;  // has logged, once, that no process is left
     std::thread collector_;
 };
 

@@ -18,7 +18,7 @@ void SharedQueue::put(std::uint32_t slot, unsigned n, observe::Who whose) noexce
     tail_.store(ticket + 1);
 }
 
-// If a worker dies after taking a request and before moving head, the next worker moves it, as in
+// If a worker dies after taking a request and before moving head, the next worker moves head, as in
 // Michael and Scott's queue (PODC 1996). Only the first request can be in that state. So there is
 // at most one ticket more in the queue than there are slots.
 std::optional<SharedQueue::Taken> SharedQueue::take(unsigned worker) noexcept
@@ -42,8 +42,8 @@ std::optional<SharedQueue::Taken> SharedQueue::take(unsigned worker) noexcept
 }
 
 // The slot keeps its place in the queue and becomes idle only when a worker has come to it.
-// Otherwise there could be more tickets than slots. An idle worker comes at once. While all are
-// busy, the slot is not needed.
+// Otherwise there could be more tickets than slots. An idle worker comes at once. While all workers
+// are busy, the slot is not needed.
 bool SharedQueue::cancel(std::uint32_t slot) noexcept
 {
     std::uint64_t state = slots_[slot].state.load();

@@ -109,23 +109,22 @@ class SharedQueue {
     // Takes the next request for this worker. Returns nothing if there is none.
     [[nodiscard]] std::optional<Taken> take(unsigned worker) noexcept;
 
-    // For a worker that has found the queue empty. Look again when it returns.
+    // For a worker that has found the queue empty. Look again when this returns.
     void wait_for_work() noexcept;
 
-    // For a worker that has taken a request, before it starts to compute. Wakes another one if
+    // For a worker that has taken a request, before it starts to compute. Wakes another worker if
     // there are more requests.
     void wake_next_worker() noexcept;
 
-    // For the worker that has taken the slot's request. If the collector sleeps, wakes it by
-    // ring().
+    // For the worker that has taken the slot's request. If the collector sleeps, ring() wakes it.
     template <typename Ring>
     void complete(std::uint32_t slot, unsigned worker, Number result, Ring ring) noexcept
     {
         slots_[slot].result = result;
         slots_[slot].state.store(computed(worker));
         finish(slot);
-        // First ring, then note that it is awake. The other way round, if a worker were stopped in
-        // between, no worker would ring.
+        // First ring, then note that the collector is awake. In the other order, if this worker
+        // were stopped in between, no worker would ring.
         const std::uint64_t nap = naps_.load();
         if (is_asleep(nap)) {
             ring();
@@ -133,14 +132,14 @@ class SharedQueue {
         }
     }
 
-    // --- The forker, and the thread that starts another one.
+    // --- The forker, and the thread that starts another forker.
 
     // For a worker that has died, at whatever instruction. The requests that it had taken, but not
     // computed, fail.
     void fail_requests_of(unsigned worker) noexcept;
 
-    // For the forker, because a worker that was woken may be stopped. To wake one too many does no
-    // harm.
+    // For the forker, because a worker that was woken may be stopped. To wake one worker too many
+    // does no harm.
     void wake_again() noexcept { ::sem_post(&wakes_); }
     [[nodiscard]] std::uint64_t head() const noexcept { return head_.load(); }
 
@@ -181,8 +180,8 @@ class SharedQueue {
     std::array<Slot, slot_count> slots_{};
     std::array<std::atomic<std::uint64_t>, slot_count / 64> finished_{};
     // Counts how often the collector falls asleep and wakes up: odd while it sleeps and no worker
-    // has rung. It is a count, not a flag, because a worker may ring, be stopped, and say so only
-    // during the next nap.
+    // has rung. It is a count, not a flag, because a worker may ring, be stopped, and note this
+    // only during the next nap.
     std::atomic<std::uint64_t> naps_{0};
 };
 

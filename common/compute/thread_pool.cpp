@@ -26,7 +26,7 @@ ThreadPool::ThreadPool(unsigned workers, FibFunction fib) : fib_(fib), pool_(0)
 ThreadPool::~ThreadPool()
 {
     end();
-    // They break outside the lock, because that calls callbacks.
+    // They are broken outside the lock, because a broken promise calls callbacks.
     std::map<std::uint64_t, Request> broken;
     const std::lock_guard lock(mutex_);
     broken.swap(waiting_);

@@ -97,7 +97,7 @@ void Hub::loop()
     }
 }
 
-// Runs it until it waits or ends.
+// Runs the thread until it waits or ends.
 void Hub::run(Waiter& who)
 {
     who.queued = false;
@@ -300,7 +300,7 @@ Timeout::~Timeout()
     if (timer_) {
         hub_.cancel(*timer_);
     }
-    // It may have been raised but not thrown yet, because another exception came first.
+    // Its exception may have been raised but not thrown yet, because another one came first.
     std::erase_if(owner_.raised, [this](const auto& one) { return one.first == this; });
 }
 

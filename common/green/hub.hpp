@@ -78,13 +78,14 @@ class Hub {
     // Waits until wake() is called for the caller, or something is raised in it.
     void pause();
 
-    // Makes it resume when its turn comes. Never runs it at once.
+    // Makes the waiter resume when its turn comes. Never runs it at once.
     void wake(Waiter& who);
 
-    // Makes it resume with an exception, which is thrown where it waits now, or next.
+    // Makes the waiter resume with an exception. It is thrown where the waiter waits now, or where
+    // it waits next.
     void raise(Waiter& who, const void* on_behalf_of, std::exception_ptr error);
 
-    // Calls f() at that time, in the hub. It must neither wait nor throw.
+    // Calls f() at that time, in the hub. f() must neither wait nor throw.
     Timers::iterator call_at(Clock::time_point time, std::function<void()> f)
     {
         return timers_.emplace(time, std::move(f));
@@ -122,26 +123,26 @@ class Thread {
   public:
     explicit Thread(std::shared_ptr<Hub::Waiter> waiter) noexcept : waiter_(std::move(waiter)) {}
 
-    // Waits until it has ended, in whatever way.
+    // Waits until the thread has ended, in whatever way.
     void join() const;
 
-    // Throws `why` where the thread waits, or before its body begins. Then it waits until the
-    // thread has ended. If the thread has ended before, nothing happens. A thread that kills itself
-    // throws at once.
+    // Throws `why` where the thread waits, or before its body begins. Then the caller waits until
+    // the thread has ended. If the thread has ended before, nothing happens. A thread that kills
+    // itself throws at once.
     void kill(std::exception_ptr why = std::make_exception_ptr(GreenletExit{})) const;
 
     [[nodiscard]] bool dead() const noexcept { return waiter_->ended; }
 
-    // What has ended it, if that was an exception other than GreenletExit. It has been reported.
+    // The exception that has ended the thread, unless that was GreenletExit. It has been reported.
     [[nodiscard]] std::exception_ptr error() const noexcept { return waiter_->error; }
 
   private:
     std::shared_ptr<Hub::Waiter> waiter_;
 };
 
-// Runs body(arguments...), copied or moved into a new green thread, when its turn comes. What it
-// throws is reported in one line on stderr and ends this thread only. Throws std::system_error if
-// there is no room for another stack.
+// Makes a green thread that runs body(arguments...) when its turn comes. The body and the arguments
+// are copied or moved into it. If the body throws, this is reported in one line on stderr, and only
+// this thread ends. Throws std::system_error if there is no room for another stack.
 template <typename Body, typename... Arguments>
 Thread spawn(Body body, Arguments... arguments)
 {
@@ -167,8 +168,8 @@ inline void joinall(std::span<const Thread> threads)
 // Waits for that long. With zero it waits until all ready threads have run.
 void sleep(std::chrono::nanoseconds time);
 
-// Raises TimedOut where its thread waits, if that time goes by before the end of its scope.
-// Timeouts may be nested: each raises its own.
+// Raises TimedOut where its thread waits, if the time is over before the Timeout goes out of scope.
+// Timeouts may be nested: each raises a TimedOut of its own.
 //
 //     try {
 //         const green::Timeout timeout(2s);
@@ -195,7 +196,7 @@ class Timeout {
     std::optional<Hub::Timers::iterator> timer_;
 };
 
-// Calls f() and returns true, or ends it after that time and returns false.
+// Calls f() and returns true. If f() takes longer than that, it is ended, and this returns false.
 template <typename F>
 [[nodiscard]] bool within(std::chrono::nanoseconds time, F f)
 {

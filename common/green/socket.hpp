@@ -52,7 +52,7 @@ class Socket {
     tcp::socket socket_;
 };
 
-// Waits for a client, and for descriptors when there are none.
+// Waits for a client and, if no descriptor is left, for a descriptor.
 [[nodiscard]] inline Socket accept(Listener& listener)
 {
     for (;;) {

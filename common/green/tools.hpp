@@ -89,7 +89,7 @@ class Event {
     }
     void clear() noexcept { set_ = false; }
 
-    // Waits until it is set. If a clear() follows at once, a waiting thread resumes in spite of it.
+    // Waits until the event is set. A waiting thread resumes even if a clear() follows at once.
     void wait()
     {
         if (!set_) {
@@ -102,12 +102,12 @@ class Event {
     WaitingList waiting_;
 };
 
-// Up to a given number of threads may hold it at a time.
+// Up to a given number of threads may hold a semaphore at a time.
 class Semaphore {
   public:
     explicit Semaphore(std::size_t free = 1) : free_(free) {}
 
-    // Waits until one is free, and takes it.
+    // Waits until it is free for one thread more, and takes it.
     void acquire()
     {
         if (!try_acquire()) {
@@ -136,8 +136,8 @@ class Semaphore {
     WaitingList waiting_;
 };
 
-// A semaphore for one thread, with the names that std::lock_guard needs. It is needed only around
-// code that waits, because nothing else can be interrupted.
+// A semaphore for one thread, with the names that std::lock_guard needs. You need it only around
+// code that waits, because a thread is interrupted nowhere else.
 class Lock {
   public:
     void lock() { semaphore_.acquire(); }  // waits
@@ -161,7 +161,7 @@ class Queue {
         add(std::move(item));
     }
 
-    // Waits until there is something.
+    // Waits until there is an item.
     [[nodiscard]] T get()
     {
         filled_.acquire();
@@ -217,7 +217,7 @@ class Pool {
   public:
     explicit Pool(std::size_t most) : free_(most) {}
 
-    // Waits until there are fewer threads, then spawns.
+    // Waits until there is room for one more thread, then spawns it.
     template <typename Body, typename... Arguments>
     Thread spawn(Body body, Arguments... arguments)
     {
@@ -230,7 +230,7 @@ class Pool {
             std::move(arguments)...);
     }
 
-    // Waits until all that it has spawned have ended.
+    // Waits until all threads of the pool have ended.
     void join()
     {
         while (running_ > 0) {
@@ -241,7 +241,8 @@ class Pool {
     [[nodiscard]] std::size_t size() const noexcept { return running_; }
 
   private:
-    // A thread holds this. It is released with the thread, even if that has never begun.
+    // A thread holds this. When the thread is destroyed, this is released, even if the thread has
+    // never begun.
     class Place {
       public:
         explicit Place(Pool& pool) noexcept : pool_(&pool) { ++pool.running_; }

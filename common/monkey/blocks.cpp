@@ -43,9 +43,10 @@ struct {
     size_t size;
 } libc_locals;
 
-// Where among them libc points to a thread's cache of free memory. A thread that ends releases its
-// cache with a function that libc hides, so here the caches would be lost. But no green thread is
-// interrupted in malloc(), so one cache is enough for all. 0: not found, or there is none.
+// Where among these thread_locals libc points to a thread's cache of free memory. A thread that
+// ends releases its cache with a function that libc hides, so here the caches would be lost. But no
+// green thread is interrupted in malloc(), so one cache is enough for all. 0: not found, or there
+// is none.
 size_t cache_below;
 
 // The beginning of a block, which compiled code knows: the ABI (and GCC's stack protector).
@@ -120,7 +121,7 @@ bool is_cache(const char* candidate) noexcept
 
 void find_cache() noexcept
 {
-    is_cache(nullptr);  // now there is one, if there ever is
+    is_cache(nullptr);  // now there is a cache, if libc has one
     const char* const block = static_cast<char*>(block_in_use());
     for (size_t below = libc_locals.below; below > libc_locals.below - libc_locals.size;
          below -= sizeof(char*)) {

@@ -5,7 +5,7 @@
 
 namespace green {
 
-// Finds out how this libc lays out a block. False: in no way that is known here.
+// Finds out how this libc lays out a block. False: in a way that is not known here.
 bool know_blocks() noexcept;
 
 // The size of a block with all thread_locals, and the offset in it to which its pointer points.

@@ -1,7 +1,7 @@
 // cancel.cpp -- pthread_cancel(): the thread ends at the next point at which it waits, or would.
 //
-// libc's own way interrupts the kernel thread, so this is another one. Only the unwinding of the
-// stack is libc's. libc's own functions are not interrupted.
+// libc's own way interrupts the kernel thread, so this file does it in another way. Only the
+// unwinding of the stack is libc's. libc's own functions are not interrupted.
 
 #include "common/monkey/green.hpp"
 

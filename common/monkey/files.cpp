@@ -1,8 +1,8 @@
 // files.cpp -- waiting for descriptors, all with one epoll descriptor.
 //
-// A descriptor is added when a thread first waits for it, edge-triggered and for all events. It is
-// never removed: closing it does that. A thread has tried before it waits, and tries again when it
-// is woken. So an event that comes too late does no harm.
+// A descriptor is added when a thread first waits for it, edge-triggered and for all events. We
+// never remove it, because the kernel does so when it is closed. A thread has tried before it
+// waits, and tries again when it is woken. So an event that comes too late does no harm.
 
 #include "common/monkey/green.hpp"
 
@@ -39,7 +39,7 @@ Nanoseconds timeout_of(int fd, int option) noexcept
 }
 
 // How long to wait in the kernel. It is a variable because a signal may come after we have looked
-// for signals and before we wait: then its handler makes this zero.
+// for signals and before we wait. Then the signal's handler makes this zero.
 volatile timespec patience;
 
 int wait_for(int fd, File& file, List& list, Nanoseconds deadline) noexcept

@@ -28,7 +28,8 @@
         #family ": " functions
 
 // An exception that passes through the library, for example from a function that pthread_once()
-// called, needs libstdc++. A program in C has neither, so the library must not require it.
+// called, needs libstdc++. A program in C has no exceptions and no libstdc++, so the library must
+// not require it.
 __asm__(
     ".weak __gxx_personality_v0\n.weak _Unwind_Resume\n"
     ".weak __cxa_begin_catch\n.weak _ZSt9terminatev");  // clang asks for the last two
@@ -48,7 +49,7 @@ constexpr Nanoseconds second = 1'000'000'000;
 enum class Woken : uint8_t { by_a_thread, by_the_clock, by_a_signal };
 
 // What ends a wait early: only pthread_cancel(), or also signals, depending on the flags of their
-// handlers. signal(7) says which functions are which.
+// handlers. signal(7) says which of these holds for which function.
 enum class Interruptible : uint8_t { no, if_cancelled, unless_restarted, always };
 
 // Whether a thread has handled a signal since its hook was called, with SA_RESTART or without.
@@ -140,8 +141,8 @@ Nanoseconds moment(int clock, const timespec* time) noexcept;
 // The moment that long from now.
 Nanoseconds after(Nanoseconds duration) noexcept;
 
-// For waits that no event ends, because another process does: try, rest, and try again. The pauses
-// grow, so that a long wait costs little.
+// For waits that another process ends, which is no event for us: try, rest, and try again. The
+// pauses grow, so that a long wait costs little.
 class Patience {
   public:
     // by_the_clock: the deadline is over, not only this pause.
@@ -215,7 +216,8 @@ bool watch(int fd, File& file) noexcept;
 int wait_readable(int fd, File& file, Nanoseconds deadline) noexcept;
 int wait_writable(int fd, File& file, Nanoseconds deadline) noexcept;
 
-// Asks the kernel what has happened, waits until the deadline at most, and wakes those threads.
+// Asks the kernel what has happened, waits until the deadline at most, and wakes the threads that
+// can continue.
 void ask_kernel(Nanoseconds deadline) noexcept;
 // For a handler: if the kernel is about to be asked, it must answer at once.
 void hurry() noexcept;
@@ -239,8 +241,8 @@ inline void begin_to_wait() noexcept { current->struck = Struck::no; }
 // Whether something that ends such a wait has happened to the thread.
 bool must_not_wait(const Thread* thread, Interruptible interruptible) noexcept;
 
-// Each thread has a signal mask. The kernel knows only one thread. Its mask is what all threads
-// block.
+// Each thread has a signal mask. The kernel knows only one thread. The kernel's mask contains the
+// signals that all threads block.
 void begin_masks() noexcept;
 void set_mask(Signals blocked) noexcept;  // of the current thread
 void mask_begins(Thread* thread) noexcept;

@@ -5,9 +5,9 @@
 // LD_PRELOAD names comes before all others, even libc. So this launcher does little: it names a
 // library and becomes the program.
 //
-// There are two libraries. With --five it is that of the stage, stages/06c_monkey_patch.cpp: five
-// functions, which are enough for 02_threads. Otherwise it is the one in this folder, which is
-// enough for many more programs. Read this folder in this order:
+// There are two libraries. --five chooses the stage's library, stages/06c_monkey_patch.cpp: five
+// functions, which are enough for 02_threads. Without it, the launcher takes the library in this
+// folder, which is enough for many more programs. Read this folder in this order:
 //
 //   trying.hpp     recv() and the like: try, and wait for the descriptor
 //   files.cpp      to wait for a descriptor: a list of waiting threads, and epoll

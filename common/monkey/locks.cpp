@@ -116,7 +116,7 @@ unsigned flags_of(const pthread_cond_t* condition) noexcept { return condition->
 
 bool is_libcs(const pthread_cond_t* condition) noexcept { return (flags_of(condition) & 1U) != 0; }
 
-// ECANCELED: it has been cancelled, and has the mutex.
+// ECANCELED: the thread has been cancelled, and has the mutex.
 int wait(pthread_cond_t* condition, pthread_mutex_t* mutex, Nanoseconds deadline) noexcept
 {
     Mutex& mine = mutex_of(mutex);

@@ -2,9 +2,9 @@
 // wait.
 //
 // The kernel has one thread to interrupt, so it interrupts the green thread that runs. This file
-// decides which thread's wait ends. It is the thread that pthread_kill() has named. Otherwise it is
-// the first thread, which the kernel also prefers. If the first thread blocks the signal, it is a
-// thread that does not block it. masks.cpp makes sure that no signal comes that all threads block.
+// decides which thread's wait ends. If pthread_kill() has named a thread, it is this one. If not,
+// it is the first thread, which the kernel also prefers. If the first thread blocks the signal, it
+// is a thread that does not. A signal that all threads block does not come: see masks.cpp.
 
 #include "common/monkey/green.hpp"
 

@@ -49,7 +49,7 @@ bool green::wants_to_wait(int fd) noexcept
     return known != nullptr && !known->nonblocking;
 }
 
-// A blocking send() sends all of it, or says how much it has sent when that fails.
+// A blocking send() sends all of it. If that fails, it returns how much it has sent.
 long green::send_from(int fd, const void* data, size_t size, int flags, const void* to,
                       long to_size) noexcept
 {

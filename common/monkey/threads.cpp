@@ -177,7 +177,7 @@ PATCH int pthread_key_delete(pthread_key_t key) noexcept
     return error;
 }
 
-// libc would look into the block, which has nothing of what libc puts there.
+// libc would look into the block, but what libc would have put there is missing.
 PATCH int pthread_getattr_np(pthread_t pthread, pthread_attr_t* attributes) noexcept
 {
     begin();

@@ -1,5 +1,6 @@
-// trying.hpp -- what all hooks do that read, write, accept or connect. They try the call without
-// waiting. If it would have to wait, other threads run until epoll says that it may succeed.
+// trying.hpp -- what the hooks that read, write, accept or connect have in common. They try the
+// call without waiting. If it would have to wait, other threads run until epoll says that it may
+// succeed.
 //
 // In a program with one thread, and in a signal handler, calls are passed through.
 #pragma once

@@ -2,8 +2,8 @@
 //
 // A table says where the server is now. It has an entry (Place) for each conversation, thread and
 // worker. A ring says what has happened: it has an Event for each change. Writers never wait for
-// readers. What a reader was too slow for is lost, and counted. With a gate (Control) the watcher
-// can slow the server down or stop it, for as long as it renews its lease.
+// readers. Events that a reader was too slow for are lost, and counted. With a gate (Control) the
+// watcher can slow the server down or stop it, for as long as it renews its lease.
 //
 // All of this lies in one sealed memfd that the server and its children share with the watcher.
 // Everything is atomic and lock-free, so a process that dies at any moment leaves nothing locked.
@@ -25,7 +25,7 @@ enum class Kind : std::uint8_t {
 
 enum class State : std::uint8_t {
     gone,      // has ended (only in events; an entry in the table is free then)
-    runs,      // has the processor, or would have it
+    runs,      // has a CPU, or would use one if it got it
     computes,  // runs fib(n)
     ready,     // waits for its turn: in a scheduler's queue, or its result is there
     accepts,   // waits for a new client
@@ -103,8 +103,9 @@ struct alignas(64) Place {
     std::atomic<std::uint32_t> taken;     // the gate: the last step that was used up
     std::atomic<std::uint32_t> owner;     // of a worker: the process that owns its pool
     std::atomic<std::uint32_t> pin;       // only for the server: see Calls in seams.hpp
-    // Of the last thing shared that it came to: which one (a number made from its address), and the
-    // lower halves of the value that it will write, and of the one that it has read last.
+    // About the last shared thing that it came to: which one (a number made from its address), and
+    // the lower halves of two values: of the one that it will write, and of the one that it has
+    // read last.
     std::atomic<std::uint32_t> object;
     std::atomic<std::uint32_t> value;
     std::atomic<std::uint32_t> found;
@@ -128,7 +129,7 @@ static_assert(sizeof(Event) == 32);
 
 enum class Pace : std::uint32_t { free, slow, paused };
 
-// Written by the watcher, except taken and stopped.
+// Written by the watcher, except `taken` and `stopped`.
 struct Control {
     std::atomic<Pace> pace;
     std::atomic<std::uint32_t> step;  // slow: microseconds that each step takes
@@ -136,8 +137,8 @@ struct Control {
     std::atomic<std::uint64_t> lease;
     std::atomic<std::uint32_t> granted;  // paused: how many steps any entry may take ...
     std::atomic<std::uint32_t> taken;  // ... and how many are used up, by the server or by a pause
-    // Counts changes of the above and granted steps. It is a futex(2): threads that are held wait
-    // for it, at most until the lease ends.
+    // Counts the changes of the members above, and granted steps. It is a futex(2): threads that
+    // are held wait for it, at most until the lease ends.
     std::atomic<std::uint32_t> changed;
     std::atomic<std::uint32_t> stopped;  // the server ends: nothing is held from now on
 };

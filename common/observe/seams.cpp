@@ -60,9 +60,9 @@ std::uint64_t nanoseconds() noexcept
 // processor's counter takes a third of that. So the clock is read only if the last reading is too
 // old; in between, the counter tells how much time has passed.
 //
-// A page fault or another thread may come between the reading of the one and of the other. (A child
-// that was just forked has many page faults.) So the result may be late, but must never be early.
-// Otherwise time would go back at the next reading of the clock.
+// A page fault or another thread may come between the two readings. (A child that was just forked
+// has many page faults.) So the result may be late, but must never be early. Otherwise time would
+// go back at the next reading of the clock.
 #if defined(__x86_64__)
 constexpr std::uint64_t trusted = 200'000;  // ticks: less than 0.2 ms
 struct Reading {
@@ -362,7 +362,7 @@ Who who_is(const Place& place) noexcept
             place.id.load(memory_order_relaxed)};
 }
 
-// The conversation that is meant, or nullptr if it is none.
+// The conversation that is meant, or nullptr if no conversation is meant.
 Place* conversation(Who who) noexcept
 {
     if (who.key < this_thread.key) {
@@ -392,8 +392,8 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
     return ::syscall(SYS_futex, &word, operation, value, timeout, nullptr, 0);
 }
 
-// A pause that begins uses up the steps that are left of the last one. So here and there an atomic
-// exchange decides which of the two gets a step.
+// A new pause uses up the steps that are left of the last pause. So an atomic exchange, here and in
+// Watcher::pause(), decides whether a step is taken or used up.
 //
 // Both counts only grow, but `granted` may be older here than `taken`: the two loads do not happen
 // at once, and an ARM processor may do them in either order. So "not equal" is not enough.
@@ -459,7 +459,7 @@ void gate(Place& place, Here here, Deed next) noexcept
     }
 }
 
-// What an entry does that will be in this state.
+// What an entry that will be in this state is about to do.
 constexpr Deed deed(State state) noexcept
 {
     switch (state) {
@@ -547,8 +547,8 @@ void detail::wait(State state, Who who, Here here) noexcept
     gate(place, here, deed(state));
     become(place, state, line_of(place, here));
     switch_to(nullptr);
-    // The result may come just now. One side writes the state and reads the result, the other side
-    // does the reverse, and one of them must see what the other did.
+    // The result may come just now. One side writes the state and then reads the result; the other
+    // side writes the result and then reads the state. One of them must see what the other did.
     std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
@@ -747,7 +747,8 @@ void detail::end_pauses() noexcept
 
 void detail::hold(int change) noexcept { self.holds += change; }
 
-// The line stays the one of the share, also for what follows it in the same function.
+// The entry stays at the line of the share, also during the code that follows it in the same
+// function.
 void detail::share(Deed deed, const void* object, std::uint32_t value, Here here) noexcept
 {
     Place& place = find(whoever_runs);

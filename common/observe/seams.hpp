@@ -21,8 +21,8 @@
 namespace ground {
 
 // The caller's line, as the default of a function's last parameter: Here here = Here::at(). (clang
-// 14 has no std::source_location.) For a call of several lines GCC may take the last, clang the
-// first.
+// 14 has no std::source_location.) If a call has several lines, GCC may take the last line, clang
+// the first.
 struct Here {
     const char* file = nullptr;  // nullptr: the line stays as it is
     unsigned line = 0;
@@ -96,8 +96,8 @@ Place* wait_for_lock(std::uint32_t holder) noexcept;
 std::uint32_t running() noexcept;
 }  // namespace detail
 
-// This state holds for as long as the Seam lives; afterwards it is `runs`. A function that may
-// block or take long begins with one.
+// This state holds for as long as the Seam lives. Afterwards the state is `runs`. A function that
+// may block or take long begins with one.
 class Seam {
   public:
     Seam(State state, Who who, Here here, unsigned n = 0) noexcept
@@ -151,7 +151,7 @@ inline void passes(Who who, Here here) noexcept
     }
 }
 
-// As passes(), but without the gate, because another seam in the same line has it.
+// As passes(), but without the gate, because another seam in the same line has the gate.
 inline void is_at(Who who, Here here) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -195,7 +195,7 @@ void waits_are_for_send(const Map& sockets) noexcept
     }
 }
 
-// What `who` has waited for is there. From now on it waits for its turn.
+// What `who` has waited for is there. From now on `who` waits for its turn.
 inline void is_ready(Who who) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -385,8 +385,8 @@ inline void holds_lock(int change) noexcept
 }
 
 // The conversation or thread that runs is about to do this with something that threads share. When
-// the call returns, nothing has been done yet, so another thread may do something before. `value`
-// is what it will write.
+// this call returns, nothing of that is done yet, so another thread may do something first. `value`
+// is the value that will be written.
 inline void shares(Deed deed, const void* object, Here here, std::uint64_t value = 0) noexcept
 {
     if (watched()) [[unlikely]] {
@@ -394,7 +394,7 @@ inline void shares(Deed deed, const void* object, Here here, std::uint64_t value
     }
 }
 
-// The value that it has found there.
+// The value that has been read there.
 inline void has_read(std::uint64_t value) noexcept
 {
     if (watched()) [[unlikely]] {

@@ -56,8 +56,8 @@ using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
 // Waits for that long.
 [[nodiscard]] awaitable<void> async_sleep(std::chrono::microseconds time);
 
-// Sends all of the text, which must live until the end. (Built like async_recv(), so that Asio
-// needs the same amount of memory for both. A connection that has received then sends with the
+// Sends all of the text, which must live until it has been sent. (Built like async_recv(), so that
+// Asio needs the same amount of memory for both. A connection that has received then sends with the
 // memory that it has just given back, and ten thousand connections leave no holes in the heap.)
 [[nodiscard]] inline awaitable<std::size_t> async_send(tcp::socket& socket, std::string_view text,
                                                        Here here = Here::at())

@@ -15,7 +15,7 @@ namespace ground {
 
 // The clients of one io_context, in an epoll set of their own that reports lost connections and
 // nothing else. Asio's own set can also report them (wait_error), but that takes a system call for
-// each wait. This takes one for each client.
+// each wait. This set takes one for each client.
 class DisconnectService : public asio::execution_context::service {
   public:
     using key_type = DisconnectService;

@@ -39,8 +39,8 @@ class DisconnectWatch {
 };
 
 // Calls back exactly once: when the client has left, or at the latest when this object goes out of
-// scope. (The latter is a safeguard. If the future is done, its give_up() does nothing.) A client
-// may have at most one OnDisconnect at a time.
+// scope. (The call at the end of the scope is a safeguard. If the future is done, its give_up()
+// does nothing.) A client may have at most one OnDisconnect at a time.
 class OnDisconnect {
   public:
     OnDisconnect(DisconnectWatch& client, std::function<void()> call_back);

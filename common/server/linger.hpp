@@ -1,9 +1,10 @@
 // linger.hpp -- closing a connection so that its last reply arrives.
 //
-// If a socket is closed with bytes unread, or gets some later, the kernel sends a reset. If the
-// reset reaches the client before the client has read our last reply, the reply is lost. So a
-// server that ends a conversation while the client still sends does two things. It ends its sending
-// side, and then reads until the client closes. This is a lingering close (RFC 9112, section 9.6).
+// If bytes are unread when a socket is closed, or if some arrive later, the kernel sends a reset.
+// If the reset reaches the client before the client has read our last reply, the reply is lost. So
+// a server that ends a conversation while the client still sends does two things. It ends its
+// sending side, and then reads until the client closes. This is a lingering close (RFC 9112,
+// section 9.6).
 #pragma once
 
 #include "common/base/descriptor.hpp"

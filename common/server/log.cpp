@@ -21,10 +21,10 @@ bool silent = false;
 // after Ctrl-S.
 //
 // O_NONBLOCK holds for all processes that share the open file: set on a terminal, it also holds for
-// the shell. So a pipe or a terminal is opened once more, for us alone. A socket has a flag for
-// each message, and a file does not block. If opening is not allowed, because another user made the
-// pipe, we check first whether there is room. Then another process that writes in between can still
-// make us wait.
+// the shell. So a pipe or a terminal is opened once more, for us alone. For a socket each call has
+// a flag for that, and a file does not block. If we may not open the pipe, because another user
+// made it, we check first whether there is room. Then another process that writes in between can
+// still make us wait.
 class Stderr {
   public:
     Stderr() noexcept
@@ -93,7 +93,7 @@ try {
     try {
         connection_log("Lost a client: {}", lost.what());
     } catch (const std::exception&) {
-        // No memory for a log line is no reason to end.
+        // Without memory for a log line the server continues.
     }
 } catch (...) {
     // Anything but a std::exception is no error: it tells a green thread to end.
@@ -105,7 +105,7 @@ try {
     static auto* const output = new Stderr;  // never destroyed: threads may outlive main()
     output->write(line);
 } catch (const std::exception&) {
-    // No memory for a log line is no reason to end.
+    // Without memory for a log line the server continues.
 }
 
 ssize_t log_detail::write_if_there_is_room(std::string_view line) noexcept

@@ -104,7 +104,7 @@ tcp::socket::~socket()
 tcp::acceptor listen(asio::io_context& context, const Options& options)
 {
     const tcp::endpoint endpoint = resolve(context, options);
-    tcp::acceptor acceptor(context);  // not in the try: without io_uring (07c) no address helps
+    tcp::acceptor acceptor(context);  // outside the try: no address helps without io_uring (07c)
     try {
         acceptor.open(endpoint.protocol());
         // A restart need not wait for old connections to time out.
@@ -127,8 +127,9 @@ std::vector<Descriptor> listen_reuse_port(const Options& options, unsigned count
         while (sockets.size() < count) {
             tcp::acceptor acceptor(context, endpoint.protocol());
             acceptor.set_option(tcp::acceptor::reuse_address(true));
-            // The first socket binds without SO_REUSEPORT. So it fails if another program has the
-            // port, or this program started a second time. Then it sets the option for the others.
+            // The first socket binds without SO_REUSEPORT. So this fails if another program has the
+            // port, or if this program runs already. Then this socket gets the option, too, so that
+            // the others can bind.
             if (sockets.empty()) {
                 acceptor.bind(endpoint);
                 endpoint = acceptor.local_endpoint();
@@ -235,8 +236,8 @@ int Listener::stable_handle()
     return both_set_.get();
 }
 
-// Chooses which of the two to wait for now. The other one stays in the set, because changing an
-// entry takes no memory. So it can't fail when there is none.
+// Chooses which of the two to wait for now. The other one stays in the set, because changing its
+// entry takes no memory. So this can't fail when no memory is left.
 void Listener::update_both_set(int operation)
 {
     epoll_event newcomer{paused_ ? 0U : EPOLLIN, {}};
@@ -359,7 +360,7 @@ ConnectionLog::~ConnectionLog()
     try {
         connection_log("Closed {}", to_string(peer_));
     } catch (const std::exception&) {
-        // No memory for a log line is no reason to end.
+        // Without memory for a log line the server continues.
     }
 }
 

@@ -23,8 +23,8 @@
 
 namespace ground {
 
-// Asio's types, but with the executor of an io_context in place of any_io_executor, which would
-// cost 500 bytes for every connection of 07_coroutines.
+// Asio's types, but with the executor of an io_context in place of any_io_executor, because that
+// would cost 500 bytes for every connection of 07_coroutines.
 using Executor = asio::io_context::executor_type;
 struct tcp : asio::ip::tcp {
     class socket;
@@ -64,8 +64,8 @@ inline constexpr asio::use_awaitable_t<Executor> use_awaitable;
 [[nodiscard]] tcp::acceptor adopt(asio::io_context& context, Descriptor listening);
 
 // For a stage that should hold `clients` connections with `loops` event loops. If the limit on
-// descriptors leaves room for fewer, it says so in one line on stderr, and says what to type. Call
-// it after the pool has been made.
+// descriptors leaves room for fewer, this says so in one line on stderr, and says what to type.
+// Call it after the pool has been made.
 void warn_of_limit(const Options& options, std::size_t clients, unsigned loops = 1);
 
 // Whether accept() failed for lack of descriptors or memory. Then try again a little later.
@@ -98,7 +98,7 @@ class Listener {
     // is itself readable when a descriptor in it is.)
     [[nodiscard]] int stable_handle();
 
-    // For a child process that has inherited it. Its parent continues to listen.
+    // For a child process that has inherited the listener. The parent continues to listen.
     void close() noexcept;
 
   private:

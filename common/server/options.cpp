@@ -91,7 +91,7 @@ void hide_password(Text&& text)
     }
 }
 
-// Hides it in the command line, which ps shows to all users of this machine, and in the
+// Hides the password in the command line, which ps shows to all users of this machine, and in the
 // environment, which children inherit.
 void hide_passwords(int argc, char** argv)
 {
@@ -123,8 +123,8 @@ void add_trace(CLI::App& app, std::string& trace)
     static_assert(observe::most_trace_bytes == 200'000'000);
 }
 
-// An option that only some stages have, which stages these are, and what this trait is called in
-// the table of the stages. A trait without a name is not in the table.
+// An option that only some stages have: which stages these are, and the name of this trait in the
+// table of the stages. A trait without a name is not in the table.
 struct Special {
     std::string_view option;
     std::string_view stages;

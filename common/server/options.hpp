@@ -54,7 +54,7 @@ struct About {
     const char* name;
     const char* teaches;
 };
-extern const About about;  // of the stage that this program is; made by stages/about.cmake
+extern const About about;  // about this program's stage; made by stages/about.cmake
 
 // The options that only some stages have.
 struct Has {

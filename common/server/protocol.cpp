@@ -84,7 +84,7 @@ std::optional<std::string_view> Requests::next_line()
 
 Request Requests::parse(std::string_view text) const
 {
-    if (text == rules_.word) {  // without a word, never: text is not empty
+    if (text == rules_.word) {  // never if there is no word, because text is not empty
         return {0, {}, true};
     }
     const char* const end = text.data() + text.size();

@@ -41,7 +41,7 @@ struct Request {
     [[nodiscard]] bool valid() const noexcept { return error.empty(); }
 };
 
-// The requests of one connection, in order, whatever pieces its bytes arrive in.
+// The requests of one connection, in order, however its bytes are cut into pieces.
 //
 //     Requests requests(rules);
 //     while (!requests.ended()) {

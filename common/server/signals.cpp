@@ -126,7 +126,7 @@ void exit_on_signals()
 
 ParentSignals::ParentSignals() noexcept
 {
-    ::signal(SIGCHLD, SIG_DFL);  // it may be ignored, which is inherited from our parent
+    ::signal(SIGCHLD, SIG_DFL);  // our parent may ignore it, and we inherit that
     ::sigemptyset(&awaited_);
     ::sigaddset(&awaited_, SIGINT);
     ::sigaddset(&awaited_, SIGTERM);

@@ -1,9 +1,9 @@
 // signals.hpp -- how a server ends: on SIGINT (Ctrl-C) and SIGTERM, with status 0 and within 2 s.
 //
-// Call exit_on_signals() or make a StopOnSignals once, after the pool has been made and before other
-// threads are started. Both also handle a lack of memory: the server says so in one line and ends
-// with 1, and so do its workers. A server that still runs but can't accept clients, for example,
-// would be worse.
+// Call exit_on_signals() or make a StopOnSignals once, after the pool has been made and before
+// other threads are started. Both also handle a lack of memory: the server says so in one line and
+// ends with 1, and so do its workers. A server that still runs but can't accept clients, for
+// example, would be worse.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -25,8 +25,8 @@ void clean_up_before_exit(CleanUp f) noexcept;
 // The workers of a process pool end before the server does.
 void exit_on_signals();
 
-// Makes a signal call stop(), so that main() can come to its end. If the process is still there
-// after 1.5 s, or at a second signal, it ends as with exit_on_signals().
+// Makes a signal call stop(), so that main() can return. If the process is still there after 1.5 s,
+// or at a second signal, it ends as with exit_on_signals().
 class StopOnSignals {
   public:
     // stop() is called on a thread that runs the context.
@@ -34,7 +34,7 @@ class StopOnSignals {
     // For several loops, or for none. stop() is called on the thread that waits for signals, so it
     // may only post to a loop or ring a bell.
     explicit StopOnSignals(std::function<void()> stop);
-    // Afterwards that thread touches nothing that is main()'s.
+    // Afterwards that thread uses nothing that belongs to main().
     ~StopOnSignals();
 
     StopOnSignals(const StopOnSignals&) = delete;

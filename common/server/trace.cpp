@@ -169,7 +169,7 @@ class TraceFile {
               static_cast<int>(track.group), id, track.name);
     }
 
-    // What came and went between two looks was a client if it has a port.
+    // An entry that came and went between two looks was a client's if it has a port.
     Track& begin_track(const Watcher& watcher, const Happened& event)
     {
         if (tracks_.empty() && size_ == 0) {
@@ -199,7 +199,7 @@ class TraceFile {
         return track;
     }
 
-    // Adds the largest number that a client has asked for to its name, which shows the hog.
+    // Adds to a client's name the largest number that it has asked for. That shows the hog.
     void end_track(std::uint32_t id, Track& track, std::uint64_t now)
     {
         end_slice(id, track, now);
@@ -304,7 +304,7 @@ class TraceFile {
             since_begin(arrow.last.time));
     }
 
-    // Events that are reported at the same time may arrive in the other order.
+    // Events that are reported at the same time may arrive in the wrong order.
     [[nodiscard]] std::uint64_t since_begin(std::uint64_t time) const
     {
         return time - std::min(time, begin_);

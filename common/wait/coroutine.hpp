@@ -144,9 +144,10 @@ class Promise<Wait, void> final : public PromiseBase<Wait> {
 
 }  // namespace coroutine_detail
 
-// A coroutine can await two things. From another coroutine it gets a T. A Wait goes to the caller
-// of next(), which runs the outermost coroutine of the chain, as a generator's values do. So a
-// scheduler runs a chain of coroutines exactly as it runs a generator.
+// A coroutine can await two things. If it awaits another coroutine, it gets a T. If it awaits a
+// Wait, this goes to the caller of next(), as a generator's values do. (next() runs the outermost
+// coroutine of the chain.) So a scheduler runs a chain of coroutines exactly as it runs a
+// generator.
 //
 // Lazy: nothing runs before next(), or before it is awaited. Movable only. It owns the coroutine
 // frame, so destroying the outermost coroutine of a chain destroys what all of them hold. Not
@@ -169,8 +170,8 @@ class [[nodiscard]] Coroutine {
         }
     }
 
-    // Runs the chain to the next Wait that is awaited, and returns that. Returns nothing if the
-    // outermost coroutine, this one, has ended, and throws what it has thrown. Do not call it after
+    // Runs the chain to the next Wait that is awaited, and returns this Wait. Returns nothing if
+    // this coroutine, the outermost one, has ended. Throws what it has thrown. Do not call it after
     // the end.
     std::optional<Wait> next() requires std::is_void_v<T>
     {

@@ -1,6 +1,6 @@
 // future.hpp -- a result that is still being computed, like Python's concurrent.futures.Future. You
 // can wait for it, or ask to be called when it is there. std::future can't call you, so no event
-// loop could wait for it.
+// loop can wait for one.
 #pragma once
 
 #include "common/observe/seams.hpp"
@@ -205,8 +205,8 @@ class [[nodiscard]] Future {
     std::shared_ptr<State> state_;
 };
 
-// The writer's side: completes the future, once. Movable only. If a promise is destroyed before it
-// has done so, its future fails with std::future_errc::broken_promise.
+// The writer's side: completes the future, once. Movable only. If a promise is destroyed before
+// that, its future fails with std::future_errc::broken_promise.
 template <typename T>
 class Promise {
   public:

@@ -13,7 +13,7 @@
 #if defined(GROUND_ASAN)
 // AddressSanitizer reads this before main(). To notice a use after return, it can keep locals in
 // memory of its own; newer compilers make that the default. The leak check looks into that memory
-// for a thread, but not for paused greenlets. What those hold, and what main() holds, would be
+// for a thread, but not for paused greenlets. So the memory that these and main() hold would be
 // reported as leaks.
 extern "C" const char* __asan_default_options() { return "detect_stack_use_after_return=0"; }
 #endif
@@ -194,7 +194,7 @@ Greenlet::~Greenlet()
         try {
             jump(here, *this, none, &exit);
         } catch (...) {
-            // Whatever it has thrown instead is dropped.
+            // If it has thrown something else instead, that is dropped.
         }
     } else if (state_ == State::fresh) {
         std::exchange(body_, nullptr)->~AnyBody();

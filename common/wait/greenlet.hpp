@@ -54,10 +54,10 @@ class Greenlet {
     // again. Its children become children of its parent. The greenlet itself must not call this.
     ~Greenlet();
 
-    // Pauses the caller and runs this greenlet. Returns when control is switched back to the
-    // caller, with the value that was passed then, or throws what was thrown into the caller. If
-    // this greenlet is dead, its nearest living ancestor runs. Throws std::logic_error on the wrong
-    // thread.
+    // Pauses the caller and runs this greenlet. Returns when another greenlet switches to the
+    // caller, with the value that was passed. If an exception was thrown into the caller, this call
+    // throws it. If this greenlet is dead, its nearest living ancestor runs. Throws
+    // std::logic_error on the wrong thread.
     [[gnu::always_inline]] Value switch_to(Value value = {});
 
     // As switch_to(), but in this greenlet the call that waits throws the error. A greenlet that
@@ -101,7 +101,7 @@ class Greenlet {
         std::exception_ptr* error;  // nullptr: none
     };
 
-    // What the C++ runtime keeps for each thread, but must be kept for each stack: the exceptions
+    // The C++ runtime keeps this for each thread, but we need it for each stack: the exceptions
     // whose handlers are running, and the number of exceptions that are not caught yet. (The
     // Itanium C++ ABI, 2.2.2; the type is opaque, its two members are not.)
     struct ExceptionsInFlight {

@@ -50,8 +50,8 @@ class StackInfo {
     void is_thread() noexcept
     {
 #if defined(GROUND_ASAN)
-        // While a greenlet runs, the leak check takes its stack for the thread's. So it must be
-        // told of the thread's own stack: what that holds is no leak.
+        // While a greenlet runs, the leak check believes that its stack is the thread's. So we must
+        // name the thread's own stack: memory that is held there is no leak.
         pthread_attr_t attributes;
         void* bottom = nullptr;
         if (::pthread_getattr_np(::pthread_self(), &attributes) == 0) {

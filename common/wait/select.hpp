@@ -12,8 +12,8 @@
 
 namespace ground {
 
-// Whether select() can wait for this descriptor. FD_SET does not check: for a larger one it writes
-// behind the end of the set.
+// Whether select() can wait for this descriptor. FD_SET does not check: for a larger descriptor it
+// writes behind the end of the set.
 [[nodiscard]] inline bool is_selectable(int fd) noexcept { return fd >= 0 && fd < FD_SETSIZE; }
 
 struct Selected {

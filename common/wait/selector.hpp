@@ -136,10 +136,10 @@ class Selector {
 
     [[nodiscard]] bool is_registered(int fd) const { return keys_.contains(fd); }
 
-    // Sleeps until something is ready or the timeout is over. Without a timeout it sleeps for as
-    // long as it takes, with zero not at all. (The longest timeout is twenty days.) Go through the
-    // list before the next select(). A modify() or unregister() meanwhile also counts for the rest
-    // of the list.
+    // Sleeps until something is ready or the timeout is over. Without a timeout it sleeps until
+    // something is ready. With a timeout of zero it does not sleep. (The longest timeout is twenty
+    // days.) Go through the list before the next select(). If you call modify() or unregister()
+    // meanwhile, that also counts for the rest of the list.
     [[nodiscard]] ReadyList select(std::optional<std::chrono::nanoseconds> timeout = std::nullopt,
                                    Here here = Here::at())
     {
@@ -214,9 +214,9 @@ class Selector {
         entry.in_kernel = events;
     }
 
-    // Otherwise the kernel would report the unwanted event again at once. A descriptor on which we
-    // wait for nothing is removed from the kernel's list, because the kernel always reports a
-    // broken connection on its list. (This does not fail: only adding takes memory.)
+    // Otherwise the kernel would report the unwanted event again at once. If we wait for nothing on
+    // a descriptor, it is removed from the kernel's list, because the kernel reports a broken
+    // connection for each descriptor on the list. (This does not fail: only adding takes memory.)
     void remove_unwanted_events(std::span<const epoll_event> reported)
     {
         for (const epoll_event& event : reported) {

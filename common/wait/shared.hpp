@@ -88,8 +88,8 @@ class Mutex {
         }
         holder_.store(observe::runs_as(), std::memory_order_relaxed);
     }
-    // Here the seam comes after the operation. So another thread may go first, before this one goes
-    // on without the lock.
+    // Here the seam comes after the operation. So another thread may run before this one continues
+    // without the lock.
     void unlock() noexcept
     {
         if (!observe::watched()) [[likely]] {

@@ -58,7 +58,8 @@ class Spare {
     }
 
   private:
-    // Enough for clients that come and go. When ten thousand have gone, the memory of 64 is little.
+    // Enough for clients that come and go. When ten thousand have gone, the memory of 64 stacks is
+    // little.
     static constexpr std::size_t most = 64;
 
     std::vector<std::byte*> bottoms_;
@@ -77,9 +78,9 @@ Stack Stack::make()
     if (std::byte* const used = spare().take()) {
         return Stack(used);
     }
-    // The guard page comes first: a mapping that must not be touched, of which all but one page is
-    // then opened. If there are too many mappings, that fails. Then there is no stack, because a
-    // stack without a guard page would be dangerous.
+    // The guard page comes first: we make a mapping that must not be touched, and then open all of
+    // it except one page. If there are too many mappings, that fails. Then there is no stack,
+    // because a stack without a guard page would be dangerous.
     void* const mapping = ::mmap(nullptr, size + page_size(), PROT_NONE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     if (mapping == MAP_FAILED) {
@@ -92,8 +93,8 @@ Stack Stack::make()
         throw std::system_error(error, std::generic_category(), "mprotect");
     }
 #if defined(GROUND_VALGRIND)
-    // Otherwise valgrind would take a switch to a nearby stack for a large stack frame, and the
-    // contents of the first stack for lost.
+    // Otherwise valgrind would believe that a switch to a nearby stack is a large stack frame, and
+    // that the contents of the first stack are lost.
     static_cast<void>(VALGRIND_STACK_REGISTER(bottom, bottom + size));
 #endif
     return Stack(bottom);

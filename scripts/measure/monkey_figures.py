@@ -4,7 +4,7 @@ CPU per request as scripts/measure/bench measures it: server and client pinned a
 measurement, in turns, and ratios within a round. Memory for each client: many clients connect, ask once each and
 stay. The server's own memory is that of its heaps and stacks. The kernel's is the growth of kernel stacks, page tables
 and slabs (/proc/meminfo), for both ends of each connection. It includes everything else that runs, so nothing else
-should. bare_epoll keeps almost nothing for a client, so it shows the part of the connections themselves.
+should run. bare_epoll keeps almost nothing for a client, so it shows the part of the connections themselves.
 """
 
 import argparse

@@ -6,7 +6,7 @@
                 └── COMMAND
 
 All are children of this process, and the kernel kills them when it ends, however that happens
-(PR_SET_PDEATHSIG). This process ends when the process ends that started it.
+(PR_SET_PDEATHSIG). This process ends when the process that started it ends.
 """
 
 import argparse

@@ -9,7 +9,7 @@ The section, "## Build it yourself", has this form. Everything in it is shown to
     **A symptom.**                                                                (one of SYMPTOMS)
     <details><summary>A question</summary> ... </details>                         (and so on: all of GRADES)
 
-What decides what a start looks like: it is the stage before, whole and working. So it keeps every promise that the stage
+A start is the stage before, whole and working. So it keeps every promise that the stage
 before keeps, and breaks those of the step and no others. Three things come from the stage itself, because they are no
 part of the lesson, and without them not even the judge could start it: the head, which is the task in short; the headers
 that are included; and the command line, which is the statement with parse_options() in main(). At every definition that

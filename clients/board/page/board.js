@@ -246,15 +246,17 @@ function command(what) {
   sent = sent.then(() => post(what));
 }
 
+// Both count from what was asked for last: the frames that show it have not come yet.
+let turned = { name: "", until: 0 };
 function changeStage(step) {
-  const index = stages.findIndex(({ name }) => name === model.stage?.name);
-  const next = stages[index + step];
+  const now = performance.now() < turned.until ? turned.name : model.stage?.name;
+  const next = stages[stages.findIndex(({ name }) => name === now) + step];
   if (next) {
+    turned = { name: next.name, until: performance.now() + 5000 };
     command({ do: "stage", name: next.name });
   }
 }
 
-// Counts from what was asked for last: the frames that show it have not come yet.
 let asked = { ms: 0, until: 0 };
 function slower(step) {
   const now = performance.now() < asked.until ? asked.ms : model.slow;

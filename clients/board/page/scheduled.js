@@ -30,6 +30,7 @@ class ScheduledView {
     const { scheduled } = this.model;
     document.body.classList.toggle("scheduled", this.there);
     find("#scheduled").hidden = !this.there;
+    find("#stage").disabled = this.there || !this.model.live;
     if (!this.there || scheduled === this.shown) {
       return;
     }

@@ -49,7 +49,7 @@ struct Step {
     [[nodiscard]] const Act& act() const { return enabled[chosen]; }
 };
 
-// An actor that did not get on, when a story got stuck.
+// An actor that could not go on when a story got stuck.
 struct Stuck {
     std::string actor;
     std::string why;  // "waits for a lock that thread 2 holds"
@@ -96,7 +96,7 @@ class Play {
 
     [[nodiscard]] bool over() const noexcept;
     [[nodiscard]] const Run& run() const noexcept;  // so far
-    // Who may go next; nobody if it is over.
+    // The next steps that are possible; none if it is over.
     [[nodiscard]] const std::vector<Act>& enabled() const noexcept;
     // Of these, the actor of the step before; enabled().size() if it can't go on.
     [[nodiscard]] std::size_t last() const;

@@ -8,7 +8,7 @@
 //     client 1: sends 7
 //     thread 1: reads answered_, 02d_shared_state:51
 //
-// What stands behind the colon is for the reader, and is compared when it is played.
+// The text behind the colon is for the reader. It is also compared when the schedule is played.
 #pragma once
 
 #include "clients/shared/schedule/search.hpp"

@@ -2,8 +2,8 @@
 //
 // First all schedules without a pre-emption, then all with one, then all with two (Musuvathi and
 // Qadeer, PLDI 2007: most errors need no more). Then random ones with priorities (PCT, Burckhardt
-// and others, ASPLOS 2010), until the time is over. For PCT it is known how likely an error of a
-// certain depth is found.
+// and others, ASPLOS 2010), until the time is over. For PCT it is known how likely it is to find an
+// error of a certain depth.
 #pragma once
 
 #include "clients/shared/schedule/run.hpp"
@@ -51,7 +51,7 @@ struct Found {
     std::string how;        // "with 1 pre-emption"
     std::size_t after = 0;  // how many runs it took to find it
     double seconds = 0;
-    unsigned broken_again = 0;  // of three times that it was played once more
+    unsigned broken_again = 0;  // how often, when it was played three more times
     // A schedule that differs in one choice and keeps all promises.
     std::optional<Run> beside;
     std::size_t differs_at = 0;  // index of that step

@@ -1,9 +1,9 @@
 // sleepers.hpp -- whether all threads of a server sleep.
 //
-// After a step, explore must know when the server has done all that it does because of the step. It
-// has when each of its threads sleeps in the kernel: at the gate, or in a call that waits. A thread
-// that has been woken no longer sleeps, even if it has not run yet. So nothing else is needed: no
-// guess how long a thread takes, and no seam where it wakes.
+// After a step, explore must know when the server has done all that it does because of the step.
+// This is so when each of the server's threads sleeps in the kernel: at the gate, or in a call that
+// waits. A thread that has been woken no longer sleeps, even if it has not run yet. So nothing else
+// is needed: no guess how long a thread takes, and no seam where it wakes.
 #pragma once
 
 #include "common/base/descriptor.hpp"
@@ -19,7 +19,7 @@ namespace ground::explore {
 
 class Sleepers {
   public:
-    // The process and all that descend from it, those of later included.
+    // The process and all its descendants, including later ones.
     explicit Sleepers(pid_t server) : server_(server) {}
 
     // Whether there was a moment during this call at which all threads slept.

@@ -33,8 +33,8 @@ struct Story {
     std::vector<Guest> guests;
 };
 
-// All stories, as they are for this stage. If it counts its requests, a newcomer asks for the count
-// at the end. The first `by_default` of them are played unless one is named.
+// All stories, as they are for this stage. If the stage counts its requests, a newcomer asks for
+// the count at the end. The first `by_default` stories are played unless one is named.
 [[nodiscard]] std::vector<Story> stories_for(const StageEntry& stage, bool counts);
 inline constexpr std::size_t by_default = 2;
 
