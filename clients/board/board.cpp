@@ -5,6 +5,7 @@
 #include "clients/board/questions.hpp"
 #include "clients/board/recording.hpp"
 #include "clients/board/room_door.hpp"
+#include "clients/board/scheduled.hpp"
 #include "clients/board/session.hpp"
 #include "clients/board/web.hpp"
 #include "clients/shared/files.hpp"
@@ -84,6 +85,9 @@ void show(Supervisor& supervisor, std::deque<Server>& servers, Room& room,
             names.push_back(server.session.stage());
         }
         room.tick(names);
+        if (!options.record.empty() && servers.front().session.over()) {
+            return;
+        }
         supervisor.wait([] { return false; }, next + frame);
         // A board that was stopped for a while does not catch up.
         next = std::max(next, std::chrono::steady_clock::now() - 2 * frame);
@@ -114,6 +118,27 @@ Choice choose(const Catalogue& catalogue, const std::string& folder, const Board
         choice.stages.push_back(own_program(catalogue, path));
     }
     return choice;
+}
+
+// "05" of "05_list_before_byte", which is a wrong turn on this stage.
+std::string number_of(const std::string& name) { return name.substr(0, name.find('_')); }
+
+std::unique_ptr<Scheduled> scheduled_of(const Catalogue& catalogue, const std::string& folder,
+                                        const BoardOptions& options)
+{
+    if (!options.play.empty()) {
+        const explore::ScheduleFile file = explore::read_schedule(options.play);
+        return std::make_unique<Scheduled>(file, explore::find_subject(folder, file, options.play));
+    }
+    const explore::Puzzle& puzzle = explore::find_puzzle(options.puzzle);
+    for (const std::string& name : options.stages) {
+        if (number_of(find_stage(catalogue, name).name) != number_of(puzzle.stage)) {
+            throw ClientError(fmt::format("the puzzle '{}' is one of {}; leave the stage out",
+                                          puzzle.name, number_of(puzzle.stage)));
+        }
+    }
+    return std::make_unique<Scheduled>(
+        puzzle, explore::find_subject(folder, puzzle.stage, puzzle.wrong, puzzle.options));
 }
 
 void start(Server& server, StageEntry& stage, const std::vector<std::string>& options)
@@ -173,7 +198,14 @@ void run(const BoardOptions& options)
     const std::string folder = here.parent_path() / "stages";
     Catalogue catalogue = read_catalogue(folder);
     add_patched(catalogue, folder);
-    Choice choice = choose(catalogue, folder, options);
+    std::unique_ptr<Scheduled> scheduled;
+    Choice choice{catalogue.stages, {}};
+    if (options.puzzle.empty() && options.play.empty()) {
+        choice = choose(catalogue, folder, options);
+    } else {
+        scheduled = scheduled_of(catalogue, folder, options);
+        choice.stages.push_back(scheduled->subject().stage);
+    }
     std::vector<StageEntry>& stages = choice.stages;
     const std::optional<RoomPlace> place =
         options.room ? std::optional(room_place(*options.room, options.in_container))
@@ -187,6 +219,13 @@ void run(const BoardOptions& options)
             std::vector<Shown> shown;
             std::vector<Crowd*> crowds;
             std::string names;
+            if (scheduled) {
+                Server& server = servers.emplace_back(supervisor, stages);
+                server.session.start(std::move(scheduled));
+                shown.push_back({server.session, server.film});
+                crowds.push_back(&server.session.crowd());
+                names = server.session.stage();
+            }
             for (const auto& [number, stage_options] : choice.shown) {
                 Server& server = servers.emplace_back(supervisor, stages);
                 start(server, stages[number], stage_options);

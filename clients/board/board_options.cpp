@@ -39,6 +39,10 @@ clients.
       --beside FILE FILE
                         write two such pages as one, with --record: both are
                         played at once. Starts no server
+      --puzzle NAME     you say who goes next, and make the server break its
+                        promise; explore --puzzles lists them
+      --play FILE       play a schedule that explore has saved, slowly; with
+                        --record, end after that
       --for SECONDS     end after this time                  [end with Ctrl-C]
       --with LIST       clients at the beginning, one second after the other:
                         client, hog, idle; 20*client: a crowd
@@ -61,6 +65,7 @@ Examples:
   board 04 --room                  a room of students: each phone is a client
   board 04 --with client,client,hog --for 20 --record 04.html
                                    a page to keep, without a browser
+  board 02d --puzzle lost-update   make the count lie
   board --beside 04.html 05.html --record both.html
                                    two of them, and one clock
 
@@ -143,6 +148,8 @@ BoardOptions parse_board_options(int argc, char** argv)
         add_number<std::size_t>(app, "--phones-per-address", options.phones_per_address, 1, 300);
     app.add_option("--record", options.record);
     app.add_option("--beside", options.beside)->expected(2);
+    app.add_option("--puzzle", options.puzzle);
+    app.add_option("--play", options.play);
     app.add_option("--wrong", options.wrong)->allow_extra_args(false);
     const auto* const duration = add_number(app, "--for", seconds, 0.1, 86'400.0);
     app.add_option("--with", with)->delimiter(',')->allow_extra_args(false);
@@ -174,7 +181,14 @@ BoardOptions parse_board_options(int argc, char** argv)
         }
         return options;
     }
-    if (options.stages.empty() && options.wrong.empty() && options.programs.empty()) {
+    if (!options.puzzle.empty() || !options.play.empty()) {
+        if (!options.wrong.empty() || !options.programs.empty() || !options.with.empty() ||
+            options.room || !options.stage_options.empty() || options.stages.size() > 1 ||
+            (!options.play.empty() && (!options.puzzle.empty() || !options.stages.empty()))) {
+            refuse(fmt::format("{} brings its own server and clients",
+                               options.play.empty() ? "a puzzle" : "a schedule"));
+        }
+    } else if (options.stages.empty() && options.wrong.empty() && options.programs.empty()) {
         options.stages = {"05"};
     }
     const std::size_t servers =

@@ -22,6 +22,8 @@ struct BoardOptions {
     std::size_t phones_per_address = 4;
     std::string record;               // a file for the last minute; empty: none
     std::vector<std::string> beside;  // two recordings, to be written as one
+    std::string puzzle;               // its name; empty: none
+    std::string play;                 // the file of a schedule; empty: none
     std::optional<std::chrono::milliseconds> duration;
     std::vector<std::pair<Role, std::size_t>> with;  // which clients come, one after the other
 };

@@ -28,6 +28,9 @@ EMBED(board_player_html, BOARD_PAGE_DIRECTORY "/player.html");
 EMBED(board_player_js, BOARD_PAGE_DIRECTORY "/player.js");
 EMBED(board_beside_html, BOARD_PAGE_DIRECTORY "/beside.html");
 EMBED(board_beside_js, BOARD_PAGE_DIRECTORY "/beside.js");
+EMBED(board_scheduled_html, BOARD_PAGE_DIRECTORY "/scheduled.html");
+EMBED(board_scheduled_css, BOARD_PAGE_DIRECTORY "/scheduled.css");
+EMBED(board_scheduled_js, BOARD_PAGE_DIRECTORY "/scheduled.js");
 EMBED(board_board_js, BOARD_PAGE_DIRECTORY "/board.js");
 
 namespace ground::board {
@@ -81,6 +84,9 @@ std::string page(std::string_view stages, const std::string& frames, const std::
                  {"room.js", {board_room_js, board_room_js_size}},
                  {"player.html", {board_player_html, board_player_html_size}},
                  {"player.js", {board_player_js, board_player_js_size}},
+                 {"scheduled.html", {board_scheduled_html, board_scheduled_html_size}},
+                 {"scheduled.css", {board_scheduled_css, board_scheduled_css_size}},
+                 {"scheduled.js", {board_scheduled_js, board_scheduled_js_size}},
                  {"board.js", {board_board_js, board_board_js_size}},
                  {"stages", for_script(stages)},
                  {"frames", for_script(frames)}});

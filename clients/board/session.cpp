@@ -175,16 +175,42 @@ void Session::run(const StageEntry& stage)
         stage_->child.terminate();
         stage_.reset();
     }
-    shown_.clear();
-    files_.clear();
+    scheduled_.reset();
     latencies_.clear();
     body_ = {};
     pace_ = Pace::free;
     slow_ms_ = 0;
-    next_key_ = next_body_ = 0;
-    ++run_;
+    next_body_ = 0;
+    forget_places();
     stage_.emplace(supervisor_, stage, options_[stage.name]);
     crowd_.aim(stage_->port);
+}
+
+// Another server is shown from the next frame on.
+void Session::forget_places()
+{
+    shown_.clear();
+    files_.clear();
+    next_key_ = 0;
+    ++run_;
+}
+
+void Session::start(std::unique_ptr<Scheduled> scheduled)
+{
+    scheduled_ = std::move(scheduled);
+    scheduled_run_ = scheduled_->run();
+    pace_ = Pace::paused;
+    forget_places();
+}
+
+observe::Watcher& Session::watcher()
+{
+    return scheduled_ ? scheduled_->play().watcher() : stage_->watcher;
+}
+
+const StageEntry* Session::entry() const
+{
+    return scheduled_ ? &scheduled_->subject().stage : stage_ ? &stage_->entry : nullptr;
 }
 
 std::string Session::main_file()
@@ -216,6 +242,13 @@ std::future<std::string> Session::submit(Json command)
 std::string Session::obey(const Json& command)
 {
     const std::string what = text_in(command, "do");
+    if (scheduled_) {
+        try {
+            return scheduled_->obey(command);
+        } catch (const ClientError& error) {
+            return error.what();
+        }
+    }
     if (what == "client") {
         return come(Role::client, command);
     }
@@ -396,6 +429,9 @@ std::string Session::restart()
 const std::vector<std::string>& Session::options() const
 {
     static const std::vector<std::string> none;
+    if (scheduled_) {
+        return scheduled_->subject().server.options;
+    }
     const auto given = stage_ ? options_.find(stage_->entry.name) : options_.end();
     return given == options_.end() ? none : given->second;
 }
@@ -412,7 +448,13 @@ void Session::tick()
     for (auto& [command, result] : submitted) {
         result.set_value(obey(command));
     }
-    if (stage_) {
+    if (scheduled_) {
+        scheduled_->tick();
+        if (const unsigned run = scheduled_->run(); run != scheduled_run_) {
+            scheduled_run_ = run;
+            forget_places();
+        }
+    } else if (stage_) {
         stage_->watcher.renew();
         notice_end();
     }
@@ -447,15 +489,18 @@ void Session::film()
     if (key) {
         next_key_ = now_ + key_period;
         append(json, R"(,"key":true,"run":{},"stage":{},"options":{})", run_,
-               stage_ ? quoted(stage_->entry.name) : "null",
+               entry() != nullptr ? quoted(entry()->name) : "null",
                quoted(fmt::format("{}", fmt::join(options(), " "))));
     }
-    if (stage_) {
+    if (entry() != nullptr) {
         film_places(json, key);
         film_events(json);
-        if (!stage_->end.empty()) {
-            append(json, R"(,"ended":{})", quoted(std::as_const(stage_->end)));
-        }
+    }
+    if (stage_ && !stage_->end.empty()) {
+        append(json, R"(,"ended":{})", quoted(std::as_const(stage_->end)));
+    }
+    if (scheduled_) {
+        film_scheduled(json, key);
     }
     append_list(json, "killed", std::exchange(killed_, {}),
                 [&json](std::uint32_t id) { append(json, "{}", id); });
@@ -482,8 +527,7 @@ void Session::film_places(std::string& json, bool key)
     std::vector<const observe::Seen*> changed;
     std::vector<std::uint32_t> gone;
     bool new_file = false;
-    for (const observe::Seen& seen :
-         running() ? stage_->watcher.look() : std::vector<observe::Seen>()) {
+    for (const observe::Seen& seen : running() ? watcher().look() : std::vector<observe::Seen>()) {
         const observe::Seen& kept = there.emplace(seen.id, seen).first->second;
         const auto before = shown_.find(seen.id);
         if (key || before == shown_.end() || !same(before->second, kept)) {
@@ -498,7 +542,7 @@ void Session::film_places(std::string& json, bool key)
     }
     if (key || new_file) {
         for (auto& [number, name] : files_) {
-            name = stage_->watcher.file(static_cast<std::uint8_t>(number));
+            name = watcher().file(static_cast<std::uint8_t>(number));
         }
         append_list(json, "files", files_, [&json](const auto& file) {
             append(json, "[{},{}]", file.first, quoted(file.second));
@@ -517,7 +561,7 @@ void Session::film_places(std::string& json, bool key)
 // All of them, or if they are too many for a page, the last ones of each.
 void Session::film_events(std::string& json)
 {
-    std::vector<observe::Happened> events = stage_->watcher.events();
+    std::vector<observe::Happened> events = watcher().events();
     if (events.size() > most_events_in_a_frame) {
         std::map<std::uint32_t, std::size_t> of_each;
         for (const observe::Happened& event : events) {
@@ -538,6 +582,9 @@ void Session::film_events(std::string& json)
 
 void Session::film_clients(std::string& json, const Tally& tally, bool key)
 {
+    if (scheduled_) {
+        return;  // the story's clients are no crowd
+    }
     append_list(json, "c", key ? crowd_.all() : tally.changed, [&json](const ClientSeen& client) {
         append(json, R"([{},"{}",{}])", client.number,
                role_names.at(static_cast<std::size_t>(client.role)), client.port);
@@ -547,6 +594,23 @@ void Session::film_clients(std::string& json, const Tally& tally, bool key)
         append(json, "[{},{},{},{:.1f}]", line.number, line.reply, quoted(line.text),
                line.milliseconds);
     });
+}
+
+// The clients of the story, and what there is to choose from.
+void Session::film_scheduled(std::string& json, bool key)
+{
+    if (!key && !scheduled_->changed()) {
+        return;
+    }
+    std::vector<std::pair<std::size_t, std::uint16_t>> clients;
+    for (const std::uint16_t port : scheduled_->play().client_ports()) {
+        clients.emplace_back(clients.size() + 1, port);
+    }
+    append_list(json, "c", clients, [&json](const auto& client) {
+        append(json, R"([{},"client",{}])", client.first, client.second);
+    });
+    append(json, R"(,"scheduled":{})",
+           scheduled_->json().dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 void Session::count(const Tally& tally)
@@ -570,7 +634,7 @@ void Session::film_figures(std::string& json, const Tally& tally)
            sorted.empty() ? 0 : sorted[sorted.size() / 2], sorted.empty() ? 0 : sorted.back());
     append(json, R"(,"clients":{},"waiting":{},"longest":{:.0f})", tally.clients, tally.waiting,
            tally.longest_wait_so_far);
-    if (running()) {
+    if (stage_ && running()) {
         if (now_ >= next_body_) {
             next_body_ = now_ + body_period;
             const Body before = std::exchange(body_, body_of(stage_->child.pid()));

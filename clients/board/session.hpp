@@ -7,6 +7,7 @@
 #include "clients/board/crowd.hpp"
 #include "clients/board/film.hpp"
 #include "clients/board/outside.hpp"
+#include "clients/board/scheduled.hpp"
 #include "clients/compare/measure/child.hpp"
 #include "clients/shared/catalogue.hpp"
 #include "common/observe/watcher.hpp"
@@ -16,6 +17,7 @@
 #include <deque>
 #include <future>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -37,6 +39,9 @@ class Session {
     // begin to listen.
     void start(const StageEntry& stage, const std::vector<std::string>& options);
 
+    // Shows a server that is run step by step, instead of a stage.
+    void start(std::unique_ptr<Scheduled> scheduled);
+
     // Does what a button asks for: {"do": "pause"}. The result is empty, or one line that says why
     // not.
     [[nodiscard]] std::future<std::string> submit(nlohmann::json command);
@@ -54,7 +59,9 @@ class Session {
     // not say, because it is not built on common/.
     [[nodiscard]] std::string main_file();
     // The name of the stage that runs, or ran last.
-    [[nodiscard]] std::string stage() const { return stage_ ? stage_->entry.name : ""; }
+    [[nodiscard]] std::string stage() const { return entry() != nullptr ? entry()->name : ""; }
+    // A schedule was played, and is over.
+    [[nodiscard]] bool over() const { return scheduled_ && scheduled_->over(); }
 
   private:
     // A server and the memory that it shares with us.
@@ -80,13 +87,20 @@ class Session {
     std::string restart();
 
     void run(const StageEntry& stage);
-    [[nodiscard]] bool running() const { return stage_ && !stage_->child.ended(); }
+    void forget_places();
+    [[nodiscard]] bool running() const
+    {
+        return scheduled_ != nullptr || (stage_ && !stage_->child.ended());
+    }
+    [[nodiscard]] observe::Watcher& watcher();
+    [[nodiscard]] const StageEntry* entry() const;  // nullptr: there is no server
     [[nodiscard]] const std::vector<std::string>& options() const;
     void notice_end();
     void film();
     void film_places(std::string& json, bool key);
     void film_events(std::string& json);
     void film_clients(std::string& json, const Tally& tally, bool key);
+    void film_scheduled(std::string& json, bool key);
     void film_figures(std::string& json, const Tally& tally);
     void count(const Tally& tally);
     [[nodiscard]] std::int64_t since_origin(std::uint64_t microseconds) const;
@@ -96,6 +110,8 @@ class Session {
     Film& film_;
     Crowd crowd_;
     std::optional<Stage> stage_;
+    std::unique_ptr<Scheduled> scheduled_;
+    unsigned scheduled_run_ = 0;
     std::map<std::string, std::vector<std::string>> options_;  // those given, by the stage's name
 
     enum class Pace { free, slow, paused };

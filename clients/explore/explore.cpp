@@ -5,15 +5,13 @@
 // started for it.
 
 #include "clients/explore/explore_options.hpp"
-#include "clients/explore/puzzle.hpp"
+#include "clients/explore/puzzle_player.hpp"
+#include "clients/explore/recorded.hpp"
 #include "clients/explore/report.hpp"
-#include "clients/shared/catalogue.hpp"
 #include "clients/shared/files.hpp"
 #include "clients/shared/target.hpp"
-#include "clients/shared/wrong_turns.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -28,94 +26,11 @@ using namespace ground::explore;
 
 namespace {
 
-// A server, and what is known of it.
-struct Subject {
-    Server server;
-    StageEntry stage;
-    Source source;
-    bool counts = false;
-    std::string story;  // the one to play, unless another one is asked for
-};
-
-bool has_trait(const StageEntry& stage, const std::string& trait)
-{
-    return ("," + stage.traits + ",").find("," + trait + ",") != std::string::npos;
-}
-
-Subject subject_of(const StageEntry& stage, std::vector<std::string> options)
-{
-    return {{stage.name, stage.program, std::move(options), stage.file},
-            stage,
-            Source(stage.file, stage.source),
-            has_trait(stage, "guard"),
-            ""};
-}
-
-Subject find_subject(const std::string& directory, const ExploreOptions& options)
-{
-    const Catalogue catalogue = read_catalogue(directory);
-    if (options.wrong.empty()) {
-        return subject_of(find_stage(catalogue, options.stage), options.stage_options);
-    }
-    WrongTurn turn = find_wrong_turn(catalogue, directory, options.wrong);
-    turn.options.insert(turn.options.end(), options.stage_options.begin(),
-                        options.stage_options.end());
-    Subject subject = subject_of(turn.entry, turn.options);
-    subject.counts = subject.counts || turn.counts;
-    subject.story = turn.story;
-    return subject;
-}
-
-// One worker that is a thread: with more, the kernel decides which of them takes a request.
-void choose_pool(Subject& subject)
-{
-    auto& options = subject.server.options;
-    const bool given = std::any_of(options.begin(), options.end(), [](const std::string& option) {
-        return option.starts_with("--pool") || option.starts_with("--workers");
-    });
-    if (has_trait(subject.stage, "pool") && !given) {
-        options.insert(options.end(), {"--pool", "threads", "--workers", "1"});
-    }
-}
-
-std::vector<Story> choose_stories(const Subject& subject, const std::string& name)
-{
-    std::vector<Story> stories = stories_for(subject.stage, subject.counts);
-    if (name.empty()) {
-        stories.resize(by_default);
-        return stories;
-    }
-    std::vector<std::string> names;
-    for (const Story& story : stories) {
-        names.push_back(story.name);
-        if (story.name == name) {
-            return {story};
-        }
-    }
-    throw ClientError(
-        fmt::format("there is no story '{}'; there are: {}", name, fmt::join(names, ", ")));
-}
-
 // A schedule from a file, once.
-int play(const std::string& directory, ExploreOptions options)
+int play(const std::string& directory, const ExploreOptions& options)
 {
-    const ScheduleFile file = [&] {
-        try {
-            return parse_schedule(read_file(options.play));
-        } catch (const ClientError& problem) {
-            throw ClientError(fmt::format("{}: {}", options.play, problem.what()));
-        }
-    }();
-    const bool is_wrong_turn = file.source.find("/wrong_turns/") != std::string::npos;
-    (is_wrong_turn ? options.wrong : options.stage) = file.stage;
-    Subject subject = find_subject(directory, options);
-    subject.server.options = file.options;
-    const std::string source = subject.source.file() + " " + fingerprint(subject.source.text());
-    if (!file.source.empty() && file.source != source) {
-        throw ClientError(fmt::format(
-            "{}: {} has changed since; explore again, or take out the line 'source:' to try",
-            options.play, subject.stage.file));
-    }
+    const ScheduleFile file = read_schedule(options.play);
+    const Subject subject = find_subject(directory, file, options.play);
     const Story story = choose_stories(subject, file.story).front();
     const Run run = explore::run(subject.server, story, playing(file.actors));
     const Explored explored{subject.server, story, {}};
@@ -161,7 +76,7 @@ class Progress {
     double shown_ = 0;
 };
 
-int solve(const std::string& directory, ExploreOptions options)
+int solve_puzzle(const std::string& directory, const ExploreOptions& options)
 {
     if (options.puzzles) {
         for (const Puzzle& puzzle : puzzles()) {
@@ -170,18 +85,16 @@ int solve(const std::string& directory, ExploreOptions options)
         return 0;
     }
     const Puzzle& puzzle = find_puzzle(options.puzzle);
-    (puzzle.wrong ? options.wrong : options.stage) = puzzle.stage;
-    options.stage_options = puzzle.options;
-    Subject subject = find_subject(directory, options);
-    choose_pool(subject);
-    const Story story = choose_stories(subject, puzzle.story).front();
-    return play_puzzle(puzzle, subject.server, story, subject.source) ? 0 : 1;
+    Game game(puzzle, find_subject(directory, puzzle.stage, puzzle.wrong, puzzle.options));
+    return play_puzzle(game) ? 0 : 1;
 }
 
-int search_all(const std::string& directory, const ExploreOptions& options)
+int search_all(const std::string& directory, const std::string& board,
+               const ExploreOptions& options)
 {
-    Subject subject = find_subject(directory, options);
-    choose_pool(subject);
+    const bool wrong = !options.wrong.empty();
+    const Subject subject = find_subject(directory, wrong ? options.wrong : options.stage, wrong,
+                                         options.stage_options);
     if (options.list) {
         for (const Story& story : stories_for(subject.stage, subject.counts)) {
             fmt::print("{:<8} {}\n", story.name, story.about);
@@ -206,6 +119,9 @@ int search_all(const std::string& directory, const ExploreOptions& options)
         if (found && !options.save.empty() && !broken) {
             write_file(options.save,
                        to_text(to_schedule_file(explored, found->run, subject.source)));
+        }
+        if (found && !options.page.empty() && !broken) {
+            write_page(board, options.page, explored, subject.source);
         }
         broken = broken || (found && found->broken_again == replays);
         unknown = unknown || (found && found->broken_again < replays) ||
@@ -232,9 +148,10 @@ int main(int argc, char** argv)
         const auto here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
         const std::string stages = here.parent_path() / "stages";
         if (options.puzzles || !options.puzzle.empty()) {
-            return solve(stages, options);
+            return solve_puzzle(stages, options);
         }
-        return options.play.empty() ? search_all(stages, options) : play(stages, options);
+        return options.play.empty() ? search_all(stages, here / "board", options)
+                                    : play(stages, options);
     } catch (const std::exception& problem) {
         fmt::print(stderr, "explore: {}\n", problem.what());
         return 3;

@@ -25,6 +25,8 @@ shows it, and shows the order beside it that keeps the promise.
       --strategy WORD   all, bounded (by pre-emptions), priorities (PCT), random
       --seed N          of what is random                                    [1]
       --save FILE       write the schedule that was found
+      --page FILE       write the board's recording of it and of the schedule
+                        beside it, as a page
       --play FILE       play such a schedule, once
       --puzzles         which puzzles there are
       --puzzle NAME     you are the scheduler: make the server break its promise
@@ -66,6 +68,7 @@ ExploreOptions parse_explore_options(int argc, char** argv)
     app.add_flag("--list", options.list);
     app.add_option("--play", options.play);
     app.add_option("--save", options.save);
+    app.add_option("--page", options.page);
     app.add_option("--json", options.json);
     app.add_flag("--puzzles", options.puzzles);
     app.add_option("--puzzle", options.puzzle);

@@ -1,7 +1,7 @@
 // explore_options.hpp -- what explore is asked to do.
 #pragma once
 
-#include "clients/explore/search.hpp"
+#include "clients/shared/schedule/search.hpp"
 
 #include <string>
 #include <vector>
@@ -16,6 +16,7 @@ struct ExploreOptions {
     std::string play;   // a file with a schedule
     std::string puzzle;
     bool puzzles = false;  // which puzzles there are
+    std::string page;      // a file for the recordings of what was found; empty: none
     std::string save;      // where to put the schedule that was found
     std::string json;
     bool list = false;   // which stories there are

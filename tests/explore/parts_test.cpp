@@ -1,8 +1,8 @@
 // The parts of explore that need no server.
 #include "clients/explore/report.hpp"
-#include "clients/explore/schedule_file.hpp"
-#include "clients/explore/search.hpp"
-#include "clients/explore/sleepers.hpp"
+#include "clients/shared/schedule/schedule_file.hpp"
+#include "clients/shared/schedule/search.hpp"
+#include "clients/shared/schedule/sleepers.hpp"
 #include "clients/shared/target.hpp"
 
 #include <doctest/doctest.h>

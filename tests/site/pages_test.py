@@ -3,6 +3,7 @@
     pages_test.py [-v]      like any unittest
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -85,11 +86,81 @@ class Questions(unittest.TestCase):
         self.assertEqual(lacking, [])
 
 
+class WithoutVitePress(unittest.TestCase):
+    """scripts/site where something is missing. Its tree is another one, and its PATH has only what the test puts there."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="site-without-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        (self.folder / "scripts").symlink_to(ROOT / "scripts")
+        (self.folder / "bin").mkdir()
+        for program in ("bash", "basename", "cat", "cmp", "cp", "dirname", "flock", "ls", "mkdir", "rm", "sed", "touch"):
+            (self.folder / "bin" / program).symlink_to(shutil.which(program))
+
+    def put(self, program, does):
+        path = self.folder / "bin" / program
+        path.write_text(f"#!/bin/sh\n{does}\n")
+        path.chmod(0o755)
+
+    def says(self):
+        """The last line of what it says, when it fails."""
+        done = subprocess.run([self.folder / "scripts/site"], capture_output=True, text=True, check=False, timeout=60,
+                              env={"PATH": str(self.folder / "bin"), "GROUND_BUILT": "yes"})
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertFalse((self.folder / "build/site").exists())
+        return done.stderr.splitlines()[-1]
+
+    def test_npm_is_missing(self):
+        self.put("node", "echo v20.0.0")
+        self.assertEqual(self.says(), "site: npm is missing; install Node.js 18 or newer, with npm")
+
+    def test_node_is_missing(self):
+        self.put("npm", "exit 1")
+        self.assertEqual(self.says(), "site: npm is missing; install Node.js 18 or newer, with npm")
+
+    def test_node_is_too_old(self):
+        self.put("node", "echo v16.20.1")
+        self.put("npm", "exit 1")
+        self.assertEqual(self.says(), "site: Node.js 16.20.1 is too old for VitePress; install 18 or newer")
+
+    def test_npm_has_no_network_and_is_asked_again_the_next_time(self):
+        self.put("node", "echo v20.0.0")
+        self.put("npm", f"echo asked >>{self.folder}/asked; echo npm error network >&2; exit 1")
+        for _ in range(2):
+            self.assertEqual(self.says(), "site: npm could not fetch VitePress (see above). It needs a network, this first time only; "
+                                          "then run scripts/site again")
+        self.assertEqual((self.folder / "asked").read_text(), "asked\n" * 2)
+
+
 class Recordings(unittest.TestCase):
     def test_each_is_small_and_of_the_present_sources(self):
         for path in recordings.all_of_them():
             self.assertEqual(recordings.stale(path), [], f"record it anew: scripts/measure/minutes {path.stem}")
             self.assertLess(path.stat().st_size, 600_000, path)
+
+    def test_lines_that_have_moved_are_found_and_changed_ones_are_not(self):
+        source = "stages/04_generators.cpp"
+        lines = [line.strip() for line in recordings.text_of(source).split("\n")]
+        numbers = [number for number, line in enumerate(lines, 1) if "(" in line][:20]
+        self.assertEqual(recordings.moves(source, {str(n): lines[n - 1] for n in numbers}), {n: n for n in numbers})
+        self.assertEqual(recordings.moves(source, {str(n + 7): lines[n - 1] for n in numbers}), {n + 7: n for n in numbers})
+        self.assertIsNone(recordings.moves(source, {str(n): lines[n - 1] + "!" for n in numbers}))
+        # In another order they are not the same program.
+        self.assertIsNone(recordings.moves(source, {"1": lines[numbers[5] - 1], "2": lines[numbers[0] - 1]}))
+
+    def test_the_frames_of_a_source_that_has_moved_name_the_new_lines(self):
+        lines = recordings.text_of("stages/04_generators.cpp").split("\n")
+        folder = Path(tempfile.mkdtemp(prefix="site-recording-"))
+        self.addCleanup(shutil.rmtree, folder)
+        path = folder / "04_generators.jsonl"
+        frame = {"t": 1, "stage": "04_generators", "files": [[5, "stages/04_generators.cpp"], [6, "common/x.hpp"]],
+                 "p": [[1, 2, 9, 5, 60, 1, 0, 0, 0, 0, 1, 1], [2, 2, 9, 6, 60, 1, 0, 0, 0, 0, 1, 1]], "e": [[1, 9, 5, 60, 1, 0, 0, 1]]}
+        path.write_text(json.dumps({"lines": {"stages/04_generators.cpp": {"60": lines[57].strip()}}}) + "\n" + json.dumps(frame) + "\n")
+        where = next(n for n, line in enumerate(lines, 1) if line.strip() == lines[57].strip())
+        moved = json.loads(recordings.frames_of(path)[0])
+        self.assertEqual([place[4] for place in moved["p"]], [where, 60])
+        self.assertEqual(moved["e"][0][3], where)
+        self.assertIn(f",{where},", recordings.page(path).split('id="frames"')[1])
 
     def test_one_is_a_page_that_needs_nothing_else(self):
         for path in recordings.all_of_them():
@@ -133,7 +204,6 @@ class LaidOut(unittest.TestCase):
                              [line.strip() for line in lines[int(first) - 1: int(last)]])
 
     def test_the_side_bar_has_every_page_once(self):
-        import json
         bar = json.loads((self.folder / "data/site.json").read_text(encoding="utf-8"))["sidebar"]["/"]
 
         def links(entries):

@@ -15,6 +15,7 @@ const source = new SourceView(find("#source"), { door: find("#door"), workers: f
 const lanes = new LanesView(find("#lanes"));
 
 const room = new RoomView(model, command, complain);
+const scheduled = new ScheduledView(model, command);
 
 if (outer) {
   document.body.classList.add("pane");
@@ -69,6 +70,7 @@ function show() {
   find("#kill").disabled = model.workerProcesses.length === 0;
   showSentence();
   room.update();
+  scheduled.update();
 }
 
 // Complaints and news, for some seconds or until the next command. Otherwise the sentence about the present state.
@@ -77,7 +79,7 @@ function showSentence() {
   const alarm = performance.now() < complaint.until;
   const news = model.news.at(-1);
   const fresh = news && news.t > seen && news.t <= model.now && model.now - news.t < 5e6;
-  const text = alarm ? complaint.text : fresh ? news.text : calm(model.explanation());
+  const text = alarm ? complaint.text : fresh ? news.text : calm(scheduled.there ? scheduled.sentence() : model.explanation());
   setText("#says", text);
   find("#says").title = text;
   find("#says").classList.toggle("alarm", alarm || Boolean(fresh) || model.ended !== "");
@@ -244,15 +246,17 @@ function command(what) {
   sent = sent.then(() => post(what));
 }
 
+// Both count from what was asked for last: the frames that show it have not come yet.
+let turned = { name: "", until: 0 };
 function changeStage(step) {
-  const index = stages.findIndex(({ name }) => name === model.stage?.name);
-  const next = stages[index + step];
+  const now = performance.now() < turned.until ? turned.name : model.stage?.name;
+  const next = stages[stages.findIndex(({ name }) => name === now) + step];
   if (next) {
+    turned = { name: next.name, until: performance.now() + 5000 };
     command({ do: "stage", name: next.name });
   }
 }
 
-// Counts from what was asked for last: the frames that show it have not come yet.
 let asked = { ms: 0, until: 0 };
 function slower(step) {
   const now = performance.now() < asked.until ? asked.ms : model.slow;
@@ -331,7 +335,7 @@ function enable(actions) {
     }
   });
   function press(pressed) {
-    const action = (keys[pressed] ?? []).find((name) => actions[name]);
+    const action = ((scheduled.there && scheduled_keys[pressed]) || keys[pressed] || []).find((name) => actions[name]);
     if (!action || (find("#help").open && action !== "help")) {
       return false;
     }
@@ -368,7 +372,7 @@ function watch() {
     }
   });
   receive();
-  enable(outer ? { ...live, ...looking } : { ...live, ...looking, ...room.actions });
+  enable(outer ? { ...live, ...looking } : { ...live, ...looking, ...room.actions, ...scheduled.actions });
 }
 
 // Frames come as server-sent events. If a proxy holds these back, the page asks for frames instead.

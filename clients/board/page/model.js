@@ -29,6 +29,7 @@ class Model {
     this.news = [];
     this.said = [];
     this.options = "";
+    this.scheduled = null;  // of a server that is run step by step: what there is to choose from
     this.ended = "";  // how the stage has ended, if it has
     this.lockSeen = false;  // one has waited for the interpreter lock
     this.holders = new Map();  // of those that wait for a Mutex: which one has it
@@ -45,6 +46,7 @@ class Model {
     this.slow = frame.slow;
     this.ended = frame.ended ?? "";
     this.options = frame.options ?? this.options;
+    this.scheduled = frame.scheduled ?? this.scheduled;
     for (const id of frame.killed ?? []) {
       this.tellOfKilled(id);  // while we still know whose request it had
     }

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { postcssIsolateStyles } from 'vitepress'
 
@@ -60,6 +60,31 @@ function nameSources(md) {
 function wrapTables(md) {
   md.renderer.rules.table_open = () => '<div class="table" tabindex="0" role="region" aria-label="Table">\n<table>\n'
   md.renderer.rules.table_close = () => '</table>\n</div>\n'
+}
+
+// Two parts of VitePress' theme, mended for keyboards and screen readers: the heading of a part of the side bar is no button
+// around another button, that button says what it does, and the search's button shows what it is called.
+const mends = {
+  'VPSidebarItem.vue': [
+    ["(isLink.value ? undefined : 'button')", 'undefined'],
+    [':tabindex="item.items && 0"', ''],
+    ['aria-label="toggle section"', ':aria-label="`What is below: ${item.text}`" :aria-expanded="!collapsed" @keydown.space.prevent="toggle"'],
+  ],
+  // Like the other key's name, that of this one comes from the style.
+  'VPNavBarSearchButton.vue': [['<kbd class="DocSearch-Button-Key">K</kbd>', '<kbd class="DocSearch-Button-Key"></kbd>']],
+}
+const mendTheme = {
+  name: 'mend-theme',
+  enforce: 'pre',
+  transform(code, id) {
+    for (const [from, to] of mends[basename(id)] ?? []) {
+      if (!code.includes(from)) {
+        throw new Error(`VitePress has another ${basename(id)} now: look whether it still needs to be mended`)
+      }
+      code = code.replace(from, to)
+    }
+    return code
+  },
 }
 
 const icon = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M2 3h9M2 8h12M2 13h6" stroke="#0b57d0" stroke-width="3" stroke-linecap="round"/></svg>'
@@ -122,6 +147,7 @@ export default {
   transformHtml: (html) => html.replace(/(<article [^>]*data-source="([^"]+)"[^>]*>)<\/article>/,
     (_, open, address) => `${open}${readFileSync(join(folder, 'sources', `${address}.html`), 'utf8')}</article>`),
   vite: {
+    plugins: [mendTheme],
     css: { postcss: { plugins: [postcssIsolateStyles({ includeFiles: [/vp-doc\.css/] })] } },
     build: { chunkSizeWarningLimit: 4000, reportCompressedSize: false },
     // What is installed is here, whichever folder the pages are in.

@@ -1,5 +1,6 @@
-#include "clients/explore/schedule_file.hpp"
+#include "clients/shared/schedule/schedule_file.hpp"
 
+#include "clients/shared/files.hpp"
 #include "clients/shared/target.hpp"
 
 #include <fmt/format.h>
@@ -91,6 +92,15 @@ ScheduleFile parse_schedule(const std::string& text)
         throw ClientError("it names no stage, or no story");
     }
     return file;
+}
+
+ScheduleFile read_schedule(const std::string& file)
+{
+    try {
+        return parse_schedule(read_file(file));
+    } catch (const ClientError& problem) {
+        throw ClientError(fmt::format("{}: {}", file, problem.what()));
+    }
 }
 
 }  // namespace ground::explore

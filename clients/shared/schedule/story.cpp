@@ -1,4 +1,4 @@
-#include "clients/explore/story.hpp"
+#include "clients/shared/schedule/story.hpp"
 
 #include "common/server/fib.hpp"
 

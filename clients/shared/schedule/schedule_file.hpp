@@ -11,7 +11,7 @@
 // What stands behind the colon is for the reader, and is compared when it is played.
 #pragma once
 
-#include "clients/explore/search.hpp"
+#include "clients/shared/schedule/search.hpp"
 
 #include <string>
 #include <vector>
@@ -34,5 +34,8 @@ struct ScheduleFile {
 
 // Throws ClientError that names the line.
 [[nodiscard]] ScheduleFile parse_schedule(const std::string& text);
+
+// The same, of a file. Names the file, too.
+[[nodiscard]] ScheduleFile read_schedule(const std::string& file);
 
 }  // namespace ground::explore

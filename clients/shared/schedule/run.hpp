@@ -5,12 +5,15 @@
 // step. So the run is decided by the choices alone, and the same choices give the same run.
 #pragma once
 
-#include "clients/explore/story.hpp"
-#include "common/observe/memory.hpp"
+#include "clients/shared/schedule/story.hpp"
+#include "common/observe/watcher.hpp"
+
+#include <sys/types.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -80,6 +83,37 @@ struct Server {
     std::string program;
     std::vector<std::string> options;
     std::string file;  // its source, as the seams name it
+};
+
+// A run that goes on as its owner chooses, and waits in between. For one thread.
+class Play {
+  public:
+    // Throws ClientError if the server does not start.
+    Play(const Server& server, const Story& story);
+    ~Play();  // kills the server
+    Play(const Play&) = delete;
+    Play& operator=(const Play&) = delete;
+
+    [[nodiscard]] bool over() const noexcept;
+    [[nodiscard]] const Run& run() const noexcept;  // so far
+    // Who may go next; nobody if it is over.
+    [[nodiscard]] const std::vector<Act>& enabled() const noexcept;
+    // Of these, the actor of the step before; enabled().size() if it can't go on.
+    [[nodiscard]] std::size_t last() const;
+    // This one takes a step. Returns when all sleep again. One that is not there ends the run as
+    // Outcome::strange.
+    void choose(std::size_t chosen);
+
+    // To look at it. While it waits for a choice, call renew() every minute.
+    [[nodiscard]] observe::Watcher& watcher() noexcept;
+    [[nodiscard]] pid_t pid() const noexcept;
+    [[nodiscard]] std::uint16_t port() const noexcept;
+    // Of the clients' ends, in the order of the story; 0: it is not there.
+    [[nodiscard]] std::vector<std::uint16_t> client_ports() const;
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
 };
 
 // Throws ClientError if the server does not start.

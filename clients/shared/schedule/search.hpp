@@ -6,7 +6,7 @@
 // certain depth is found.
 #pragma once
 
-#include "clients/explore/run.hpp"
+#include "clients/shared/schedule/run.hpp"
 
 #include <array>
 #include <chrono>

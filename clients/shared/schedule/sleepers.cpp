@@ -1,4 +1,4 @@
-#include "clients/explore/sleepers.hpp"
+#include "clients/shared/schedule/sleepers.hpp"
 
 #include <fmt/format.h>
 

@@ -1,6 +1,6 @@
-#include "clients/explore/run.hpp"
+#include "clients/shared/schedule/run.hpp"
 
-#include "clients/explore/sleepers.hpp"
+#include "clients/shared/schedule/sleepers.hpp"
 #include "clients/shared/target.hpp"
 #include "common/base/descriptor.hpp"
 #include "common/base/pipe.hpp"
@@ -87,8 +87,15 @@ Process::Process(const Server& server, int watch)
         arguments.push_back(word.data());
     }
     arguments.push_back(nullptr);
-    const std::string watched = std::to_string(watch);
-    ::setenv("GROUND_WATCH", watched.c_str(), 1);
+    // Not setenv(): another thread may start a server, too.
+    std::string watched = fmt::format("GROUND_WATCH={}", watch);
+    std::vector<char*> environment{watched.data()};
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+        if (!std::string_view(*variable).starts_with("GROUND_WATCH=")) {
+            environment.push_back(*variable);
+        }
+    }
+    environment.push_back(nullptr);
     Pipe out;
     const pid_t parent = ::getpid();
     pid_ = check(::fork(), "fork");
@@ -102,11 +109,10 @@ Process::Process(const Server& server, int watch)
             ::sigemptyset(&none);
             ::sigprocmask(SIG_SETMASK, &none, nullptr);
             ::signal(SIGPIPE, SIG_DFL);
-            ::execv(arguments[0], arguments.data());
+            ::execve(arguments[0], arguments.data(), environment.data());
         }
         ::_exit(127);
     }
-    ::unsetenv("GROUND_WATCH");
     out.write_end.reset();
     const std::string line = first_line(out.read_end);
     const std::size_t address = line.find("127.0.0.1:");
@@ -123,7 +129,7 @@ Process::Process(const Server& server, int watch)
     port_ = *port;
 }
 
-// What is left of the pool ends with the server, but perhaps a little later.
+// Its own children become ours, if we have asked for that; they are in its group.
 Process::~Process()
 {
     ::kill(-pid_, SIGKILL);
@@ -131,7 +137,7 @@ Process::~Process()
     if (ending_.empty()) {
         ::waitpid(pid_, nullptr, 0);
     }
-    while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+    while (::waitpid(-pid_, nullptr, 0) > 0) {
     }
 }
 
@@ -253,15 +259,26 @@ class Stage {
         : story_(story), process_(server, watcher_.descriptor()), sleepers_(process_.pid())
     {
         begin();
+        come_to_a_choice();
     }
 
-    Run play(const Choose& choose);
+    [[nodiscard]] bool over() const noexcept { return over_; }
+    [[nodiscard]] const Run& run() const noexcept { return run_; }
+    [[nodiscard]] const std::vector<Act>& enabled() const noexcept { return enabled_; }
+    [[nodiscard]] std::size_t last() const;
+    void choose(std::size_t chosen);
+    [[nodiscard]] observe::Watcher& watcher() noexcept { return watcher_; }
+    [[nodiscard]] pid_t pid() const noexcept { return process_.pid(); }
+    [[nodiscard]] std::uint16_t port() const noexcept { return process_.port(); }
+    [[nodiscard]] std::vector<std::uint16_t> client_ports() const;
 
   private:
+    void come_to_a_choice();
+    [[nodiscard]] bool reaches_a_choice();
     void begin();
     void come(std::size_t client);
     [[nodiscard]] bool comes_to_rest();
-    [[nodiscard]] std::vector<Act> enabled();
+    [[nodiscard]] std::vector<Act> find_enabled();
     void name_threads();
     [[nodiscard]] Act act_of(const Seen& seen);
     [[nodiscard]] std::string client_of(const Seen& seen) const;
@@ -274,7 +291,11 @@ class Stage {
     void explain_stuck(Run& run);
     [[nodiscard]] std::string why(const Seen& seen) const;
 
-    const Story& story_;
+    const Story story_;
+    Run run_;
+    std::vector<Act> enabled_;
+    std::string last_;  // the actor of the step before
+    bool over_ = false;
     observe::Watcher watcher_;
     Process process_;
     Sleepers sleepers_;
@@ -408,7 +429,7 @@ Act Stage::act_of(const Seen& seen)
     return act;
 }
 
-std::vector<Act> Stage::enabled()
+std::vector<Act> Stage::find_enabled()
 {
     std::vector<Act> acts;
     bool others_have_finished = true;
@@ -628,52 +649,77 @@ void Stage::explain_stuck(Run& run)
     }
 }
 
-Run Stage::play(const Choose& choose)
+void Stage::come_to_a_choice()
 {
-    Run run;
-    std::string last;
-    for (;;) {
-        if (!comes_to_rest()) {
-            run.outcome = Outcome::broken;
-            run.promise = "every request is answered";
-            run.seen = "a thread of the server runs and does not stop";
-            return run;
-        }
-        if (!run.steps.empty()) {
-            complete(run.steps.back());
-        }
-        if (!judge(run)) {
-            return run;
-        }
-        if (has_finished()) {
-            return run;
-        }
-        if (run.steps.size() == most_steps) {
-            run.outcome = Outcome::strange;
-            run.seen = fmt::format("after {} steps the story had not ended", most_steps);
-            return run;
-        }
-        Step step;
-        step.enabled = enabled();
-        if (step.enabled.empty()) {
-            explain_stuck(run);
-            return run;
-        }
-        const auto at = static_cast<std::size_t>(
-            std::find_if(step.enabled.begin(), step.enabled.end(),
-                         [&](const Act& act) { return act.actor == last; }) -
-            step.enabled.begin());
-        step.chosen = choose(step.enabled, at);
-        if (step.chosen >= step.enabled.size()) {
-            run.outcome = Outcome::strange;
-            run.seen = fmt::format("step {} can't be taken", run.steps.size() + 1);
-            return run;
-        }
-        step.preempts = at < step.enabled.size() && at != step.chosen;
-        last = step.act().actor;
-        take(step.act());
-        run.steps.push_back(std::move(step));
+    over_ = !reaches_a_choice();
+    if (over_) {
+        enabled_.clear();
     }
+}
+
+// What the step before has led to. Returns false if the run is over.
+bool Stage::reaches_a_choice()
+{
+    if (!comes_to_rest()) {
+        run_.outcome = Outcome::broken;
+        run_.promise = "every request is answered";
+        run_.seen = "a thread of the server runs and does not stop";
+        return false;
+    }
+    if (!run_.steps.empty()) {
+        complete(run_.steps.back());
+    }
+    if (!judge(run_) || has_finished()) {
+        return false;
+    }
+    if (run_.steps.size() == most_steps) {
+        run_.outcome = Outcome::strange;
+        run_.seen = fmt::format("after {} steps the story had not ended", most_steps);
+        return false;
+    }
+    enabled_ = find_enabled();
+    if (enabled_.empty()) {
+        explain_stuck(run_);
+        return false;
+    }
+    return true;
+}
+
+std::size_t Stage::last() const
+{
+    return static_cast<std::size_t>(
+        std::find_if(enabled_.begin(), enabled_.end(),
+                     [&](const Act& act) { return act.actor == last_; }) -
+        enabled_.begin());
+}
+
+void Stage::choose(std::size_t chosen)
+{
+    if (chosen >= enabled_.size()) {
+        run_.outcome = Outcome::strange;
+        run_.seen = fmt::format("step {} can't be taken", run_.steps.size() + 1);
+        over_ = true;
+        enabled_.clear();
+        return;
+    }
+    const std::size_t at = last();
+    Step step;
+    step.enabled = enabled_;
+    step.chosen = chosen;
+    step.preempts = at < step.enabled.size() && at != chosen;
+    last_ = step.act().actor;
+    take(step.act());
+    run_.steps.push_back(std::move(step));
+    come_to_a_choice();
+}
+
+std::vector<std::uint16_t> Stage::client_ports() const
+{
+    std::vector<std::uint16_t> ports;
+    for (const Client& client : clients_) {
+        ports.push_back(client.has_come() && !client.has_left() ? client.port() : 0);
+    }
+    return ports;
 }
 
 }  // namespace
@@ -683,10 +729,32 @@ std::size_t choose_by_default(const std::vector<Act>& enabled, std::size_t last)
     return last < enabled.size() ? last : 0;
 }
 
+class Play::Impl : public Stage {
+  public:
+    using Stage::Stage;
+};
+
+Play::Play(const Server& server, const Story& story) : impl_(std::make_unique<Impl>(server, story))
+{
+}
+Play::~Play() = default;
+bool Play::over() const noexcept { return impl_->over(); }
+const Run& Play::run() const noexcept { return impl_->run(); }
+const std::vector<Act>& Play::enabled() const noexcept { return impl_->enabled(); }
+std::size_t Play::last() const { return impl_->last(); }
+void Play::choose(std::size_t chosen) { impl_->choose(chosen); }
+observe::Watcher& Play::watcher() noexcept { return impl_->watcher(); }
+pid_t Play::pid() const noexcept { return impl_->pid(); }
+std::uint16_t Play::port() const noexcept { return impl_->port(); }
+std::vector<std::uint16_t> Play::client_ports() const { return impl_->client_ports(); }
+
 Run run(const Server& server, const Story& story, const Choose& choose)
 {
-    Stage stage(server, story);
-    return stage.play(choose);
+    Play play(server, story);
+    while (!play.over()) {
+        play.choose(choose(play.enabled(), play.last()));
+    }
+    return play.run();
 }
 
 }  // namespace ground::explore

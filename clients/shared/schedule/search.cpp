@@ -1,4 +1,4 @@
-#include "clients/explore/search.hpp"
+#include "clients/shared/schedule/search.hpp"
 
 #include <fmt/format.h>
 
