@@ -500,7 +500,8 @@ Place* detail::enter(State state, Who who, Here here, unsigned n) noexcept
 // A greenlet that was switched to inside the seam (06c) runs its conversation again.
 void detail::leave(Place& place, State before) noexcept
 {
-    if (&place != self.current && &place != self.mine && &place != &nowhere) [[unlikely]] {
+    if (&place != self.current && &place != self.mine && place.id.load(memory_order_relaxed) != 0)
+        [[unlikely]] {
         switch_to(&place);
     }
     become(place, before, line_of(place, {}));
