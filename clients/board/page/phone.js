@@ -234,6 +234,7 @@ async function ask(big) {
 find("#small").addEventListener("click", () => ask(false));
 find("#large").addEventListener("click", () => ask(true));
 find("#leave").addEventListener("click", async () => {
+  following.abort();  // first: otherwise its reply is an error, because the phone has left
   const leaving = send("leave", {}).catch(() => {});
   forgotten();
   await leaving;
