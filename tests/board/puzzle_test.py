@@ -167,7 +167,8 @@ class InABrowser(unittest.TestCase):
         self.until("a hint", "document.querySelector('#scheduled .hints').textContent.includes('Hint 1 of 3: Counting up is a read')")
         self.browser.press("u")
         self.until("nothing to take back", "document.getElementById('says').textContent.includes('nothing has been chosen yet')")
-        self.browser.complaints.clear()  # the browser counts that as one
+        eventually("the browser complains of the status", lambda: self.browser.complaints)
+        self.browser.complaints.clear()
         # A thread is stopped before it writes; whatever else is there goes first.
         while self.browser.look("model.scheduled.end") == "open":
             texts = self.browser.look("[...document.querySelectorAll('#scheduled .options button')].map((button) => button.textContent)")
