@@ -3,8 +3,8 @@
 // Changed since 07_coroutines: a number that takes less time than a trip to the pool is computed
 //         here. The others go to the pool. The server measures at its start where the limit is.
 // Buys:   small requests no longer pay for the trip, and big ones still stop no other client.
-// Costs:  an estimate. If it is wrong, all clients wait. They wait no longer than a trip takes,
-//         while the machine is as idle as it was when the server started.
+// Costs:  an estimate. While the server computes, all clients wait: no longer than a trip takes if
+//         the machine is as idle as it was at the start, and longer if the estimate is wrong.
 // Leaves: the cost of a request must be known in advance. For fib(n) it is, but hardly ever for an
 //         SQL query.
 

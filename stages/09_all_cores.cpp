@@ -56,7 +56,7 @@ awaitable<void> handle(tcp::socket client, Rules rules, Pool& pool, Limits limit
     bool stopped = false;
     while (!stopped && !requests.ended()) {
         stopped = co_await stopping();  // own line, because GCC 12 miscompiles an if that awaits
-        // After a stop, what has already arrived is read once more and answered.
+        // After a stop there is one last read, for what has already arrived. It is answered.
         if (stopped && client.available() == 0) {
             break;
         }

@@ -1,7 +1,7 @@
 // session.hpp -- a stage that runs, its clients, and the film of them.
 //
-// All of it belongs to the main thread, except submit(): there the viewers' threads leave their
-// commands.
+// All of it belongs to the main thread, except submit(), where the viewers' threads leave their
+// commands, and crowd().
 #pragma once
 
 #include "clients/board/crowd.hpp"

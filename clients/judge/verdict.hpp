@@ -65,7 +65,8 @@ struct Judgement {
 inline constexpr unsigned runs_to_fail = 3;
 
 // A promise is kept if the first run keeps it. It is broken if all of runs_to_fail runs break it.
-// If they disagree nothing is known. A run that was undecided or not applicable does not count.
+// If they disagree nothing is known. An undecided run does not count. If one run was an error, that
+// is the verdict. If one was not applicable, and none broke the promise, that is the verdict.
 [[nodiscard]] Judgement decide(const Promise& promise, const std::vector<Run>& runs);
 
 // With --until-fail one broken run is enough: that is what was looked for.

@@ -138,8 +138,8 @@ class SharedQueue {
     // computed, fail.
     void fail_requests_of(unsigned worker) noexcept;
 
-    // For the forker, because a worker that was woken may be stopped. To wake one worker too many
-    // does no harm.
+    // For the forker. A worker that was woken may be stopped before it takes a request. Then
+    // another one has to be woken. To wake one worker too many does no harm.
     void wake_again() noexcept { ::sem_post(&wakes_); }
     [[nodiscard]] std::uint64_t head() const noexcept { return head_.load(); }
 
@@ -180,8 +180,8 @@ class SharedQueue {
     std::array<Slot, slot_count> slots_{};
     std::array<std::atomic<std::uint64_t>, slot_count / 64> finished_{};
     // Counts how often the collector falls asleep and wakes up: odd while it sleeps and no worker
-    // has rung. It is a count, not a flag, because a worker may ring, be stopped, and note this
-    // only during the next nap.
+    // has rung. It is a count, not a flag: a worker may ring, be stopped, and continue only
+    // during the next nap. The count then shows that the nap it has ended is over.
     std::atomic<std::uint64_t> naps_{0};
 };
 

@@ -3,14 +3,14 @@
 //     std::vector<green::Thread> threads{green::spawn(fetch, "this"), green::spawn(fetch, "that")};
 //     green::joinall(threads);
 //
-// A hub belongs to a kernel thread and is made on first use. It is a greenlet like any other. A
-// green thread that must wait, or main(), stores what it waits for and switches to the hub. The hub
+// A hub belongs to a kernel thread and is made on first use. It is a greenlet like any other. If
+// a green thread or main() must wait, it stores what it waits for and switches to the hub. The hub
 // runs the green threads that are ready, or sleeps in epoll. A green thread is interrupted only
 // where it waits, so what it does between two waits needs no lock.
 //
-// Only the green threads of one kernel thread, and its main(), may call the functions of
-// common/green on the same object: a tool belongs to the kernel thread that first uses it. A
-// function that waits throws what kill() or a Timeout raises there.
+// An object of common/green belongs to the kernel thread that first uses it. Only green threads of
+// this kernel thread, and main() if it runs there, may use the object. A function that waits throws
+// what kill() or a Timeout raises there.
 #pragma once
 
 #include "common/wait/greenlet.hpp"
@@ -118,7 +118,7 @@ class Hub {
 };
 
 // A handle by which to wait for a green thread, or to end it. Copies refer to the same thread. The
-// thread continues when no handle is left.
+// thread runs to its end even if no handle is left.
 class Thread {
   public:
     explicit Thread(std::shared_ptr<Hub::Waiter> waiter) noexcept : waiter_(std::move(waiter)) {}

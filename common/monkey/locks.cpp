@@ -190,7 +190,7 @@ long wait(Semaphore& semaphore, Nanoseconds deadline) noexcept
     if (take(semaphore)) {
         return 0;
     }
-    // The thread that posts hands over what it would have added.
+    // The thread that posts wakes us instead of adding 1, so there is nothing left to take here.
     const Interruptible by =
         deadline == never ? Interruptible::unless_restarted : Interruptible::always;
     switch (wait_in(semaphore.waiting, deadline, by)) {

@@ -23,8 +23,8 @@ namespace ground {
 namespace {
 
 // The children that have not been waited for yet. A signal handler also changes this, so signals
-// are blocked while it is used. The lock is for a sanitizer's build, where a thread waits for
-// signals.
+// are blocked while it is used. The lock is needed only in a build with a sanitizer: there
+// a thread waits for signals, and this thread may use the list, too.
 std::vector<pid_t> children;
 std::atomic_flag locked;
 

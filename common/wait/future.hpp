@@ -51,8 +51,9 @@ class [[nodiscard]] Future {
         const observe::Seam seam(done() ? observe::runs : observe::awaits, state_->whose, here);
         if (!done()) {
             // A turnstile: each thread that has passed lets the next one pass. (A condition
-            // variable would cost one more system call: when a thread wakes, glibc locks the mutex
-            // as if others waited for it too, and then unlocking it has to call the kernel.)
+            // variable would cost one more system call. The thread that wakes locks the mutex
+            // again, and glibc then assumes that other threads wait for it. So unlocking the mutex
+            // calls the kernel.)
             while (::sem_wait(&state_->completed) == -1) {
             }
             ::sem_post(&state_->completed);
@@ -215,7 +216,7 @@ class Promise {
     // For a future that can be cancelled. take_back() returns this promise if no worker has begun
     // to compute its result, and nothing otherwise. It is called with the future locked, so it must
     // not call a member of any future, nor complete one. It is not called after the promise has
-    // completed its future, so it may refer to the promise's owner.
+    // completed its future. So it may use the object that holds the promise (the pool).
     explicit Promise(std::function<std::optional<Promise>()> take_back) : Promise()
     {
         state_->take_back = std::move(take_back);

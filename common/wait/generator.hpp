@@ -121,8 +121,9 @@ class [[nodiscard]] Generator {
         return body_.done() ? std::nullopt : std::optional<T>(*body_.promise().value_);
     }
 
-    // As next(), but the co_yield at which the body is paused returns this value. Call next()
-    // first, because only a body at a co_yield can receive a value. (If next() resumes a co_yield
+    // Gives the body a value: the co_yield at which the body is paused returns it. Then runs the
+    // body as next() does. Call next() first, because only a body at a co_yield can receive one.
+    // (If next() resumes a co_yield
     // that needs a value, the co_yield throws std::bad_optional_access.)
     template <std::convertible_to<Sent> U>
     std::optional<T> send(U&& value)

@@ -88,8 +88,8 @@ class Mutex {
         }
         holder_.store(observe::runs_as(), std::memory_order_relaxed);
     }
-    // Here the seam comes after the operation. So another thread may run before this one continues
-    // without the lock.
+    // Here the seam comes after the operation, when the lock is free. So the watcher can let
+    // another thread take it before this one continues.
     void unlock() noexcept
     {
         if (!observe::watched()) [[likely]] {

@@ -418,7 +418,7 @@ class Page(unittest.TestCase):
         self.until("they are gathered", f"{self.dots(receiving, '', '.many')} > 500")
         self.assertLess(self.look("document.querySelectorAll('.dot').length"), 100)
         self.assertLess(self.look("document.querySelectorAll('*').length"), 3000)
-        self.assertRegex(self.look("document.querySelector('#source .many').parentElement.parentElement.querySelector('.note').textContent"), r"\d wait for bytes")
+        self.until("it is said", f"/\\d wait for bytes/.test(document.querySelector('li[data-line=\"{receiving}\"] .note').textContent)")
         # It can still be used.
         self.browser.press(" ")
         self.until("it is paused", "document.body.dataset.pace === 'paused'")

@@ -172,7 +172,7 @@ class Showing(Tree):
         self.assertIn("Yours is the same", said)
 
     def test_a_hint_is_shown_if_the_page_has_one(self):
-        self.assertIn("A deadlock needs both", self.exercise("hint", "05", "2"))
+        self.assertIn("A deadlock needs two things", self.exercise("hint", "05", "2"))
         self.assertIn("no hint", self.exercise("hint", "02", "1"))
 
 
