@@ -36,7 +36,7 @@ Scheduled::Scheduled(const Puzzle& puzzle, Subject subject) : subject_(std::move
 
 Scheduled::Scheduled(const ScheduleFile& file, Subject subject) : subject_(std::move(subject))
 {
-    reel_.emplace();
+    reel_ = Reel();
     reel_->story = choose_stories(subject_, file.story).front();
     reel_->play = std::make_unique<Play>(subject_.server, reel_->story);
     reel_->actors = file.actors;
