@@ -4,7 +4,13 @@ set(wrong_turns_py ${PROJECT_SOURCE_DIR}/scripts/shared/wrong_turns.py)
 set(wrong_turns_folder ${CMAKE_CURRENT_BINARY_DIR}/wrong_turns)
 file(GLOB patches CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/wrong_turns/*.patch)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${patches} ${wrong_turns_py})
-execute_process(COMMAND python3 ${wrong_turns_py} --tsv OUTPUT_VARIABLE rows COMMAND_ERROR_IS_FATAL ANY)
+find_program(GROUND_PYTHON python3)
+set(rows "")
+if(GROUND_PYTHON)
+  execute_process(COMMAND ${GROUND_PYTHON} ${wrong_turns_py} --tsv OUTPUT_VARIABLE rows COMMAND_ERROR_IS_FATAL ANY)
+else()
+  message(STATUS "Without Python there are no wrong turns. On Debian or Ubuntu: apt-get install python3")
+endif()
 string(REGEX MATCHALL "[^\n]+" rows "${rows}")
 add_custom_target(wrong_turns)
 set(table "")
@@ -18,7 +24,7 @@ foreach(row ${rows})
   set(source ${wrong_turns_folder}/${name}.cpp)
   add_custom_command(
     OUTPUT ${source}
-    COMMAND python3 ${wrong_turns_py} --apply ${CMAKE_CURRENT_SOURCE_DIR}/wrong_turns/${name}.patch ${source}
+    COMMAND ${GROUND_PYTHON} ${wrong_turns_py} --apply ${CMAKE_CURRENT_SOURCE_DIR}/wrong_turns/${name}.patch ${source}
     DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/wrong_turns/${name}.patch ${CMAKE_CURRENT_SOURCE_DIR}/${stage}.cpp ${wrong_turns_py}
     VERBATIM)
   get_target_property(libraries ${stage} LINK_LIBRARIES)
