@@ -36,7 +36,7 @@ RUNS = [
     ("monkey-figures", "--rounds 1 --seconds 0.2 --clients 4 --many 50", ("stages/06c_monkey_patch",), r"02_threads"),
     ("peers", "--only python_threads --stages 02_threads --rounds 1 --seconds 0.2", (), r"python_threads"),
     ("robustness", "--last {scratch}/faults", (), r"connection churn +held"),
-    ("seams", "0.1", ("tests/bare/seams", "tests/bare/seams_05"), r"\| load \|[^$]*ratio of neighbouring runs: \d"),
+    ("seams", "0.1", ("tests/bare/seams", "tests/bare/seams_05"), r"\| load\(\) \|[^$]*ratio of neighbouring runs: \d"),
     ("soak", "--minutes 0.02 01", (), r"held +01_blocking"),
     ("stage-diff", "--code-only 01 02", (), r"start_thread"),
     ("stage-trace", "02", (), r"Written: 02_threads\.trace\.json"),
