@@ -1,5 +1,6 @@
 // The pool at a real RabbitMQ: `scripts/broker --restart -- broker_test SERVER --pool broker`, with
 // the worker's executable beside the server's.
+#include "common/base/limits.hpp"
 #include "common/compute/broker_connection.hpp"
 #include "common/observe/watcher.hpp"
 #include "tests/suite.hpp"
@@ -925,6 +926,7 @@ TEST_CASE("broker: if there are more requests than may be sent at a time, all ar
     const std::string queue = new_queue();
     const ServerOn server(queue);
     std::deque<Client> clients;
+    REQUIRE(ground::raise_descriptor_limit() > 1400);
     // 07 has one request of each client under way. The pool sends 1,024 and keeps the others.
     for (int i = 0; i < 1300; ++i) {
         clients.emplace_back(server).send("20\n");
@@ -1160,6 +1162,7 @@ TEST_CASE("broker: a reply to a request that has not been sent yet is ignored")
     const std::string queue = new_queue();
     const ServerOn server(queue);
     std::deque<Client> clients;
+    REQUIRE(ground::raise_descriptor_limit() > 1200);
     for (int i = 0; i < 1'100; ++i) {  // of which 1,024 are sent
         clients.emplace_back(server).send("20\n");
     }

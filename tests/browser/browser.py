@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import urllib.parse
 
@@ -38,6 +39,11 @@ FLAGS = ["--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-r
 def chromium():
     """Chromium without windows needs a fifth less CPU than the whole one. Either will do."""
     return shutil.which("chromium-headless-shell") or shutil.which("chromium")
+
+
+def can_have_sandbox():
+    """Root can have none, and others only if the kernel lets them make namespaces."""
+    return os.geteuid() != 0 and subprocess.run(["unshare", "--user", "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def missing():
@@ -86,8 +92,8 @@ class Browser:
         options.binary_location = chromium()
         for flag in (*FLAGS, *flags):
             options.add_argument(flag)
-        if os.geteuid() == 0:
-            options.add_argument("--no-sandbox")  # root can have none
+        if not can_have_sandbox():
+            options.add_argument("--no-sandbox")
         logs = {"browser": "ALL", **({"performance": "ALL"} if note_requests else {})}
         options.set_capability("goog:loggingPrefs", logs)
         # What the driver keeps for the browser goes into our folder, and so goes with it.
