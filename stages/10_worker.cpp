@@ -51,17 +51,6 @@ Number compute(Worker& worker, BrokerConnection& broker, Pool& thread, unsigned 
     return number.result();
 }
 
-// A watched server wants to know when its request is begun, and by which worker.
-Message begun(const Message& request)
-{
-    Message message;
-    message.routing_key = request.reply_to;
-    message.correlation_id = request.correlation_id;
-    message.type = "begun";
-    message.body = name_of_this_program();
-    return message;
-}
-
 bool two_have_died_of(const Message& request) { return request.redelivered && request.attempt > 1; }
 
 Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Message& request)
@@ -76,9 +65,7 @@ Message answer(Worker& worker, BrokerConnection& broker, Pool& thread, const Mes
     } else if (!n || *n > fib_limit || (request.type != "fib" && request.type != "fib_fast")) {
         reply.body = "the worker does not know this request";
     } else {
-        if (request.announce) {
-            broker.publish(begun(request));
-        }
+        broker.announce(request);
         reply.type = "result";
         reply.body = fmt::format(
             "{}", request.type == "fib" ? compute(worker, broker, thread, *n) : fib_fast(*n));

@@ -39,7 +39,7 @@ clients.
       --beside FILE FILE
                         write two such pages as one, with --record: both are
                         played at once. Starts no server
-      --puzzle NAME     you say who goes next, and make the server break its
+      --puzzle NAME     you choose each step, and make the server break its
                         promise; explore --puzzles lists them
       --play FILE       play a schedule that explore has saved, slowly; with
                         --record, end after that

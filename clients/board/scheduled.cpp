@@ -85,7 +85,7 @@ std::string Scheduled::obey(const Json& command)
     if (what == "solution") {
         return look_for_solution();
     }
-    return "this is a puzzle: you only say who goes next";
+    return "this is a puzzle: you can only choose a step";
 }
 
 std::string Scheduled::choose(const Json& command)

@@ -71,7 +71,7 @@ bool choose(Game& game, const std::string& line)
 
 bool play_puzzle(Game& game)
 {
-    fmt::print("{}: {}.\n{}. You say who goes next; ? shows the keys.\n\n", game.puzzle().name,
+    fmt::print("{}: {}.\n{}. You choose each step; ? shows the keys.\n\n", game.puzzle().name,
                game.puzzle().goal, game.story().about);
     for (bool changed = true;;) {
         if (changed && game.end() == Game::End::solved) {

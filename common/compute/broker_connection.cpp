@@ -391,6 +391,18 @@ void BrokerConnection::stop_consuming()
     }
 }
 
+void BrokerConnection::announce(const Message& request)
+{
+    if (request.announce) {
+        Message begun;
+        begun.routing_key = request.reply_to;
+        begun.correlation_id = request.correlation_id;
+        begun.type = "begun";
+        begun.body = name_of_this_program();
+        publish(begun);
+    }
+}
+
 void BrokerConnection::publish(const Message& message, bool must_arrive)
 {
     amqp_basic_properties_t properties{};

@@ -105,6 +105,10 @@ class BrokerConnection {
     // Sends the message to the queue that it names. If there is no such queue, the message is
     // dropped or, with must_arrive, the connection is given up.
     void publish(const Message& message, bool must_arrive = false);
+
+    // For a worker that begins this request: if the server asks for that, because it is watched,
+    // tells it so.
+    void announce(const Message& request);
     void acknowledge(const Message& message);
 
     // From cork(true) to cork(false) published messages are collected. Then they are sent together.

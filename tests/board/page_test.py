@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from support import BOARD, Board, Browser, eventually, file_url, missing
+from support import BOARD, Board, PageTest, eventually, file_url, missing
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "stages")
 
@@ -32,23 +32,7 @@ def line_of(stage, text):
     return found[0]
 
 
-class Page(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.browser = Browser()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.browser.close()
-
-    def setUp(self):
-        self.browser.resize(1280, 720)
-        self.browser.dark(False)
-        self.browser.complaints.clear()
-
-    def tearDown(self):
-        self.assertEqual(self.browser.complaints, [])
-
+class Page(PageTest):
     def board(self, *arguments):
         board = Board(*arguments)
         self.addCleanup(board.__exit__)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puzzles on the board: the reader says who goes next. All of them over HTTP, and one with the keys of the page."""
+"""Puzzles on the board: the reader chooses each step. All of them over HTTP, and one with the keys of the page."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
-from support import BOARD, PATIENCE, Board, Browser, eventually, file_url, missing
+from support import BOARD, PATIENCE, Board, PageTest, eventually, file_url, missing
 
 EXPLORE = os.path.join(os.path.dirname(BOARD), "explore")
 
@@ -136,22 +136,7 @@ class OfWrongTurns(Puzzles):
 
 
 @unittest.skipIf(missing(), "there is no browser")
-class InABrowser(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.browser = Browser()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.browser.close()
-
-    def setUp(self):
-        self.browser.resize(1280, 720)
-        self.browser.complaints.clear()
-
-    def tearDown(self):
-        self.assertEqual(self.browser.complaints, [])
-
+class InABrowser(PageTest):
     def until(self, what, expression):
         return eventually(what, lambda: self.browser.look(expression))
 

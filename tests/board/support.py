@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
@@ -31,6 +32,26 @@ def eventually(what, condition, patience=PATIENCE):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {patience} s: {what}")
         time.sleep(0.02)
+
+
+class PageTest(unittest.TestCase):
+    """Has a browser, in which no page may complain of anything."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.browser = Browser()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.browser.close()
+
+    def setUp(self):
+        self.browser.resize(1280, 720)
+        self.browser.dark(False)
+        self.browser.complaints.clear()
+
+    def tearDown(self):
+        self.assertEqual(self.browser.complaints, [])
 
 
 class Board:

@@ -1,4 +1,4 @@
-// scheduled.js -- a server that is run step by step: a puzzle, in which the reader says who goes next, or a schedule that
+// scheduled.js -- a server that is run step by step: a puzzle, in which the reader chooses each step, or a schedule that
 // is played.
 
 class ScheduledView {
@@ -23,7 +23,7 @@ class ScheduledView {
     if (scheduled.goal === undefined) {
       return over ?? `Step ${scheduled.steps.length} of a schedule.`;
     }
-    return over ? `${over} u takes back your last choice.` : `Step ${scheduled.steps.length + 1}: who goes next?`;
+    return over ? `${over} u takes back your last choice.` : `Step ${scheduled.steps.length + 1}: choose one.`;
   }
 
   update() {
@@ -38,7 +38,7 @@ class ScheduledView {
     const puzzle = scheduled.goal !== undefined;
     const set = (selector, text) => { find(`#scheduled ${selector}`).textContent = text; };
     set("h2", puzzle ? `${scheduled.name}: ${scheduled.goal}` : "A schedule");
-    set(".about", `${scheduled.about[0].toUpperCase()}${scheduled.about.slice(1)}.${puzzle ? " You say who goes next." : ""}`);
+    set(".about", `${scheduled.about[0].toUpperCase()}${scheduled.about.slice(1)}.${puzzle ? " You choose each step." : ""}`);
     find("#scheduled .do").hidden = !puzzle || !this.model.live;
     find("#scheduled .options").replaceChildren(...(scheduled.options ?? []).map((option, index) => this.option(option, index)));
     find("#scheduled .hints").replaceChildren(...(scheduled.hints ?? []).map((hint, index) =>

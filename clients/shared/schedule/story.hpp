@@ -1,4 +1,4 @@
-// story.hpp -- what the clients do while explore says who goes next, and what must hold then.
+// story.hpp -- what the clients do while explore chooses each step, and what must hold then.
 #pragma once
 
 #include "clients/shared/catalogue.hpp"
