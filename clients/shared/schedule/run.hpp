@@ -1,4 +1,4 @@
-// run.hpp -- one run of a story: a server that is started for it, its clients, and the order of their steps.
+// run.hpp -- one run of a story: a server that is started for it, its clients, and their steps.
 //
 // At every moment at which all threads of the server sleep, some of them are held at the gate (see
 // common/observe), and some clients could send something. One of these actors is chosen and takes a
