@@ -380,6 +380,9 @@ Room::Reply Room::ask(std::string_view token, const Json& wish)
     if (phone == nullptr) {
         return unknown();
     }
+    if (crowds_.empty()) {
+        return refusal(409, "there is no server to ask");
+    }
     const bool big = flag_in(wish, "big");
     const Clock::time_point now = Clock::now();
     const bool waits = std::all_of(phone->seats.begin(), phone->seats.end(),
