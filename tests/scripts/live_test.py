@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PATIENCE = 60  # seconds
+PATIENCE = int(os.environ.get("PATIENCE", "60"))  # seconds
 # live's stages listen on the default port of perf and nc. Here no other test has it. A kernel may refuse an ordinary user
 # a network of its own, and always does so in a chroot. Then ctest sees to it that the tests take turns.
 OWN = "--net" if os.geteuid() == 0 else "--net --user --map-root-user"
