@@ -14,7 +14,7 @@ import subprocess
 import time
 import unittest
 
-from support import BOARD, PATIENCE, Board, Browser, eventually, missing
+from support import BOARD, PATIENCE, Board, Browser, eventually, main_with_browser, rows_below
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 RECORD = os.environ.get("RECORD")
@@ -100,18 +100,15 @@ PROMISES = {
 
 def rows():
     """(stage, phases, sentences) of each row. A phase is its keys, and whether they are pressed again and again."""
-    with open(os.path.join(ROOT, "docs", "board.md"), encoding="utf-8") as page:
-        part = page.read().split("## One minute for each stage")[1].split("\n## ")[0]
-    for line in part.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 3 and re.fullmatch(r"\d\d[a-z]?", cells[0]):
+    for stage, do, seen in rows_below("One minute for each stage", "board.md", 3):
+        if re.fullmatch(r"\d\d[a-z]?", stage):
             phases = []
-            for text in filter(None, (phase.strip() for phase in cells[1].split(";"))):
+            for text in filter(None, (phase.strip() for phase in do.split(";"))):
                 keys = re.match(r"(?:`[^`]+`\s*)+", text)
                 if not keys or text[keys.end():] not in ("", "again and again"):
-                    raise AssertionError(f"{cells[0]}: these are no keys: {text}")
+                    raise AssertionError(f"{stage}: these are no keys: {text}")
                 phases.append((re.findall(r"`([^`]+)`", keys[0]), text[keys.end():] != ""))
-            yield cells[0], phases, re.findall(r"[^.]+\.(?=\s|$)", cells[2] + " ")
+            yield stage, phases, re.findall(r"[^.]+\.(?=\s|$)", seen + " ")
 
 
 class Minutes(unittest.TestCase):
@@ -207,7 +204,4 @@ class Minutes(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if why := missing():
-        print(f"skipped: {why}")
-        raise SystemExit
-    unittest.main()
+    main_with_browser()
