@@ -1,10 +1,9 @@
 // votes.cpp -- the room's votes without a server, for a script that shows the questions itself.
 //
-//   votes --questions STAGE     prints the questions of the stage's page, a line each: the
-//   question,
-//                               and behind tabs its answers. A star is before the right one
-//   votes [ADDRESS[:PORT]]      lets phones come. Prints the address and its QR code, and an empty
-//                               line. Then it reads commands, and replies to each with a line
+//   votes --questions STAGE   prints the questions of the stage's page, a line each: the question,
+//                             and behind tabs its answers. A star is before the right one
+//   votes [ADDRESS[:PORT]]    lets phones come. Prints the address and its QR code, and an empty
+//                             line. Then it reads commands, and replies to each with a line
 //
 //   ask STAGE NUMBER            puts a question of this stage to the phones; the first one is 1
 //   hand NUMBER                 counts a raised hand for this answer
