@@ -195,7 +195,8 @@ TEST_CASE("a client that closes with replies still owed is forgotten" *
                    .needs = Needs::process,
                    .after = "process/descriptors",
                    .help = "send() to a client that has gone raises SIGPIPE, which ends the "
-                           "process unless it is ignored"}))
+                           "process unless it is ignored",
+                   .stories = "leaves"}))
 {
     const Server server;
     const std::size_t before = own_descriptors(server);

@@ -97,7 +97,8 @@ TEST_CASE("when several clients ask at the same time, none of their replies is l
           promise({.id = "load/every-reply",
                    .page = "docs/01_blocking.md",
                    .after = "protocol/half-close",
-                   .help = "what do two conversations share? Do two workers wait for each other?"}))
+                   .help = "what do two conversations share? Do two workers wait for each other?",
+                   .stories = "two,same"}))
 {
     // All are connected before the first has its replies. One after the other is served, or all at
     // once: both are right. Each asks for a few numbers at a time, so that conversations take
