@@ -29,6 +29,7 @@ shows it, and shows the order beside it that keeps the promise.
       --story NAME      what the clients do; without it, two and same
       --list            which stories there are for the stage
       --budget SECONDS  for each story                                      [60]
+      --at-least N      schedules, also if that takes longer                 [0]
       --strategy WORD   all, bounded (by pre-emptions), priorities (PCT), random
       --seed N          of what is random                                    [1]
       --save FILE       write the schedule that was found
@@ -104,6 +105,7 @@ ExploreOptions parse_explore_options(int argc, char** argv)
     app.add_option("--puzzle", options.puzzle);
     app.add_flag("-q,--quiet", options.quiet);
     add_number(app, "--budget", budget, 0.1, 86'400.0);
+    add_number<std::size_t>(app, "--at-least", options.limits.at_least, 0, 1'000'000'000);
     add_number<std::uint64_t>(app, "--seed", options.limits.seed, 0, ~std::uint64_t{0});
     add_choice<Strategy>(app, "--strategy", options.limits.strategy,
                          {{"all", Strategy::all},

@@ -63,9 +63,8 @@ std::optional<Run> Explorer::run(const Promise& promise, Supervisor::Time end)
     }
     std::istringstream stories(promise.stories);
     for (std::string story; std::getline(stories, story, ',');) {
-        std::vector<std::string> words{
-            program_,  "--quiet", "--json",   "-",
-            "--story", story,     "--budget", fmt::format("{}", seconds_)};
+        std::vector<std::string> words{program_, "--quiet", "--json", "-", "--story", story};
+        words.insert(words.end(), {"--budget", fmt::format("{}", seconds_), "--at-least", "60"});
         if (!options_.as.empty()) {
             words.insert(words.end(), {"--as", options_.as});
         }
@@ -75,11 +74,8 @@ std::optional<Run> Explorer::run(const Promise& promise, Supervisor::Time end)
         {
             Child child(supervisor_, {.arguments = std::move(words), .cpus = {}});
             const auto start = Clock::now();
-            // What was found is made shorter and played again, which takes some seconds more.
-            constexpr std::chrono::seconds more{30};
-            const auto its_end =
-                start + more + std::chrono::milliseconds(static_cast<long>(seconds_ * 1000));
-            if (supervisor_.wait([&] { return child.ended(); }, std::min(end, its_end))) {
+            const auto its_end = start + (end - start) / 4;
+            if (supervisor_.wait([&] { return child.ended(); }, its_end)) {
                 found = run_of_report(child.out());
             }
             if (found) {

@@ -146,8 +146,9 @@ std::string to_details(const Judgement& judgement, const Case& the_case)
     const auto is_about = [&](std::string_view words) {
         return run.seen.find(words) != std::string::npos;
     };
-    if (!run.promised.empty() || is_about("waited in vain for the server") ||
-        is_about("the server has closed") || is_about("Connection reset by peer")) {
+    if ((!run.promised.empty() && !run.order.is_known()) ||
+        is_about("waited in vain for the server") || is_about("the server has closed") ||
+        is_about("Connection reset by peer")) {
         line("sent", run.sent.empty() ? "" : in_quotes(run.sent));
         line("seen", run.received.empty() ? "nothing" : in_quotes(run.received));
     }

@@ -122,7 +122,8 @@ class Search {
   private:
     [[nodiscard]] bool in_time(double share) const
     {
-        return seconds_since(start_) < share * limits_.budget.count();
+        return seconds_since(start_) < share * limits_.budget.count() ||
+               static_cast<double>(counts_.runs()) < share * static_cast<double>(limits_.at_least);
     }
 
     // Returns whether to go on.

@@ -68,6 +68,7 @@ struct Result {
 
 struct Limits {
     std::chrono::duration<double> budget{60};
+    std::size_t at_least = 0;  // so many schedules, also if that takes longer
     Strategy strategy = Strategy::all;
     std::uint64_t seed = 1;
     // How long a reply is waited for before it is called missing. Our own stages do nothing because
