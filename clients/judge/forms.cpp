@@ -159,7 +159,7 @@ std::string to_details(const Judgement& judgement, const Case& the_case)
     line("page", judgement.promise.page);
     line("hint", judgement.promise.help);
     const std::string runs = fmt::format("{} of {} broken", judgement.failed_runs, judgement.runs);
-    line("runs", run.order.is_known() ? fmt::format("{} under load; in this order {} of {}", runs,
+    line("runs", run.order.is_known() ? fmt::format("{}; in this order {} of {}", runs,
                                                     runs_to_fail, runs_to_fail)
                                       : runs);
     if (!run.err.empty()) {

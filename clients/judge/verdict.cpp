@@ -140,7 +140,7 @@ std::string cause(const Run& run)
                    : fmt::format("it ended by itself, with {}", run.ended);
     }
     if (run.order.is_known()) {
-        return fmt::format("in one order of its threads, {}", run.seen);
+        return fmt::format("in one order of threads and clients, {}", run.seen);
     }
     // It may be in quotes.
     const auto begins_with = [&](std::string_view words) { return run.seen.find(words) <= 1; };
