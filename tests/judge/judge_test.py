@@ -126,6 +126,13 @@ class Broken(unittest.TestCase):
         self.check("busy_loop", "process/idle", "ms of CPU time", only="start,process/idle", runs=1,
                    options=("--until-fail", "1"))
 
+    def test_a_busy_loop_that_begins_when_a_client_half_closes(self):
+        self.check("spins_after_half_close", "process/idle", "ms of CPU time", only="start,process/idle", runs=1,
+                   options=("--until-fail", "1"))
+
+    def test_half_a_line_is_lost(self):
+        self.check("loses_half_a_line", "protocol/waits-for-line-end", only="start,protocol")
+
     def test_an_endless_log(self):
         failure = self.check("floods_its_log", "process/idle", "ms of CPU time", only="start,process/idle", runs=1,
                              options=("--until-fail", "1"))

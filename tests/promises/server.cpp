@@ -295,6 +295,16 @@ TEST_CASE("a server that no client asks for anything uses hardly any CPU time" *
 {
     const Server server;
     server.require_process();
+    // It may spin only once a client has gone.
+    for (const bool resets : {true, false}) {
+        Client gone(server);
+        CHECK(gone.ask("10\n") == "55");
+        if (resets) {
+            gone.reset();
+        } else {
+            CHECK(gone.converse("20\n") == "6765\n");  // half-closes
+        }
+    }
     Client idle(server);
     CHECK(idle.ask("10\n") == "55");
     // At the beginning it may have something to do: a pool to start, a rate to measure.
