@@ -130,6 +130,10 @@ class Broken(unittest.TestCase):
         self.check("spins_after_half_close", "process/idle", "ms of CPU time", only="start,process/idle", runs=1,
                    options=("--until-fail", "1"))
 
+    def test_sigpipe_ends_it(self):
+        self.check("sigpipe", "faults/close-with-replies-owed", "it crashed: signal 13",
+                   only="start,faults/close-with-replies-owed,faults/churn")
+
     def test_half_a_line_is_lost(self):
         self.check("loses_half_a_line", "protocol/waits-for-line-end", only="start,protocol")
 
