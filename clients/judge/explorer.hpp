@@ -21,8 +21,8 @@ class Explorer {
     Explorer(Supervisor& supervisor, const JudgeOptions& options, double slowdown);
 
     // A run that has broken the promise, in an order that breaks it each time. Nothing if none was
-    // found, or if explore can't tell. Each story takes a quarter of the time that is left, at most.
-    // Throws Interrupted. Afterwards nothing is left of the servers.
+    // found, or if explore can't tell. Each story takes a quarter of the time that is left, at
+    // most. Throws Interrupted. Afterwards nothing is left of the servers.
     [[nodiscard]] std::optional<Run> run(const Promise& promise, Supervisor::Time end);
 
   private:

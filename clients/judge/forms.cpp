@@ -159,9 +159,9 @@ std::string to_details(const Judgement& judgement, const Case& the_case)
     line("page", judgement.promise.page);
     line("hint", judgement.promise.help);
     const std::string runs = fmt::format("{} of {} broken", judgement.failed_runs, judgement.runs);
-    line("runs", run.order.is_known() ? fmt::format("{}; in this order {} of {}", runs,
-                                                    runs_to_fail, runs_to_fail)
-                                      : runs);
+    line("runs", run.order.is_known()
+                     ? fmt::format("{}; in this order {} of {}", runs, runs_to_fail, runs_to_fail)
+                     : runs);
     if (!run.err.empty()) {
         text += "    its stderr\n" + last_lines(run.err, "      | ");
     } else if (!run.out.empty() && !run.ended.empty()) {

@@ -33,7 +33,7 @@ struct Order {
     std::string story;
     std::string actors;              // for `explore --order`; empty: it was no run of explore's
     std::vector<std::string> steps;  // the two that matter; or none
-    std::vector<std::string> stuck;  // who waits for what, if nothing can move
+    std::vector<std::string> stuck;  // what each one waits for, if nothing can move
 
     [[nodiscard]] bool is_known() const noexcept { return !story.empty(); }
 };
