@@ -80,8 +80,8 @@ PROMISES = {
     "The clients wait at plain calls.": PLAIN,
     "The stage before is 06, and its clients wait at a `co_await`.": AWAIT,
     "The source is that of 02.": "model.stage.name.startsWith('06c_') && document.getElementById('source').textContent.includes('02_threads.cpp')",
-    "The source is that of 07, and the hogs wait for a result from behind the broker.":
-        "model.stage.name.startsWith('07_') && says('wait for a result from behind the broker')",
+    "The source is that of 07, and the three hogs wait for results from behind the broker.":
+        "model.stage.name.startsWith('07_') && clients('hog').length === 3 && says('3 wait for a result from behind the broker')",
     "Each worker behind the broker has a lane, from its first request on.":
         "model.behindBroker && model.ofKind('worker').length === 2 && model.ofKind('worker').every(({ id, pid }) => pid === 0 && model.lanes.has(id))",
     # Wrong turns
@@ -89,10 +89,10 @@ PROMISES = {
     "The third client is at the door, and its request is not read.":
         "model.atTheDoor.length === 1 && document.getElementById('door').textContent.includes('3 bytes not read')",
     "A worker computes for the hog.": "clients('hog').length === 1 && computing().length === 1",
-    "The first client leaves, and the worker is killed.": "clients().length === 0 && says('was killed')",
-    "The sentence above says that the hog's request fails.": "says('was killed: the request of hog')",
+    "The first client leaves, and the hog's request fails: its worker was killed.":
+        "clients().length === 0 && says('was killed: the request of hog')",
     "The crowd is served.": "clients().length === 20 && model.figures.rate > 0",
-    "The hog waits, and the one thread waits with it.":
+    "The hog waits for its result, and the one thread waits with it.":
         "clients('hog').some((hog) => hog.state === state.awaits) && says('The one thread waits with it')",
     "The clients' dot is dashed: they have sent, and the thread does not read.":
         "clients().every(({ starved }) => starved) && dots('ready').some((dot) => Number(dot.dataset.count) > 15)",
@@ -101,10 +101,14 @@ PROMISES = {
     "The main thread still waits, because no thread has woken it.":
         "model.ofKind('thread').some(({ number, state: now, since }) => number === 1 && now === state.selects && model.now - since > 2e6)",
     "The first client is served.": "clients().length === 1 && clients()[0].requests > 1",
-    "The idle client's dot is full, but the CPU is idle: the only thread waits in the kernel for its bytes.":
+    "The idle client's dot is full, but the CPU is idle: the only thread waits in the kernel for this client's bytes.":
         "clients('idle').length === 1 && clients('idle')[0].state === state.runs && model.now - clients('idle')[0].since > 2e6 && model.figures.cpu < 20",
     "The newcomer stays at the door.": "model.atTheDoor.length === 1",
-    "A hundred clients are a few numbers.": "clients().length === 100 && document.querySelectorAll('#source .dot').length < 15 && "
+    "Both clients are served.": "clients().length === 2 && clients().every(({ requests }) => requests > 1)",
+    "One of them leaves.": "clients().length === 1",
+    "The newcomer's dot is dashed: it has sent, and the hub does not read.":
+        "clients().length === 2 && clients().some(({ starved, requests }) => starved && requests === 0) && dots('ready').length === 1",
+    "A hundred clients are shown as a few numbers.": "clients().length === 100 && document.querySelectorAll('#source .dot').length < 15 && "
                                             "dots('many').some((dot) => Number(dot.dataset.count) > 20)",
     "A note beside the line with `submit` says where clients wait for their results from the pool.":
         "[...document.querySelectorAll('#source li')].some((row) => /submit\\(/.test(row.textContent) && "
@@ -118,7 +122,7 @@ PROMISES = {
         "place.client?.role === 'hog' && place.requests === 0)",
     "Each core has a thread that waits for newcomers.":
         f"model.ofKind('thread').filter(({{ state: now }}) => now === state.accepts || now === state.held || now === state.runs).length === {len(os.sched_getaffinity(0))}",
-    "Each client is with one of these threads.": "clients().length === 20 && clients().every(({ tid }) => model.ofKind('thread').some((thread) => thread.tid === tid))",
+    "Each client belongs to one of these threads.": "clients().length === 20 && clients().every(({ tid }) => model.ofKind('thread').some((thread) => thread.tid === tid))",
 }
 
 
