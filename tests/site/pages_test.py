@@ -154,6 +154,12 @@ class Recordings(unittest.TestCase):
             self.assertEqual(recordings.stale(path), [], f"record it anew: scripts/measure/minutes {path.stem}")
             self.assertLess(path.stat().st_size, 600_000, path)
 
+    def test_each_has_its_beginning_and_no_gap(self):
+        for path in recordings.all_of_them():
+            self.assertEqual(list(recordings.faults(recordings.read(path)[1])), [], f"record it anew: scripts/measure/minutes {path.stem}")
+        self.assertEqual(list(recordings.faults([['{"t":4000000}', '{"t":4100000}', '{"t":6000000}']])),
+                         ["its first 4 s are missing", "for 1.9 s there is no frame"])
+
     def test_each_is_stale_when_a_line_that_it_shows_has_changed(self):
         text_of = recordings.text_of
         self.addCleanup(setattr, recordings, "text_of", text_of)

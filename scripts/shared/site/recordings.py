@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+LONGEST_GAP = 1.2  # seconds between two frames: more looks as if the recording were broken
+LATEST_BEGINNING = 3  # the board keeps the last minute only
 MOST_EVENTS = 60  # of a frame: what glows on the board's page, and fills its lanes
 FOLDER = ROOT / "docs" / "recordings"
 PAGE = ROOT / "clients" / "board" / "page"
@@ -128,9 +130,22 @@ def dump(frame):
     return json.dumps(frame, separators=(",", ":"), ensure_ascii=False)
 
 
+def faults(films):
+    """What a busy machine does to a recording."""
+    for film in films:
+        times = [json.loads(frame)["t"] / 1e6 for frame in film]
+        gap = max(later - before for before, later in zip(times, times[1:]))
+        if times[0] > LATEST_BEGINNING:
+            yield f"its first {times[0]:.0f} s are missing"
+        if gap > LONGEST_GAP:
+            yield f"for {gap:.1f} s there is no frame"
+
+
 def keep(path, name):
     films = [[re.sub(r'"[^"]*/stages/wrong_turns/(\w+\.cpp)"', r'"stages/wrong_turns/\1"', thin(frame)) for frame in frames]
              for frames in films_in(Path(path).read_text(encoding="utf-8"))]
+    if problems := list(faults(films)):
+        sys.exit(f"recordings.py: {name} was not kept: {', '.join(problems)}. Record it anew when nothing else runs")
     head = {"lines": lines_of(films), **({"left": len(films[0])} if len(films) == 2 else {})}
     FOLDER.mkdir(exist_ok=True)
     target = FOLDER / f"{name}.jsonl"
