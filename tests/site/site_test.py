@@ -220,6 +220,11 @@ class Site(unittest.TestCase):
             self.until(f"{shown}.getElementById('player')?.hidden === false && {shown}.querySelectorAll('iframe').length === {panes}")
             self.browser.look(f"{shown}.querySelector('[data-act=forth]').click()")
             self.until(f"/ of [1-9][0-9.]* s/.test({shown}.getElementById('scrub-text').textContent)")
+            if panes == 2:  # they stand beside each other, and make room for the page again
+                left, right = self.browser.look(f"[...{shown}.querySelectorAll('iframe')].map((pane) => pane.getBoundingClientRect().left)")
+                self.assertGreater(right, left)
+                self.browser.look(f"{figure}.querySelector('dialog button').click()")
+                self.until(f"{figure}.querySelector('dialog') === null")
 
     def test_a_prediction_by_keyboard(self):
         self.open("01_blocking.html")
