@@ -244,7 +244,7 @@ class LaidOut(unittest.TestCase):
     def test_each_recording_has_its_place(self):
         for name, how in recordings.on_pages().items():
             self.assertTrue((self.folder / f"pages/public/recordings/{name}.html").is_file(), name)
-            page = {"minute": name, "keys": "wrong_turns", "orders": "wrong_turns", "solution": "explore"}[how]
+            page = {"minute": name, "keys": "wrong_turns", "order": "wrong_turns", "orders": "wrong_turns", "solution": "explore"}[how]
             text = self.page(page)
             self.assertEqual(text.count(f'<Recording name="{name}" how="{how}"'), 1, name)
             if page == "wrong_turns":

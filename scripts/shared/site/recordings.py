@@ -157,9 +157,10 @@ def keep(path, name):
 # How a recording is made (scripts/measure/minutes), written on a page as <!-- recording HOW NAME -->:
 #   keys      pressed on the board, as the page says
 #   orders    of explore: the one that breaks the promise, and the one beside it
+#   order     of explore, where none beside it keeps the promise
 #   solution  of a puzzle
 # A stage's minute needs no such line: its place is on the stage's page.
-MARK = re.compile(r"^<!-- recording (keys|orders|solution) ([\w-]+) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- recording (keys|orders?|solution) ([\w-]+) -->$", re.MULTILINE)
 
 
 def on_pages():
