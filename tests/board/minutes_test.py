@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 """The minute that docs/board.md has for each stage, played from the page's own table: the test presses its keys and
-looks for what it promises.
+looks for what it promises. Also what docs/wrong_turns.md says under "On the board".
 
-Each sentence of the table is in PROMISES, word for word. So no promise can be written there without a check here.
+Each sentence is in PROMISES, word for word. So no promise can be written there without a check here.
 
-ONLY=STAGE plays one minute. RECORD=FOLDER also keeps what the board shows, as STAGE.html, and pauses after each key so that
-a reader can follow. scripts/measure/minutes does both.
+ONLY=NAME plays one minute: 04, or the name of a wrong turn. RECORD=FOLDER also keeps what the board shows, as NAME.html, and
+pauses after each key so that a reader can follow. scripts/measure/minutes does both.
 """
 
 import os
 import re
+import shutil
 import subprocess
 import time
 import unittest
 
-from support import BOARD, PATIENCE, Board, Browser, eventually, main_with_browser, rows_below
+from support import BOARD, PATIENCE, Board, Browser, end_all, eventually, main_with_browser, rows_below
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 RECORD = os.environ.get("RECORD")
@@ -79,7 +80,30 @@ PROMISES = {
     "The clients wait at plain calls.": PLAIN,
     "The stage before is 06, and its clients wait at a `co_await`.": AWAIT,
     "The source is that of 02.": "model.stage.name.startsWith('06c_') && document.getElementById('source').textContent.includes('02_threads.cpp')",
-    "10 computes for another stage: the board has nothing to show, and says so.": "",
+    "The source is that of 07, and the three hogs wait for results from behind the broker.":
+        "model.stage.name.startsWith('07_') && clients('hog').length === 3 && says('3 wait for a result from behind the broker')",
+    "Each worker behind the broker has a lane, from its first request on.":
+        "model.behindBroker && model.ofKind('worker').length === 2 && model.ofKind('worker').every(({ id, pid }) => pid === 0 && model.lanes.has(id))",
+    # Wrong turns
+    "The two idle clients have the two places.": "clients('idle').length === 2 && dots('hollow').some((dot) => dot.dataset.state === 'receives')",
+    "The third client is at the door, and its request is not read.":
+        "model.atTheDoor.length === 1 && document.getElementById('door').textContent.includes('3 bytes not read')",
+    "A worker computes for the hog.": "clients('hog').length === 1 && computing().length === 1",
+    "The first client leaves, and with it both workers: the hog's request fails, and two new workers begin.":
+        "clients().length === 0 && model.ofKind('worker').length === 2 && model.ofKind('worker').every(({ id }) => !before.has(id))",
+    "The crowd is served.": "clients().length === 20 && model.figures.rate > 0",
+    "The hog waits for its result, and the one thread waits with it.":
+        "clients('hog').some((hog) => hog.state === state.awaits) && says('The one thread waits with it')",
+    "The clients' dot is dashed: they have sent, and the thread does not read.":
+        "clients().every(({ starved }) => starved) && dots('ready').some((dot) => Number(dot.dataset.count) > 15)",
+    "Both workers have no work.": "model.ofKind('worker').length === 2 && computing().length === 0",
+    "The clients' dots are dashed: their results are there.": "clients().length === 2 && clients().every((place) => place.state === state.ready)",
+    "The main thread still waits, because no thread has woken it.":
+        "model.ofKind('thread').some(({ number, state: now, since }) => number === 1 && now === state.selects && model.now - since > 2e6)",
+    "The first client is served.": "clients().length === 1 && clients()[0].requests > 1",
+    "The idle client's dot is full, but the CPU is idle: the only thread waits in the kernel for this client's bytes.":
+        "clients('idle').length === 1 && clients('idle')[0].state === state.runs && model.now - clients('idle')[0].since > 2e6 && model.figures.cpu < 20",
+    "The newcomer stays at the door.": "model.atTheDoor.length === 1",
     "A hundred clients are shown as a few numbers.": "clients().length === 100 && document.querySelectorAll('#source .dot').length < 15 && "
                                             "dots('many').some((dot) => Number(dot.dataset.count) > 20)",
     "A note beside the line with `submit` says where clients wait for their results from the pool.":
@@ -98,50 +122,63 @@ PROMISES = {
 }
 
 
+def phases_of(text):
+    """The phases, each with its keys and whether they are pressed again and again."""
+    phases = []
+    for phase in filter(None, (phase.strip() for phase in text.split(";"))):
+        keys = re.match(r"(?:`[^`]+`\s*)+", phase)
+        if not keys or phase[keys.end():] not in ("", "again and again"):
+            raise AssertionError(f"these are no keys: {phase}")
+        phases.append((re.findall(r"`([^`]+)`", keys[0]), phase[keys.end():] != ""))
+    return phases
+
+
+def sentences_of(text):
+    return [sentence.strip() for sentence in re.findall(r"[^.]+\.(?=\s|$)", " ".join(text.split()))]
+
+
 def rows():
-    """(stage, phases, sentences) of each row. A phase is its keys, and whether they are pressed again and again."""
+    """(stage, phases, sentences) of each row of the table."""
     for stage, do, seen in rows_below("One minute for each stage", "board.md", 3):
         if re.fullmatch(r"\d\d[a-z]?", stage):
-            phases = []
-            for text in filter(None, (phase.strip() for phase in do.split(";"))):
-                keys = re.match(r"(?:`[^`]+`\s*)+", text)
-                if not keys or text[keys.end():] not in ("", "again and again"):
-                    raise AssertionError(f"{stage}: these are no keys: {text}")
-                phases.append((re.findall(r"`([^`]+)`", keys[0]), text[keys.end():] != ""))
-            yield stage, phases, re.findall(r"[^.]+\.(?=\s|$)", seen + " ")
+            yield stage, phases_of(do), sentences_of(seen)
 
 
-class Minutes(unittest.TestCase):
-    def test_every_stage_has_its_row_and_every_promise_is_checked(self):
-        with open(os.path.join(os.path.dirname(BOARD), "..", "stages", "stages.tsv"), encoding="utf-8") as table:
-            stages = {line.split("_")[0] for line in table if line.strip()}
-        found = list(rows())
-        self.assertLessEqual(stages, {stage for stage, _, _ in found})
-        self.assertEqual(len(found), len({stage for stage, _, _ in found}))
-        said = [sentence.strip() for _, _, sentences in found for sentence in sentences]
-        self.assertEqual(set(said), set(PROMISES))
-        for stage, phases, sentences in found:
-            self.assertGreaterEqual(len(sentences), len(phases), stage)
+def wrong_turns():
+    """The same of each wrong turn that is seen on the board."""
+    with open(os.path.join(ROOT, "docs", "wrong_turns.md"), encoding="utf-8") as page:
+        for section in page.read().split("\n### ")[1:]:
+            if found := re.search(r"^\*\*On the board\.\*\* Press ((?:`[^`]+`[ ;\n]*)+)\. (.*?)\n\n", section, re.MULTILINE | re.DOTALL):
+                yield section.partition("\n")[0], phases_of(found[1]), sentences_of(found[2])
 
-    def test_what_the_table_promises_is_seen(self):
-        with Browser(1600, 1000) as browser:
-            for stage, phases, sentences in rows():
-                if os.environ.get("ONLY", stage) == stage:
-                    with self.subTest(stage=stage):
-                        self.play(browser, stage, phases, [sentence.strip() for sentence in sentences])
 
-    def play(self, browser, stage, phases, sentences):
-        if not phases:
-            done = subprocess.run([BOARD, stage], capture_output=True, text=True, timeout=PATIENCE)
-            self.assertEqual(done.returncode, 1)
-            self.assertIn("nothing to show", done.stderr)
-            return
-        if not os.access(self.program(stage), os.X_OK):
-            return  # a library that it needs is missing here
-        with open(os.path.join(ROOT, self.source(stage)), encoding="utf-8") as file:
-            pool = ".pool = true" in file.read()
-        film = ["--record", os.path.join(RECORD, f"{stage}.html")] if RECORD else []
-        with Board(stage, *film, *(["--", "--workers", "2"] if pool else [])) as board:
+class Broker:
+    """One of our own, with two workers."""
+
+    def __enter__(self):
+        build = os.path.join(os.path.dirname(BOARD), "..")
+        self.program = subprocess.Popen([os.path.join(ROOT, "scripts", "broker"), "--workers", "2", "--build", build],
+                                        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, start_new_session=True)
+        for line in self.program.stdout:
+            if found := re.search(r"export (GROUND_BROKER)=(\S+)", line):
+                return [found.groups()]
+        raise AssertionError("the broker has not started")
+
+    def __exit__(self, *_):
+        self.program.terminate()
+        self.program.wait(PATIENCE)
+        end_all(self.program)
+        self.program.stdout.close()
+
+
+class Playing(unittest.TestCase):
+    """Plays one minute."""
+
+    def play(self, browser, name, what, phases, sentences, options=(), environment=()):
+        with open(os.path.join(ROOT, self.source(name.partition("_")[0])), encoding="utf-8") as file:
+            options = [*options, *(["--workers", "2"] if ".pool = true" in file.read() else [])]
+        film = ["--record", os.path.join(RECORD, f"{name}.html")] if RECORD else []
+        with Board(*what, *film, *(["--", *options] if options else []), environment=environment) as board:
             browser.complaints.clear()
             browser.open(board.url)
             try:
@@ -152,7 +189,7 @@ class Minutes(unittest.TestCase):
                     seen = sentences[number:] if number == len(phases) - 1 else [sentences[number]]
                     self.press(browser, keys, seen[0] if again else None)
                     for sentence in seen:
-                        self.see(browser, stage, sentence)
+                        self.see(browser, name, sentence)
                     self.linger(2)
                 self.assertEqual(browser.complaints, [])
             finally:
@@ -164,7 +201,7 @@ class Minutes(unittest.TestCase):
         while True:
             for key in keys:
                 browser.press(KEYS.get(key, key))
-                Minutes.linger(0.7)
+                Playing.linger(0.7)
             if until is None:
                 return
             # Each step is checked at once, because a moment later it may be over.
@@ -201,6 +238,53 @@ class Minutes(unittest.TestCase):
 
     def source(self, stage):
         return self.row_of(stage)[5]
+
+
+class Minutes(Playing):
+    def test_every_stage_has_its_row_and_every_promise_is_checked(self):
+        with open(os.path.join(os.path.dirname(BOARD), "..", "stages", "stages.tsv"), encoding="utf-8") as table:
+            stages = {line.split("_")[0] for line in table if line.strip()}
+        found = list(rows())
+        self.assertLessEqual(stages, {stage for stage, _, _ in found})
+        self.assertEqual(len(found), len({stage for stage, _, _ in found}))
+        found += wrong_turns()
+        said = [sentence for _, _, sentences in found for sentence in sentences]
+        self.assertEqual(set(said), set(PROMISES))
+        for stage, phases, sentences in found:
+            self.assertGreaterEqual(len(sentences), len(phases), stage)
+
+    def test_what_the_table_promises_is_seen(self):
+        with Browser(1600, 1000) as browser:
+            for stage, phases, sentences in rows():
+                if os.environ.get("ONLY", stage) == stage:
+                    with self.subTest(stage=stage):
+                        self.play_stage(browser, stage, phases, sentences)
+
+    def play_stage(self, browser, stage, phases, sentences):
+        if not os.access(self.program(stage), os.X_OK):
+            return  # a library that it needs is missing here
+        if stage != "10":
+            self.play(browser, stage, [stage], phases, sentences)
+            return
+        done = subprocess.run([BOARD, stage], capture_output=True, text=True, timeout=PATIENCE, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("nothing to show", done.stderr)
+        if shutil.which("rabbitmqctl", path="/usr/sbin:/usr/bin:/sbin:/bin"):
+            with Broker() as environment:
+                self.play(browser, stage, ["07"], phases, sentences, options=["--pool", "broker"], environment=environment)
+
+
+class OfWrongTurns(Playing):
+    """Those of the stages with a mistake, which are built for this."""
+
+    def test_what_their_page_promises_is_seen(self):
+        wanted = [row for row in wrong_turns() if os.environ.get("ONLY", row[0]) == row[0]]
+        targets = [f"wrong_turn_{name}" for name, _, _ in wanted]
+        subprocess.run(["cmake", "--build", os.path.join(os.path.dirname(BOARD), ".."), "--target", *targets], check=True, capture_output=True)
+        with Browser(1600, 1000) as browser:
+            for name, phases, sentences in wanted:
+                with self.subTest(name):
+                    self.play(browser, name, ["--wrong", name], phases, sentences)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,32 @@
 #!/usr/bin/env python3
-"""Puzzles on the board: the reader chooses each step. All of them over HTTP, and one with the keys of the page."""
+"""Puzzles on the board: the reader chooses each step. All of them over HTTP, and one with the keys of the page.
+
+RECORD=FOLDER keeps what the board shows, as NAME.html, and pauses before each choice so that a reader can follow.
+scripts/measure/minutes does that with the class Recorded.
+"""
 
 import json
 import os
 import subprocess
 import tempfile
+import time
 import unittest
 
 from support import BOARD, PATIENCE, Board, PageTest, eventually, file_url, missing
 
 EXPLORE = os.path.join(os.path.dirname(BOARD), "explore")
+RECORD = os.environ.get("RECORD")
+
+
+def linger(seconds):
+    """For the reader of a recording."""
+    if RECORD:
+        time.sleep(seconds)
+
+
+def film(name):
+    return ["--record", os.path.join(RECORD, f"{name}.html")] if RECORD else []
+
 
 def schedule_of(puzzle, folder):
     """Who goes when, as explore has found it."""
@@ -24,6 +41,12 @@ def schedule_of(puzzle, folder):
     with open(file, encoding="utf-8") as text:
         steps = text.read().split("\n\n", 1)[1].splitlines()
     return [step.partition(":")[0] for step in steps], file
+
+
+def build_wrong_turns():
+    build = os.path.dirname(os.path.dirname(BOARD))
+    targets = [f"wrong_turn_{name}" for name in ("02d_locks_in_another_order", "05_list_before_byte", "05_looks_before_it_locks")]
+    subprocess.run(["cmake", "--build", build, "--target", *targets], check=True, capture_output=True)
 
 
 class Puzzle:
@@ -61,12 +84,26 @@ class Puzzles(unittest.TestCase):
         for name in names:
             with self.subTest(name), tempfile.TemporaryDirectory() as folder:
                 actors, _ = schedule_of(name, folder)
-                puzzle = self.puzzle("--puzzle", name)
+                puzzle = self.puzzle("--puzzle", name, *film(name))
                 while puzzle.state["end"] == "open":
+                    linger(1)
                     puzzle.choose(actors[len(puzzle.state["steps"])])
+                linger(3)
                 self.assertTrue(puzzle.state["solved"], puzzle.state)
                 self.assertEqual(puzzle.state["end"], "broken")
                 self.assertTrue(puzzle.state["lesson"])
+
+    def say_that_none_does(self):
+        puzzle = self.puzzle("04", "--puzzle", "one-thread", *film("one-thread"))
+        while puzzle.state["end"] == "open":
+            linger(1)
+            puzzle.choose(puzzle.state["options"][0]["actor"])
+        self.assertEqual([puzzle.state["end"], puzzle.state["solved"]], ["kept", False])
+        linger(2)
+        puzzle.do("none")
+        puzzle.next(lambda state: state["solved"])
+        self.assertEqual(puzzle.state["said"], "You are right.")
+        linger(3)
 
 
 class OverHttp(Puzzles):
@@ -74,10 +111,7 @@ class OverHttp(Puzzles):
         self.solve("lost-update", "torn-pair")
 
     def test_where_no_order_breaks_it_one_says_so(self):
-        puzzle = self.puzzle("04", "--puzzle", "one-thread")
-        puzzle.do("none")
-        puzzle.next(lambda state: state["solved"])
-        self.assertEqual(puzzle.state["said"], "You are right.")
+        self.say_that_none_does()
 
     def test_undo_replays_what_came_before_and_hints_come_one_by_one(self):
         puzzle = self.puzzle("02d", "--puzzle", "lost-update")
@@ -127,12 +161,19 @@ class OfWrongTurns(Puzzles):
 
     @classmethod
     def setUpClass(cls):
-        build = os.path.dirname(os.path.dirname(BOARD))
-        targets = [f"wrong_turn_{name}" for name in ("02d_locks_in_another_order", "05_list_before_byte", "05_looks_before_it_locks")]
-        subprocess.run(["cmake", "--build", build, "--target", *targets], check=True, capture_output=True)
+        build_wrong_turns()
 
     def test_each_is_solved_by_the_order_that_explore_finds(self):
         self.solve("deadlock", "lost-wake-up", "stale-flag")
+
+
+class Recorded(Puzzles):
+    """The one that ONLY names."""
+
+    def test_its_solution(self):
+        build_wrong_turns()
+        name = os.environ["ONLY"]
+        self.say_that_none_does() if name == "one-thread" else self.solve(name)
 
 
 @unittest.skipIf(missing(), "there is no browser")

@@ -132,11 +132,42 @@ class WithoutVitePress(unittest.TestCase):
         self.assertEqual((self.folder / "asked").read_text(), "asked\n" * 2)
 
 
+# Of these there is no recording.
+UNSEEN = {
+    "04b_reads_without_end": "what grows is memory, and the board does not show it",
+    "05_poke_for_every_result": "explore has no such crowd, and the board's clients ask too seldom",
+    "10_acknowledged_too_early": "the board does not see that a worker behind a broker is gone",
+}
+
+
 class Recordings(unittest.TestCase):
+    def test_each_stage_wrong_turn_and_puzzle_has_one_and_no_other_is_kept(self):
+        known = recordings.on_pages()
+        self.assertEqual(sorted(known), sorted(path.stem for path in recordings.all_of_them()))
+        wrong = [turn.name for turn in recordings.wrong_turns.all_of_them()]
+        self.assertEqual(sorted(UNSEEN), [name for name in wrong if name not in known])
+        puzzles = (ROOT / "docs/explore.md").read_text(encoding="utf-8").partition("explore --puzzles\n")[2].partition("```")[0]
+        self.assertEqual([line.split()[0] for line in puzzles.splitlines()], [name for name, how in known.items() if how == "solution"])
+
     def test_each_is_small_and_of_the_present_sources(self):
         for path in recordings.all_of_them():
             self.assertEqual(recordings.stale(path), [], f"record it anew: scripts/measure/minutes {path.stem}")
             self.assertLess(path.stat().st_size, 600_000, path)
+
+    def test_each_has_its_beginning_and_no_gap(self):
+        for path in recordings.all_of_them():
+            self.assertEqual(list(recordings.faults(recordings.read(path)[1])), [], f"record it anew: scripts/measure/minutes {path.stem}")
+        self.assertEqual(list(recordings.faults([['{"t":4000000}', '{"t":4100000}', '{"t":6000000}']])),
+                         ["its first 4 s are missing", "for 1.9 s there is no frame"])
+
+    def test_each_is_stale_when_a_line_that_it_shows_has_changed(self):
+        text_of = recordings.text_of
+        self.addCleanup(setattr, recordings, "text_of", text_of)
+        for path in recordings.all_of_them():
+            source, lines = next(iter(recordings.read(path)[0].items()))
+            line = next(iter(lines.values()))
+            recordings.text_of = lambda name, line=line: text_of(name).replace(line, f"{line} // changed")
+            self.assertIn(source, recordings.stale(path), path)
 
     def test_lines_that_have_moved_are_found_and_changed_ones_are_not(self):
         source = "stages/04_generators.cpp"
@@ -157,10 +188,31 @@ class Recordings(unittest.TestCase):
                  "p": [[1, 2, 9, 5, 60, 1, 0, 0, 0, 0, 1, 1], [2, 2, 9, 6, 60, 1, 0, 0, 0, 0, 1, 1]], "e": [[1, 9, 5, 60, 1, 0, 0, 1]]}
         path.write_text(json.dumps({"lines": {"stages/04_generators.cpp": {"60": lines[57].strip()}}}) + "\n" + json.dumps(frame) + "\n")
         where = next(n for n, line in enumerate(lines, 1) if line.strip() == lines[57].strip())
-        moved = json.loads(recordings.frames_of(path)[0])
+        moved = json.loads(recordings.films_of(path)[0][0])
         self.assertEqual([place[4] for place in moved["p"]], [where, 60])
         self.assertEqual(moved["e"][0][3], where)
         self.assertIn(f",{where},", recordings.page(path).split('id="frames"')[1])
+
+    def test_a_schedule_names_the_new_lines_in_its_steps(self):
+        lines = recordings.text_of("stages/04_generators.cpp").split("\n")
+        step = {"actor": "main", "text": "selects", "place": "04_generators:60"}
+        frame = {"t": 1, "stage": "04_generators", "files": [[5, "stages/04_generators.cpp"]], "scheduled": {"steps": [step]}}
+        self.assertEqual(list(recordings.lines_of([[json.dumps(frame)]])["stages/04_generators.cpp"]), ["60"])
+        moved = recordings.with_numbers([json.dumps(frame)], {"stages/04_generators.cpp": {60: 58}})
+        self.assertEqual(json.loads(moved[0])["scheduled"]["steps"], [{**step, "place": "04_generators:58"}])
+        self.assertGreater(len(lines), 60)
+
+    def test_the_steps_of_a_schedule_are_kept_once(self):
+        steps = [{"actor": f"thread {n}", "text": "computes", "place": ""} for n in range(3)]
+        frames = [recordings.dump({"t": t, "scheduled": {"steps": chosen}})
+                  for t, chosen in enumerate((steps[:1], steps[:2], steps, steps[:1], [steps[0], steps[2]]))] + ['{"t":9}']
+        short = list(recordings.shorten(frames))
+        self.assertEqual(json.loads(short[2])["scheduled"]["steps"], [2, steps[2]])
+        self.assertEqual(list(recordings.lengthen(short)), frames)
+
+    def test_two_beside_each_other_are_kept_as_they_are(self):
+        path = next(path for path in recordings.all_of_them() if len(recordings.read(path)[1]) == 2)
+        self.assertEqual(recordings.films_in(recordings.page(path)), recordings.films_of(path))
 
     def test_one_is_a_page_that_needs_nothing_else(self):
         for path in recordings.all_of_them():
@@ -188,6 +240,16 @@ class LaidOut(unittest.TestCase):
         for path in (*ROOT.glob("stages/*.cpp"), *ROOT.glob("stages/primers/*.cpp"), *ROOT.glob("common/*/*.hpp")):
             name = path.stem if path.parent.name == "stages" else path.name
             self.assertTrue((self.folder / "pages/source" / f"{name}.md").is_file(), path)
+
+    def test_each_recording_has_its_place(self):
+        for name, how in recordings.on_pages().items():
+            self.assertTrue((self.folder / f"pages/public/recordings/{name}.html").is_file(), name)
+            page = {"minute": name, "keys": "wrong_turns", "order": "wrong_turns", "orders": "wrong_turns", "solution": "explore"}[how]
+            text = self.page(page)
+            self.assertEqual(text.count(f'<Recording name="{name}" how="{how}"'), 1, name)
+            if page == "wrong_turns":
+                self.assertIn(f'<Recording name="{name}"', text.partition(f"### {name}\n")[2].partition("\n### ")[0])
+            self.assertNotIn("<!-- recording", text)
 
     def test_no_link_leads_out_of_the_site(self):
         for path in (self.folder / "pages").rglob("*.md"):

@@ -208,6 +208,24 @@ class Site(unittest.TestCase):
         self.assertEqual(shown, [line for line in lines if not line.strip().startswith("//")])
         self.assertTrue(self.browser.look("document.querySelector('.annotated footer a[href$=\"04_generators.html\"]') !== null"))
 
+    def test_a_recording_plays_in_its_page(self):
+        for page, name, panes in (("04_generators.html", "04_generators", 0), ("wrong_turns.html", "06b_greenlet_blocks", 0),
+                                  ("wrong_turns.html", "02d_a_lock_too_few", 2), ("explore.html", "deadlock", 0)):
+            self.open(page)
+            self.browser.look("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
+            figure = f"[...document.querySelectorAll('.play')].find((figure) => figure.querySelector('a[href$=\"/{name}.html\"]'))"
+            self.assertTrue(self.browser.look(f"{figure}.querySelector('iframe') === null"), name)
+            self.browser.look(f"{figure}.querySelector('button').click()")
+            shown = f"{figure}.querySelector('iframe').contentDocument"
+            self.until(f"{shown}.getElementById('player')?.hidden === false && {shown}.querySelectorAll('iframe').length === {panes}")
+            self.browser.look(f"{shown}.querySelector('[data-act=forth]').click()")
+            self.until(f"/ of [1-9][0-9.]* s/.test({shown}.getElementById('scrub-text').textContent)")
+            if panes == 2:  # they stand beside each other, and make room for the page again
+                left, right = self.browser.look(f"[...{shown}.querySelectorAll('iframe')].map((pane) => pane.getBoundingClientRect().left)")
+                self.assertGreater(right, left)
+                self.browser.look(f"{figure}.querySelector('dialog button').click()")
+                self.until(f"{figure}.querySelector('dialog') === null")
+
     def test_a_prediction_by_keyboard(self):
         self.open("01_blocking.html")
         self.browser.look("localStorage.clear()")

@@ -393,7 +393,9 @@ class Model {
     }
     const free = this.ofKind("worker").filter((worker) => worker.state !== state.computes).length;
     if (awaiting.length > 0 && this.ofKind("worker").length > 0) {
-      const thread = this.oneThread ? " The one thread is free: it waits for sockets and results." : "";
+      const stuck = this.ofKind("thread").some((thread) => this.places.get(thread.for)?.state === state.awaits);
+      const thread = !this.oneThread ? "" : stuck ? " The one thread waits with it, so no other client moves."
+        : " The one thread is free: it waits for sockets and results.";
       return `${free === 0 ? "All workers compute. " : ""}${plural(awaiting.length, "waits", "wait")} for a result.${thread}`;
     }
     if (computing.length > 1) {

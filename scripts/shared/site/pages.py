@@ -79,7 +79,7 @@ class Pages:
         self.extra = {}  # further files to which pages lead: name and address
         self.shown = {}  # by source: which lines stand on which page
         self.titles = {}
-        self.recordings = {}  # by stage: how many seconds
+        self.recordings = {}  # by name: how many seconds
 
     def read(self):
         """All pages: the address, and the file."""
@@ -129,8 +129,10 @@ class Pages:
         text = re.sub(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)",
                       lambda m: self.link(path, m[3], m[2], m[1]) or m[0], text)
         text = questions.put_forms(text, address)
+        # One that is stale is left out.
+        text = recordings.MARK.sub(lambda m: self.player(m[2], m[1]) if m[2] in self.recordings else "", text)
         if address in self.recordings:
-            player = f'<Recording name="{address}" :seconds="{self.recordings[address]}" />'
+            player = self.player(address, "minute")
             # Where the page speaks of the board; otherwise before the exercises, when the reader has seen the rest.
             if re.search(r"^\*\*On the board\.\*\*", text, re.MULTILINE):
                 text = re.sub(r"^(\*\*On the board\.\*\*.*?)(?=\n\n)", lambda m: f"{m[1]}\n\n{player}", text, count=1,
@@ -148,6 +150,9 @@ class Pages:
                 text = text.replace(marker, f"<!-- -->\n{block.indent}```cpp from={target}:{name}:{first}-{last}\n", 1)
                 self.shown.setdefault(name, []).append((first, last, address))
         return text
+
+    def player(self, name, how):
+        return f'<Recording name="{name}" how="{how}" :seconds="{self.recordings[name]}" />'
 
     @staticmethod
     def front(title, **more):
