@@ -843,7 +843,7 @@ TEST_CASE("if io_uring is forbidden, or has no memory, it says so in one line" *
 {
     // As in a container: the call fails. A filter is for ever, but only for the thread that has
     // installed it, and for the processes that this thread starts.
-    for (const unsigned error : {EPERM, ENOMEM}) {
+    for (const unsigned error : {unsigned{EPERM}, unsigned{ENOMEM}}) {
         CAPTURE(error);
         Outcome outcome;
         bool filtered = false;
