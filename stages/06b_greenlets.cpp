@@ -27,9 +27,10 @@ using namespace ground;
 namespace {
 
 // Runs greenlets one at a time, each until it waits. The hub itself runs in the main greenlet of
-// its thread. A greenlet that must wait stores itself with what it waits for and switches to the
-// hub. A greenlet that is not running is in one place: in the ready queue, or with what it waits
-// for. One thread owns all of this, except the list of greenlets whose futures are done.
+// its thread. A greenlet that must wait stores itself with the socket or the future that it waits
+// for. Then it switches to the hub. A greenlet that is not running is in one place: in the ready
+// queue, or with what it waits for. One thread owns all of this, except the list of greenlets whose
+// futures are done.
 class Hub {
   public:
     Hub()

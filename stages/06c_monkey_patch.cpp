@@ -20,6 +20,7 @@
 #include <array>
 #include <cerrno>
 #include <deque>
+#include <exception>
 
 namespace {
 
@@ -37,8 +38,9 @@ class Hub {
     void wait_for(int fd, unsigned events)
     {
         epoll_event event{events | EPOLLONESHOT, {.ptr = &Greenlet::current()}};
-        if (::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == -1) {  // new for epoll
-            ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event);
+        if (::epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == -1 &&  // new for epoll
+            ::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == -1) {
+            std::terminate();  // nothing would wake the greenlet
         }
         greenlet_.switch_to();
     }

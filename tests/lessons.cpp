@@ -1,6 +1,7 @@
-// lessons.cpp -- what each stage shows, flaws included, against one stage.
+// lessons.cpp -- what each stage shows, its flaws included. A run tests one stage.
 //
-// All by the order of events: what has happened when something else happens. Nothing is timed.
+// The tests look at the order of events: what has happened when something else happens. Hardly
+// anything is timed.
 #include "promises/promise.hpp"
 #include "suite.hpp"
 
@@ -49,7 +50,7 @@ TEST_CASE("an idle client DOES delay another" * only_if(!stage().serves_others()
     if (stage().foreign() != nullptr) {
         return;  // its log has its own words
     }
-    // The server has not even begun with it before.
+    // The server begins with the other client only after that.
     const std::string end_of_idle = fmt::format("Closed 127.0.0.1:{}\n", idle.local_port());
     const std::string begin_of_other = fmt::format("Connection 127.0.0.1:{}\n", other.local_port());
     server.err().wait_for(end_of_idle);
@@ -100,7 +101,7 @@ TEST_CASE("a big request DOES delay a small one of another client" *
         CHECK(small.read_line() == "55");
         return;
     }
-    // The reply to the small request is here. It came after that to the big one.
+    // The reply to the small request is here. The reply to the big one must have come before.
     CHECK(big.readable());
     CHECK(big.read_line() == long_request.reply());
 }
@@ -268,7 +269,7 @@ TEST_CASE("requests are computed in other processes, in as many as there are wor
         clients.back().send(endless_request);
     }
     auto computing = wait_until_descendants_compute(server, workers);
-    // Once more for as long, so that a further one would have had its time, too.
+    // Wait once more, for as long as before: by then one more worker would have computed, too.
     auto later = wait_until_descendants_compute(server, workers);
     std::sort(computing.begin(), computing.end());
     std::sort(later.begin(), later.end());
@@ -558,7 +559,7 @@ TEST_CASE("when clients leave as soon as they have asked, their requests are can
             Client departed(server);
             departed.send(fmt::format("x\n{}", endless_request));
             if (i % 2 == 0) {
-                // So the server has the request. Of others, it may see the reset first.
+                // So the server has this request. Of the other clients it may see the reset first.
                 CHECK(departed.read_line().starts_with("[Error]"));
             }
             departed.reset();
@@ -615,7 +616,7 @@ TEST_CASE("on SIGTERM requests that have arrived are answered, and no client cou
           only_if(stage().finishes_when_stopped()))
 {
     int in_time =
-        0;  // rounds in which the server ended by itself; a busy machine gets more of them
+        0;  // rounds in which the server ended by itself; if it stays 0, there are more rounds
     for (int round = 0; round < 10 || (in_time == 0 && round < 20); ++round) {
         Server server;
         std::deque<Client> clients;
@@ -792,7 +793,7 @@ TEST_CASE("the server measures at its start what is cheap, and says so" *
     measured.err().wait_for("us; below fib(");
     const std::string line = measured.err().text();
     CHECK(line.starts_with("07b_cheap_inline: a trip to the pool takes "));
-    // fib(1) is a function call. So is the trip, but to another process.
+    // fib(1) is one function call. A trip to another process must take longer.
     CHECK(line.find("below fib(1)") == std::string::npos);
     const Server told({"--inline-below", "20"});
     CHECK(Client(told).ask("10\n") == "55");
@@ -895,7 +896,7 @@ void check_spread_of_clients(const char* option)
     CAPTURE(fmt::format("{}", fmt::join(counts, " ")));
     CHECK(counts.size() == 4);
     CHECK(std::accumulate(counts.begin(), counts.end(), 0U) == 64);
-    // By chance, one loop may get none of them once, but not three times.
+    // By chance a loop may get no client, but not three of the four loops.
     CHECK(std::count(counts.begin(), counts.end(), 0U) < 3);
 }
 
@@ -1010,7 +1011,7 @@ TEST_CASE(
         try {
             served += client.ask("10\n") == "55" ? 1 : 0;
         } catch (const std::exception&) {
-            // It was a client of the other loop.
+            // It was a client of the loop that was killed.
         }
     }
     CHECK(served > 0);
@@ -1026,7 +1027,7 @@ TEST_CASE("loops in processes: a conversation that the loop ends does not stop i
           only_if(stage().has_event_loops()))
 {
     const Server server({"--processes", "1"});
-    // It may be delayed so much that the server no longer listens to the refused client.
+    // The test may be delayed so much that the server no longer listens to the refused client.
     eventually("another client is served while the one that is sent away may still talk", [&] {
         Client other(server);
         CHECK(other.ask("10\n") == "55");

@@ -37,7 +37,8 @@ struct RoomLimits {
     double joins_at_once = 60;
 };
 
-// Grants so many in a second, and so many at once after a pause.
+// Limits how often something may happen: `per_second` times in a second. After a pause it may
+// happen up to `at_once` times at once.
 class Allowance {
   public:
     using Clock = std::chrono::steady_clock;
@@ -56,8 +57,9 @@ class Allowance {
     Clock::time_point since_ = Clock::now();
 };
 
-// A name as it is shown: one line of at most 20 characters, without what could hide or turn the
-// text around it. Empty if nothing is left, or if it is no UTF-8.
+// A name as it is shown: one line of at most 20 characters. Characters are left out that could hide
+// the text beside the name, or reverse its direction. Empty if nothing is left, or if it is no
+// UTF-8.
 [[nodiscard]] std::string clean_name(std::string_view text);
 
 class Room {
@@ -105,7 +107,7 @@ class Room {
     [[nodiscard]] std::optional<std::string> obey(const nlohmann::json& command);
     // Call it often. stages: those that run now, one for each crowd.
     void tick(const std::vector<std::string>& stages);
-    // What the board's page shows of the room. Votes are in it only from when they may be seen.
+    // What the board's page shows of the room. It contains votes only when they may be seen.
     [[nodiscard]] State shown(std::uint64_t after) const;
 
   private:

@@ -78,7 +78,7 @@ class Gil {
         Number evaluate(FibFunction::Plain f, unsigned n);
 
         Gil& gil_;
-        const std::uint64_t id_;  // not an address: those are reused, and greenlets share one
+        const std::uint64_t id_;  // a number, because an address may be used again
     };
 
     // Holds the lock for as long as it lives, like a std::lock_guard.
@@ -110,7 +110,7 @@ class Gil {
     bool locked_ = false;
     std::uint64_t switch_number_ = 0;  // how often the lock has gone from one thread to another
 
-    std::mutex switch_mutex_;           // guards the next two; after mutex_, if both are locked
+    std::mutex switch_mutex_;           // guards the next two; if both are locked, mutex_ is first
     std::condition_variable switched_;  // notified when the lock has been taken
     std::uint64_t last_holder_ = 0;
 };

@@ -2,7 +2,7 @@
 //
 // A table says where the server is now. It has an entry (Place) for each conversation, thread and
 // worker. A ring says what has happened: it has an Event for each change. Writers never wait for
-// readers. Events that a reader was too slow for are lost, and counted. With a gate (Control) the
+// readers. If a reader is too slow, it loses events, and counts them. With a gate (Control) the
 // watcher can slow the server down or stop it, for as long as it renews its lease.
 //
 // All of this lies in one sealed memfd that the server and its children share with the watcher.
@@ -18,7 +18,7 @@ namespace ground::observe {
 
 enum class Kind : std::uint8_t {
     nobody,        // the entry is free
-    conversation,  // of a client; in the table at the number of its descriptor, or later
+    conversation,  // of a client; its index in the table: its descriptor's number, or higher
     thread,        // of the server, without a conversation: main, a loop, a pool's thread
     worker,        // a process, or a thread, of the pool
 };
@@ -103,9 +103,9 @@ struct alignas(64) Place {
     std::atomic<std::uint32_t> taken;     // the gate: the last step that was used up
     std::atomic<std::uint32_t> owner;     // of a worker: the process that owns its pool
     std::atomic<std::uint32_t> pin;       // only for the server: see Calls in seams.hpp
-    // About the last shared thing that it came to: which one (a number made from its address), and
-    // the lower halves of two values: of the one that it will write, and of the one that it has
-    // read last.
+    // About the last shared thing that it came to. `object` says which thing (a number made from
+    // its address). `value` is what it will write, and `found` is what it has read last: the lower
+    // half of each.
     std::atomic<std::uint32_t> object;
     std::atomic<std::uint32_t> value;
     std::atomic<std::uint32_t> found;
@@ -114,7 +114,8 @@ static_assert(sizeof(Place) == 64);
 
 // A change of state. A new line in the same state is no event: only the table has it.
 struct Event {
-    // The event's number plus 1, written last. This bit is set while the event is being written.
+    // The event's number plus 1, written last. While the event is being written, its bit
+    // `unfinished` is set.
     static constexpr std::uint64_t unfinished = std::uint64_t{1} << 63U;
     std::atomic<std::uint64_t> sequence;
     std::atomic<std::uint64_t> where;  // a Where; its time is the event's
@@ -136,7 +137,7 @@ struct Control {
     // The pace holds until this time (CLOCK_MONOTONIC, microseconds). Afterwards all run freely.
     std::atomic<std::uint64_t> lease;
     std::atomic<std::uint32_t> granted;  // paused: how many steps any entry may take ...
-    std::atomic<std::uint32_t> taken;  // ... and how many are used up, by the server or by a pause
+    std::atomic<std::uint32_t> taken;  // ... and how many are used up (a pause uses up the rest)
     // Counts the changes of the members above, and granted steps. It is a futex(2): threads that
     // are held wait for it, at most until the lease ends.
     std::atomic<std::uint32_t> changed;

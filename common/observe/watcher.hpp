@@ -17,7 +17,7 @@
 
 namespace ground::observe {
 
-// CLOCK_MONOTONIC in microseconds, which all times here are.
+// The time of CLOCK_MONOTONIC in microseconds. All times in this file are such times.
 [[nodiscard]] std::uint64_t now() noexcept;
 
 // One entry of the table, as it was at one moment.
@@ -61,8 +61,8 @@ class Watcher {
     [[nodiscard]] std::uint32_t server() const noexcept;  // its process; 0: not started yet
     [[nodiscard]] std::string file(std::uint8_t index) const;
     [[nodiscard]] std::vector<Seen> look() const;  // all entries, in the order of the table
-    // The same, but at most the first `most` places for conversations and the first `most` of the
-    // others.
+    // The same, but looks only at the first `most` places for conversations, and at the first
+    // `most` of the other places.
     [[nodiscard]] std::vector<Seen> look(std::size_t most) const;
 
     // What has happened since the last call, at most this many events. Events that were overwritten

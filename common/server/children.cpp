@@ -118,7 +118,7 @@ pid_t fork_child(ChildServes clients)
     }
     const pid_t child = ::fork();
     if (child == 0) {
-        children.clear();  // in the child they are siblings
+        children.clear();  // they are the child's siblings
         if (clients == ChildServes::one_client) {
             linger_without_threads();
         }

@@ -15,13 +15,13 @@
 
 namespace ground {
 
-// Runs handle(client, arguments...) on a thread of its own, which is never joined. As with
-// std::thread, the arguments are copied: std::ref(x) passes x itself. If no thread can be started,
+// Runs handle(client, arguments...) on a new thread, which is never joined. The arguments are
+// copied, as by std::thread. To pass x itself, pass std::ref(x). If no thread can be started,
 // the client gets an error, and its connection is closed.
 template <typename Handle, typename... Arguments>
 void start_thread(Handle handle, tcp::socket client, Arguments... arguments)
 {
-    // Shared, because if no thread starts, the socket is still needed: the client has to be told.
+    // Shared: if no thread can be started, this function still needs the socket for the error.
     const auto shared = std::make_shared<tcp::socket>(std::move(client));
     try {
         std::thread([handle, shared, arguments...] {

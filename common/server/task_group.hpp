@@ -24,8 +24,8 @@ class TaskGroup {
 
     // Tells every task to end. A wait for a client or a request ends at once, because nothing is
     // lost by that (Asio's cancellation_type::total). A wait for a result or for room to send
-    // continues. The next co_await of a task throws. But a task that has called
-    // throw_if_cancelled(false) continues, and can ask stopping().
+    // continues. Afterwards the task's next co_await throws, unless the task has called
+    // throw_if_cancelled(false). Such a task can ask stopping().
     void stop();
 
   private:

@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -214,8 +215,8 @@ class Selector {
         entry.in_kernel = events;
     }
 
-    // Otherwise the kernel would report the unwanted event again at once. If we wait for nothing on
-    // a descriptor, it is removed from the kernel's list, because the kernel reports a broken
+    // If an unwanted event stayed, the kernel would report it again at once. If we wait for nothing
+    // on a descriptor, it is removed from the kernel's list, because the kernel reports a broken
     // connection for each descriptor on the list. (This does not fail: only adding takes memory.)
     void remove_unwanted_events(std::span<const epoll_event> reported)
     {

@@ -153,7 +153,7 @@ def main():
             rows.append(row_of(turn, options.budget))
             print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    busy = f"The machine was busy: its load was {load:.0f} before. " if load > 1 else ""
+    busy = f"The machine was busy: its load was {load:.0f} before the measurement. " if load > 1 else ""
     table += f"\n{busy}At most {options.budget:.0f} s for each. At random: the median of {SEEDS} seeds.\n"
     print(table)
     if options.record:

@@ -80,7 +80,7 @@ PROMISES = {
     "The stage before is 06, and its clients wait at a `co_await`.": AWAIT,
     "The source is that of 02.": "model.stage.name.startsWith('06c_') && document.getElementById('source').textContent.includes('02_threads.cpp')",
     "10 computes for another stage: the board has nothing to show, and says so.": "",
-    "A hundred clients are a few numbers.": "clients().length === 100 && document.querySelectorAll('#source .dot').length < 15 && "
+    "A hundred clients are shown as a few numbers.": "clients().length === 100 && document.querySelectorAll('#source .dot').length < 15 && "
                                             "dots('many').some((dot) => Number(dot.dataset.count) > 20)",
     "A note beside the line with `submit` says where clients wait for their results from the pool.":
         "[...document.querySelectorAll('#source li')].some((row) => /submit\\(/.test(row.textContent) && "
@@ -94,7 +94,7 @@ PROMISES = {
         "place.client?.role === 'hog' && place.requests === 0)",
     "Each core has a thread that waits for newcomers.":
         f"model.ofKind('thread').filter(({{ state: now }}) => now === state.accepts || now === state.held || now === state.runs).length === {len(os.sched_getaffinity(0))}",
-    "Each client is with one of these threads.": "clients().length === 20 && clients().every(({ tid }) => model.ofKind('thread').some((thread) => thread.tid === tid))",
+    "Each client belongs to one of these threads.": "clients().length === 20 && clients().every(({ tid }) => model.ofKind('thread').some((thread) => thread.tid === tid))",
 }
 
 

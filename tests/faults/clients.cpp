@@ -172,7 +172,7 @@ TEST_CASE("the request of a client that has gone is still computed to its end")
     if (stage().blocks_while_computing()) {
         check_serves(server);
         CHECK(cpu_time_with_descendants(server) - before >= milliseconds(150));
-        by_design("others wait until it has been computed");
+        by_design("others wait until its number has been computed");
     } else {
         if (!stage().has_pool()) {
             check_serves(server);

@@ -1,8 +1,8 @@
 // What a run has shown, in sentences: part of comparison.hpp.
 //
 // They follow from the figures of this run and know nothing of the stages. If a run shows something
-// else, the sentences say something else. A figure is the table's, in the table's words. What holds
-// for some runs only is not claimed.
+// else, the sentences say something else. Each figure in a sentence also stands in the table, and
+// has the same name there. What holds for some runs only is not claimed.
 
 #include "clients/compare/judge/comparison.hpp"
 #include "clients/shared/format.hpp"
@@ -73,7 +73,7 @@ std::string about_crowd(const Figures& crowd, unsigned clients)
     return text;
 }
 
-// As far apart as the note below a table warns of.
+// Whether the runs differ so much that the note below the table warns of it.
 bool runs_differ(const Summary& summary) { return summary.spread() > 0.2; }
 
 // How much of its rate a client keeps, from the worst run to the best.
@@ -116,7 +116,8 @@ std::string about_hog(const Figures& hog)
            (big && big->high == 0 ? ", and the hog gets no reply" : "");
 }
 
-// Two CPUs give 1.9. One gives 1.0, or 1.3 if something else ran while the first request was alone.
+// Two CPUs give 1.9, and one gives 1.0. Both are more if something else ran while the first request
+// was alone.
 std::string about_parallel(const Figures& parallel)
 {
     const auto speedup = parallel.summary("speedup");
@@ -143,7 +144,8 @@ std::string about_idle(const Figures& idle, unsigned connections)
     return held ? fmt::format("holds {:.0f} of {} silent connections", *held, connections) : "";
 }
 
-// "died in hog". If it is the same in all scenarios: "failed to start".
+// A clause for each scenario that has a verdict, for example "died in hog". If the contestant has
+// failed to start in all scenarios, there is only one clause: "failed to start".
 std::vector<std::string> verdicts(const Comparison& comparison, std::size_t contestant)
 {
     std::vector<std::string> words;
