@@ -839,32 +839,37 @@ TEST_CASE("its port is free when it has ended, even if the kernel still cleans u
     }
 }
 
-TEST_CASE("if io_uring is forbidden it says so in one line" *
+TEST_CASE("if io_uring is forbidden, or has no memory, it says so in one line" *
           only_if(stage().is("07c_io_uring") && !sanitized))
 {
     // As in a container: the call fails. A filter is for ever, but only for the thread that has
     // installed it, and for the processes that this thread starts.
-    Outcome outcome;
-    bool filtered = false;
-    std::thread([&] {
-        sock_filter program[] = {
-            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        };
-        const sock_fprog filter{std::size(program), program};
-        filtered = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-                   ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
-        if (filtered) {
-            outcome = run({.command = {stage().executable(), "--port", "0"}});
-        }
-    }).join();
-    REQUIRE(filtered);
-    CHECK(outcome.status == 1);
-    CHECK(outcome.out.empty());
-    CHECK(outcome.err.starts_with("07c_io_uring: no io_uring here ("));
-    CHECK(outcome.err.find('\n') == outcome.err.size() - 1);
+    for (const unsigned error : {unsigned{EPERM}, unsigned{ENOMEM}}) {
+        CAPTURE(error);
+        Outcome outcome;
+        bool filtered = false;
+        std::thread([&] {
+            sock_filter program[] = {
+                BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+            };
+            const sock_fprog filter{std::size(program), program};
+            filtered = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+                       ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+            if (filtered) {
+                outcome = run({.command = {stage().executable(), "--port", "0"}});
+            }
+        }).join();
+        REQUIRE(filtered);
+        CHECK(outcome.status == 1);
+        CHECK(outcome.out.empty());
+        CHECK(outcome.err.starts_with("07c_io_uring: no io_uring here ("));
+        const std::string advice = error == ENOMEM ? "ulimit -l" : "container";
+        CHECK(outcome.err.find(advice) != std::string::npos);
+        CHECK(outcome.err.find('\n') == outcome.err.size() - 1);
+    }
 }
 
 // ---- 09_all_cores

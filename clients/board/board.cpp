@@ -174,6 +174,8 @@ RoomDoorLimits limits_of(const BoardOptions& options)
     limits.per_address = std::min(limits.connections, 4 * phones);
     limits.requests_per_second = 10.0 * static_cast<double>(phones);
     limits.requests_at_once = 30.0 * static_cast<double>(phones);
+    limits.joins_per_second = 0.25 * static_cast<double>(phones);
+    limits.joins_at_once = 2.0 * static_cast<double>(phones);
     return limits;
 }
 

@@ -6,7 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <map>
+#include <string_view>
 
+EMBED(board_head_html, BOARD_PAGE_DIRECTORY "/head.html");
 EMBED(board_html, BOARD_PAGE_DIRECTORY "/board.html");
 EMBED(board_overlays_html, BOARD_PAGE_DIRECTORY "/overlays.html");
 EMBED(board_css, BOARD_PAGE_DIRECTORY "/board.css");
@@ -38,6 +41,41 @@ namespace ground::board {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using Parts = std::map<std::string_view, std::string_view>;
+
+// This file of page/, with each {{name}} replaced: by one of these parts, or by the file of that
+// name.
+std::string filled(std::string_view file, Parts parts)
+{
+    static const Parts files{{"head.html", {board_head_html, board_head_html_size}},
+                             {"board.html", {board_html, board_html_size}},
+                             {"overlays.html", {board_overlays_html, board_overlays_html_size}},
+                             {"board.css", {board_css, board_css_size}},
+                             {"words.js", {board_words_js, board_words_js_size}},
+                             {"post.js", {board_post_js, board_post_js_size}},
+                             {"model.js", {board_model_js, board_model_js_size}},
+                             {"source.js", {board_source_js, board_source_js_size}},
+                             {"lanes.js", {board_lanes_js, board_lanes_js_size}},
+                             {"room.js", {board_room_js, board_room_js_size}},
+                             {"room.css", {board_room_css, board_room_css_size}},
+                             {"pair.html", {board_pair_html, board_pair_html_size}},
+                             {"pair.css", {board_pair_css, board_pair_css_size}},
+                             {"pair.js", {board_pair_js, board_pair_js_size}},
+                             {"pane.css", {board_pane_css, board_pane_css_size}},
+                             {"phone.html", {board_phone_html, board_phone_html_size}},
+                             {"phone.css", {board_phone_css, board_phone_css_size}},
+                             {"phone.js", {board_phone_js, board_phone_js_size}},
+                             {"player.html", {board_player_html, board_player_html_size}},
+                             {"player.js", {board_player_js, board_player_js_size}},
+                             {"beside.html", {board_beside_html, board_beside_html_size}},
+                             {"beside.js", {board_beside_js, board_beside_js_size}},
+                             {"scheduled.html", {board_scheduled_html, board_scheduled_html_size}},
+                             {"scheduled.css", {board_scheduled_css, board_scheduled_css_size}},
+                             {"scheduled.js", {board_scheduled_js, board_scheduled_js_size}},
+                             {"board.js", {board_board_js, board_board_js_size}}};
+    parts.insert(files.begin(), files.end());
+    return fill(files.at(file), parts);
+}
 
 Json json_of(const StageEntry& stage)
 {
@@ -68,28 +106,11 @@ const std::string recorded = "recorded";
 std::string page(std::string_view stages, const std::string& frames, const std::string& nonce,
                  const std::string& pane, bool from_file)
 {
-    return fill({board_html, board_html_size},
-                {{"policy", policy_of(nonce, from_file)},
-                 {"nonce", nonce},
-                 {"pane", pane},
-                 {"pane.css", {board_pane_css, board_pane_css_size}},
-                 {"board.css", {board_css, board_css_size}},
-                 {"words.js", {board_words_js, board_words_js_size}},
-                 {"post.js", {board_post_js, board_post_js_size}},
-                 {"overlays.html", {board_overlays_html, board_overlays_html_size}},
-                 {"model.js", {board_model_js, board_model_js_size}},
-                 {"source.js", {board_source_js, board_source_js_size}},
-                 {"lanes.js", {board_lanes_js, board_lanes_js_size}},
-                 {"room.css", {board_room_css, board_room_css_size}},
-                 {"room.js", {board_room_js, board_room_js_size}},
-                 {"player.html", {board_player_html, board_player_html_size}},
-                 {"player.js", {board_player_js, board_player_js_size}},
-                 {"scheduled.html", {board_scheduled_html, board_scheduled_html_size}},
-                 {"scheduled.css", {board_scheduled_css, board_scheduled_css_size}},
-                 {"scheduled.js", {board_scheduled_js, board_scheduled_js_size}},
-                 {"board.js", {board_board_js, board_board_js_size}},
-                 {"stages", for_script(stages)},
-                 {"frames", for_script(frames)}});
+    return filled("board.html", {{"policy", policy_of(nonce, from_file)},
+                                 {"nonce", nonce},
+                                 {"pane", pane},
+                                 {"stages", for_script(stages)},
+                                 {"frames", for_script(frames)}});
 }
 
 }  // namespace
@@ -104,26 +125,11 @@ std::string live_page(const std::vector<StageEntry>& stages, const std::string& 
     return page(dump(all), "", nonce, pane, false);
 }
 
-std::string pair_page(const std::string& nonce)
-{
-    return fill({board_pair_html, board_pair_html_size},
-                {{"nonce", nonce},
-                 {"board.css", {board_css, board_css_size}},
-                 {"room.css", {board_room_css, board_room_css_size}},
-                 {"pair.css", {board_pair_css, board_pair_css_size}},
-                 {"words.js", {board_words_js, board_words_js_size}},
-                 {"post.js", {board_post_js, board_post_js_size}},
-                 {"overlays.html", {board_overlays_html, board_overlays_html_size}},
-                 {"room.js", {board_room_js, board_room_js_size}},
-                 {"pair.js", {board_pair_js, board_pair_js_size}}});
-}
+std::string pair_page(const std::string& nonce) { return filled("pair.html", {{"nonce", nonce}}); }
 
 std::string phone_page(const std::string& nonce)
 {
-    return fill({board_phone_html, board_phone_html_size},
-                {{"nonce", nonce},
-                 {"phone.css", {board_phone_css, board_phone_css_size}},
-                 {"phone.js", {board_phone_js, board_phone_js_size}}});
+    return filled("phone.html", {{"nonce", nonce}});
 }
 
 std::string recorded_page(const std::vector<StageEntry>& stages,
@@ -150,18 +156,11 @@ std::string page_beside(const Recording& left, const Recording& right)
             fmt::format(R"({{"stages":{},"frames":{}}})", recording.stages, recording.frames));
     };
     const std::string pane = page("null", "", recorded, "", true);
-    return fill({board_beside_html, board_beside_html_size},
-                {{"policy", policy_of(recorded, true)},
-                 {"nonce", recorded},
-                 {"board.css", {board_css, board_css_size}},
-                 {"pair.css", {board_pair_css, board_pair_css_size}},
-                 {"player.html", {board_player_html, board_player_html_size}},
-                 {"pane", for_script(dump(pane))},
-                 {"left", json(left)},
-                 {"right", json(right)},
-                 {"words.js", {board_words_js, board_words_js_size}},
-                 {"player.js", {board_player_js, board_player_js_size}},
-                 {"beside.js", {board_beside_js, board_beside_js_size}}});
+    return filled("beside.html", {{"policy", policy_of(recorded, true)},
+                                  {"nonce", recorded},
+                                  {"pane", for_script(dump(pane))},
+                                  {"left", json(left)},
+                                  {"right", json(right)}});
 }
 
 }  // namespace ground::board

@@ -7,7 +7,7 @@
 //     1. Ann has connected and is silent. Ben asks for a number. What does Ben see?
 //        <!-- vote: a refusal | a reply | *nothing -->
 //
-// A question without such a comment is for readers alone. scripts/live reads the same lines.
+// A question without such a comment is for readers alone.
 #pragma once
 
 #include <cstddef>

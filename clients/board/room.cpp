@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -16,6 +17,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t longest_name = 20;  // code points
+constexpr std::size_t most_accents = 3;   // of one letter: Hindi has some with three
 
 std::string text_in(const Json& json, const char* name)
 {
@@ -95,11 +97,33 @@ bool blank(char32_t c)
            c == 0x202f || c == 0x205f || c == 0x2800 || c == 0x3000;
 }
 
-// Accents: one letter may have two, and not a tower of them.
+// Accents, and the vowels and tones that some scripts put above and below a letter. One letter may
+// have a few of them, and not a tower that reaches into the lines around it.
 bool combining(char32_t c)
 {
-    return between(c, 0x300, 0x36f) || between(c, 0x483, 0x489) || between(c, 0x1ab0, 0x1aff) ||
-           between(c, 0x1dc0, 0x1dff) || between(c, 0x20d0, 0x20ff) || between(c, 0xfe20, 0xfe2f);
+    using Range = std::pair<char32_t, char32_t>;
+    static constexpr std::array marks{
+        Range{0x300, 0x36f},     Range{0x483, 0x489},     Range{0x591, 0x5bd},
+        Range{0x5bf, 0x5bf},     Range{0x5c1, 0x5c7},     Range{0x610, 0x61a},
+        Range{0x64b, 0x65f},     Range{0x670, 0x670},     Range{0x6d6, 0x6ed},
+        Range{0x711, 0x711},     Range{0x730, 0x74a},     Range{0x7a6, 0x7b0},
+        Range{0x7eb, 0x7f3},     Range{0x816, 0x82d},     Range{0x859, 0x85b},
+        Range{0x898, 0x89f},     Range{0x8ca, 0x903},     Range{0x93a, 0x957},
+        Range{0xe31, 0xe31},     Range{0xe34, 0xe3a},     Range{0xe47, 0xe4e},
+        Range{0xeb1, 0xeb1},     Range{0xeb4, 0xebc},     Range{0xec8, 0xece},
+        Range{0xf18, 0xf19},     Range{0xf71, 0xf87},     Range{0xf8d, 0xfbc},
+        Range{0x102b, 0x103e},   Range{0x135d, 0x135f},   Range{0x17b6, 0x17d3},
+        Range{0x1ab0, 0x1aff},   Range{0x1dc0, 0x1dff},   Range{0x20d0, 0x20ff},
+        Range{0x302a, 0x302f},   Range{0x3099, 0x309a},   Range{0xa66f, 0xa67d},
+        Range{0xa8e0, 0xa8f1},   Range{0xfe20, 0xfe2f},   Range{0x1d165, 0x1d1ad},
+        Range{0x1e000, 0x1e02a}, Range{0x1e130, 0x1e136}, Range{0x1e2ae, 0x1e2ae},
+        Range{0x1e2ec, 0x1e2ef}, Range{0x1e8d0, 0x1e8d6}, Range{0x1e944, 0x1e94a}};
+    // From Devanagari to Sinhala each block of 128 has the same plan, with its vowels here.
+    const bool indic =
+        between(c, 0x980, 0xdff) && (between(c & 0x7fU, 0x3c, 0x57) || (c & 0x7fU) < 4);
+    return indic || std::any_of(marks.begin(), marks.end(), [c](const Range& range) {
+               return between(c, range.first, range.second);
+           });
 }
 
 std::string lower(std::string text)
@@ -150,7 +174,7 @@ std::string clean_name(std::string_view text)
             continue;
         }
         accents = combining(*c) ? accents + 1 : 0;
-        if (hidden(*c) || accents > 2 || (accents > 0 && (name.empty() || gap))) {
+        if (hidden(*c) || accents > most_accents || (accents > 0 && (name.empty() || gap))) {
             continue;
         }
         if (std::exchange(gap, false)) {
@@ -379,6 +403,9 @@ Room::Reply Room::ask(std::string_view token, const Json& wish)
     Phone* const phone = find(token);
     if (phone == nullptr) {
         return unknown();
+    }
+    if (crowds_.empty()) {
+        return refusal(409, "there is no server to ask");
     }
     const bool big = flag_in(wish, "big");
     const Clock::time_point now = Clock::now();

@@ -73,7 +73,7 @@ class Room {
     // from any thread, and with the room locked: it may only note that, and must not call the room.
     using Wake = std::function<void(std::optional<unsigned> phone)>;
 
-    // A phone has a client in each crowd.
+    // A phone has a client in each crowd. Without a crowd, phones only vote.
     Room(std::vector<Crowd*> crowds, Questions questions, RoomLimits limits = {});
     ~Room();
     Room(const Room&) = delete;

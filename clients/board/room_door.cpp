@@ -8,6 +8,7 @@
 #include <asio.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -52,11 +53,13 @@ struct Connection {
 // What came from one address lately.
 struct Caller {
     explicit Caller(const RoomDoorLimits& limits)
-        : requests(limits.requests_per_second, limits.requests_at_once)
+        : requests(limits.requests_per_second, limits.requests_at_once),
+          joins(limits.joins_per_second, limits.joins_at_once)
     {
     }
     std::size_t connections = 0;
     Allowance requests;
+    Allowance joins;
 };
 
 HttpResponse plain(int status, std::string_view why)
@@ -231,6 +234,31 @@ class RoomDoor::Impl {
         return callers_.try_emplace(address, limits_).first->second;
     }
 
+    // Whether one more connection from this address may stay. If all are taken, the address that
+    // has most of them gives one. So a few addresses can't keep the others out.
+    bool place_for(const std::string& address)
+    {
+        if (connections_.size() < limits_.connections) {
+            return true;
+        }
+        const auto most =
+            std::max_element(callers_.begin(), callers_.end(), [](const auto& a, const auto& b) {
+                return a.second.connections < b.second.connections;
+            });
+        if (most->second.connections <= caller(address).connections + 1) {
+            return false;
+        }
+        const auto given =
+            std::find_if(connections_.begin(), connections_.end(), [&](const auto& connection) {
+                return connection->address == most->first && connection->socket.is_open();
+            });
+        if (given == connections_.end()) {
+            return false;  // they are being closed already
+        }
+        end(**given);
+        return true;
+    }
+
     awaitable<void> accept()
     {
         while (!ends_) {
@@ -242,8 +270,8 @@ class RoomDoor::Impl {
                 continue;
             }
             const std::string address = socket.remote_endpoint(error).address().to_string();
-            if (error || connections_.size() >= limits_.connections ||
-                caller(address).connections >= limits_.per_address) {
+            if (error || caller(address).connections >= limits_.per_address ||
+                !place_for(address)) {
                 continue;  // which closes it
             }
             // If a phone does not take a reply, the kernel's buffer is full soon, too.
@@ -276,7 +304,8 @@ class RoomDoor::Impl {
                 }
             }
             std::erase_if(callers_, [now](const auto& entry) {
-                return entry.second.connections == 0 && entry.second.requests.full(now);
+                return entry.second.connections == 0 && entry.second.requests.full(now) &&
+                       entry.second.joins.full(now);
             });
         }
     }
@@ -390,6 +419,9 @@ class RoomDoor::Impl {
         const Json wish = Json::parse(request.body, nullptr, false);
         if (!wish.is_object()) {
             return plain(400, "a command is a JSON object");
+        }
+        if (request.path == "/join" && !caller(connection.address).joins.take()) {
+            return plain(429, "too many come from your address; try again in a moment");
         }
         const std::string_view token = token_of(request);
         Room::Reply reply = request.path == "/join"   ? room_.join(wish, connection.address)

@@ -33,6 +33,8 @@ struct RoomDoorLimits {
     std::size_t per_address = 16;
     double requests_per_second = 40;  // from one address
     double requests_at_once = 120;
+    double joins_per_second = 1;  // from one address, or one phone could take all that the room has
+    double joins_at_once = 8;
     std::chrono::milliseconds to_ask{5'000};     // from the first byte of a request to its last
     std::chrono::milliseconds to_begin{15'000};  // until a connection is used, or used again
     std::chrono::milliseconds to_take{5'000};    // a reply

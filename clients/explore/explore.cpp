@@ -26,6 +26,11 @@ using namespace ground::explore;
 
 namespace {
 
+int status_of(const Run& run)
+{
+    return run.outcome == Outcome::kept ? 0 : run.outcome == Outcome::broken ? 1 : 2;
+}
+
 // A schedule from a file, once.
 int play(const std::string& directory, const ExploreOptions& options)
 {
@@ -49,7 +54,7 @@ int play(const std::string& directory, const ExploreOptions& options)
                                       file.actors[run.steps.size()]));
     }
     fmt::print("{}", to_report(run, subject.source));
-    return run.outcome == Outcome::kept ? 0 : run.outcome == Outcome::broken ? 1 : 2;
+    return status_of(run);
 }
 
 class Progress {
@@ -89,24 +94,39 @@ int solve_puzzle(const std::string& directory, const ExploreOptions& options)
     return play_puzzle(game) ? 0 : 1;
 }
 
+Subject subject_of(const std::string& directory, const ExploreOptions& options)
+{
+    if (!options.command.empty()) {
+        return own_subject(directory, options.as, options.command);
+    }
+    const bool wrong = !options.wrong.empty();
+    return find_subject(directory, wrong ? options.wrong : options.stage, wrong,
+                        options.stage_options);
+}
+
 int search_all(const std::string& directory, const std::string& board,
                const ExploreOptions& options)
 {
-    const bool wrong = !options.wrong.empty();
-    const Subject subject = find_subject(directory, wrong ? options.wrong : options.stage, wrong,
-                                         options.stage_options);
+    const Subject subject = subject_of(directory, options);
     if (options.list) {
         for (const Story& story : stories_for(subject.stage, subject.counts)) {
             fmt::print("{:<8} {}\n", story.name, story.about);
         }
         return 0;
     }
+    const auto stories =
+        choose_stories(subject, options.story.empty() ? subject.story : options.story);
+    if (!options.order.empty()) {
+        const Run run =
+            explore::run(subject.server, stories.front(), playing(parse_order(options.order)));
+        fmt::print("{}", to_report(run, subject.source));
+        return status_of(run);
+    }
     Progress progress(!options.quiet && ::isatty(STDERR_FILENO) != 0);
     std::vector<Explored> all;
     bool broken = false;
     bool unknown = false;
-    for (const Story& story :
-         choose_stories(subject, options.story.empty() ? subject.story : options.story)) {
+    for (const Story& story : stories) {
         Explored explored{subject.server, story,
                           search(subject.server, story, options.limits,
                                  [&](const Counts& counts) { progress.show(story, counts); })};

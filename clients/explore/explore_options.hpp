@@ -11,9 +11,12 @@ namespace ground::explore {
 struct ExploreOptions {
     std::string stage;
     std::vector<std::string> stage_options;
-    std::string wrong;  // the name of a wrong turn
-    std::string story;  // empty: the usual ones
-    std::string play;   // a file with a schedule
+    std::string wrong;                 // the name of a wrong turn
+    std::string story;                 // empty: the usual ones
+    std::string play;                  // a file with a schedule
+    std::string order;                 // or a schedule in one line
+    std::vector<std::string> command;  // a program of one's own, in place of a stage
+    std::string as;                    // the stage that it is like
     std::string puzzle;
     bool puzzles = false;  // which puzzles there are
     std::string page;      // a file for the recordings of what was found; empty: none

@@ -159,6 +159,11 @@ std::optional<std::pair<std::size_t, std::size_t>> that_matter(const Run& run, s
     return found;
 }
 
+std::optional<std::pair<std::size_t, std::size_t>> that_matter(const Found& found)
+{
+    return that_matter(found.run, found.beside ? found.differs_at : 0);
+}
+
 std::string step_in_words(const Run& run, std::size_t i, const Source& source, const Names& names)
 {
     const Act& act = run.steps[i].act();
@@ -269,11 +274,7 @@ std::string to_report(const Explored& explored, const Found& found, const Source
     const Run& run = found.run;
     const Names names = source.names(run);
     const bool always = !found.beside;
-    std::size_t held = 0;
-    if (found.beside && found.differs_at > 0) {
-        held = found.differs_at;
-    }
-    const auto pair = that_matter(run, held);
+    const auto pair = that_matter(found);
     std::set<std::size_t> marked;
     if (pair) {
         marked = {pair->first, pair->second};
@@ -286,6 +287,10 @@ std::string to_report(const Explored& explored, const Found& found, const Source
         "  Found {}, in run {}, after {:.1f} s. Played again, it breaks {} times of {}.\n\n",
         command(explored), explored.story.name, explored.story.about, run.promise, run.seen,
         source.file(), found.how, grouped(found.after), found.seconds, found.broken_again, replays);
+    if (found.came_later) {
+        text +=
+            "But then the reply came later: something in the server waits for time to pass.\n\n";
+    }
     text += to_table(run, source, names, 0, marked);
     text += to_stuck(run);
     if (pair) {
@@ -387,6 +392,15 @@ std::string to_json(const std::vector<Explored>& all, const Source& source)
             story["found"]["after_runs"] = found->after;
             story["found"]["after_seconds"] = found->seconds;
             story["found"]["broken_again"] = found->broken_again;
+            story["found"]["order"] = to_order(shortest_schedule_of(found->run));
+            story["found"]["that_matter"] = nlohmann::json::array();
+            if (const auto pair = that_matter(*found)) {
+                const Names names = source.names(found->run);
+                for (const std::size_t step : {pair->first, pair->second}) {
+                    story["found"]["that_matter"].push_back(
+                        step_in_words(found->run, step, source, names));
+                }
+            }
             if (found->beside) {
                 story["found"]["differs_at"] = found->differs_at + 1;
                 story["found"]["beside"] = to_json(*found->beside, source);

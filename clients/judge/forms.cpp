@@ -3,6 +3,7 @@
 #include "clients/shared/target.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -33,11 +34,16 @@ std::string quoted_word(const std::string& word)
 
 std::string command_again(const Judgement& judgement, const JudgeOptions& options)
 {
+    const Order& order = judgement.run.order;
     std::string command = "judge --only " + judgement.promise.id;
+    if (order.is_known()) {
+        command = fmt::format("explore --story {}{}", order.story,
+                              order.actors.empty() ? "" : " --order " + quoted_word(order.actors));
+    }
     if (!options.as.empty()) {
         command += " --as " + options.as;
     }
-    if (options.guesses) {
+    if (options.guesses && !order.is_known()) {
         command += " --framing auto";
     }
     if (!options.connect.empty()) {
@@ -140,15 +146,22 @@ std::string to_details(const Judgement& judgement, const Case& the_case)
     const auto is_about = [&](std::string_view words) {
         return run.seen.find(words) != std::string::npos;
     };
-    if (!run.promised.empty() || is_about("waited in vain for the server") ||
-        is_about("the server has closed") || is_about("Connection reset by peer")) {
+    if ((!run.promised.empty() && !run.order.is_known()) ||
+        is_about("waited in vain for the server") || is_about("the server has closed") ||
+        is_about("Connection reset by peer")) {
         line("sent", run.sent.empty() ? "" : in_quotes(run.sent));
         line("seen", run.received.empty() ? "nothing" : in_quotes(run.received));
     }
-    line("promised", run.promised.empty() ? judgement.promise.text : in_quotes(run.promised));
+    const std::string promised = run.order.is_known() ? run.promised : in_quotes(run.promised);
+    line("promised", run.promised.empty() ? judgement.promise.text : promised);
+    line("order", fmt::format("{}", fmt::join(run.order.steps, ", then\n              ")));
+    line("waiting", fmt::format("{}", fmt::join(run.order.stuck, "\n              ")));
     line("page", judgement.promise.page);
     line("hint", judgement.promise.help);
-    line("runs", fmt::format("{} of {} broken", judgement.failed_runs, judgement.runs));
+    const std::string runs = fmt::format("{} of {} broken", judgement.failed_runs, judgement.runs);
+    line("runs", run.order.is_known()
+                     ? fmt::format("{}; in this order {} of {}", runs, runs_to_fail, runs_to_fail)
+                     : runs);
     if (!run.err.empty()) {
         text += "    its stderr\n" + last_lines(run.err, "      | ");
     } else if (!run.out.empty() && !run.ended.empty()) {
@@ -214,6 +227,12 @@ std::string to_json(const std::vector<Judgement>& judgements, const Case& the_ca
                                     {"runs", judgement.runs},
                                     {"failed_runs", judgement.failed_runs},
                                     {"seconds", judgement.seconds}});
+        if (run.order.is_known()) {
+            json["promises"].back()["order"] = {{"story", run.order.story},
+                                                {"actors", run.order.actors},
+                                                {"steps", run.order.steps},
+                                                {"waiting", run.order.stuck}};
+        }
     }
     return dump(json);
 }

@@ -4,6 +4,7 @@
 // process of its own (suite.hpp). This file makes verdicts of the results and writes them.
 
 #include "clients/compare/measure/machine.hpp"
+#include "clients/judge/explorer.hpp"
 #include "clients/judge/forms.hpp"
 #include "clients/judge/suite.hpp"
 #include "clients/shared/files.hpp"
@@ -121,9 +122,13 @@ void print_list(const std::vector<Promise>& promises)
 // Judges one promise after the other.
 class Judge {
   public:
-    Judge(Suite& suite, const Case& the_case, Progress& progress,
+    Judge(Suite& suite, Explorer& explorer, const Case& the_case, Progress& progress,
           const std::set<std::string>& baseline)
-        : suite_(suite), case_(the_case), progress_(progress), baseline_(baseline)
+        : suite_(suite),
+          explorer_(explorer),
+          case_(the_case),
+          progress_(progress),
+          baseline_(baseline)
     {
     }
 
@@ -188,7 +193,14 @@ class Judge {
                 break;
             }
         }
-        return decide(promise, runs);
+        Judgement judgement = decide(promise, runs);
+        if (!promise.stories.empty() && judgement.verdict != Verdict::error &&
+            Clock::now() < end_) {
+            if (const auto explored = explorer_.run(promise, end_)) {
+                return decide_explored(std::move(judgement), *explored);
+            }
+        }
+        return judgement;
     }
 
     void add(Judgement judgement)
@@ -217,6 +229,7 @@ class Judge {
     }
 
     Suite& suite_;
+    Explorer& explorer_;
     const Case& case_;
     Progress& progress_;
     const std::set<std::string>& baseline_;
@@ -251,7 +264,8 @@ int run(JudgeOptions options)
         static_cast<void>(choose(known_promises, {baseline.begin(), baseline.end()}));
     }
     const Case the_case{options, to_string(this_machine()), measure_slowdown(), date_and_time()};
-    Judge judge(suite, the_case, progress, baseline);
+    Explorer explorer(supervisor, options, the_case.slowdown);
+    Judge judge(suite, explorer, the_case, progress, baseline);
     bool interrupted = false;
     try {
         judge.all(promises);

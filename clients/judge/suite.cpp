@@ -150,7 +150,8 @@ std::vector<Promise> Suite::list()
     for (std::string text; std::getline(lines, text);) {
         const auto line = nlohmann::json::parse(text);
         promises.push_back({line.at("id"), line.at("promise"), line.at("page"), line.at("after"),
-                            line.at("help"), line.at("by_design"), line.at("why_not")});
+                            line.at("help"), line.at("by_design"), line.at("why_not"),
+                            line.at("stories")});
     }
     return in_order(std::move(promises));
 }

@@ -108,6 +108,15 @@ Judgement decide_until_fail(const Promise& promise, const std::vector<Run>& runs
     return judgement;
 }
 
+Judgement decide_explored(Judgement plain, const Run& explored)
+{
+    plain.verdict = Verdict::fail;
+    plain.reason.clear();
+    plain.seconds += explored.seconds;
+    plain.run = explored;
+    return plain;
+}
+
 Judgement not_run(const Promise& promise, Verdict verdict, const std::string& reason)
 {
     Judgement judgement;
@@ -129,6 +138,9 @@ std::string cause(const Run& run)
         return run.seen == "it ended before it listened"
                    ? fmt::format("it did not start: it ended with {} before it listened", run.ended)
                    : fmt::format("it ended by itself, with {}", run.ended);
+    }
+    if (run.order.is_known()) {
+        return fmt::format("in one order of threads and clients, {}", run.seen);
     }
     // It may be in quotes.
     const auto begins_with = [&](std::string_view words) { return run.seen.find(words) <= 1; };

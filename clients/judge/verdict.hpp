@@ -16,6 +16,7 @@ struct Promise {
     std::string help;
     std::string by_design;
     std::string why_not;
+    std::string stories;  // of explore, if it is a matter of chance: "two,same"
 };
 
 enum class Outcome {
@@ -25,6 +26,16 @@ enum class Outcome {
     undecided,       // the machine was too busy, or the time for all promises was over
     not_applicable,  // this server can't be asked for it, as the run has shown
     error,           // the suite has said nothing
+};
+
+// The order of threads in which explore has seen a promise broken.
+struct Order {
+    std::string story;
+    std::string actors;              // for `explore --order`; empty: it was no run of explore's
+    std::vector<std::string> steps;  // the two that matter; or none
+    std::vector<std::string> stuck;  // what each one waits for, if nothing can move
+
+    [[nodiscard]] bool is_known() const noexcept { return !story.empty(); }
 };
 
 // What one run has seen.
@@ -40,6 +51,7 @@ struct Run {
     std::string out;    // of the server
     std::string err;
     double seconds = 0;
+    Order order;
 };
 
 enum class Verdict { pass, fail, by_design, not_applicable, unknown, error };
@@ -71,6 +83,10 @@ inline constexpr unsigned runs_to_fail = 3;
 
 // With --until-fail one broken run is enough: that is what was looked for.
 [[nodiscard]] Judgement decide_until_fail(const Promise& promise, const std::vector<Run>& runs);
+
+// What explore has found, beside what plain runs have shown. It breaks the promise each time, so it
+// is certain, whatever they have shown.
+[[nodiscard]] Judgement decide_explored(Judgement plain, const Run& explored);
 
 // A promise that was not run, and why.
 [[nodiscard]] Judgement not_run(const Promise& promise, Verdict verdict, const std::string& reason);

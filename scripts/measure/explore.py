@@ -23,6 +23,7 @@ import wrong_turns  # noqa: E402
 BIN = ROOT / "build" / "release"
 PAGE = ROOT / "docs" / "explore.md"
 BEGIN, END = "<!-- the table of scripts/measure/explore -->\n", "<!-- its end -->\n"
+NOT_FOUND = "<!-- what scripts/measure/explore --stages has not found -->\n"
 SEEDS = 5
 
 
@@ -88,12 +89,60 @@ def row_of(turn, budget):
             "not found" if loaded is None else seconds(loaded)]
 
 
+def grouped(counts):
+    """Schedules with so many pre-emptions, and whether these are all that there are."""
+    number, complete = counts
+    return f"{number:,}, all" if complete else f"{number:,}" if number else "-"
+
+
+def certainty(story, depth):
+    """How likely an error of this depth would have shown, at least: search.cpp says how."""
+    once = 1 / (max(story["actors"], 1) * max(story["most_steps"], 1) ** (depth - 1))
+    share = 1 - (1 - once) ** story[f"priorities_{depth}"]
+    return "more than 99.99%" if share > 0.9999 else f"{int(share * 1000) / 10:.1f}%" if share > 0.99 else f"{int(share * 100)}%"
+
+
+def not_found(files):
+    """A table of what `explore --json FILE STAGE` has tried without finding anything."""
+    rows = [["stage", "story", "seconds", "no pre-emption", "one", "two", "by priorities", "depth 2", "depth 3"],
+            ["---", "---", *["--:"] * 7]]
+    for name in files:
+        report = json.loads(Path(name).read_text(encoding="utf-8"))
+        if report.get("format") != "explore 1":
+            sys.exit(f"measure/explore: {name} is no file of explore --json")
+        for story in report["stories"]:
+            which = " ".join([report["stage"], *report["options"]])
+            if "found" in story:
+                sys.exit(f"measure/explore: {name}: in {which}, story {story['story']}, a promise is broken")
+            kinds = zip((story[f"{kind}_preemption{end}"] for kind, end in (("without", ""), ("one", ""), ("two", "s"))), story["complete"])
+            rows.append([which, story["story"], f"{story['seconds']:.0f}", *map(grouped, kinds),
+                         f"{story['priorities_2'] + story['priorities_3']:,}", certainty(story, 2), certainty(story, 3)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def put(table, begin):
+    """Between this line of the page and the next end."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, found, rest = text.partition(begin)
+    if not found:
+        sys.exit(f"measure/explore: {PAGE} has no line {begin}")
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{begin}\n{table}\n{END}{after}", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/measure/explore")
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--budget", type=float, default=60)
     parser.add_argument("--only", default="")
+    parser.add_argument("--stages", nargs="+", metavar="FILE")
     options = parser.parse_args()
+    if options.stages:
+        table = not_found(options.stages)
+        print(table)
+        if options.record:
+            put(table, NOT_FOUND)
+        return
     if options.record and options.only:
         parser.error("--record needs the whole table")
     load = os.getloadavg()[0]
@@ -108,10 +157,7 @@ def main():
     table += f"\n{busy}At most {options.budget:.0f} s for each. At random: the median of {SEEDS} seeds.\n"
     print(table)
     if options.record:
-        text = PAGE.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+        put(table, BEGIN)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,20 @@ The steps are in PLAYED, word for word, so no step can be changed there without 
 """
 
 import json
-import os
 import re
 import unittest
 
 from room_test import RoomBoard
-from support import Browser, eventually, missing
+from support import Browser, eventually, main_with_browser, rows_below
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 NAMES = ["Ann", "Ben", "Cleo", "Dan", "Eve"]
 
 
 def rows():
     """(stage, what to do) of each row that has a stage."""
-    with open(os.path.join(ROOT, "docs", "instructors-guide.md"), encoding="utf-8") as page:
-        part = page.read().split("## The 45 minutes with the room")[1].split("\n## ")[0]
-    for line in part.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 4 and re.fullmatch(r"\d\d[a-z]?", cells[1]):
-            yield cells[1], cells[2]
+    for _, stage, do, _ in rows_below("The 45 minutes with the room", "instructors-guide.md", 4):
+        if re.fullmatch(r"\d\d[a-z]?", stage):
+            yield stage, do
 
 
 class Lesson:
@@ -249,7 +244,4 @@ class Guide(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    if why := missing():
-        print(f"skipped: {why}")
-        raise SystemExit
-    unittest.main()
+    main_with_browser()

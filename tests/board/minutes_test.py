@@ -15,7 +15,7 @@ import subprocess
 import time
 import unittest
 
-from support import BOARD, PATIENCE, Board, Browser, end_all, eventually, missing
+from support import BOARD, PATIENCE, Board, Browser, end_all, eventually, main_with_browser, rows_below
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 RECORD = os.environ.get("RECORD")
@@ -139,12 +139,9 @@ def sentences_of(text):
 
 def rows():
     """(stage, phases, sentences) of each row of the table."""
-    with open(os.path.join(ROOT, "docs", "board.md"), encoding="utf-8") as page:
-        part = page.read().split("## One minute for each stage")[1].split("\n## ")[0]
-    for line in part.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 3 and re.fullmatch(r"\d\d[a-z]?", cells[0]):
-            yield cells[0], phases_of(cells[1]), sentences_of(cells[2])
+    for stage, do, seen in rows_below("One minute for each stage", "board.md", 3):
+        if re.fullmatch(r"\d\d[a-z]?", stage):
+            yield stage, phases_of(do), sentences_of(seen)
 
 
 def wrong_turns():
@@ -291,7 +288,4 @@ class OfWrongTurns(Playing):
 
 
 if __name__ == "__main__":
-    if why := missing():
-        print(f"skipped: {why}")
-        raise SystemExit
-    unittest.main()
+    main_with_browser()

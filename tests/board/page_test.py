@@ -9,7 +9,7 @@ import tempfile
 import time
 import unittest
 
-from support import BOARD, Board, PageTest, eventually, file_url, missing
+from support import BOARD, Board, PageTest, eventually, file_url, main_with_browser
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "stages")
 
@@ -558,7 +558,4 @@ class Page(PageTest):
 
 
 if __name__ == "__main__":
-    if why := missing():
-        print(f"skipped: {why}")
-        raise SystemExit
-    unittest.main()
+    main_with_browser()

@@ -3,10 +3,14 @@
 two servers side by side."""
 
 import json
+import os
+import re
+import subprocess
 import unittest
+from types import SimpleNamespace
 
 from room_test import RoomBoard
-from support import PATIENCE, Board, Browser, eventually, missing
+from support import BOARD, PATIENCE, Board, Browser, eventually, main_with_browser
 
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 
@@ -84,6 +88,47 @@ class Pages(unittest.TestCase):
         self.until(self.projector, "its client, too", "model.clients.size === 0")
         self.fits()
 
+    def test_a_name_as_wide_as_it_may_be_moves_nothing_else(self):
+        board = self.board("02")
+        for name in ("\ufdfd" * 20, "\u05d0\u202e" + "\u05b0" * 18):
+            self.join(board, name)
+            self.until(self.projector, "it is on the list", "document.querySelectorAll('#invitation li').length === 1")
+            self.assertFalse(self.projector.look(WIDER))
+            self.fits()
+            self.phone.click("#leave")
+            self.until(self.projector, "it is not", "document.querySelectorAll('#invitation li').length === 0")
+
+    def test_without_a_server_a_phone_only_votes(self):
+        program = subprocess.Popen([os.path.join(os.path.dirname(BOARD), "votes"), "127.0.0.1:0"], text=True,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for end in (program.stdout.close, program.wait, program.stdin.close):
+            self.addCleanup(end)
+        place = re.search(r"http://([^/]+)/", program.stdout.readline())[1]
+        while program.stdout.readline().strip():
+            pass  # the QR code
+
+        def command(text):
+            program.stdin.write(text + "\n")
+            program.stdin.flush()
+            return program.stdout.readline().strip()
+
+        self.join(SimpleNamespace(place=place), "Ann")
+        self.addCleanup(self.phone.call, "Page.navigate", url="about:blank")
+        self.until(self.phone, "it waits for a question", "document.getElementById('question').textContent.includes('The next question comes here')")
+        self.assertTrue(self.phone.look("document.getElementById('ask').hidden"))
+        self.assertEqual(command("ask 04_generators 1"), "")
+        self.until(self.phone, "it is asked", "document.querySelectorAll('#answers button').length === 3")
+        self.phone.click("#answers button:nth-child(2)")
+        eventually("the vote is counted", lambda: command("count") == "1 1")
+        self.assertEqual(command("hand 3"), "")
+        self.assertEqual(command("show"), "0 1 1")
+        self.until(self.phone, "the votes are shown", "document.querySelectorAll('#answers .bar').length === 3")
+        self.fits()
+        self.assertEqual(command("close"), "")
+        self.until(self.phone, "it waits again", "document.querySelectorAll('#answers button').length === 0")
+        for wrong in ("ask 04_generators 9", "ask 99 1", "hand 1", "show", "shut", "ask", ""):
+            self.assertRegex(command(wrong), "^(there|the page|no question) ")
+
     def test_a_question_is_asked_voted_on_shown_and_answered(self):
         board = self.board("04")
         self.until(self.projector, "there is a source", "document.querySelectorAll('#source li[data-line]').length > 20")
@@ -157,7 +202,5 @@ class Pages(unittest.TestCase):
             self.until(self.projector, "it is paused", self.pane(number, "page.body.dataset.pace === 'paused'"))
 
 
-if problem := missing():
-    print(f"skipped: {problem}")
-else:
-    unittest.main()
+if __name__ == "__main__":
+    main_with_browser()

@@ -8,6 +8,7 @@
 
 #include <asio.hpp>
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <chrono>
@@ -145,7 +146,24 @@ TEST_CASE("room: a name is a line of text")
     CHECK(clean_name("\u202eelttil") == "elttil");  // would turn the line around
     CHECK(clean_name("a\u200b\u2066b\ufeff\u00ad") == "ab");
     CHECK(clean_name(std::string("a\0b\x1b[31m", 8)) == "ab[31m");
-    CHECK(clean_name("a\u0301\u0301\u0301\u0301\u0301") == "a\u0301\u0301");
+    CHECK(clean_name("a\u0301\u0301\u0301\u0301\u0301") == "a\u0301\u0301\u0301");
+    // A tower of vowels or tones: Hebrew, Arabic, Thai, Devanagari, Bengali, Tibetan, music.
+    for (const auto& [letter, mark] : {std::pair("\u05d0", "\u05b0"), std::pair("\u0628", "\u064b"),
+                                       std::pair("\u0e01", "\u0e34"), std::pair("\u0915", "\u0941"),
+                                       std::pair("\u0995", "\u09c1"), std::pair("\u0f40", "\u0f72"),
+                                       std::pair("A", "\U0001d165")}) {
+        std::string tower = letter;
+        for (int i = 0; i < 10; ++i) {
+            tower += mark;
+        }
+        CHECK(clean_name(tower) == fmt::format("{0}{1}{1}{1}", letter, mark));
+    }
+    for (const char* const whole :
+         {"\u0915\u094d\u0937\u0924\u094d\u0930\u093f\u092f", "\u0921\u093c\u0947\u0902",
+          "\u0627\u0644\u0644\u0651\u0670\u0647", "\u0e1b\u0e4a\u0e2d\u0e01",
+          "\ud55c\uc9c0\ubbfc"}) {
+        CHECK(clean_name(whole) == whole);
+    }
     CHECK(clean_name("abcdefghijklmnopqrstuvwxyz") == "abcdefghijklmnopqrst");
     for (const char* const none : {"", "   ", "\u200b", "\xff", "\xc0\xaf", "\xed\xa0\x80",
                                    "a\xe2\x82", "\xf4\x90\x80\x80", "\u3000", "\u2800"}) {

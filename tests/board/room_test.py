@@ -257,6 +257,21 @@ class Playing(unittest.TestCase):
             shown = ann.until(lambda state: "counts" in state.get("question", {}))["question"]
             self.assertEqual(shown["counts"][:2], [0, 2])
             self.assertEqual(ann.vote(serial, 0), 409)
+            # A second round is another question, and a phone that has left has no vote in it.
+            self.assertEqual(board.do("again")[0], 200)
+            self.assertEqual(ben.vote(serial, 1), 409)
+            token = ben.token
+            self.assertEqual(ben.vote(serial + 1, 1), 200)
+            self.assertEqual(ben.leave(), 200)
+            self.assertEqual(ben.join("Ben"), 200)
+            for stale in (token, token.upper()):
+                with Phone(board.place, ben.source) as eve:
+                    eve.token = stale
+                    self.assertEqual((eve.vote(serial + 1, 0), eve.ask(), eve.leave(), eve.state()), (410, 410, 410, {"status": 410}))
+            self.assertEqual(board.room()["question"]["votes"], 0)
+            for answer in (1.0, "1", -1, [1], True, None, {}, 2 ** 64):
+                self.assertEqual(ann.vote(serial + 1, answer), 400, answer)
+                self.assertEqual(ann.vote(answer, 1), 409, answer)
             self.assertEqual(board.do("close")[0], 200)
             ann.until(lambda state: "question" not in state)
 
@@ -286,6 +301,52 @@ class Bounds(unittest.TestCase):
             self.assertLessEqual(len(board.room()["phones"]), 300)
             self.assertEqual(ann.state()["name"], "Ann", "its place was not taken")
             self.assertGreater(joined, 10)
+
+    def test_an_address_that_joins_and_leaves_again_and_again_keeps_no_other_out(self):
+        with RoomBoard("02") as board:
+            statuses, over = [], threading.Event()
+
+            def come_and_go():
+                with Phone(board.place, source(1)) as phone:
+                    while not over.is_set():
+                        try:
+                            statuses.append(phone.join("x"))
+                            phone.leave()
+                        except OSError:
+                            pass
+
+            feeders = [threading.Thread(target=come_and_go) for _ in range(4)]
+            for feeder in feeders:
+                feeder.start()
+            try:
+                eventually("it has had its share", lambda: 429 in statuses)
+                for number in range(10, 30):  # within what may come at once
+                    with Phone(board.place, source(number)) as phone:
+                        self.assertEqual(phone.join("Ann"), 200)
+            finally:
+                over.set()
+                for feeder in feeders:
+                    feeder.join()
+            self.assertLess(statuses.count(200), 40)
+
+    def test_a_few_addresses_cannot_take_all_connections(self):
+        with RoomBoard("02") as board:
+            held = []
+            try:
+                for number in range(70):
+                    with Phone(board.place, source(number)) as phone:
+                        eventually("it is in", lambda phone=phone: phone.join("x") == 200)
+                        for _ in range(15):
+                            held.append(connect(board.place, phone.source))
+                            held[-1].sendall(f"GET /state?after=0 HTTP/1.1\r\nHost: {board.place}\r\n"
+                                             f"Authorization: Phone {phone.token}\r\n\r\n".encode() * 4)  # and reads none of them
+                for number in range(100, 110):
+                    with board.phone("Ann", number) as ann:
+                        self.assertEqual(ann.ask(), 200)
+                        ann.until(lambda state: "reply" in state["servers"][0])
+            finally:
+                for connection in held:
+                    connection.close()
 
     def test_slow_ones_are_ended_and_delay_no_other(self):
         with RoomBoard("02") as board:

@@ -22,6 +22,23 @@ PATIENCE = int(os.environ.get("PATIENCE", "60")) * int(os.environ.get("SLOWDOWN"
 BOARD = os.environ["BOARD"]
 
 
+def rows_below(heading, page, columns):
+    """The cells of each row, of a table with so many columns, in that part of a page of docs/."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / page).read_text(encoding="utf-8")
+    for line in text.split(f"## {heading}")[1].split("\n## ")[0].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == columns:
+            yield cells
+
+
+def main_with_browser():
+    """Runs the tests of the program, or says why they cannot run here: ctest then calls them skipped."""
+    if why := missing():
+        print(f"skipped: {why}")
+    else:
+        unittest.main()
+
+
 def eventually(what, condition, patience=PATIENCE):
     """Returns the value of the condition as soon as it is true."""
     deadline = time.monotonic() + patience

@@ -100,6 +100,33 @@ TEST_CASE("explore: what is no schedule is refused with the line")
     CHECK(why_not("explore schedule 1\nclient 1: sends 7\n") == "it names no stage, or no story");
 }
 
+TEST_CASE("explore: a schedule can be written in one line")
+{
+    const Schedule schedule{"client 2", "thread 2", "thread 2", "client 1", "main"};
+    CHECK(to_order(schedule) == "client 2, thread 2 x 2, client 1, main");
+    CHECK(parse_order(to_order(schedule)) == schedule);
+    CHECK(parse_order(" main x 2 ,client 1") == Schedule{"main", "main", "client 1"});
+    for (const char* const text : {"client 1,, main", "main x 0", "main x 2 x", " "}) {
+        CHECK_THROWS_AS(static_cast<void>(parse_order(text)), ClientError);
+    }
+}
+
+TEST_CASE("explore: choices at the end that the default makes are left out")
+{
+    const Act first = access("thread 1", Deed::reads, 2, 1);
+    const Act second = access("thread 2", Deed::reads, 2, 1);
+    Run run;
+    for (const std::size_t chosen : {0U, 1U, 1U}) {
+        Step step;
+        step.enabled = {first, second};
+        step.chosen = chosen;
+        run.steps.push_back(step);
+    }
+    CHECK(shortest_schedule_of(run) == Schedule{"thread 1", "thread 2"});
+    run.steps.resize(1);
+    CHECK(shortest_schedule_of(run).empty());
+}
+
 TEST_CASE("explore: the default goes on with the same actor, and else takes the first")
 {
     const std::vector<Act> enabled{access("thread 1", Deed::reads, 2, 1),

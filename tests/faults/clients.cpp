@@ -195,15 +195,28 @@ TEST_CASE("a client that closes with replies still owed is forgotten" *
                    .needs = Needs::process,
                    .after = "process/descriptors",
                    .help = "send() to a client that has gone raises SIGPIPE, which ends the "
-                           "process unless it is ignored"}))
+                           "process unless it is ignored",
+                   .stories = "leaves"}))
 {
     const Server server;
     const std::size_t before = own_descriptors(server);
-    Client client(server);
-    std::string requests = long_request().text();
+    std::string requests;
     for (int i = 0; i < 1000; ++i) {
         requests += "3\n";
     }
+    // The client has gone before the server sees it. The first reply is refused, and the second one
+    // raises SIGPIPE.
+    server.stop();
+    {
+        Client gone(server);
+        gone.send(requests);
+    }
+    server.resume();
+    check_serves(server);
+    check_descriptors_return_to(before, server);
+    // Between a request and its reply.
+    Client client(server);
+    requests = long_request().text() + requests;
     wait_until_computing(server, [&] { client.send(requests); });
     client.close();
     check_serves(server);

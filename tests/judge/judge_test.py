@@ -126,6 +126,17 @@ class Broken(unittest.TestCase):
         self.check("busy_loop", "process/idle", "ms of CPU time", only="start,process/idle", runs=1,
                    options=("--until-fail", "1"))
 
+    def test_a_busy_loop_that_begins_when_a_client_half_closes(self):
+        self.check("spins_after_half_close", "process/idle", "ms of CPU time", only="start,process/idle", runs=1,
+                   options=("--until-fail", "1"))
+
+    def test_sigpipe_ends_it(self):
+        self.check("sigpipe", "faults/close-with-replies-owed", "it crashed: signal 13",
+                   only="start,faults/close-with-replies-owed,faults/churn")
+
+    def test_half_a_line_is_lost(self):
+        self.check("loses_half_a_line", "protocol/waits-for-line-end", only="start,protocol")
+
     def test_an_endless_log(self):
         failure = self.check("floods_its_log", "process/idle", "ms of CPU time", only="start,process/idle", runs=1,
                              options=("--until-fail", "1"))
@@ -185,6 +196,67 @@ class Right(unittest.TestCase):
     def test_a_stage_of_another_model_breaks_its_promises(self):
         judgement = results("--as", "02", "--only", "start,model/idle-client", of=stage("01_blocking"), status=1)
         self.assertEqual(first_failure(judgement)["id"], "model/idle-client")
+
+
+class Order(unittest.TestCase):
+    """Where a promise is a matter of chance, explore chooses the order."""
+
+    CHANCE = ("--only", "start,load", "--time-limit", "1000")
+
+    def lost(self, *of, model, only="start,load", promise="load/every-reply"):
+        failure = first_failure(results("--as", model, "--only", only, of=of, status=1))
+        self.assertEqual(failure["id"], promise)
+        self.assertIn("in one order of threads and clients, ", failure["cause"])
+        return failure
+
+    def test_an_update_that_is_lost(self):
+        failure = self.lost(*stage("02d_shared_state"), "--guard", "none", model="02d")
+        self.assertEqual(failure["expected"], "every request that was answered is counted")
+        first, second = failure["order"]["steps"]
+        self.assertRegex(first, r"^thread 1 reads answered_: 0, 02d_shared_state:\d+ \(step \d+\)$")
+        self.assertRegex(second, r"^thread 2 writes answered_: 1, ")
+        # The same order, played once, breaks the same promise.
+        played = subprocess.run([BUILD / "clients" / "explore", "--story", failure["order"]["story"], "--order",
+                                 failure["order"]["actors"], "--as", "02d", "--", *stage("02d_shared_state"), "--guard", "none"],
+                                capture_output=True, text=True, timeout=PATIENCE, check=False)
+        self.assertEqual(played.returncode, 1, played.stderr)
+        self.assertIn(failure["expected"], played.stdout)
+
+    def test_the_text_says_how_to_play_it_again(self):
+        done = judge("--as", "02d", "--only", "start,load", of=[*stage("02d_shared_state"), "--guard", "none"], status=1)
+        self.assertRegex(done.stdout, r"    order     thread 1 reads answered_: 0, [^\n]*, then\n              thread 2 writes answered_")
+        self.assertRegex(done.stdout, r"    again     explore --story two --order 'client [^']*' --as 02d -- ")
+        self.assertRegex(done.stdout, r"    runs      \d of \d broken; in this order 3 of 3")
+
+    def test_a_script_that_starts_the_server_is_judged_without(self):
+        command = ["sh", "-c", f"exec {' '.join(stage('02d_shared_state'))} --guard none --port $PORT"]
+        self.assertFalse(any("order" in one for one in results("--as", "02d", "--only", "start,load", of=command)["promises"]))
+
+    def test_a_server_that_sleeps_is_not_called_broken(self):
+        judgement = results("--as", "02", *self.CHANCE, of=[BUILD / "tests" / "judge" / "sleeps_before_replies", "--quiet"])
+        self.assertEqual(verdicts(judgement), {"start/replies": "pass", "load/every-reply": "pass"})
+
+    def test_what_keeps_its_promises_in_every_order(self):
+        for name in ("01_blocking", "02d_shared_state", "05_futures"):
+            for options in (["--as", name], []):
+                with self.subTest(name, options=options):
+                    results(*options, *self.CHANCE, of=stage(name), status=0)
+
+
+class WrongTurns(unittest.TestCase):
+    """On request, because they have to be built: those that are a matter of order."""
+
+    def test_each_one(self):
+        subprocess.run(["cmake", "--build", str(BUILD), "--target", "wrong_turns"], check=True, capture_output=True)
+        for line in (BUILD / "stages" / "wrong_turns" / "wrong_turns.tsv").read_text(encoding="utf-8").splitlines():
+            name, model, _, story, _ = line.split("\t")
+            if story not in ("two", "same", "leaves"):
+                continue
+            promise = "faults/close-with-replies-owed" if story == "leaves" else "load/every-reply"
+            with self.subTest(name):
+                program = BUILD / "stages" / "wrong_turns" / name
+                failure = first_failure(results("--as", model, "--only", promise, of=[program, "--quiet"], status=1))
+                self.assertIn("order", failure)
 
 
 class Running(unittest.TestCase):

@@ -1,6 +1,7 @@
 // What becomes of the results of runs: verdicts, exit status, texts and files.
 #include "clients/judge/verdict.hpp"
 
+#include "clients/judge/explorer.hpp"
 #include "clients/judge/forms.hpp"
 #include "clients/shared/target.hpp"
 #include "tests/promises/assertion.hpp"
@@ -32,8 +33,14 @@ const Run undecided = run_with(Outcome::undecided);
 
 Promise promise(std::string id = "protocol/x", std::string by_design = "")
 {
-    return {std::move(id),        "it does x", "docs/protocol.md", "", "look there",
-            std::move(by_design), ""};
+    return {std::move(id),
+            "it does x",
+            "docs/protocol.md",
+            "",
+            "look there",
+            std::move(by_design),
+            "",
+            ""};
 }
 
 Verdict verdict_of(const std::vector<Run>& runs) { return decide(promise(), runs).verdict; }
@@ -166,6 +173,42 @@ TEST_CASE("judge: a baseline is a list of ids, or an earlier result")
     CHECK(parse_baseline(to_json({failed, passed}, {})) == std::set<std::string>{"protocol/bad"});
     CHECK_THROWS_AS(static_cast<void>(parse_baseline("{\"schema\": 1}")), ground::ClientError);
     CHECK_THROWS_AS(static_cast<void>(parse_baseline("{")), ground::ClientError);
+}
+
+TEST_CASE("judge: an order that explore has found is certain, whatever plain runs have shown")
+{
+    const std::string report = R"({"format": "explore 1", "stories": [{"story": "two", "found": {
+        "promise": "every request is answered", "seen": "client 1 got no reply", "broken_again": 3,
+        "order": "client 2, main x 3", "that_matter": ["main reads x: 0", "worker 1 writes x: 1"],
+        "stuck": [{"actor": "client 1", "why": "waits for reply 1 of 1", "line": 0}]}}]})";
+    const auto found = run_of_report(report);
+    REQUIRE(found);
+    const auto failed = decide_explored(decide(promise(), {kept}), *found);
+    CHECK(failed.verdict == Verdict::fail);
+    CHECK(cause(failed.run) == "in one order of threads and clients, client 1 got no reply");
+    Case the_case;
+    the_case.options.command = {"./mine"};
+    the_case.options.as = "05";
+    const std::string details = to_details(failed, the_case);
+    for (const char* const text :
+         {"main reads x: 0, then\n", "worker 1 writes x: 1\n", "client 1 waits for reply 1 of 1\n",
+          "0 of 1 broken; in this order 3 of 3\n",
+          "explore --story two --order 'client 2, main x 3' --as 05 -- ./mine\n"}) {
+        CHECK_MESSAGE(details.find(text) != std::string::npos, text << " is not in\n" << details);
+    }
+    CHECK(nlohmann::json::parse(to_json({failed}, the_case)).at("promises")[0].contains("order"));
+}
+
+TEST_CASE("judge: what explore is not sure of is no finding")
+{
+    CHECK_FALSE(run_of_report(""));
+    CHECK_FALSE(run_of_report("explore: it does not start"));
+    CHECK_FALSE(run_of_report(R"({"format": "explore 2", "stories": []})"));
+    CHECK_FALSE(run_of_report(R"({"format": "explore 1", "stories": [{"story": "two"}]})"));
+    CHECK_FALSE(run_of_report(
+        R"({"format": "explore 1", "stories": [{"story": "two", "found": {"broken_again": 2}}]})"));
+    CHECK_FALSE(is_built_on_common("sh"));
+    CHECK_FALSE(is_built_on_common("no such program"));
 }
 
 TEST_CASE("judge: files are well-formed, whatever a server has said")

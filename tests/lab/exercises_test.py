@@ -203,7 +203,7 @@ class Answers(unittest.TestCase):
 
             def run(*words):
                 return subprocess.run([root / "scripts/exercise", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                      text=True, check=False, env=environment, cwd=root, timeout=900)
+                                      text=True, check=False, env=environment, cwd=root, timeout=3000)
 
             for one in PATCHES:
                 if not (BUILD / "stages" / one.stage()).exists():
@@ -212,8 +212,10 @@ class Answers(unittest.TestCase):
                     words = one.words().split()
                     self.assertEqual(0, run(*words).returncode)
                     if one.name() not in ALIKE:
-                        done = run("check", *words)
-                        self.assertEqual(1, done.returncode, done.stdout)
+                        # What is shown after two seconds differs only if the server had a CPU meanwhile.
+                        tries = (run("check", *words) for _ in range(3))
+                        done = next((done for done in tries if done.returncode == 1), None)
+                        self.assertTrue(done, "it shows what the page's answer shows")
                     exercise.apply(one.patch, root / "lab/exercises" / one.name())
                     done = run("check", *words)
                     self.assertEqual(0, done.returncode, done.stdout)

@@ -35,7 +35,7 @@ void list()
             {"id", one.promise.id},     {"promise", one.name},
             {"page", one.promise.page}, {"after", one.promise.after},
             {"help", one.promise.help}, {"by_design", one.promise.by_design},
-            {"why_not", one.why_not},
+            {"why_not", one.why_not},   {"stories", one.promise.stories},
         };
         std::cout << line.dump() << '\n';
     }

@@ -42,6 +42,9 @@ struct Promise {
     std::string_view after = {};      // the id of another. If that is broken, so is this, and
                                       // nothing new is learnt
     std::string_view help = {};       // where to look if it is broken
+    // Whether it is kept may be a matter of chance. Then these are the stories in which explore
+    // looks for an order that breaks it, if the server is built on common/: "two,same".
+    std::string_view stories = {};
 };
 
 // A promise of this run.

@@ -107,6 +107,25 @@ TEST_CASE(
     CHECK(client.read_all() == "55\n");
 }
 
+TEST_CASE("line framing: an unterminated number waits for its end" *
+          promise({.id = "protocol/waits-for-line-end",
+                   .page = "docs/protocol.md#framing-where-does-a-request-end",
+                   .help = "keep what stands behind the last line end until the rest has come"}))
+{
+    const Server server({"--framing", "line"});
+    Client client(server);
+    begin_with_a_line(client);
+    client.send("3");
+    wait_until_read(server, client);
+    client.send("0");
+    wait_until_read(server, client);
+    CHECK(client.ask("\n") == "832040");
+    // The same behind a complete line, in one packet.
+    CHECK(client.ask("10\n3") == "55");
+    wait_until_read(server, client);
+    CHECK(client.ask("0\n") == "832040");
+}
+
 TEST_CASE(
     "an unterminated last line is a request" *
     promise({.id = "protocol/unterminated-last-line",
@@ -204,21 +223,6 @@ TEST_CASE("line framing: a request may come one byte at a time" *
     CHECK(client.read_line() == "832040");
     CHECK(client.read_line().starts_with("[Error] "));
     CHECK(client.read_line() == "13");
-}
-
-TEST_CASE("line framing: an unterminated number waits for its end" *
-          promise({.id = "protocol/waits-for-line-end",
-                   .page = "docs/protocol.md#framing-where-does-a-request-end",
-                   .help = "keep what stands behind the last line end until the rest has come"}))
-{
-    const Server server({"--framing", "line"});
-    Client client(server);
-    begin_with_a_line(client);
-    client.send("3");
-    wait_until_read(server, client);
-    client.send("0");
-    wait_until_read(server, client);
-    CHECK(client.ask("\n") == "832040");
 }
 
 TEST_CASE("auto framing: numbers without line ends are answered" *

@@ -97,7 +97,8 @@ TEST_CASE("when several clients ask at the same time, none of their replies is l
           promise({.id = "load/every-reply",
                    .page = "docs/01_blocking.md",
                    .after = "protocol/half-close",
-                   .help = "what do two conversations share? Do two workers wait for each other?"}))
+                   .help = "what do two conversations share? Do two workers wait for each other?",
+                   .stories = "two,same"}))
 {
     // All are connected before the first has its replies. One after the other is served, or all at
     // once: both are right. Each asks for a few numbers at a time, so that conversations take
@@ -294,6 +295,16 @@ TEST_CASE("a server that no client asks for anything uses hardly any CPU time" *
 {
     const Server server;
     server.require_process();
+    // It may spin only once a client has gone.
+    for (const bool resets : {true, false}) {
+        Client gone(server);
+        CHECK(gone.ask("10\n") == "55");
+        if (resets) {
+            gone.reset();
+        } else {
+            CHECK(gone.converse("20\n") == "6765\n");  // half-closes
+        }
+    }
     Client idle(server);
     CHECK(idle.ask("10\n") == "55");
     // At the beginning it may have something to do: a pool to start, a rate to measure.

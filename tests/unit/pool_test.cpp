@@ -30,6 +30,7 @@
 #include <vector>
 
 using namespace ground;
+using ground::test::Deadline;
 using ground::test::descendants_of;
 using ground::test::eventually;
 using ground::test::process_info;
@@ -518,11 +519,14 @@ TEST_CASE(
                 }
             });
         }
+        // In a round several processes have to run one after the other. If others leave them hardly
+        // any CPU, a round takes a second, and there are fewer.
+        const Deadline enough(std::chrono::seconds(5));
         unsigned killed = 0;
-        for (unsigned round = 0; round < 60; ++round) {
+        for (unsigned round = 0; round < 60 && (round < 10 || enough.milliseconds() > 0); ++round) {
             const unsigned before = served;
             const auto workers = workers_of_this_process();
-            if (forker_too && round % 10 == 9) {
+            if (forker_too && round % 10 == 5) {
                 ::kill(forker_of_this_process(), SIGKILL);
                 killed += 3;
             } else if (!workers.empty()) {

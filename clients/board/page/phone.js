@@ -143,6 +143,7 @@ function show() {
   find("#large").textContent = `ask for fib(${state.large})`;
   find("#large").hidden = !state.big;
   find("#large").disabled = waits;
+  find("#ask").hidden = state.servers.length === 0;  // they only vote
 }
 
 function showServers() {
@@ -173,8 +174,11 @@ function tick() {
 }
 
 function showQuestion(question) {
-  find("#question").hidden = !question;
+  find("#question").hidden = !question && state.servers.length > 0;
   if (!question) {
+    find("#question h2").textContent = "";
+    find("#answers").replaceChildren();
+    find("#question .quiet").textContent = "The next question comes here.";
     return;
   }
   const open = question.step === "open";

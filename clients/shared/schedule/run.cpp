@@ -19,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <thread>
 
 namespace ground::explore {
 
@@ -77,11 +79,34 @@ class Process {
     std::string ending_;
 };
 
+std::vector<std::string> command_of(const Server& server)
+{
+    if (server.command.empty()) {
+        std::vector<std::string> words{server.program, "--host", "127.0.0.1",
+                                       "--port",       "0",      "--quiet"};
+        words.insert(words.end(), server.options.begin(), server.options.end());
+        return words;
+    }
+    std::vector<std::string> words = server.command;
+    const std::string any_port = "0";
+    constexpr std::string_view place = "{port}";
+    bool placed = false;
+    for (std::string& word : words) {
+        for (auto at = word.find(place); at != std::string::npos; at = word.find(place, at)) {
+            word.replace(at, place.size(), any_port);
+            placed = true;
+        }
+    }
+    if (!placed) {
+        words.insert(words.end(), {"--port", any_port});
+    }
+    return words;
+}
+
 Process::Process(const Server& server, int watch)
     : errors_(check(::memfd_create("stderr", MFD_CLOEXEC), "memfd_create"))
 {
-    std::vector<std::string> words{server.program, "--host", "127.0.0.1", "--port", "0", "--quiet"};
-    words.insert(words.end(), server.options.begin(), server.options.end());
+    std::vector<std::string> words = command_of(server);
     std::vector<char*> arguments;
     for (std::string& word : words) {
         arguments.push_back(word.data());
@@ -89,7 +114,8 @@ Process::Process(const Server& server, int watch)
     arguments.push_back(nullptr);
     // Not setenv(): another thread may start a server, too.
     std::string watched = fmt::format("GROUND_WATCH={}", watch);
-    std::vector<char*> environment{watched.data()};
+    std::string any_port = "PORT=0";
+    std::vector<char*> environment{watched.data(), any_port.data()};
     for (char** variable = environ; *variable != nullptr; ++variable) {
         if (!std::string_view(*variable).starts_with("GROUND_WATCH=")) {
             environment.push_back(*variable);
@@ -109,7 +135,9 @@ Process::Process(const Server& server, int watch)
             ::sigemptyset(&none);
             ::sigprocmask(SIG_SETMASK, &none, nullptr);
             ::signal(SIGPIPE, SIG_DFL);
-            ::execve(arguments[0], arguments.data(), environment.data());
+            constexpr rlimit log{100U << 20U, 100U << 20U};  // it may write without end
+            ::setrlimit(RLIMIT_FSIZE, &log);
+            ::execvpe(arguments[0], arguments.data(), environment.data());
         }
         ::_exit(127);
     }
@@ -256,7 +284,10 @@ class Client {
 class Stage {
   public:
     Stage(const Server& server, const Story& story)
-        : story_(story), process_(server, watcher_.descriptor()), sleepers_(process_.pid())
+        : story_(story),
+          server_name_(server.name),
+          process_(server, watcher_.descriptor()),
+          sleepers_(process_.pid())
     {
         begin();
         come_to_a_choice();
@@ -271,6 +302,7 @@ class Stage {
     [[nodiscard]] pid_t pid() const noexcept { return process_.pid(); }
     [[nodiscard]] std::uint16_t port() const noexcept { return process_.port(); }
     [[nodiscard]] std::vector<std::uint16_t> client_ports() const;
+    [[nodiscard]] bool goes_on(std::chrono::milliseconds time);
 
   private:
     void come_to_a_choice();
@@ -292,12 +324,14 @@ class Stage {
     [[nodiscard]] std::string why(const Seen& seen) const;
 
     const Story story_;
+    const std::string server_name_;
     Run run_;
     std::vector<Act> enabled_;
     std::string last_;  // the actor of the step before
     bool over_ = false;
     observe::Watcher watcher_;
     Process process_;
+    pid_t main_ = -1;
     Sleepers sleepers_;
     std::vector<Client> clients_;
     std::vector<std::size_t> done_;  // how many of its doings each client has done
@@ -320,6 +354,12 @@ void Stage::begin()
     if (!comes_to_rest()) {
         throw ClientError("the server does not come to rest after its start");
     }
+    if (watcher_.server() == 0) {
+        throw ClientError(
+            fmt::format("{} is not built on common/, so it can't be explored", server_name_));
+    }
+    // If a script has started the server, it is not the process that was started here.
+    main_ = static_cast<pid_t>(watcher_.server());
     watcher_.set_lease(lease);
     watcher_.pause();
     seen_ = watcher_.look(places);
@@ -382,9 +422,9 @@ void Stage::name_threads()
             continue;
         }
         const std::string client = client_of(*seen);
-        const bool other_process = static_cast<pid_t>(seen->pid) != process_.pid();
+        const bool other_process = static_cast<pid_t>(seen->pid) != main_;
         std::string name;
-        if (static_cast<pid_t>(seen->tid) == process_.pid()) {
+        if (static_cast<pid_t>(seen->tid) == main_) {
             name = "main";
         } else if (seen->kind == Kind::worker) {
             if (seen->where.state != State::held) {
@@ -622,6 +662,7 @@ void Stage::explain_stuck(Run& run)
 {
     run.outcome = Outcome::broken;
     run.promise = "every request is answered";
+    run.silent = true;
     std::vector<std::string> who;
     for (std::size_t i = 0; i < clients_.size(); ++i) {
         const std::size_t promised = story_.guests[i].replies.size();
@@ -663,6 +704,7 @@ bool Stage::reaches_a_choice()
     if (!comes_to_rest()) {
         run_.outcome = Outcome::broken;
         run_.promise = "every request is answered";
+        run_.silent = true;
         run_.seen = "a thread of the server runs and does not stop";
         return false;
     }
@@ -713,6 +755,25 @@ void Stage::choose(std::size_t chosen)
     come_to_a_choice();
 }
 
+bool Stage::goes_on(std::chrono::milliseconds time)
+{
+    const auto replies = [this] {
+        std::size_t all = 0;
+        for (Client& client : clients_) {
+            all += client.replies().size() + (client.was_closed() ? 1 : 0);
+        }
+        return all;
+    };
+    const std::size_t before = replies();
+    watcher_.go();
+    for (const auto end = Clock::now() + time; Clock::now() < end && replies() == before;) {
+        std::this_thread::sleep_for(10ms);
+    }
+    // On a busy machine it may not have had a CPU yet.
+    static_cast<void>(comes_to_rest());
+    return replies() != before;
+}
+
 std::vector<std::uint16_t> Stage::client_ports() const
 {
     std::vector<std::uint16_t> ports;
@@ -746,6 +807,7 @@ void Play::choose(std::size_t chosen) { impl_->choose(chosen); }
 observe::Watcher& Play::watcher() noexcept { return impl_->watcher(); }
 pid_t Play::pid() const noexcept { return impl_->pid(); }
 std::uint16_t Play::port() const noexcept { return impl_->port(); }
+bool Play::goes_on(std::chrono::milliseconds time) { return impl_->goes_on(time); }
 std::vector<std::uint16_t> Play::client_ports() const { return impl_->client_ports(); }
 
 Run run(const Server& server, const Story& story, const Choose& choose)

@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -69,6 +70,8 @@ struct Run {
     std::string seen;     // in its place
     std::vector<Step> steps;
     std::vector<Stuck> stuck;
+    // What is broken is that something has not come. Perhaps it would have come later.
+    bool silent = false;
 };
 
 // Which of these goes next? `last` is the index of the actor of the step before; enabled.size() if
@@ -83,6 +86,9 @@ struct Server {
     std::string program;
     std::vector<std::string> options;
     std::string file;  // its source, as the seams name it
+    // A program of one's own: its command, in place of program and options. {port} stands for the
+    // port, or --port is appended.
+    std::vector<std::string> command = {};
 };
 
 // A run that goes on as its owner chooses, and waits in between. For one thread.
@@ -103,6 +109,10 @@ class Play {
     // This one takes a step. Returns when all sleep again. One that is not there ends the run as
     // Outcome::strange.
     void choose(std::size_t chosen);
+
+    // After a silent run: whether a reply comes by itself within this time. The server may have
+    // waited for time to pass, or a thread may have waited in a loop for one that was held.
+    [[nodiscard]] bool goes_on(std::chrono::milliseconds time);
 
     // To look at it. While it waits for a choice, call renew() every minute.
     [[nodiscard]] observe::Watcher& watcher() noexcept;

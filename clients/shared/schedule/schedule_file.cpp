@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
 #include <sstream>
 
@@ -46,6 +48,41 @@ std::string to_text(const ScheduleFile& file)
         text += fmt::format("{}: {}\n", file.actors[i], file.acts[i]);
     }
     return text;
+}
+
+std::string to_order(const Schedule& schedule)
+{
+    std::string text;
+    for (std::size_t i = 0, times = 0; i < schedule.size(); i += times) {
+        const auto begin = schedule.begin() + static_cast<std::ptrdiff_t>(i);
+        const auto end = std::find_if(begin, schedule.end(),
+                                      [&](const std::string& actor) { return actor != *begin; });
+        times = static_cast<std::size_t>(end - begin);
+        text += (i == 0 ? "" : ", ") + *begin + (times > 1 ? fmt::format(" x {}", times) : "");
+    }
+    return text;
+}
+
+Schedule parse_order(const std::string& text)
+{
+    Schedule schedule;
+    std::istringstream parts(text);
+    for (std::string part; std::getline(parts, part, ',');) {
+        const std::size_t mark = part.rfind(" x ");
+        const std::string actor = trimmed(part.substr(0, mark));
+        const std::string digits = mark == std::string::npos ? "1" : trimmed(part.substr(mark + 3));
+        constexpr std::size_t most = 10'000;
+        std::size_t times = 0;
+        const auto [stop, problem] =
+            std::from_chars(digits.data(), digits.data() + digits.size(), times);
+        const bool is_number = problem == std::errc() && stop == digits.data() + digits.size();
+        if (actor.empty() || !is_number || times == 0 || times > most) {
+            throw ClientError(
+                fmt::format("--order: '{}' is no step; try client 1, thread 1 x 3", trimmed(part)));
+        }
+        schedule.insert(schedule.end(), times, actor);
+    }
+    return schedule;
 }
 
 ScheduleFile parse_schedule(const std::string& text)

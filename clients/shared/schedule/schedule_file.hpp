@@ -32,6 +32,11 @@ struct ScheduleFile {
 
 [[nodiscard]] std::string to_text(const ScheduleFile& file);
 
+// A schedule in one line: "client 2, client 1, thread 2 x 6".
+[[nodiscard]] std::string to_order(const Schedule& schedule);
+// Throws ClientError.
+[[nodiscard]] Schedule parse_order(const std::string& text);
+
 // Throws ClientError that names the line.
 [[nodiscard]] ScheduleFile parse_schedule(const std::string& text);
 

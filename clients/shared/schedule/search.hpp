@@ -23,6 +23,8 @@ namespace ground::explore {
 using Schedule = std::vector<std::string>;
 
 [[nodiscard]] Schedule schedule_of(const Run& run);
+// The same without the choices at its end that playing() makes by itself.
+[[nodiscard]] Schedule shortest_schedule_of(const Run& run);
 // For run(): a schedule that can't be taken ends the run as Outcome::strange.
 [[nodiscard]] Choose playing(const Schedule& schedule);
 
@@ -52,6 +54,8 @@ struct Found {
     std::size_t after = 0;  // how many runs it took to find it
     double seconds = 0;
     unsigned broken_again = 0;  // how often, when it was played three more times
+    // In one of these a reply was missing, and came later: the server had waited for time to pass.
+    bool came_later = false;
     // A schedule that differs in one choice and keeps all promises.
     std::optional<Run> beside;
     std::size_t differs_at = 0;  // index of that step
@@ -64,8 +68,12 @@ struct Result {
 
 struct Limits {
     std::chrono::duration<double> budget{60};
+    std::size_t at_least = 0;  // so many schedules, also if that takes longer
     Strategy strategy = Strategy::all;
     std::uint64_t seed = 1;
+    // How long a reply is waited for before it is called missing. Our own stages do nothing because
+    // time has passed. A program of one's own may.
+    std::chrono::milliseconds silence{0};
 };
 
 // `tick` is called after each run.
@@ -73,7 +81,8 @@ struct Limits {
                             const std::function<void(const Counts&)>& tick);
 
 // For a schedule that was played: how often it breaks again, and the one beside it.
-[[nodiscard]] Found examine(const Server& server, const Story& story, const Run& broken);
+[[nodiscard]] Found examine(const Server& server, const Story& story, const Run& broken,
+                            const Limits& limits = {});
 
 inline constexpr unsigned replays = 3;
 

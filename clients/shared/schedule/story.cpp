@@ -61,7 +61,8 @@ std::vector<Story> stories_for(const StageEntry& stage, bool counts)
          "one client asks and leaves, the other one asks and waits",
          {asks_and_leaves(7), asks({8})}},
     };
-    const bool one_at_a_time = stage.model == "one client at a time";
+    // A server of which nothing is known may serve one client at a time.
+    const bool one_at_a_time = stage.model == "one client at a time" || stage.model.empty();
     for (Story& story : stories) {
         std::size_t requests = 0;
         for (Guest& guest : story.guests) {

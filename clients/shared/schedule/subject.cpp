@@ -26,16 +26,26 @@ Subject subject_of(const StageEntry& stage, std::vector<std::string> options)
             ""};
 }
 
-void choose_one(Subject& subject, const std::vector<std::string_view>& unless_given,
+void choose_one(std::vector<std::string>& options,
+                const std::vector<std::string_view>& unless_given,
                 const std::vector<std::string>& chosen)
 {
-    auto& options = subject.server.options;
     const bool given = std::any_of(options.begin(), options.end(), [&](const std::string& option) {
         return std::any_of(unless_given.begin(), unless_given.end(),
                            [&](std::string_view name) { return option.starts_with(name); });
     });
     if (!given) {
         options.insert(options.end(), chosen.begin(), chosen.end());
+    }
+}
+
+void leave_no_choice_to_the_kernel(const StageEntry& stage, std::vector<std::string>& options)
+{
+    if (has_trait(stage, "pool")) {
+        choose_one(options, {"--pool", "--workers"}, {"--pool", "threads", "--workers", "1"});
+    }
+    if (stage.model == "a thread per core") {
+        choose_one(options, {"--threads", "--processes"}, {"--threads", "1"});
     }
 }
 
@@ -56,12 +66,34 @@ Subject find_subject(const std::string& directory, const std::string& name, bool
         mistaken.story = turn.story;
         return mistaken;
     }();
-    if (has_trait(subject.stage, "pool")) {
-        choose_one(subject, {"--pool", "--workers"}, {"--pool", "threads", "--workers", "1"});
+    leave_no_choice_to_the_kernel(subject.stage, subject.server.options);
+    return subject;
+}
+
+Subject own_subject(const std::string& directory, const std::string& as,
+                    std::vector<std::string> command)
+{
+    StageEntry stage;
+    if (!as.empty()) {
+        stage = find_stage(read_catalogue(directory), as);
     }
-    if (subject.stage.model == "a thread per core") {
-        choose_one(subject, {"--threads", "--processes"}, {"--threads", "1"});
+    const std::string name = fmt::format("{}", fmt::join(command, " "));
+    leave_no_choice_to_the_kernel(stage, command);
+    stage.file.clear();
+    Subject subject{{name, "", {}, "", std::move(command)},
+                    stage,
+                    Source("", ""),
+                    has_trait(stage, "guard"),
+                    ""};
+    Play play(subject.server, stories_for(stage, false).front());
+    for (const observe::Seen& seen : play.watcher().look()) {
+        const std::string file = play.watcher().file(seen.where.file);
+        if (seen.kind == observe::Kind::thread && !file.empty() && !file.starts_with("common/")) {
+            find_source(subject.stage, file);
+        }
     }
+    subject.server.file = subject.stage.file;
+    subject.source = Source(subject.stage.file, subject.stage.source);
     return subject;
 }
 

@@ -27,6 +27,12 @@ struct Subject {
 [[nodiscard]] Subject find_subject(const std::string& directory, const std::string& name,
                                    bool wrong, const std::vector<std::string>& options);
 
+// A program of one's own that is built on common/, started by this command, with the options of a
+// stage for a server of its kind. `as` is the stage that it is like, or empty. Throws ClientError
+// if there is no such stage, if it does not start, or if it is not built on common/.
+[[nodiscard]] Subject own_subject(const std::string& directory, const std::string& as,
+                                  std::vector<std::string> command);
+
 // That of a schedule that was read from `file`. Throws ClientError also if the source has changed.
 [[nodiscard]] Subject find_subject(const std::string& directory, const ScheduleFile& schedule,
                                    const std::string& file);
