@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "scripts" / "shared"
 import recordings  # noqa: E402
 from browser import PATIENCE, Browser, file_url, missing  # noqa: E402
 
-MOMENTS = 8  # of each recording that are looked at
+MOMENTS = 4  # of each recording that are looked at
 # What the page says of itself at its end, or each of two beside each other.
 SAYS = {"order": ["A promise is broken"], "orders": ["A promise is broken", "Every promise was kept"], "solution": ["Solved. A promise is broken|You are right"]}
 SEEK = "(() => { const scrub = document.getElementById('scrub'); scrub.value = scrub.max * %s; scrub.dispatchEvent(new Event('input')); return Number(scrub.value); })()"

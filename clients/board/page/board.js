@@ -408,8 +408,8 @@ function receive() {
 function replay() {
   find("#controls").hidden = true;
   find("#for-room").hidden = true;
+  find("#stage").disabled = true;  // first: otherwise Chromium may cut the name off
   find("#stage").replaceChildren(...stages.map(({ name }) => element("option", name)));
-  find("#stage").disabled = true;
   find("#story .do button").hidden = true;
   find("#keys").hidden = true;
   find("#player-keys").hidden = false;
