@@ -137,7 +137,7 @@ struct Control {
     // The pace holds until this time (CLOCK_MONOTONIC, microseconds). Afterwards all run freely.
     std::atomic<std::uint64_t> lease;
     std::atomic<std::uint32_t> granted;  // paused: how many steps any entry may take ...
-    std::atomic<std::uint32_t> taken;  // ... and how many are used up (a pause uses up the rest)
+    std::atomic<std::uint32_t> taken;    // ... and how many are used up (a pause uses up the rest)
     // Counts the changes of the members above, and granted steps. It is a futex(2): threads that
     // are held wait for it, at most until the lease ends.
     std::atomic<std::uint32_t> changed;

@@ -271,9 +271,10 @@ class Commands(unittest.TestCase):
             self.assertIsNone(bystander.poll())
 
     def test_without_a_choice_a_worker_that_computes_is_killed(self):
-        with Board("05", "--with", "hog", "--", "--workers", "8") as board:
+        with Board("05", "--", "--workers", "8") as board:
             computes = lambda frame: [place[0] for place in frame.get("p", []) if place[1] == 3 and place[2] == 2]
-            workers = board.wait_for("one computes", lambda frame: frame.get("key") and len(computes(frame)) == 1)
+            self.assertEqual(board.do("ask", text="50")[0], 200)  # half a minute of computing
+            workers = board.wait_for("one computes", computes)
             self.assertEqual(board.do("kill"), (200, "done\n"))
             told = board.wait_for("it is told", lambda frame: "killed" in frame)
             self.assertEqual(told["killed"], computes(workers))

@@ -71,6 +71,9 @@ class Finds(unittest.TestCase):
         for stage in ("03", "04"):
             explore("--budget", "2", "--story", "two", stage, status=0)
 
+    def test_a_client_that_leaves_may_have_its_reply_first(self):
+        explore("--budget", "1", "--story", "leaves", "04", status=0)
+
 
 class Files(unittest.TestCase):
     """A schedule is saved, played, and refused if it no longer fits."""
