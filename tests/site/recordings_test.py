@@ -1,7 +1,7 @@
-"""The recordings of the site, each played in a browser. They are pages of their own, so the site need not be made.
+"""The recordings of the site, played in a browser. They are pages of their own, so the site need not be made.
 
     recordings_test.py [-v]                    like any unittest
-    ONLY=REGEX recordings_test.py              plays only those whose names match
+    ONLY=REGEX recordings_test.py              of all, plays only those whose names match
     PICTURES=FOLDER recordings_test.py         also keeps what each shows at its end, as NAME.png
 """
 
@@ -72,7 +72,14 @@ class Recordings(unittest.TestCase):
             self.browser.picture(os.path.join(os.environ["PICTURES"], f"{path.stem}.png"))
         self.assertEqual(self.browser.complaints, [])
 
-    def test_each_is_played(self):
+    def test_one_of_each_kind(self):
+        kinds = {how: name for name, how in recordings.on_pages().items()}
+        self.assertEqual(len(kinds), 5)
+        for how, name in kinds.items():
+            with self.subTest(name):
+                self.play(recordings.FOLDER / f"{name}.jsonl", how)
+
+    def test_all(self):
         known = recordings.on_pages()
         for path in recordings.all_of_them():
             if re.search(os.environ.get("ONLY", ""), path.stem):
