@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <thread>
 
 namespace ground::test {
 
@@ -22,10 +23,35 @@ static bool holds_no_client(const Server& server)
     return server.descendants().empty() && socket_inodes(server.pid()).size() == 1;
 }
 
+// Whether no thread of it runs, nor of what it has started.
+static bool is_at_rest(const Server& server)
+{
+    const auto sleeps = [](const ProcessInfo& process) {
+        const auto threads = threads_of(process.pid);
+        return std::all_of(threads.begin(), threads.end(),
+                           [](const ProcessInfo& thread) { return thread.state == 'S'; });
+    };
+    const auto others = server.descendants();
+    return sleeps({.pid = server.pid()}) && std::all_of(others.begin(), others.end(), sleeps);
+}
+
+// A server that is not ours may reply while its workers still start. They have copies of its
+// descriptors then, which they close. (If it is never at rest, it is counted as it is.)
+static void wait_until_started(const Server& server)
+{
+    for (const Deadline enough(milliseconds(5000));
+         !is_at_rest(server) && enough.milliseconds() > 0;) {
+        std::this_thread::sleep_for(milliseconds(5));
+    }
+}
+
 std::size_t own_descriptors(const Server& server)
 {
     Client client(server);
     CHECK(client.ask("10\n") == "55");
+    if (stage().foreign() != nullptr) {
+        wait_until_started(server);
+    }
     if (stage().has_process_per_client()) {
         client.close();
         eventually("the client is forgotten", [&] { return holds_no_client(server); });
