@@ -197,7 +197,7 @@ void run(const BoardOptions& options)
     if (!options.record.empty()) {
         check_can_be_written(options.record);
     }
-    const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
+    const fs::path here = own_folder();
     const std::string folder = here.parent_path() / "stages";
     Catalogue catalogue = read_catalogue(folder);
     add_patched(catalogue, folder);

@@ -18,6 +18,7 @@
 #include "clients/board/room.hpp"
 #include "clients/board/room_door.hpp"
 #include "clients/shared/catalogue.hpp"
+#include "clients/shared/files.hpp"
 #include "clients/shared/target.hpp"
 
 #include <fmt/format.h>
@@ -31,7 +32,6 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <sstream>
@@ -47,12 +47,7 @@ using Counts = std::vector<std::size_t>;
 
 constexpr auto between_ticks = 200ms;
 
-Catalogue catalogue()
-{
-    namespace fs = std::filesystem;
-    return read_catalogue(fs::read_symlink("/proc/self/exe").parent_path().parent_path() /
-                          "stages");
-}
+Catalogue catalogue() { return read_catalogue(own_folder().parent_path() / "stages"); }
 
 void print_questions(const std::string& stage)
 {

@@ -3,6 +3,7 @@
 #include "clients/compare/show/page.hpp"
 #include "clients/compare/show/progress.hpp"
 #include "clients/perf/report.hpp"
+#include "clients/shared/files.hpp"
 
 #include <fmt/format.h>
 
@@ -14,14 +15,11 @@
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 
 using namespace ground;
 
 namespace {
-
-namespace fs = std::filesystem;
 
 // Which of the stages know the --pool that was asked for. Throws ClientError if none does.
 void ask_for_pools(Comparison& comparison, Supervisor& supervisor)
@@ -112,7 +110,7 @@ void write_report(const Comparison& comparison)
 
 int run(const CompareOptions& options, const std::string& command)
 {
-    const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
+    const auto here = own_folder();
     const std::string perf = here / "perf";
     if (::access(perf.c_str(), X_OK) != 0) {
         throw ClientError(fmt::format("{} is missing; build it: cmake --build build", perf));

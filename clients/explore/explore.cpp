@@ -19,7 +19,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 
 using namespace ground;
 using namespace ground::explore;
@@ -165,7 +164,7 @@ int main(int argc, char** argv)
     // What a server leaves behind becomes a child of this process.
     ::prctl(PR_SET_CHILD_SUBREAPER, 1);
     try {
-        const auto here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+        const auto here = own_folder();
         const std::string stages = here.parent_path() / "stages";
         if (options.puzzles || !options.puzzle.empty()) {
             return solve_puzzle(stages, options);

@@ -25,9 +25,7 @@ using Clock = std::chrono::steady_clock;
 
 std::string find_explore()
 {
-    std::error_code problem;
-    const fs::path own = fs::read_symlink("/proc/self/exe", problem).parent_path();
-    const fs::path program = own / "explore";
+    const fs::path program = own_folder() / "explore";
     return ::access(program.c_str(), X_OK) == 0 ? program.string() : "";
 }
 

@@ -1,5 +1,6 @@
 #include "clients/judge/suite.hpp"
 
+#include "clients/shared/files.hpp"
 #include "clients/shared/target.hpp"
 
 #include <fmt/format.h>
@@ -25,9 +26,7 @@ using std::chrono::milliseconds;
 
 std::string find_program()
 {
-    std::error_code problem;
-    const fs::path own = fs::read_symlink("/proc/self/exe", problem).parent_path();
-    const fs::path program = own / "promises";
+    const fs::path program = own_folder() / "promises";
     if (::access(program.c_str(), X_OK) != 0) {
         throw ClientError(fmt::format(
             "there is no {}, which has the tests; build it: cmake --build build/release --target "

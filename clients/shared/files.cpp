@@ -9,6 +9,11 @@
 
 namespace ground {
 
+std::filesystem::path own_folder()
+{
+    return std::filesystem::read_symlink("/proc/self/exe").parent_path();
+}
+
 std::string read_file(const std::string& name)
 {
     std::ifstream file(name, std::ios::binary);

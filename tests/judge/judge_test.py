@@ -272,9 +272,10 @@ class Running(unittest.TestCase):
         self.assertEqual(verdicts(judgement)["protocol/byte-by-byte"], "pass")
 
     def test_no_server_there(self):
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        failure = first_failure(results("--connect", address, "--only", "start", status=1))
+        with socket.socket() as taken:  # so that no other program listens there meanwhile
+            taken.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            failure = first_failure(results("--connect", address, "--only", "start", status=1))
         self.assertIn("Connection refused", failure["cause"])
 
 

@@ -4,52 +4,17 @@
 // Buys:   nothing.
 // Costs:  time.
 
-#include "common/server/log.hpp"
 #include "common/server/net.hpp"
-#include "common/server/options.hpp"
-#include "common/server/protocol.hpp"
-#include "common/server/signals.hpp"
-#include "common/server/start_thread.hpp"
 
 #include <chrono>
+#include <string_view>
 #include <thread>
 
-using namespace ground;
-
-namespace {
-
-void handle(tcp::socket client, Rules rules)
-try {
-    const ConnectionLog log(client);
-    Requests requests(rules);
-    while (!requests.ended()) {
-        requests.received(recv(client, requests.buffer()));
-        while (auto request = requests.next()) {
-            std::string reply = request->error;
-            if (request->valid()) {
-                reply = format_reply(rules.fib(request->n));
-            }
-            std::this_thread::sleep_for(std::chrono::milliseconds(30));
-            send(client, reply);
-        }
-    }
-} catch (...) {
-    log_error(std::current_exception());
-}
-
-void serve(Listener& listener, Rules rules)
+static void send_later(ground::tcp::socket& client, std::string_view text)
 {
-    for (;;) {
-        start_thread(handle, listener.accept(), rules);
-    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    ground::send(client, text);
 }
 
-}  // namespace
-
-int main(int argc, char** argv)
-{
-    const Options options = parse_options(argc, argv, about);
-    exit_on_signals();
-    Listener listener(options);
-    serve(listener, options.rules);
-}
+#define send send_later
+#include "stages/02_threads.cpp"

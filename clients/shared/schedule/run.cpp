@@ -33,7 +33,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <thread>
 
 namespace ground::explore {
 
@@ -240,6 +239,8 @@ class Client {
     [[nodiscard]] bool has_left() const noexcept { return has_come() && socket_.get() == -1; }
     [[nodiscard]] bool was_closed() const noexcept { return closed_; }
     void leave() noexcept { socket_.reset(); }
+    // For poll(), which skips -1: nothing more can come.
+    [[nodiscard]] int descriptor() const noexcept { return closed_ ? -1 : socket_.get(); }
 
     // Returns when the server's end has all of it.
     void send(std::string text)
@@ -765,9 +766,14 @@ bool Stage::goes_on(std::chrono::milliseconds time)
         return all;
     };
     const std::size_t before = replies();
+    std::vector<pollfd> sockets;
+    for (const Client& client : clients_) {
+        sockets.push_back({client.descriptor(), POLLIN, 0});
+    }
     watcher_.go();
-    for (const auto end = Clock::now() + time; Clock::now() < end && replies() == before;) {
-        std::this_thread::sleep_for(10ms);
+    const auto end = Clock::now() + time;
+    while (replies() == before && Clock::now() < end) {
+        ::poll(sockets.data(), sockets.size(), static_cast<int>((end - Clock::now()) / 1ms) + 1);
     }
     // On a busy machine it may not have had a CPU yet.
     static_cast<void>(comes_to_rest());
